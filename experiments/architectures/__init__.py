@@ -1,0 +1,1 @@
+"""Networks: one file each, found by its name. See experiments.options.Architecture."""

@@ -1,0 +1,162 @@
+"""Finds the options: folder = extension point, file = option, file name = kind.
+
+Besides the folders here, a study's `plugins:` and installed packages (entry points of the group `ablate.options`)
+offer options: every subclass of an extension point's class that their module defines.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainer.errors import UserError, nearest
+
+from .options import Architecture, Dataset, Loss, Optimizer, Option, Refinement, Schedule, digest
+from .validation import Problem, validate
+
+EXTENSION_POINTS: dict[str, type[Option]] = {
+    "architectures": Architecture,
+    "datasets": Dataset,
+    "losses": Loss,
+    "optimizers": Optimizer,
+    "refinements": Refinement,
+    "schedules": Schedule,
+}
+_found: dict[str, dict[str, type[Option]]] = {}
+_plugins: dict[Path, ModuleType] = {}
+
+
+def options(point: str) -> dict[str, type[Option]]:
+    """All options of an extension point by kind, sorted."""
+    if not _found:
+        for name in EXTENSION_POINTS:
+            _found[name] = {}
+            package = importlib.import_module(f"{__package__}.{name}")
+            for module in pkgutil.iter_modules(package.__path__):
+                _register(importlib.import_module(f"{package.__name__}.{module.name}"))
+        for entry in entry_points(group="ablate.options"):
+            _register(entry.load())
+    return dict(sorted(_found[point].items()))
+
+
+def kinds(point: str) -> list[str]:
+    """Every name that `kind` may have: the options' own and their presets'."""
+    found = options(point)
+    return sorted({*found, *(preset for option in found.values() for preset in option.presets)})
+
+
+def kind_of(option: type[Option]) -> str:
+    """The kind that an option class declares as the default of its field `kind`."""
+    return str(option.model_fields["kind"].default)
+
+
+def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option:
+    """The option that a mapping with `kind` describes; raises Problem."""
+    what = point.removesuffix("s")
+    if isinstance(value, EXTENSION_POINTS[point]):
+        return value
+    if not isinstance(value, Mapping):
+        raise Problem(path, f"got {value!r}, expected a mapping with 'kind' (one of {', '.join(kinds(point))})")
+    if "kind" not in value:
+        raise Problem(path, f"'kind' is missing; expected one of {', '.join(kinds(point))}")
+    kind = value["kind"]
+    if kind not in kinds(point):
+        expected = f"expected one of {', '.join(kinds(point))}{nearest(str(kind), kinds(point))}"
+        raise Problem((*path, "kind"), f"unknown {what} {kind!r}, {expected}")
+    return _validate(point, kind, {k: v for k, v in value.items() if k != "kind"}, path)
+
+
+def parse_refinements(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Refinement]:
+    """The refinements that are on: a mapping from kind to settings; raises Problem."""
+    if not isinstance(value, Mapping):
+        raise Problem(path, f"got {value!r}, expected a mapping from refinement to its settings")
+    parsed: dict[str, Refinement] = {}
+    for kind in sorted(value):
+        settings = value[kind]
+        known = options("refinements")
+        if kind not in known:
+            expected = f"expected one of {', '.join(known)}{nearest(kind, known)}"
+            raise Problem((*path, kind), f"unknown refinement {kind!r}, {expected}")
+        if isinstance(settings, Refinement):
+            parsed[kind] = settings
+            continue
+        if not isinstance(settings, Mapping):
+            raise Problem((*path, kind), f"got {settings!r}, expected a mapping of settings ({{}} for the defaults)")
+        settings = {k: v for k, v in settings.items() if k != "kind"}
+        option = _validate("refinements", kind, settings, (*path, kind))
+        assert isinstance(option, Refinement)
+        parsed[kind] = option
+    return parsed
+
+
+def add_plugin(path: Path) -> None:
+    """Import a plugin file once and register its options; raises UserError."""
+    path = path.resolve()
+    if path in _plugins:
+        return
+    options("refinements")
+    if not path.is_file():
+        raise UserError(f"plugin {path}: no such file")
+    name = f"ablate_plugin_{path.stem}_{digest(str(path), 6)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {path}: expected a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = _line_in(error, path)
+        raise UserError(f"{path}{line}: the plugin fails to import: {type(error).__name__}: {error}") from error
+    if not _register(module):
+        raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
+    _plugins[path] = module
+
+
+def _register(module: ModuleType) -> int:
+    count = 0
+    for value in vars(module).values():
+        if not isinstance(value, type) or value.__module__ != module.__name__:
+            continue
+        for point, base in EXTENSION_POINTS.items():
+            if issubclass(value, base):
+                kind = kind_of(value)
+                taken = _found[point].get(kind)
+                if taken is not None:
+                    raise UserError(f"{module.__file__}: the {point} option {kind!r} is already in {taken.__module__}")
+                _found[point][kind] = value
+                count += 1
+    return count
+
+
+def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str | int, ...]) -> Option:
+    for name, option in options(point).items():
+        if kind == name:
+            return validate(option, settings, path)
+        if kind in option.presets:
+            return validate(option, {**option.presets[kind], **settings}, path)
+    raise AssertionError(kind)
+
+
+def _line_in(error: Exception, path: Path) -> str:
+    lines = []
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines.append(error.lineno)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return f":{lines[-1]}" if lines else ""
+
+
+def _base_names() -> str:
+    return ", ".join(base.__name__ for base in EXTENSION_POINTS.values())

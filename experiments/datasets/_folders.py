@@ -1,0 +1,94 @@
+"""A folder per class: finding the images, and saying what is wrong with a folder that can't be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt, model_validator
+
+from trainer.errors import UserError
+from trainer.settings import Settings
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""What torchvision.datasets.folder.IMG_EXTENSIONS lists, in lower case; a file's suffix may have any case."""
+
+ImagesByClass = dict[str, list[Path]]
+"""Image files by class, both in sorted order; a class's index is its position."""
+
+
+class Resized(Settings):
+    """How an image of any size becomes a square."""
+
+    image_size: PositiveInt
+    """Side of the square images that the network sees, in pixels."""
+
+    resize: PositiveInt | None = None
+    """Pixels of an image's shorter side before its central square is cut out; null: `image_size`."""
+
+    @model_validator(mode="after")
+    def _check_resize(self) -> Resized:
+        if self.resize is not None and self.resize < self.image_size:
+            raise ValueError(f"got resize {self.resize}, expected at least the image_size, {self.image_size}")
+        return self
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder` in torchvision's order (by code point), hidden ones left out."""
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in `folder` and below it, in sorted order, links followed, hidden ones left out."""
+    return list(_images_below(folder, frozenset()))
+
+
+def images_by_class(folder: Path, names: list[str]) -> ImagesByClass:
+    """The images of each class folder; raises UserError naming the first class that has none."""
+    found = {name: images_below(folder / name) for name in names}
+    for name, images in found.items():
+        if not images:
+            raise UserError(f"{folder / name}: a class without images, expected files such as 1.jpg in it")
+    return found
+
+
+def flatten(images: Mapping[str, list[Path]], classes: list[str]) -> tuple[list[Path], NDArray[np.int64]]:
+    """The files of all classes in order, and the class index of each in `classes`."""
+    index = {name: i for i, name in enumerate(classes)}
+    files = [file for name in images for file in images[name]]
+    labels = [index[name] for name in images for _ in images[name]]
+    return files, np.array(labels, dtype=np.int64)
+
+
+def put_in_place(draft: Path, place: Path) -> None:
+    """Rename a finished folder to `place`; where another process was first, `draft` stays where it is."""
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
+def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    # a link to a folder above it would be followed until the system refuses, each round a set of duplicates
+    if here in above:
+        return
+    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _images_below(folder / entry.name, above | {here})
+        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            if not entry.is_file():
+                raise UserError(f"{entry.path}: a link to a file that does not exist")
+            yield folder / entry.name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: can't be read as a folder ({error.strerror})") from error

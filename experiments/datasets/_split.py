@@ -1,0 +1,66 @@
+"""How labelled images become a training and a validation split, by class and reproducibly."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import ValidationError
+
+from trainer.draws import Draws
+from trainer.settings import Settings
+
+
+def _integer_or_trial(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError:
+        raise ValueError(f"got {value!r}, expected an integer of at least 0 or 'trial'") from None
+
+
+class SplitSeed(Settings):
+    """Which draw of a random split is used."""
+
+    split_seed: Annotated[NonNegativeInt | Literal["trial"], WrapValidator(_integer_or_trial)] = 0
+    """A number: one split for all trials. "trial": each trial's seed draws its own split, so that the spread
+    over seeds covers the choice of split (Bouthillier et al., "Accounting for variance in machine learning
+    benchmarks", MLSys 2021)."""
+
+    def split_draw(self, seed: int) -> int:
+        """The seed of the split in a trial with `seed`."""
+        return seed if self.split_seed == "trial" else self.split_seed
+
+
+class SplitSettings(SplitSeed):
+    """A random split within each class."""
+
+    train_fraction: float = Field(default=0.8, gt=0.0, lt=1.0)
+    """Share of each class's images that are trained on; the others validate."""
+
+    def split(self, labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
+        """Image indices of `train` and `val` in a trial with `seed`."""
+        train, val = stratified(labels, self.train_fraction, self.split_draw(seed))
+        return {"train": train, "val": val}
+
+
+def stratified(
+    labels: NDArray[np.int64], fraction: float, seed: int, purpose: str = "split"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of round(fraction * n) images of each class, drawn by `seed`, and of the others; both sorted.
+
+    A class of two or more images has at least one on each side; the only image of a class is on the first.
+    Each class is drawn by itself, so that images added to one leave the others' split as it was. Two splits
+    under one seed are independent if their `purpose` differs.
+    """
+    draws = Draws(seed)
+    first: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    second: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label).astype(np.int64)
+        order = members[draws.permutation(f"{purpose} {label}", len(members))]
+        count = min(max(round(fraction * len(members)), 1), max(len(members) - 1, 1))
+        first.append(order[:count])
+        second.append(order[count:])
+    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))

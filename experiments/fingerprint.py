@@ -1,0 +1,65 @@
+"""Fingerprint of a data set: what its files are called and contain, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from trainer.errors import UserError
+
+from .folders import cache_folder
+
+LENGTH = 32
+"""Hex digits of a fingerprint; MLflow takes at most 36 characters as a data set's digest."""
+
+SETTLED = 2.0
+"""Seconds after a file's last change before its time vouches for its content: clocks of files are coarse."""
+
+
+def content_digest(files: list[Path]) -> str:
+    """Digest over (path below the common folder, content) of every file.
+
+    Reading is remembered by the files' names, sizes and times, so that asking again costs a `stat` a file.
+    Raises UserError naming a file that can't be read.
+    """
+    try:
+        return _content_digest(files)
+    except OSError as error:
+        raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
+
+
+def _content_digest(files: list[Path]) -> str:
+    now = time.time()
+    common = Path(os.path.commonpath([str(file.parent) for file in files]))
+    names = [file.relative_to(common).as_posix() for file in files]
+    stats = [file.stat() for file in files]
+    # names besides resolved paths: links of other names may lead to the same files
+    known_by = [
+        (name, str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+        for name, file, stat in zip(names, files, stats, strict=True)
+    ]
+    key = hashlib.blake2b(json.dumps(known_by).encode(), digest_size=16).hexdigest()
+    memo = cache_folder() / "fingerprints" / key
+    try:
+        known = memo.read_text()
+        if len(known) == LENGTH:
+            return known
+    except OSError:
+        pass
+    total = hashlib.blake2b(digest_size=LENGTH // 2)
+    for name, file in zip(names, files, strict=True):
+        content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+        total.update(f"{name}\0{content}\n".encode())
+    if now - max(stat.st_mtime for stat in stats) < SETTLED:
+        return total.hexdigest()
+    # a cache that can't be written only costs time
+    with suppress(OSError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        draft = memo.with_suffix(f".{os.getpid()}")
+        draft.write_text(total.hexdigest())
+        draft.replace(memo)
+    return total.hexdigest()

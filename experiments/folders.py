@@ -1,0 +1,26 @@
+"""Where things are kept: what a machine shares, and what a working folder holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Per machine and user: decoded images, rendered data sets, measured costs. May be deleted at any time.
+
+    `ABLATE_CACHE`, else `ablate` below `XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if own := os.environ.get("ABLATE_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablate"
+
+
+def state_folder() -> Path:
+    """Per working folder: journals, checkpoints and logs of trials."""
+    return Path(".ablate")
+
+
+def trial_folder(trial_id: str, fingerprint: str) -> Path:
+    """What one trial keeps: `journal.jsonl`, `last.pt`, `log.txt`; on other data, another folder."""
+    return state_folder() / "trials" / f"{trial_id}-{fingerprint[:8]}"

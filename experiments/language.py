@@ -1,0 +1,130 @@
+"""The words of a study file as typed shapes; docs/study.md explains them with examples."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+
+from trainer.settings import Settings
+
+
+def _file_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
+        raise ValueError(f"got {value!r}, expected letters, digits, '_', '-' and '.' only, because it names files")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Chosen = str | bool | tuple[str | bool, ...]
+Steps = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Document(Settings):
+    """The report that a study regenerates."""
+
+    title: str
+    author: str | None = None
+    year: int | None = None
+    url: str | None = None
+
+
+class Design(Settings):
+    """Cells of a study, in words: the words of one design multiply, the designs of a study are united.
+
+    A step of a word is a switch's name, or `factor.option`, which counts that option as on and the first one as off.
+    """
+
+    grid: dict[str, Steps | Literal["all"]] | Steps | None = None
+    """Every combination of the options listed for each factor (`all`, or just the factors' names: every option)."""
+
+    subsets: Steps | None = None
+    """Every subset of the steps, from none to all."""
+
+    leave_one_out: Steps | None = None
+    """All steps together, then all but each one."""
+
+    add_one: Steps | None = None
+    """None of the steps, then each one alone."""
+
+    cumulative: Steps | None = None
+    """None, then the first step, then the first two, and so on in the order given."""
+
+    pairwise: Steps | None = None
+    """None, each step alone, and each two together: what two-way interactions need."""
+
+    list: Annotated[tuple[str | dict[str, str | bool], ...], Field(min_length=1)] | None = None
+    """Explicit cells: a cell's name (`B+c+l`), or a mapping from factor to option."""
+
+    where: dict[str, Chosen] = Field(default_factory=dict)
+    """Keep only the cells whose options are these."""
+
+    exclude: dict[str, Chosen] | tuple[dict[str, Chosen], ...] = ()
+    """Drop the cells that match all of these (or any mapping of a list)."""
+
+
+class Table(Settings):
+    """A table of the document."""
+
+    id: FileName
+    """Names the files `tables/<id>.md` and `tables/<id>.tex`."""
+
+    caption: str = ""
+    """What the table shows, as the document says it."""
+
+    rows: str | Steps | None = None
+    """A factor (a row for each option, all else at its first option), or cells by name; default: every cell."""
+
+    metrics: Steps = ("top1",)
+    """Columns: metrics at the last epoch, or `best_<metric>`."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What the document calls a row."""
+
+    published: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """The document's own numbers by row and metric, in our units (accuracies are fractions of 1)."""
+
+
+class Claim(Settings):
+    """A sentence of the document made testable."""
+
+    says: str
+    """The sentence."""
+
+    test: str
+    """Comparisons joined by `and`: `model.B.top1 > model.A.top1`, `A+c.top1 > A.top1 + 0.02`."""
+
+
+class Outline(Settings):
+    """A study file."""
+
+    study: FileName
+    """The study's name."""
+
+    question: str
+    """What the study asks, in a sentence."""
+
+    document: Document | None = None
+    recipe: dict[str, Any]
+    """The baseline: everything that all trials share unless a factor patches it."""
+
+    factors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ways in which trials differ: options (name: patch, the first is the default), or one patch: a switch."""
+
+    designs: Annotated[tuple[Design, ...], Field(min_length=1)] | None = None
+    """Which cells to run; a study without factors needs none."""
+
+    seeds: PositiveInt | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = 1
+    """How many replicates of every cell (seeds 0, 1, ...), or which seeds."""
+
+    constraints: tuple[str, ...] = ()
+    """`params < 100e6`: cells that break one are left out, and named."""
+
+    profiles: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
+    """Named patches of the recipe (and of seeds, factors, designs, ...) that scale the study."""
+
+    tables: tuple[Table, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Python files, relative to the study, whose options it may use."""

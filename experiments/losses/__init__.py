@@ -1,0 +1,1 @@
+"""Training criteria: one file each, found by its name. See experiments.options.Loss."""

@@ -1,0 +1,47 @@
+"""Stochastic gradient descent with momentum (Sutskever et al., ICML 2013; torch's formulation, without dampening)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from ..options import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Sgd(Optimizer):
+    """v <- momentum v + g; w <- w - lr v (classical), w <- w - lr (g + momentum v) (Nesterov)."""
+
+    kind: Literal["sgd"] = "sgd"
+
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Decay of the velocity."""
+
+    nesterov: bool = False
+    """Look ahead along the velocity; needs momentum."""
+
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    """L2 penalty, added to the gradient of every parameter."""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Sgd:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("got nesterov without momentum, expected momentum above 0")
+        return self
+
+    def build(self, params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: D102
+        import torch
+
+        return torch.optim.SGD(
+            params,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )

@@ -1,0 +1,181 @@
+"""Plan: what a study would run. Pure: needs no data, no network and no torch (unless a constraint asks for a cost)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from trainer import SEMANTICS
+from trainer.errors import nearest
+
+from .catalog import kind_of
+from .costs import Cost, cost_of
+from .designs import Choice, cell_name, expand_design
+from .factors import conflicts
+from .options import digest
+from .questions import check_table, parse_claim
+from .recipe import Recipe
+from .study import Study
+from .validation import Problem
+from .yaml_source import YamlPath
+
+_CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One choice for each factor, and the recipe that it makes."""
+
+    name: str
+    choice: Choice
+    recipe: Recipe
+
+    @cached_property
+    def cost(self) -> Cost | None:
+        """Parameters and MACs; None where the number of classes is not known before the data are."""
+        classes = self.recipe.dataset.num_classes()
+        if classes is None:
+            return None
+        return cost_of(self.recipe.architecture, classes, self.recipe.dataset.image_size)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell under one seed. `id` names the work: the same id is never trained twice."""
+
+    id: str
+    cell: str
+    seed: int
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a study in the order of its designs, and its distinct trials, seed by seed."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    excluded: Mapping[str, str]
+    """Cells that a constraint leaves out, with the constraint."""
+
+    trials: tuple[Trial, ...]
+    """Every cell's first seed comes before any second one."""
+
+    ids: Mapping[tuple[str, int], str] = field(repr=False)
+    """(cell, seed) to trial id; two cells of one recipe share their trials."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Cell]:
+        """Cell name to cell."""
+        return {cell.name: cell for cell in self.cells}
+
+
+def trial_id(recipe: Recipe, seed: int) -> str:
+    """The identity of a training: 12 hex digits of its resolved recipe, seed and the trainer's semantics."""
+    return digest({"recipe": recipe.identity(), "seed": seed, "semantics": SEMANTICS})
+
+
+def expand(study: Study) -> Plan:
+    """All cells and trials of a study; raises UserError where a design, cell, table or claim does not make sense."""
+    cells, excluded = _constrained(study, _cells(study))
+    ids: dict[tuple[str, int], str] = {}
+    trials: dict[str, Trial] = {}
+    for seed in study.seeds:
+        for cell in cells:
+            name = trial_id(cell.recipe, seed)
+            ids[cell.name, seed] = name
+            trials.setdefault(name, Trial(name, cell.name, seed, cell.recipe))
+    plan = Plan(study, tuple(cells), excluded, tuple(trials.values()), ids)
+    _check_questions(plan)
+    return plan
+
+
+def _cells(study: Study) -> list[Cell]:
+    choices: dict[str, Choice] = {}
+    if study.factors and not study.designs:
+        raise study.error(("factors",), "the factors stand in no design; expected `designs:` saying which cells to run")
+    for index, design in enumerate(study.designs):
+        try:
+            for choice in expand_design(design, study.factors):
+                choices.setdefault(cell_name(choice, study.factors), choice)
+        except Problem as problem:
+            raise study.error(("designs", index, *problem.path), problem.message) from None
+    if not study.designs:
+        choices = {cell_name({}, {}): {}}
+    cells = [Cell(name, choice, _recipe(study, name, choice)) for name, choice in choices.items()]
+    _refuse_shadows(study, cells)
+    return cells
+
+
+def _recipe(study: Study, name: str, choice: Choice) -> Recipe:
+    chosen = [(factor, choice[factor.name]) for factor in study.factors.values()]
+    patches = [(factor.label(option), factor.options[option]) for factor, option in chosen]
+    for one, path, other, rival in conflicts(patches):
+        factor, option = next(pair for pair in chosen if pair[0].label(pair[1]) == other)
+        raise study.error(
+            factor.origin(option, rival),
+            f"in cell {name!r}, {other!r} patches {rival!r} and {one!r} patches {path!r}; which of them holds would "
+            f"depend on their order, so expected a design that never has both on",
+        )
+    merged: dict[str, Any] = {}
+    where: dict[str, YamlPath] = {}
+    for factor, option in chosen:
+        merged |= factor.options[option]
+        where |= {path: factor.origin(option, path) for path in factor.options[option]}
+    return study.recipe_with(merged, where)
+
+
+def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
+    """Two recipes of one identity differ only in what identity leaves out, such as a path: their results would mix."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(trial_id(cell.recipe, 0), cell)
+        if other.recipe != cell.recipe:
+            raise study.error(
+                ("factors",),
+                f"cells {other.name!r} and {cell.name!r} differ only in paths, which are no part of a trial's "
+                f"identity; expected a setting that tells them apart, such as dataset.name",
+            )
+
+
+def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str, str]]:
+    excluded: dict[str, str] = {}
+    for index, text in enumerate(study.constraints):
+        match = _CONSTRAINT.fullmatch(text)
+        if not match or match[1] not in Cost.__dataclass_fields__:
+            near = nearest(match[1], Cost.__dataclass_fields__) if match else ""
+            raise study.error(("constraints", index), f"got {text!r}, expected `params < 100e6` or `macs < 5e9`{near}")
+        name, relation, limit = match[1], match[2], float(match[3])
+        for cell in cells:
+            if cell.cost is None:
+                kind = kind_of(type(cell.recipe.dataset))
+                message = f"{text!r} needs the number of classes, which {kind} knows only with its data at hand"
+                raise study.error(("constraints", index), f"{message}; expected dataset.classes")
+            if not _holds(getattr(cell.cost, name), relation, limit):
+                excluded.setdefault(cell.name, text)
+    kept = [cell for cell in cells if cell.name not in excluded]
+    if not kept:
+        raise study.error(("constraints",), "the constraints leave no cell to run")
+    return kept, excluded
+
+
+def _holds(value: float, relation: str, limit: float) -> bool:
+    return {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}[relation]
+
+
+def _check_questions(plan: Plan) -> None:
+    study = plan.study
+    names = {cell.name: None for cell in plan.cells} | dict.fromkeys(plan.excluded)
+    for index, table in enumerate(study.tables):
+        try:
+            check_table(table, study, names)
+        except Problem as problem:
+            raise study.error(("tables", index, *problem.path), problem.message) from None
+    for index, claim in enumerate(study.claims):
+        try:
+            parse_claim(claim.test, study, names)
+        except Problem as problem:
+            raise study.error(("claims", index, "test"), problem.message) from None

@@ -1,0 +1,104 @@
+"""TrialRecord: what is kept of an attempt at a trial, as typed JSON. Reports are made of these and of nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.errors import UserError
+from trainer.metrics import METRICS, best
+from trainer.recorder import Epoch
+
+from .environment import describe_software, git_state
+from .plan import Plan, Trial
+from .trial import Result
+
+SCHEMA = 1
+"""Version of this format; a reader refuses a newer one."""
+
+
+class TrialRecord(BaseModel):
+    """One attempt at a trial."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA
+    trial: str
+    study: str
+    cell: str
+    factors: dict[str, str]
+    seed: int
+    status: Literal["finished", "failed", "interrupted"]
+    reason: str = ""
+    log: str = ""
+    recipe: dict[str, Any]
+    params: int | None
+    macs: int | None
+    fingerprint: str
+    history: list[dict[str, float | None]]
+    """Metrics of each epoch; None where a value was not finite."""
+
+    seconds: float
+    hardware: str
+    software: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+
+    def value(self, metric: str) -> float | None:
+        """A metric at the last epoch, or the best over epochs for `best_<metric>`; None where there is none."""
+        name = metric.removeprefix("best_")
+        values = [epoch.get(name) for epoch in self.history]
+        if name == metric:
+            return values[-1] if values else None
+        finite = [value for value in values if value is not None]
+        return best(finite, name) if finite else None
+
+
+def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:
+    """The record of an attempt that has ended."""
+    cell = plan.by_name[trial.cell]
+    commit, dirty = git_state() or (None, None)
+    return TrialRecord(
+        trial=trial.id,
+        study=plan.study.title,
+        cell=trial.cell,
+        factors=cell.choice,
+        seed=trial.seed,
+        status=result.status,
+        reason=result.reason,
+        log=result.log,
+        recipe=trial.recipe.as_data(),
+        params=cell.cost.params if cell.cost else None,
+        macs=cell.cost.macs if cell.cost else None,
+        fingerprint=fingerprint,
+        history=[_finite(epoch) for epoch in result.history],
+        seconds=result.seconds,
+        hardware=result.hardware,
+        software=describe_software(),
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def parse_record(text: str, where: str) -> TrialRecord:
+    """The record in `text`; raises UserError (naming `where`) for another or a newer format."""
+    try:
+        record = TrialRecord.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where}: not a trial's record ({what or 'document'}: {first['msg']})") from error
+    if record.schema_version > SCHEMA:
+        raise UserError(f"{where}: recorded by a newer ablate (format {record.schema_version}, known {SCHEMA})")
+    return record
+
+
+def _finite(epoch: Epoch) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in epoch.items()}
+
+
+def metric_columns() -> list[str]:
+    """Every metric, then the best of those that have a direction."""
+    return [*METRICS, *(f"best_{name}" for name, direction in METRICS.items() if direction)]

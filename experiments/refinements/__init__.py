@@ -1,0 +1,1 @@
+"""Training refinements: one file each, found by its name. See experiments.options.Refinement."""

@@ -1,0 +1,45 @@
+"""Random horizontal flip (He et al., "Deep residual learning", CVPR 2016, section 3.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.draws import Draws
+from trainer.hooks import Batch, Hook
+
+from ..options import Refinement
+
+if TYPE_CHECKING:
+    import torch
+
+
+def flip(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Mirror the chosen (bool [B]) of images [B, C, H, W] left to right."""
+    return images.flip(-1).where(chosen.view(-1, 1, 1, 1), images)
+
+
+class Flip(Refinement):
+    """Mirrors each training image with probability `p`."""
+
+    kind: Literal["flip"] = "flip"
+
+    p: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Probability that an image is mirrored in an epoch."""
+
+    def build(self, num_classes: int) -> Hook:  # noqa: D102
+        return _FlipHook(self.p)
+
+
+class _FlipHook(Hook):
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        import torch
+
+        chosen = draws.uniform("flip", batch.samples)[:, 0] < self.p
+        mask = torch.from_numpy(np.ascontiguousarray(chosen)).to(batch.images.device, non_blocking=True)
+        return Batch(flip(batch.images, mask), batch.targets, batch.samples)

@@ -1,0 +1,16 @@
+"""A constant learning rate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..options import Schedule
+
+
+class Constant(Schedule):
+    """The base learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+    def factor(self, epoch: float, epochs: int) -> float:  # noqa: D102
+        return 1.0

@@ -1,0 +1,24 @@
+"""Step decay (He et al., "Deep residual learning", CVPR 2016, section 3.4: divided by 10 at plateaus)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from ..options import Schedule
+
+
+class MultiStep(Schedule):
+    """The rate is multiplied by `gamma` when each milestone epoch has been completed."""
+
+    kind: Literal["multi_step"] = "multi_step"
+
+    milestones: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Epochs after which the rate falls."""
+
+    gamma: float = Field(default=0.1, gt=0.0, le=1.0)
+    """The factor of each fall."""
+
+    def factor(self, epoch: float, epochs: int) -> float:  # noqa: D102
+        return float(self.gamma ** sum(milestone <= epoch for milestone in self.milestones))

@@ -1,0 +1,65 @@
+"""Where each trial of a plan stands: what is recorded, what can be resumed, what is still to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.recorder import Journal
+
+from .folders import trial_folder
+from .plan import Plan, Trial
+from .tracking import Recorded, recorded_attempts
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a trial stands."""
+
+    name: Literal["done", "resume", "failed", "to run"]
+    """done: recorded as finished on the data at hand. resume: an interrupted training can go on. failed: so did the
+    last attempt, and it would be tried again. to run: nothing is there."""
+
+    epoch: int = 0
+    """The last epoch that was saved, for `resume`."""
+
+    attempt: Recorded | None = None
+    """The attempt that makes it done or failed."""
+
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"resume from epoch {self.epoch}" if self.name == "resume" else self.name
+
+
+def data_fingerprints(plan: Plan) -> dict[str, str | None]:
+    """Trial id to the fingerprint of its data; None where they are not at hand."""
+    known: dict[str, str | None] = {}
+    found = {}
+    for trial in plan.trials:
+        key = trial.recipe.dataset.model_dump_json()
+        if key not in known:
+            known[key] = trial.recipe.dataset.fingerprint()
+        found[trial.id] = known[key]
+    return found
+
+
+def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str, State]:
+    """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
+    attempts = recorded_attempts(plan.trials)
+    return {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
+
+
+def _state(trial: Trial, attempts: list[Recorded], fingerprint: str | None) -> State:
+    fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
+    for attempt in fitting:
+        if attempt.status == "finished":
+            return State("done", trial.recipe.epochs, attempt)
+    if fitting and fitting[0].status == "failed":
+        return State("failed", attempt=fitting[0], reason=fitting[0].reason)
+    if fingerprint is not None:
+        folder = trial_folder(trial.id, fingerprint)
+        if (folder / "last.pt").exists():
+            return State("resume", len(Journal(folder / "journal.jsonl").read()))
+    return State("to run")

@@ -1,0 +1,217 @@
+"""Study: a question, read from its YAML file and validated before anything runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import UserError, nearest
+
+from . import catalog
+from .factors import BadPath, Factor, Patch, parse_factors, patch_data
+from .language import Claim, Design, Document, Outline, Table
+from .recipe import FIELDS, Recipe, parse_recipe
+from .validation import Problem, validate
+from .yaml_source import Source, YamlPath, read_yaml
+
+_PROFILE_WORDS = ("seeds", "factors", "designs", "constraints", "tables", "claims")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says, with one profile applied."""
+
+    name: str
+    profile: str | None
+    question: str
+    document: Document | None
+    base: Mapping[str, Any]
+    """The baseline recipe as the file says it."""
+
+    recipe: Recipe
+    """The same, resolved."""
+
+    factors: Mapping[str, Factor]
+    designs: tuple[Design, ...]
+    seeds: tuple[int, ...]
+    constraints: tuple[str, ...]
+    tables: tuple[Table, ...]
+    claims: tuple[Claim, ...]
+    plugins: tuple[Path, ...]
+    source: Source
+    origins: Mapping[YamlPath, YamlPath]
+    """Where in the file the profile set a path."""
+
+    @property
+    def title(self) -> str:
+        """The study's name in the record and in `results/`: with its profile, if any."""
+        return f"{self.name}-{self.profile}" if self.profile else self.name
+
+    def error(self, path: YamlPath, message: str) -> UserError:
+        """An error of the user's at a path of the file."""
+        return self.source.error(_blame(path, self.origins), message)
+
+    def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath]) -> Recipe:
+        """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
+        return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
+
+    @cached_property
+    def default_cell(self) -> dict[str, str]:
+        """Every factor at its first option."""
+        return {name: factor.default for name, factor in self.factors.items()}
+
+
+def load_study(path: Path | str, profile: str | None = None) -> Study:
+    """Read and validate a study file, with `profile` applied; raises UserError, one line with file and line."""
+    source = read_yaml(path)
+    if not isinstance(source.data, dict):
+        raise source.error((), f"expected a mapping with {', '.join(Outline.model_fields)}")
+    data, recipe_patch, origins = _apply_profile(source, profile)
+    try:
+        outline = validate(Outline, data)
+    except Problem as problem:
+        raise source.error(_blame(problem.path, origins), problem.message) from None
+    plugins = _load_plugins(source, outline)
+    try:
+        recipe = parse_recipe(outline.recipe)
+    except Problem as problem:
+        raise source.error(("recipe", *problem.path), problem.message) from None
+    where: dict[str, YamlPath] = {path: ("profiles", str(profile), path) for path in recipe_patch}
+    base, recipe = _recipe_with(source, outline.recipe, recipe, recipe_patch, where, {})
+    try:
+        factors = parse_factors(outline.factors)
+    except Problem as problem:
+        raise source.error(_blame(("factors", *problem.path), origins), problem.message) from None
+    seeds = outline.seeds
+    study = Study(
+        name=outline.study,
+        profile=profile,
+        question=outline.question,
+        document=outline.document,
+        base=base,
+        recipe=recipe,
+        factors=factors,
+        designs=outline.designs or (),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else seeds,
+        constraints=outline.constraints,
+        tables=outline.tables,
+        claims=outline.claims,
+        plugins=plugins,
+        source=source,
+        origins=origins,
+    )
+    _check_options(study)
+    _check_names(study)
+    return study
+
+
+def _load_plugins(source: Source, outline: Outline) -> tuple[Path, ...]:
+    plugins = tuple((source.file.parent / name).resolve() for name in outline.plugins)
+    for index, plugin in enumerate(plugins):
+        try:
+            catalog.add_plugin(plugin)
+        except UserError as error:
+            raise source.error(("plugins", index), str(error)) from None
+    return plugins
+
+
+def _apply_profile(
+    source: Source, profile: str | None
+) -> tuple[dict[str, Any], dict[str, Any], dict[YamlPath, YamlPath]]:
+    """(the file's data with the profile's patches of study words, its patches of the recipe, where each stands).
+
+    A profile's paths are recipe paths; the study's own words (`seeds`, `factors.c`, ...) may be patched as well.
+    """
+    data = copy.deepcopy(source.data)
+    profiles = data.get("profiles", {})
+    if not isinstance(profiles, dict):
+        return data, {}, {}
+    known = (*FIELDS, *_PROFILE_WORDS)
+    for name, patches in profiles.items():
+        for key in patches if isinstance(patches, dict) else ():
+            if key.split(".")[0] not in known:
+                near = nearest(key.split(".")[0], known)
+                message = f"unknown path {key!r}, expected one that starts with {', '.join(known)}{near}"
+                raise source.error(("profiles", name, key), message)
+    if profile is None:
+        return data, {}, {}
+    if profile not in profiles:
+        expected = f"expected one of {', '.join(profiles)}" if profiles else "this study has none"
+        raise source.error(("profiles",), f"unknown profile {profile!r}, {expected}{nearest(profile, profiles)}")
+    recipe_patch: dict[str, Any] = {}
+    origins: dict[YamlPath, YamlPath] = {}
+    for key, value in (profiles[profile] or {}).items():
+        parts = tuple(key.split("."))
+        where: YamlPath = ("profiles", profile, key)
+        if parts[0] in FIELDS:
+            recipe_patch[key] = value
+            origins[("recipe", *parts)] = where
+            continue
+        _set(data, parts, value, source, where)
+        origins[parts] = where
+    return data, recipe_patch, origins
+
+
+def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Source, where: YamlPath) -> None:
+    """Set or (None) remove a study word; a factor's patch may have dots in its own keys."""
+    head, rest = parts[0], list(parts[1:])
+    parent, key = data, head
+    while rest:
+        parent = parent.get(key) or {}
+        whole = ".".join(rest)
+        if not isinstance(parent, dict) or (whole not in parent and rest[0] not in parent):
+            raise source.error(where, f"the path {'.'.join(parts)!r} does not exist{nearest(rest[0], parent)}")
+        key, rest = (whole, []) if whole in parent else (rest[0], rest[1:])
+    if value is None:
+        parent.pop(key, None)
+    else:
+        parent[key] = value
+
+
+def _recipe_with(
+    source: Source,
+    base: Mapping[str, Any],
+    resolved: Recipe,
+    patch: Patch,
+    where: Mapping[str, YamlPath],
+    origins: Mapping[YamlPath, YamlPath],
+) -> tuple[dict[str, Any], Recipe]:
+    """The patched recipe as the file says it and resolved; errors blame the patch or setting that made them."""
+    try:
+        data = patch_data(base, resolved, patch)
+        return data, parse_recipe(data)
+    except BadPath as problem:
+        raise source.error(where[str(problem.path[0])], problem.message) from None
+    except Problem as problem:
+        patched_at: dict[YamlPath, YamlPath] = {("recipe", *path.split(".")): place for path, place in where.items()}
+        raise source.error(_blame(("recipe", *problem.path), {**origins, **patched_at}), problem.message) from None
+
+
+def _blame(path: YamlPath, origins: Mapping[YamlPath, YamlPath]) -> YamlPath:
+    """The file's path of what stands at `path` once patches are applied."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in origins:
+            return (*origins[path[:length]], *path[length:])
+    below = [where for patched_path, where in origins.items() if patched_path[: len(path)] == path]
+    return below[0] if below and path[:1] == ("recipe",) else path
+
+
+def _check_options(study: Study) -> None:
+    """Every option alone must make a valid recipe, whether or not a design uses it."""
+    for factor in study.factors.values():
+        for option, patch in factor.options.items():
+            study.recipe_with(patch, {path: factor.origin(option, path) for path in patch})
+
+
+def _check_names(study: Study) -> None:
+    seen: set[str] = set()
+    for index, table in enumerate(study.tables):
+        if table.id in seen:
+            raise study.error(("tables", index, "id"), f"the table id {table.id!r} stands twice")
+        seen.add(table.id)
+    if len(set(study.seeds)) != len(study.seeds):
+        raise study.error(("seeds",), f"got {list(study.seeds)}, expected each seed once")

@@ -1,0 +1,305 @@
+"""The record: MLflow both ways. The only file that imports mlflow; runs are written by one thread of one process.
+
+In MLflow's words: an *experiment* is a study (with its profile), a *parent run* an `ablate run`, a *child run* an
+attempt at a trial. What is read back is its `trial.json`; names, tags, params and metrics are for people in the UI.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from trainer.errors import UserError
+from trainer.recorder import Epoch
+
+from .environment import describe_software, git_state
+from .plan import Plan, Trial
+from .records import TrialRecord, make_record, parse_record
+from .trial import Result
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+TRIAL = "ablate.trial"
+FINGERPRINT = "ablate.fingerprint"
+STATUS = "ablate.status"
+REASON = "ablate.reason"
+HOST, PID = "ablate.host", "ablate.pid"
+_ARTIFACT = "trial.json"
+_PARENT = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One attempt at a trial, as far as its tags tell."""
+
+    run_id: str
+    trial: str
+    status: str
+    """finished, failed, interrupted or running."""
+
+    fingerprint: str
+    artifacts: str
+    reason: str
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """The tracking URI without the secrets that it may hold."""
+    uri = urlparse(tracking_uri())
+    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
+
+
+def record_exists() -> bool:
+    """Whether there is anything to read; an embedded record that is not there yet needs no MLflow to say so."""
+    uri = tracking_uri()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def _client() -> MlflowClient:
+    # read by MLflow when it is imported
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(tracking_uri())
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
+    return client
+
+
+def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Recorded]]:
+    """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
+    found: dict[str, list[Recorded]] = {trial.id: [] for trial in trials}
+    if not record_exists():
+        return found
+    client = _client()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    token = None
+    while True:
+        page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
+        for run in page:
+            tags = run.data.tags
+            if tags[TRIAL] in found:
+                attempt = Recorded(
+                    run_id=run.info.run_id,
+                    trial=tags[TRIAL],
+                    status=tags.get(STATUS, "running"),
+                    fingerprint=tags.get(FINGERPRINT, ""),
+                    artifacts=run.info.artifact_uri or "",
+                    reason=tags.get(REASON, ""),
+                )
+                found[attempt.trial].append(attempt)
+        token = page.token
+        if not token:
+            return found
+
+
+def read_record(attempt: Recorded) -> TrialRecord:
+    """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
+    where = f"run {attempt.run_id} of trial {attempt.trial}"
+    location = urlparse(attempt.artifacts)
+    try:
+        if location.scheme in ("", "file"):
+            text = (Path(url2pathname(location.path)) / _ARTIFACT).read_text(encoding="utf-8")
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                text = Path(_client().download_artifacts(attempt.run_id, _ARTIFACT, folder)).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{where}: its {_ARTIFACT} can't be read ({error})") from error
+    return parse_record(text, where)
+
+
+class RunWriter:
+    """Writes one `ablate run` to the record; every call returns at once, the work is done in order by one thread."""
+
+    def __init__(self, plan: Plan, fingerprints: Mapping[str, str], command: str) -> None:
+        self.plan = plan
+        self.fingerprints = fingerprints
+        self.client = _client()
+        self.errors: list[str] = []
+        self.run_ids: dict[str, str] = {}
+        self.logged: dict[str, set[int]] = {}
+        self.experiment = self._experiment()
+        self._bury_the_dead()
+        self.parent = self._start_parent(command)
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread.start()
+
+    def start(self, trial: Trial) -> None:
+        """An attempt at a trial begins."""
+        self._queue.put(lambda: self._start(trial))
+
+    def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
+        """An epoch of a running trial has ended."""
+        at = _now()
+        self._queue.put(lambda: self._epochs(trial, [(number, metrics)], at))
+
+    def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
+        """An attempt has ended; `then` is called once the record holds it."""
+        self._queue.put(lambda: self._finish(trial, result, then))
+
+    def close(self, status: str) -> None:
+        """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
+        self._queue.put(None)
+        self._thread.join()
+        try:
+            self.client.set_terminated(self.parent, status)
+        except Exception as error:
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            try:
+                task()
+            except Exception as error:
+                self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+    def _experiment(self) -> str:
+        study = self.plan.study
+        found = self.client.get_experiment_by_name(study.title)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        return str(self.client.create_experiment(study.title, tags={"mlflow.note.content": study.question}))
+
+    def _bury_the_dead(self) -> None:
+        """Runs that a killed driver of this machine left as running."""
+        for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
+            tags = run.data.tags
+            if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
+                self.client.set_tag(run.info.run_id, STATUS, "interrupted")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _start_parent(self, command: str) -> str:
+        study = self.plan.study
+        tags = {
+            "mlflow.runName": f"{study.title} ({len(self.plan.trials)} trials)",
+            "mlflow.note.content": study.question,
+            "ablate.command": command,
+            "ablate.study": study.name,
+            "ablate.profile": study.profile or "",
+            **self._common_tags(),
+            **{f"version.{name}": value for name, value in describe_software().items()},
+        }
+        run = self.client.create_run(self.experiment, tags=tags)
+        if study.source.file.exists():
+            self.client.log_artifact(run.info.run_id, str(study.source.file))
+        return str(run.info.run_id)
+
+    def _common_tags(self) -> dict[str, str]:
+        tags = {HOST: socket.gethostname(), PID: str(os.getpid()), "mlflow.source.name": "ablate"}
+        if (state := git_state()) is not None:
+            tags["mlflow.source.git.commit"] = state[0]
+            tags["ablate.dirty"] = str(state[1]).lower()
+        return tags
+
+    def _start(self, trial: Trial) -> None:
+        from mlflow.entities import Dataset as MlflowDataset
+        from mlflow.entities import DatasetInput, InputTag, Param
+
+        cell = self.plan.by_name[trial.cell]
+        fingerprint = self.fingerprints[trial.id]
+        tags = {
+            "mlflow.runName": f"{trial.cell} seed {trial.seed}",
+            _PARENT: self.parent,
+            TRIAL: trial.id,
+            FINGERPRINT: fingerprint,
+            STATUS: "running",
+            "ablate.cell": trial.cell,
+            **self._common_tags(),
+        }
+        run = self.client.create_run(self.experiment, tags=tags)
+        run_id = self.run_ids[trial.id] = str(run.info.run_id)
+        self.logged[trial.id] = set()
+        params = {
+            "cell": trial.cell,
+            "seed": trial.seed,
+            **{f"factor.{k}": v for k, v in cell.choice.items()},
+        }
+        params |= _flat(trial.recipe.as_data())
+        if cell.cost is not None:
+            params |= {"params": cell.cost.params, "macs": cell.cost.macs}
+        listed = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        for i in range(0, len(listed), 100):
+            self.client.log_batch(run_id, params=listed[i : i + 100])
+        kind = trial.recipe.as_data()["dataset"]["kind"]
+        dataset = MlflowDataset(kind, fingerprint, "ablate", json.dumps(trial.recipe.dataset.identity()))
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _epochs(self, trial: Trial, epochs: list[tuple[int, Epoch]], at: int) -> None:
+        entities = [entity for number, metrics in epochs for entity in _metrics(number, metrics, at)]
+        for i in range(0, len(entities), 1000):
+            self.client.log_batch(self.run_ids[trial.id], metrics=entities[i : i + 1000])
+        self.logged[trial.id].update(number for number, _ in epochs)
+
+    def _finish(self, trial: Trial, result: Result, then: Callable[[], None]) -> None:
+        if trial.id not in self.run_ids:
+            self._start(trial)
+        run_id = self.run_ids[trial.id]
+        # a resumed attempt reports only its own epochs as they end; the earlier ones come with the result
+        numbered = enumerate(result.history, start=1)
+        self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
+        record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
+        self.client.log_text(run_id, record.model_dump_json(indent=1), _ARTIFACT)
+        self.client.set_tag(run_id, STATUS, result.status)
+        if result.reason:
+            self.client.set_tag(run_id, REASON, result.reason)
+        ended = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[result.status]
+        self.client.set_terminated(run_id, ended)
+        then()
+
+
+def _metrics(number: int, metrics: Epoch, at: int) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, at, number) for name, value in metrics.items()]
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names; what is off (None, empty) is left out."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0

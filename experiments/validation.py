@@ -1,0 +1,82 @@
+"""Plain data to typed settings, with errors that teach: where, got, expected, nearest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from trainer.errors import nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Model = TypeVar("Model", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+
+class Problem(ValueError):
+    """Data that don't parse: `path` inside them and what is wrong there, in one line."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+
+    def under(self, *prefix: str | int) -> Problem:
+        """The same problem seen from outside, below `prefix`."""
+        return Problem((*prefix, *self.path), self.message)
+
+
+def validate(model: type[Model], data: object, path: Path = ()) -> Model:
+    """`model` from plain data, strictly (text is no number, 1 is no boolean); raises Problem for the first error."""
+    try:
+        text = json.dumps(data)
+    except (TypeError, ValueError) as error:
+        raise Problem(path, f"got {data!r}, expected plain data: {error}") from None
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise Problem((*path, *first["loc"]), _explain(first, model, data)) from None
+
+
+def _explain(error: ErrorDetails, model: type[BaseModel], data: Any) -> str:
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(model, error["loc"][:-1])
+        expected = f"expected one of {', '.join(known)}" if known else "expected no settings"
+        return f"unknown setting {name!r}, {expected}{nearest(name, known)}"
+    if error["type"] == "missing":
+        return f"{name!r} is missing"
+    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    return f"got {_short(error['input'])}, expected {message}"
+
+
+def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
+    """The field names of the (nested) model that `loc` leads to."""
+    current: Any = model
+    for part in loc:
+        fields = getattr(current, "model_fields", {})
+        if part in fields:
+            current = _model_in(fields[part].annotation)
+        # any other part is an index or key into a container of the model found last
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _model_in(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 60 else text[:57] + "..."

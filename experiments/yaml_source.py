@@ -1,0 +1,153 @@
+"""Reads a YAML file as plain data and remembers the line of every path in it.
+
+YAML 1.2's core schema on PyYAML's parser: `on`, `off`, `yes` and `no` are words, `1e-3` is a number, dates are text,
+a key that stands twice is an error, and no tag builds an object.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.errors import UserError
+
+YamlPath = tuple[str | int, ...]
+_NODE_LIMIT = 100_000
+_CORE = {
+    "tag:yaml.org,2002:null": re.compile(r"~|null|Null|NULL|"),
+    "tag:yaml.org,2002:bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A parsed file: `data` and the line (from 1) of each path, for messages."""
+
+    file: Path
+    data: Any
+    lines: dict[YamlPath, int]
+
+    def error(self, path: YamlPath, message: str) -> UserError:
+        """`file:line: path: message`, at the nearest enclosing path that has a line of its own."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        where = ".".join(str(part) for part in path)
+        line = self.lines.get(known, 1)
+        return UserError(f"{self.file}:{line}: {where + ': ' if where else ''}{_one_line(message)}")
+
+
+def read_yaml(path: Path | str) -> Source:
+    """Parse one YAML document; raises UserError naming file and line."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a study in YAML{_sibling_hint(path)}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; expected a study in YAML") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
+        raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}") from None
+    builder = _Builder(path)
+    data = builder.build(node, ()) if node is not None else None
+    return Source(path, data, builder.lines)
+
+
+class _Builder:
+    """Turns composed nodes into dicts, lists and scalars."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.lines: dict[YamlPath, int] = {}
+        self.open: set[int] = set()
+        self.count = 0
+
+    def build(self, node: yaml.Node, path: YamlPath) -> Any:
+        self.count += 1
+        if self.count > _NODE_LIMIT:
+            raise self.error(node, path, f"more than {_NODE_LIMIT} values after its aliases are expanded")
+        if id(node) in self.open:
+            raise self.error(node, path, "an alias refers to a value that contains it")
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, path)
+        self.open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                self.check_tag(node, path, "seq")
+                return [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
+            assert isinstance(node, yaml.MappingNode)
+            self.check_tag(node, path, "map")
+            return self.mapping(node, path)
+        finally:
+            self.open.discard(id(node))
+
+    def mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.error(key_node, path, "got a list or mapping as a key, expected a name")
+            key = key_node.value
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise self.error(key_node, path, "merge keys (<<) are not part of the study language")
+            if key in result:
+                raise self.error(key_node, (*path, key), f"the name {key!r} stands twice")
+            self.lines[(*path, key)] = key_node.start_mark.line + 1
+            result[key] = self.build(value_node, (*path, key))
+        return result
+
+    def scalar(self, node: yaml.ScalarNode, path: YamlPath) -> Any:
+        if node.tag.startswith("tag:yaml.org,2002:python") or node.tag.startswith("!"):
+            raise self.error(node, path, f"the tag {node.tag!r} is refused: a study holds plain data only")
+        if node.style is not None or node.tag == "tag:yaml.org,2002:binary":
+            return node.value
+        text = node.value
+        for tag, pattern in _CORE.items():
+            if pattern.fullmatch(text):
+                return _convert(tag.rsplit(":", 1)[1], text)
+        return text
+
+    def check_tag(self, node: yaml.Node, path: YamlPath, plain: str) -> None:
+        if node.tag != f"tag:yaml.org,2002:{plain}":
+            raise self.error(node, path, f"the tag {node.tag!r} is refused: a study holds plain data only")
+
+    def error(self, node: yaml.Node, path: YamlPath, message: str) -> UserError:
+        self.lines[path] = node.start_mark.line + 1
+        return Source(self.file, None, self.lines).error(path, message)
+
+
+def _convert(tag: str, text: str) -> Any:
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return text.lower() == "true"
+    if tag == "int":
+        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _sibling_hint(path: Path) -> str:
+    from trainer.errors import nearest
+
+    folder = path.parent
+    names = [entry.name for entry in folder.glob("*.yaml")] if folder.is_dir() else []
+    return nearest(path.name, names)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

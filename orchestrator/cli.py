@@ -1,0 +1,128 @@
+"""`ablate`: parses and calls, nothing else. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.errors import UserError
+
+STUDY = click.argument("study", type=click.Path(path_type=Path))
+PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+class _Commands(click.Group):
+    """Turns a mistake of the user's into one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"ablate: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ablation-orchestrator", prog_name="ablate")
+def main() -> None:
+    """Run ablation studies for image classification and print their tables."""
+
+
+@main.command()
+@STUDY
+@PROFILE
+@JSON
+def plan(study: Path, profile: str | None, as_json: bool) -> None:
+    """Show what STUDY would run: cells, trials, what is done, parameters and MACs."""
+    from .commands import plan as command
+
+    command.show(study, profile, as_json)
+
+
+@main.command()
+@STUDY
+@PROFILE
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replicates of each cell, instead of the study's.",
+)
+@click.option("--concurrency", type=int, metavar="N", help="Trials at once (default: GPUs, else cores).")
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray Tune's workers, or one trial after the other in this process.",
+)
+@click.option("--address", metavar="RAY", help="Join a running Ray cluster.")
+def run(
+    study: Path,
+    profile: str | None,
+    seeds: int | None,
+    concurrency: int | None,
+    executor: str,
+    address: str | None,
+) -> None:
+    """Train what STUDY lacks, record it in MLflow and write the report. Interrupted? The same command goes on."""
+    from .commands import run as command
+
+    sys.exit(command.run(study, profile, seeds, concurrency, executor, address))
+
+
+@main.command()
+@STUDY
+@PROFILE
+@JSON
+def status(study: Path, profile: str | None, as_json: bool) -> None:
+    """Show where each cell of STUDY stands in the record."""
+    from .commands import status as command
+
+    command.show(study, profile, as_json)
+
+
+@main.command()
+@STUDY
+@PROFILE
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder to write to.")
+@click.option("--allow-partial", is_flag=True, help="Report although trials are missing, and say so.")
+def report(study: Path, profile: str | None, out: Path | None, allow_partial: bool) -> None:
+    """Write STUDY's tables and figures from the record."""
+    from .commands import report as command
+
+    command.write(study, profile, out, allow_partial)
+
+
+@main.command()
+@click.argument("kind", required=False)
+@JSON
+def options(kind: str | None, as_json: bool) -> None:
+    """List what a recipe may be made of, or explain one KIND with its settings."""
+    from .commands import options as command
+
+    command.show(kind, as_json)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of a study, so that an editor completes it."""
+    from .commands import schema as command
+
+    command.show()
+
+
+@main.command()
+@click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Open MLflow's UI on the record of this folder (127.0.0.1 only)."""
+    from .commands import ui as command
+
+    command.serve(port)
+
+
+if __name__ == "__main__":
+    main()

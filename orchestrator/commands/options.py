@@ -1,0 +1,85 @@
+"""`ablate options`: what a recipe may be made of."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import click
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+
+from experiments import catalog
+from experiments.options import Option
+from trainer.errors import UserError, nearest
+
+
+def show(kind: str | None, as_json: bool) -> None:
+    """Every option with a line, or one kind with its settings; as JSON: everything."""
+    if as_json:
+        click.echo(json.dumps({point: _point_json(point) for point in catalog.EXTENSION_POINTS}, indent=1))
+        return
+    console = Console(soft_wrap=True)
+    if kind is None:
+        for point in catalog.EXTENSION_POINTS:
+            console.print(f"\n[bold]{point}[/bold]")
+            for name, option in catalog.options(point).items():
+                _print_option(name, option, console)
+        return
+    found = [
+        (p, name, o)
+        for p in catalog.EXTENSION_POINTS
+        for name, o in catalog.options(p).items()
+        if kind in (name, p, p.removesuffix("s"), *o.presets)
+    ]
+    if not found:
+        known = [name for point in catalog.EXTENSION_POINTS for name in (point, *catalog.kinds(point))]
+        raise UserError(
+            f"options: no kind is called {kind!r}; expected one of {', '.join(known)}{nearest(kind, known)}"
+        )
+    for _, name, option in found:
+        console.print(f"{_about(option)}\n", markup=False, highlight=False)
+        _print_option(name, option, console)
+
+
+def _print_option(name: str, option: type[Option], console: Console) -> None:
+    console.print(f"  [bold cyan]{name}[/bold cyan]  {inspect.cleandoc(option.__doc__ or '')}", highlight=False)
+    if option.presets:
+        console.print(f"    presets: {', '.join(option.presets)}", highlight=False, style="dim")
+    table = Table.grid(padding=(0, 2))
+    for setting, field in option.model_fields.items():
+        if setting != "kind":
+            default = "required" if field.is_required() else f"= {_default(option, setting)}"
+            table.add_row(f"    {setting}", default, field.description or "")
+    console.print(table, highlight=False, markup=False)
+
+
+def _default(option: type[Option], setting: str) -> str:
+    value = option.model_fields[setting].get_default(call_default_factory=True)
+    return "null" if value is None else json.dumps(value, default=str)
+
+
+def _about(option: type[Option]) -> str:
+    module = inspect.getmodule(option)
+    return inspect.cleandoc(module.__doc__ or "") if module else ""
+
+
+def _point_json(point: str) -> dict[str, object]:
+    return {name: _option_json(option) for name, option in catalog.options(point).items()}
+
+
+def _option_json(option: type[Option]) -> dict[str, object]:
+    settings = {}
+    for name, field in option.model_fields.items():
+        if name != "kind":
+            default = field.get_default(call_default_factory=True)
+            entry: dict[str, object] = {"required": field.is_required(), "about": field.description or ""}
+            if default is not PydanticUndefined:
+                entry["default"] = json.loads(json.dumps(default, default=str))
+            settings[name] = entry
+    return {
+        "about": inspect.cleandoc(option.__doc__ or ""),
+        "presets": list(option.presets),
+        "settings": settings,
+    }

@@ -1,0 +1,84 @@
+"""`ablate plan`: what would run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from experiments.plan import Cell, Plan, expand
+from experiments.states import State, data_fingerprints, trial_states
+from experiments.study import load_study
+
+
+def show(study: Path, profile: str | None, as_json: bool) -> None:
+    """Print the plan as tables, or as JSON."""
+    plan = expand(load_study(study, profile))
+    fingerprints = data_fingerprints(plan)
+    states = trial_states(plan, fingerprints)
+    if as_json:
+        click.echo(json.dumps(_as_json(plan, states), indent=1))
+        return
+    console = Console()
+    _print_cells(plan, states, console)
+    counts = Counter(str(state) for state in states.values())
+    console.print(
+        f"{len(plan.cells)} cells x {len(plan.study.seeds)} seeds = {len(plan.trials)} trials: "
+        + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
+        highlight=False,
+    )
+    for cell, constraint in plan.excluded.items():
+        console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
+    shared = len(plan.cells) * len(plan.study.seeds) - len(plan.trials)
+    if shared:
+        console.print(f"{shared} trials serve two cells, whose recipes are the same", highlight=False)
+    if None in fingerprints.values():
+        console.print("the data are not at hand: what is done was not checked against them", highlight=False)
+
+
+def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None:
+    table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("cell", no_wrap=True)
+    for name in ("params", "MACs", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in plan.cells:
+        cost = cell.cost
+        trials = [states[plan.ids[cell.name, seed]] for seed in plan.study.seeds]
+        done = f"{sum(state.name == 'done' for state in trials)}/{len(trials)}"
+        numbers = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
+        table.add_row(cell.name, *numbers, done)
+    console.print(table, markup=False)
+
+
+def _short(number: int) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return str(number)
+
+
+def _as_json(plan: Plan, states: dict[str, State]) -> dict[str, object]:
+    return {
+        "study": plan.study.name,
+        "profile": plan.study.profile,
+        "cells": [_cell_json(cell) for cell in plan.cells],
+        "trials": [
+            {"id": trial.id, "cell": trial.cell, "seed": trial.seed, "state": str(states[trial.id])}
+            for trial in plan.trials
+        ],
+        "excluded": dict(plan.excluded),
+    }
+
+
+def _cell_json(cell: Cell) -> dict[str, object]:
+    cost = cell.cost
+    return {
+        "cell": cell.name,
+        "factors": cell.choice,
+        "params": cost.params if cost else None,
+        "macs": cost.macs if cost else None,
+    }

@@ -1,0 +1,87 @@
+"""`ablate run`: train what is missing, record it, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.plan import Plan, expand
+from experiments.study import load_study
+from experiments.tracking import shown_uri
+from reports.report import make_report, results_folder, write_report
+
+from ..events import Executor
+from ..resources import check_concurrency
+from ..run import Summary, run_plan
+
+
+def run(
+    study: Path,
+    profile: str | None,
+    seeds: int | None,
+    concurrency: int | None,
+    executor: str,
+    address: str | None,
+) -> int:
+    """Returns the exit code: 0 all finished, 1 some failed, 130 interrupted."""
+    begin = time.monotonic()
+    loaded = load_study(study, profile)
+    if seeds is not None:
+        loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
+    plan = expand(loaded)
+    at_once = check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials, {at_once} at once",
+        highlight=False,
+    )
+    command = shlex.join(["ablate", *sys.argv[1:]])
+    summary = run_plan(
+        plan, _executor(executor), concurrency=at_once, address=address, console=console, command=command
+    )
+    return _conclude(plan, summary, console, time.monotonic() - begin)
+
+
+def _executor(name: str) -> Executor:
+    if name == "inline":
+        from .. import inline
+
+        return inline.run
+    from .. import schedule
+
+    return schedule.run
+
+
+def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
+    def say(line: str, style: str = "") -> None:
+        console.print(line, style=style, highlight=False, markup=False)
+
+    if summary.done_before:
+        say(f"{summary.done_before} trials were done already")
+    if summary.record_errors:
+        errors = summary.record_errors
+        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
+        say("what it lacks is kept in .ablate/ and is recorded by the same command")
+    if summary.finished:
+        say(
+            f"{len(summary.finished)} trials trained in {seconds:.0f} s; their training times add up to "
+            f"{summary.training_seconds:.0f} s"
+        )
+    for trial, result in summary.failed:
+        say(
+            f"failed: {trial.cell} seed {trial.seed}: {result.reason}"
+            + (f" (log: {result.log})" if result.log else ""),
+            style="red",
+        )
+    if summary.interrupted:
+        say("interrupted; what is finished is recorded, and the same command goes on")
+        return 130
+    if summary.done_before or summary.finished:
+        text = write_report(make_report(plan, allow_partial=True), results_folder(plan))
+        say(f"report: {text}")
+    return 1 if summary.failed or summary.record_errors else 0

@@ -1,0 +1,28 @@
+"""`ablate ui`: MLflow's own page over the record."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from experiments.tracking import record_exists, shown_uri, tracking_uri
+from trainer.errors import UserError
+
+
+def serve(port: int) -> None:
+    """Become `mlflow ui` on 127.0.0.1."""
+    if not record_exists():
+        raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    arguments = [
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        tracking_uri(),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    os.execve(sys.executable, [sys.executable, *arguments], environment)

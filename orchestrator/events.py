@@ -1,0 +1,29 @@
+"""What an executor tells of its work, and the signature that all executors share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from experiments.trial import Job, Result
+from trainer.recorder import Epoch
+
+
+class Events(Protocol):
+    """Called in the driver, one call at a time, in the order in which things happen."""
+
+    def started(self, trial: str) -> None:
+        """A worker has taken up the trial of this id."""
+
+    def epoch(self, trial: str, number: int, metrics: Epoch) -> None:
+        """A running trial has ended an epoch (from 1)."""
+
+    def ended(self, trial: str, result: Result) -> None:
+        """The attempt is over."""
+
+
+class Executor(Protocol):
+    """Runs jobs in the order given, as many at once as asked; returns when all have ended."""
+
+    def __call__(self, jobs: Sequence[Job], events: Events, *, concurrency: int, address: str | None = None) -> None:
+        """Raises KeyboardInterrupt when interrupted, after everything that it started has stopped."""

@@ -1,0 +1,47 @@
+"""What this machine has, and how many trials it runs at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from trainer.errors import UserError
+
+
+def default_concurrency(threads: int) -> int:
+    """One trial a GPU where there are GPUs, else as many as the cores hold at `threads` threads a trial."""
+    return gpu_count() or max(1, cores() // threads)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_count() -> int:
+    """CUDA devices that this process may use, asked of the driver's tool, so that torch stays unimported."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def check_concurrency(asked: int | None, threads: int) -> int:
+    """The number asked for, or the default; raises UserError for more than the machine holds."""
+    if asked is None:
+        return default_concurrency(threads)
+    if asked < 1:
+        raise UserError(f"--concurrency {asked}: expected at least 1")
+    if not gpu_count() and asked * threads > 4 * cores():
+        raise UserError(
+            f"--concurrency {asked}: {asked} trials of {threads} threads on {cores()} cores; expected fewer"
+        )
+    return asked

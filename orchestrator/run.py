@@ -1,0 +1,132 @@
+"""`ablate run`: prepare the data, find what is missing, train it, record it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from experiments.data import prepare_data
+from experiments.folders import trial_folder
+from experiments.plan import Plan, Trial
+from experiments.states import trial_states
+from experiments.tracking import RunWriter
+from experiments.trial import Result, make_job
+from trainer.recorder import Epoch
+
+from .events import Executor
+from .progress import Progress
+
+
+@dataclass
+class Summary:
+    """What one `ablate run` did."""
+
+    done_before: int
+    finished: list[Trial] = field(default_factory=list)
+    failed: list[tuple[Trial, Result]] = field(default_factory=list)
+    interrupted: bool = False
+    record_errors: list[str] = field(default_factory=list)
+    training_seconds: float = 0.0
+    """Sum of the finished trials' training times."""
+
+
+def run_plan(
+    plan: Plan, execute: Executor, *, concurrency: int, address: str | None, console: Console, command: str
+) -> Summary:
+    """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
+    fingerprints = prepare_data(plan, console)
+    states = trial_states(plan, fingerprints)
+    pending = [trial for trial in plan.trials if states[trial.id].name != "done"]
+    summary = Summary(done_before=len(plan.trials) - len(pending))
+    if not pending:
+        return summary
+    writer = RunWriter(plan, fingerprints, command)
+    jobs = [make_job(trial, trial_folder(trial.id, fingerprints[trial.id]), plan.study.plugins) for trial in pending]
+    with Progress(console, plan.study.title, pending) as progress:
+        driver = _Driver(pending, fingerprints, writer, progress, summary)
+        try:
+            with _sigterm_interrupts():
+                execute(jobs, driver, concurrency=concurrency, address=address)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            driver.interrupt_rest()
+            status = "KILLED" if summary.interrupted else "FAILED" if summary.failed else "FINISHED"
+            writer.close(status)
+            summary.record_errors = writer.errors
+    return summary
+
+
+class _Driver:
+    """Passes what the executor tells to the record and to the display."""
+
+    def __init__(
+        self,
+        trials: list[Trial],
+        fingerprints: Mapping[str, str],
+        writer: RunWriter,
+        progress: Progress,
+        summary: Summary,
+    ) -> None:
+        self.trials = {trial.id: trial for trial in trials}
+        self.fingerprints = fingerprints
+        self.writer = writer
+        self.progress = progress
+        self.summary = summary
+        self.running: set[str] = set()
+
+    def started(self, trial: str) -> None:
+        self.running.add(trial)
+        self.writer.start(self.trials[trial])
+        self.progress.started(self.trials[trial])
+
+    def epoch(self, trial: str, number: int, metrics: Epoch) -> None:
+        self.writer.epoch(self.trials[trial], number, metrics)
+        self.progress.epoch(self.trials[trial], number, metrics)
+
+    def ended(self, trial: str, result: Result) -> None:
+        self.running.discard(trial)
+        of = self.trials[trial]
+        if result.status == "finished":
+            checkpoint = trial_folder(trial, self.fingerprints[trial]) / "last.pt"
+            self.writer.finish(of, result, then=lambda: _remove(checkpoint))
+            self.summary.finished.append(of)
+            self.summary.training_seconds += result.seconds
+        else:
+            self.writer.finish(of, result)
+            self.summary.failed.append((of, result))
+        self.progress.finished(of, result)
+
+    def interrupt_rest(self) -> None:
+        """Nothing stays recorded as running."""
+        for trial in sorted(self.running):
+            self.writer.finish(self.trials[trial], Result("interrupted", reason="interrupted"))
+        self.running.clear()
+
+
+def _remove(checkpoint: Path) -> None:
+    checkpoint.unlink(missing_ok=True)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

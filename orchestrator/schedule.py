@@ -1,0 +1,147 @@
+"""The Ray executor: jobs on Ray Tune, in worker processes that outlive their trials. The only file that imports ray."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+# read by Ray when it is imported
+os.environ.update(
+    {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_process_group_cleanup_enabled": "1",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        "TUNE_MAX_PENDING_TRIALS_PG": "16",
+        "TUNE_WARN_THRESHOLD_S": "60",
+    }
+)
+
+import ray
+from ray import tune
+
+from experiments.trial import Job, Result, run_trial
+from trainer.errors import UserError
+from trainer.recorder import Epoch
+
+from .events import Events
+
+_OBJECT_STORE_BYTES = 128 * 2**20
+
+
+def run(jobs: Sequence[Job], events: Events, *, concurrency: int, address: str | None = None) -> None:
+    """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
+    scratch = tempfile.mkdtemp(prefix="ablate-tune-")
+    try:
+        _start_ray(concurrency, address)
+        share = _share(concurrency)
+        tuner = tune.Tuner(
+            tune.with_resources(_work, share),
+            param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
+            tune_config=tune.TuneConfig(reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_name),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=scratch,
+                callbacks=[_Forward(events)],
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            ),
+        )
+        tuner.fit()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start_ray(concurrency: int, address: str | None) -> None:
+    warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from error
+        return
+    ray.init(
+        address="local",
+        num_cpus=concurrency,
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        **quiet,
+    )
+
+
+def _share(concurrency: int) -> dict[str, float]:
+    """What a trial takes of the cluster so that `concurrency` of them run at once."""
+    gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+    if not gpus:
+        return {"cpu": 1}
+    return {"cpu": 1, "gpu": 1 if concurrency <= gpus else gpus / concurrency}
+
+
+def _work(config: dict[str, Any]) -> None:
+    """One trial in a worker; a failed training is a result as well, so the worker lives on."""
+    result = run_trial(Job(**json.loads(config["job"])), _Recorder())
+    tune.report({"result": json.dumps(result.as_data())})
+
+
+class _Recorder:
+    def epoch(self, number: int, metrics: Epoch) -> None:
+        tune.report({"epoch": number, "metrics": json.dumps(metrics)})
+
+
+class _Forward(tune.Callback):
+    """Tells the driver's events; pickled by Tune as nothing, because what they hold can't be."""
+
+    def __init__(self, events: Events | None = None) -> None:
+        self.events = events
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.events = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.events:
+            self.events.started(_id(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if self.events is None:
+            return
+        if "result" in result:
+            self.events.ended(_id(trial), Result(**json.loads(result["result"])))
+        elif "epoch" in result:
+            self.events.epoch(_id(trial), int(result["epoch"]), json.loads(result["metrics"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The worker itself died, or what it ran could not be run."""
+        if self.events:
+            last = (trial.get_error() or "").__str__().strip().splitlines()
+            reason = f"the worker died: {last[-1] if last else 'no reason given'}"
+            self.events.ended(_id(trial), Result("failed", reason=reason[:500]))
+
+
+def _id(trial: Any) -> str:
+    return str(json.loads(trial.config["job"])["id"])
+
+
+def _name(trial: Any) -> str:
+    return _id(trial)

@@ -1,0 +1,74 @@
+"""Claims: the document's sentences, tested on our runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.questions import Comparison, parse_claim
+
+from .runs import Runs
+from .statistics import Difference, paired_difference
+
+Verdict = Literal["reproduced", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison of a claim and what the runs say of it."""
+
+    comparison: Comparison
+    difference: Difference | None
+    """Left minus right minus margin, by seed; None without a shared seed."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A claim with its findings; contradicted if any comparison is, reproduced if all are."""
+
+    says: str
+    test: str
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the runs say of the whole sentence."""
+        verdicts = {finding.verdict for finding in self.findings}
+        if "contradicted" in verdicts:
+            return "contradicted"
+        return "undecided" if "undecided" in verdicts else "reproduced"
+
+
+def answer_claims(runs: Runs) -> list[Answer]:
+    """Every claim of the study, in order."""
+    plan = runs.plan
+    cells = dict.fromkeys([*(cell.name for cell in plan.cells), *plan.excluded])
+    return [
+        Answer(claim.says, claim.test, [_find(runs, c) for c in parse_claim(claim.test, plan.study, cells)])
+        for claim in plan.study.claims
+    ]
+
+
+def _find(runs: Runs, comparison: Comparison) -> Finding:
+    left = runs.values(comparison.left.cell, comparison.left.metric)
+    if comparison.right is None:
+        right = dict.fromkeys(left, comparison.margin)
+    else:
+        other = runs.values(comparison.right.cell, comparison.right.metric)
+        right = {seed: value + comparison.margin for seed, value in other.items()}
+    difference = paired_difference(left, right)
+    return Finding(comparison, difference, _verdict(difference, comparison.relation))
+
+
+def _verdict(difference: Difference | None, relation: str) -> Verdict:
+    """Decided where the 95 % interval of the paired difference leaves out zero."""
+    if difference is None or difference.low is None or difference.high is None:
+        return "undecided"
+    sign = 1 if relation == ">" else -1
+    if min(sign * difference.low, sign * difference.high) > 0:
+        return "reproduced"
+    if max(sign * difference.low, sign * difference.high) < 0:
+        return "contradicted"
+    return "undecided"

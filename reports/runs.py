@@ -1,0 +1,96 @@
+"""The runs of a study as rows, in plan order; names what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from experiments.plan import Plan
+from experiments.records import TrialRecord, metric_columns
+from experiments.states import State, data_fingerprints, trial_states
+from experiments.tracking import read_record
+from trainer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A plan and what the record holds of it."""
+
+    plan: Plan
+    states: dict[str, State]
+    records: dict[str, TrialRecord]
+    """Trial id to the record of its finished run."""
+
+    failures: dict[str, TrialRecord]
+    """Trial id to the record of its last failed attempt."""
+
+    def values(self, cell: str, metric: str) -> dict[int, float]:
+        """Seed to the metric's value, over the cell's finished trials that have one."""
+        found = {}
+        for seed in self.plan.study.seeds:
+            record = self.records.get(self.plan.ids.get((cell, seed), ""))
+            value = record.value(metric) if record else None
+            if value is not None:
+                found[seed] = value
+        return found
+
+    @property
+    def missing(self) -> list[str]:
+        """The trials without a finished run, as `cell seed n (state)`."""
+        return [
+            f"{trial.cell} seed {trial.seed} ({self.states[trial.id]})"
+            for trial in self.plan.trials
+            if trial.id not in self.records
+        ]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """`results.csv`: one row a trial, in plan order."""
+        return pd.DataFrame([self._row(cell.name, seed) for seed in self.plan.study.seeds for cell in self.plan.cells])
+
+    def _row(self, cell_name: str, seed: int) -> dict[str, object]:
+        cell = self.plan.by_name[cell_name]
+        trial = self.plan.ids[cell_name, seed]
+        record = self.records.get(trial) or self.failures.get(trial)
+        values = {name: record.value(name) if record else None for name in metric_columns()}
+        return {
+            "trial": trial,
+            "cell": cell_name,
+            **cell.choice,
+            "seed": seed,
+            "status": record.status if record else "missing",
+            "params": cell.cost.params if cell.cost else None,
+            "macs": cell.cost.macs if cell.cost else None,
+            "epochs": len(record.history) if record else 0,
+            "seconds": record.seconds if record else None,
+            **values,
+        }
+
+
+def collect_runs(plan: Plan) -> Runs:
+    """Everything that the record holds of a plan's trials."""
+    states = trial_states(plan, data_fingerprints(plan))
+    records: dict[str, TrialRecord] = {}
+    failures: dict[str, TrialRecord] = {}
+    for trial, state in states.items():
+        if state.attempt is not None and state.name in ("done", "failed"):
+            (records if state.name == "done" else failures)[trial] = read_record(state.attempt)
+    _refuse_mixed(plan, records)
+    return Runs(plan, states, records, failures)
+
+
+def _refuse_mixed(plan: Plan, records: dict[str, TrialRecord]) -> None:
+    """Results on different data are not comparable; it can happen only where the data are not at hand to decide."""
+    seen: dict[str, TrialRecord] = {}
+    for trial in plan.trials:
+        record = records.get(trial.id)
+        if record is None:
+            continue
+        other = seen.setdefault(trial.recipe.dataset.model_dump_json(), record)
+        if other.fingerprint != record.fingerprint:
+            raise UserError(
+                f"trials {other.trial} and {record.trial} were trained on different data (fingerprints "
+                f"{other.fingerprint[:8]}, {record.fingerprint[:8]}); expected the data at hand, to tell which count"
+            )

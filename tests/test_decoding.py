@@ -1,0 +1,217 @@
+"""Image files of every mode to pixels, and the cache that keeps them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer import data
+from trainer.data import Source, decode_file, decoded
+from trainer.errors import UserError
+
+GREY = np.array([[0, 80, 160, 255]] * 4, dtype=np.uint8)
+
+
+def saved(image: Image.Image, file: Path, **options: Any) -> NDArray[np.uint8]:
+    image.save(file, **options)
+    return decode_file(file, min(image.size))
+
+
+class TestModes:
+    def test_grey(self, tmp_path: Path) -> None:
+        pixels = saved(Image.fromarray(GREY), tmp_path / "l.png")
+        assert np.array_equal(pixels, np.repeat(GREY[..., None], 3, axis=2))
+
+    def test_one_bit(self, tmp_path: Path) -> None:
+        pixels = saved(Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE), tmp_path / "1.png")
+        assert np.array_equal(pixels[..., 0], np.array([[0, 0, 255, 255]] * 4))
+
+    @pytest.mark.parametrize("top", [65535, 200])
+    def test_sixteen_bits(self, top: int, tmp_path: Path) -> None:
+        deep = np.linspace(0, top, 16).reshape(4, 4).astype(np.uint16)
+        pixels = saved(Image.fromarray(deep), tmp_path / "16.png")
+        assert np.array_equal(pixels[..., 2], np.round(deep / 257).astype(np.uint8))
+
+    def test_thirty_two_bits_that_hold_eight(self, tmp_path: Path) -> None:
+        pixels = saved(Image.fromarray(GREY.astype(np.int32)), tmp_path / "i.tiff")
+        assert np.array_equal(pixels[..., 0], GREY)
+
+    def test_transparency_lies_over_white(self, tmp_path: Path) -> None:
+        rgba = np.zeros((2, 2, 4), dtype=np.uint8)
+        rgba[0, 0] = (200, 0, 0, 255)
+        rgba[0, 1] = (200, 0, 0, 0)
+        rgba[1, 0] = (200, 0, 0, 51)
+        pixels = saved(Image.fromarray(rgba), tmp_path / "rgba.png")
+        assert pixels.tolist() == [[[200, 0, 0], [255, 255, 255]], [[244, 204, 204], [255, 255, 255]]]
+
+    def test_grey_with_transparency(self, tmp_path: Path) -> None:
+        la = np.array([[[10, 255], [10, 0]]] * 2, dtype=np.uint8)
+        pixels = saved(Image.fromarray(la), tmp_path / "la.png")
+        assert pixels[..., 1].tolist() == [[10, 255], [10, 255]]
+
+    @pytest.mark.parametrize("transparency", [1, bytes([255, 0])])
+    def test_palette_with_transparency(self, transparency: int | bytes, tmp_path: Path) -> None:
+        image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8))
+        image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+        pixels = saved(image, tmp_path / "p.png", transparency=transparency)
+        assert pixels.tolist() == [[[255, 0, 0], [255, 255, 255]], [[0, 0, 255], [255, 255, 255]]]
+
+    def test_palette(self, tmp_path: Path) -> None:
+        image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8))
+        image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+        pixels = saved(image, tmp_path / "p.gif")
+        assert pixels.tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]]
+
+    def test_cmyk(self, tmp_path: Path) -> None:
+        pixels = saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), tmp_path / "cmyk.jpg", quality=100)
+        assert np.abs(pixels.astype(int) - (255, 0, 0)).max() <= 3
+
+    def test_a_camera_held_on_its_side(self, tmp_path: Path) -> None:
+        upright = np.zeros((6, 4, 3), dtype=np.uint8)
+        upright[0, 0] = 255
+        exif = Image.Exif()
+        exif[0x0112] = 6  # shown after a quarter turn clockwise
+        image = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
+        image.save(tmp_path / "side.png", exif=exif)
+        assert image.size == (6, 4)
+        pixels = decode_file(tmp_path / "side.png", 4)
+        assert not pixels.any()
+        crop = Image.fromarray(np.ascontiguousarray(np.rot90(upright[:4])))
+        crop.save(tmp_path / "square.png", exif=exif)
+        assert np.array_equal(decode_file(tmp_path / "square.png", 4), upright[:4])
+
+
+class TestGeometry:
+    def test_the_central_square_is_kept(self, tmp_path: Path) -> None:
+        pixels = saved(Image.fromarray(np.arange(18, dtype=np.uint8).reshape(2, 9) * 10), tmp_path / "wide.png")
+        assert pixels[..., 0].tolist() == [[30, 40], [120, 130]]
+
+    def test_resize_before_the_crop(self, tmp_path: Path) -> None:
+        frame = np.zeros((16, 16), dtype=np.uint8)
+        frame[4:12, 4:12] = 255
+        Image.fromarray(frame).save(tmp_path / "frame.png")
+        assert decode_file(tmp_path / "frame.png", 8, resize=16).min() == 255
+        assert decode_file(tmp_path / "frame.png", 8).min() == 0
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1), (2, 500), (500, 2), (1, 20_000), (31, 33)])
+    def test_tiny_and_elongated_images_fill_the_square(self, size: tuple[int, int], tmp_path: Path) -> None:
+        Image.new("RGB", size, (9, 99, 199)).save(tmp_path / "x.png")
+        pixels = decode_file(tmp_path / "x.png", 32)
+        assert pixels.shape == (32, 32, 3)
+        assert (pixels == (9, 99, 199)).all()
+
+    def test_an_elongated_image_keeps_its_middle(self, tmp_path: Path) -> None:
+        strip = np.zeros((2, 1000), dtype=np.uint8)
+        strip[:, 490:510] = 255
+        assert (saved(Image.fromarray(strip), tmp_path / "strip.png") == 255).all()
+
+
+class TestUnreadable:
+    def test_it_is_named_in_one_line(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "cut.jpg")
+        (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:2000])
+        (tmp_path / "text.png").write_text("not\nan image")
+        (tmp_path / "empty.png").write_bytes(b"")
+        for name in ("cut.jpg", "text.png", "empty.png", "missing.png"):
+            with pytest.raises(UserError) as caught:
+                decode_file(tmp_path / name, 8)
+            message = str(caught.value)
+            assert message.startswith(f"{tmp_path / name}: ")
+            assert "\n" not in message
+            assert "0x" not in message
+
+    @pytest.mark.parametrize("broken", ["text", "gone"])
+    def test_among_others_it_leaves_no_cache(self, broken: str, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 5)
+        bad = Path(source.images[3])
+        bad.unlink()
+        if broken == "text":
+            bad.write_text("no image")
+        with pytest.raises(UserError, match=bad.name):
+            decoded(source, 4, tmp_path / "cache")
+        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def files_source(folder: Path, count: int) -> Source:
+    files = [folder / f"{i}.png" for i in range(count)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (4, 4), (i, 2 * i, 3 * i)).save(file)
+    return Source(files, np.zeros(count, np.int64), ("x",), {"train": np.arange(count)})
+
+
+class TestCache:
+    def test_images_are_decoded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = files_source(tmp_path, 5)
+        seen: list[tuple[int, int]] = []
+        first = decoded(source, 4, tmp_path / "cache", lambda done, total: seen.append((done, total)))
+        assert first.shape == (5, 4, 4, 3)
+        assert first[:, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(5)]
+        assert seen == [(i, 5) for i in range(1, 6)]
+        monkeypatch.setattr(data, "decode_file", lambda *args: pytest.fail("decoded again"))
+        assert np.array_equal(decoded(source, 4, tmp_path / "cache"), first)
+
+    @pytest.mark.parametrize("change", ["time", "content", "size", "resize"])
+    def test_what_changes_the_pixels_builds_another(self, change: str, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 3)
+        decoded(source, 4, tmp_path / "cache")
+        size, file = 4, Path(source.images[1])
+        if change == "time":
+            os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+        elif change == "content":
+            Image.new("RGB", (4, 4), (77, 78, 79)).save(file, compress_level=0)
+            assert decoded(source, 4, tmp_path / "cache")[1, 0, 0].tolist() == [77, 78, 79]
+        elif change == "size":
+            size = 2
+        else:
+            source = Source(source.images, source.labels, source.classes, source.splits, resize=8)
+        assert decoded(source, size, tmp_path / "cache").shape[1] == size
+        assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2
+
+    def test_a_half_written_one_is_never_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = files_source(tmp_path, 6)
+        whole = data.decode_file
+
+        def interrupted(file: Path, *args: Any) -> NDArray[np.uint8]:
+            if file.name == "3.png":
+                raise KeyboardInterrupt
+            return whole(file, *args)
+
+        monkeypatch.setattr(data, "decode_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            decoded(source, 4, tmp_path / "cache")
+        monkeypatch.setattr(data, "decode_file", whole)
+        (tmp_path / "cache" / "decoded" / "left-by-a-killed-process.part").write_bytes(b"\0" * 100)
+        assert decoded(source, 4, tmp_path / "cache")[:, 0, 0, 0].tolist() == list(range(6))
+
+    def test_its_pages_are_private(self, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 2)
+        decoded(source, 4, tmp_path / "cache")[:] = 255
+        assert decoded(source, 4, tmp_path / "cache")[1, 0, 0].tolist() == [1, 2, 3]
+
+    def test_a_disk_too_small_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10))
+        with pytest.raises(UserError, match="free"):
+            decoded(files_source(tmp_path, 2), 4, tmp_path / "cache")
+
+
+class TestArrays:
+    def test_of_the_right_size_they_are_used_as_they_are(self, tmp_path: Path) -> None:
+        images = np.random.default_rng(0).integers(0, 255, (3, 8, 8, 3), dtype=np.uint8)
+        source = Source(images, np.zeros(3, np.int64), ("x",), {})
+        assert decoded(source, 8, tmp_path / "cache") is images
+
+    def test_of_another_they_are_resized(self, tmp_path: Path) -> None:
+        images = np.full((3, 8, 8, 3), 7, dtype=np.uint8)
+        source = Source(images, np.zeros(3, np.int64), ("x",), {})
+        larger = decoded(source, 32, tmp_path / "cache")
+        assert larger.shape == (3, 32, 32, 3)
+        assert larger.dtype == np.uint8
+        assert (larger == 7).all()

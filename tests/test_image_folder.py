@@ -1,0 +1,218 @@
+"""Image folders in both layouts, and what is said about those that can't be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.datasets.image_folder import ImageFolder
+from experiments.options import digest
+from trainer.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
+
+
+def fails(act: Callable[[], object]) -> str:
+    """The message of the UserError that `act` raises, a single line."""
+    with pytest.raises(UserError) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def fill(top: Path, **counts: int) -> Path:
+    """Below `top`, a folder of each name with so many images."""
+    for name, count in counts.items():
+        (top / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(top / name / f"{i:02d}.png")
+    return top
+
+
+def prepare(folder: Path, **settings: object) -> None:
+    ImageFolder(path=folder, **settings).prepare(lambda line: pytest.fail(f"said {line!r}"))
+
+
+class TestOneFolder:
+    def test_it_is_split_class_by_class(self, tmp_path: Path) -> None:
+        source = ImageFolder(path=fill(tmp_path / "pets", dog=10, cat=5)).read(0)
+        assert source.classes == ("cat", "dog")
+        assert {split: np.bincount(source.labels[i]).tolist() for split, i in source.splits.items()} == {
+            "train": [4, 8],
+            "val": [1, 2],
+        }
+
+    def test_a_test_fraction_keeps_images_apart(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", dog=20, cat=10)
+        source = ImageFolder(path=folder, train_fraction=0.6, test_fraction=0.2).read(0)
+        assert {split: np.bincount(source.labels[i]).tolist() for split, i in source.splits.items()} == {
+            "train": [6, 12],
+            "val": [2, 4],
+            "test": [2, 4],
+        }
+        assert sorted(np.concatenate(list(source.splits.values()))) == list(range(30))
+
+    def test_files_are_found_as_torchvision_finds_them(self, tmp_path: Path) -> None:
+        from torchvision.datasets import ImageFolder as Loader
+
+        folder = fill(tmp_path / "pets", dog=3, Cat=2, cat=2)
+        fill(folder / "dog" / "puppies", small=2)
+        (folder / "dog" / "00.png").rename(folder / "dog" / "LOUD.PNG")
+        (folder / "dog" / "notes.txt").write_text("not an image")
+        (tmp_path / "elsewhere").mkdir()
+        fill(tmp_path / "elsewhere", x=1)
+        (folder / "dog" / "linked").symlink_to(tmp_path / "elsewhere" / "x")
+        ours, theirs = ImageFolder(path=folder).read(0), Loader(str(folder))
+        assert ours.classes == tuple(theirs.classes) == ("Cat", "cat", "dog")
+        mine = {(str(file), int(label)) for file, label in zip(ours.images, ours.labels, strict=True)}
+        assert mine == set(theirs.samples)
+
+    def test_hidden_names_are_left_out(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        fill(folder, **{".thumbnails": 3})
+        (folder / "cat" / "._00.png").write_text("what a Mac leaves on other disks")
+        assert len(ImageFolder(path=folder).files()) == 4
+
+    def test_a_link_back_up_is_not_followed_for_ever(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        (folder / "cat" / "again").symlink_to(folder / "cat")
+        assert len(ImageFolder(path=folder).files()) == 4
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        source = ImageFolder(path=fill(tmp_path / "vehicles", bus=2, train=2)).read(0)
+        assert source.classes == ("bus", "train")
+
+
+class TestSplitBeforehand:
+    @pytest.mark.parametrize("val", ["val", "valid", "validation"])
+    def test_the_folders_are_the_splits(self, val: str, tmp_path: Path) -> None:
+        fill(tmp_path / "train", cat=3, dog=2)
+        fill(tmp_path / val, cat=1, dog=2)
+        fill(tmp_path / "test", dog=1)
+        source = ImageFolder(path=tmp_path).read(0)
+        assert source.classes == ("cat", "dog")
+        assert list(source.splits) == ["train", "val", "test"]
+        for split, folder, labels in (
+            ("train", "train", [0, 0, 0, 1, 1]),
+            ("val", val, [0, 1, 1]),
+            ("test", "test", [1]),
+        ):
+            files = [Path(source.images[i]) for i in source.splits[split]]
+            assert {file.parent.parent.name for file in files} == {folder}
+            assert source.labels[source.splits[split]].tolist() == labels
+
+    def test_a_class_that_is_not_trained_on_is_named(self, tmp_path: Path) -> None:
+        fill(tmp_path / "train", cat=1, dog=1)
+        fill(tmp_path / "val", cat=1, dgo=1)
+        message = fails(lambda: prepare(tmp_path))
+        assert f"{tmp_path}/val/dgo: a class that {tmp_path}/train lacks" in message
+
+    def test_a_class_without_images_is_named(self, tmp_path: Path) -> None:
+        fill(tmp_path / "train", cat=1, dog=1)
+        fill(tmp_path / "val", cat=1, dog=0)
+        assert f"{tmp_path}/val/dog: a class without images" in fails(lambda: prepare(tmp_path))
+
+    def test_settings_of_a_split_would_have_no_effect(self, tmp_path: Path) -> None:
+        fill(tmp_path / "train", cat=1, dog=1)
+        fill(tmp_path / "val", cat=1, dog=1)
+        prepare(tmp_path)
+        message = fails(lambda: prepare(tmp_path, train_fraction=0.5, split_seed=1))
+        assert f"{tmp_path}: is split into train, val already" in message
+        assert "train_fraction" in message
+        assert "split_seed" in message
+
+    @pytest.mark.parametrize(
+        ("folders", "said"),
+        [(("train", "test"), "expected val/"), (("train", "val", "valid"), "val/ and valid/, expected one")],
+    )
+    def test_other_sets_of_folders_are_refused(self, folders: tuple[str, ...], said: str, tmp_path: Path) -> None:
+        for name in folders:
+            fill(tmp_path / name, cat=1, dog=1)
+        message = fails(lambda: prepare(tmp_path))
+        assert str(tmp_path) in message
+        assert said in message
+
+
+class TestUnusable:
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        dataset = ImageFolder(path=tmp_path / "nowhere")
+        assert dataset.files() == []
+        assert dataset.fingerprint() is None
+        assert dataset.num_classes() is None
+        for act in (lambda: prepare(tmp_path / "nowhere"), lambda: dataset.read(0)):
+            message = fails(act)
+            assert f"{tmp_path}/nowhere: no such folder, expected a folder per class" in message
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "pets.zip").write_text("")
+        assert f"{tmp_path}/pets.zip: is a file" in fails(lambda: prepare(tmp_path / "pets.zip"))
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "pets").mkdir()
+        assert ImageFolder(path=tmp_path / "pets").fingerprint() is None
+        assert ImageFolder(path=tmp_path / "pets").num_classes() is None
+        assert f"{tmp_path}/pets: holds no class folders" in fails(lambda: prepare(tmp_path / "pets"))
+
+    def test_one_class(self, tmp_path: Path) -> None:
+        message = fails(lambda: prepare(fill(tmp_path / "pets", cat=3)))
+        assert f"{tmp_path}/pets: holds one class, cat, expected two or more" in message
+
+    def test_a_class_without_images(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=0)
+        (folder / "dog" / "readme.txt").write_text("")
+        assert f"{folder}/dog: a class without images" in fails(lambda: prepare(folder))
+
+    def test_too_few_images_to_split(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=1, dog=1)
+        assert f"{folder}: no class has 2 images" in fails(lambda: prepare(folder))
+        fill(folder, cat=2)
+        prepare(folder)
+        assert "no class has 3 images" in fails(lambda: prepare(folder, test_fraction=0.1))
+
+    def test_a_link_to_nothing(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        (folder / "cat" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+        assert f"{folder}/cat/lost.png: a link to a file that does not exist" in fails(lambda: prepare(folder))
+
+    def test_another_number_of_classes(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        prepare(folder, classes=2)
+        message = fails(lambda: prepare(folder, classes=3))
+        assert f"{folder}: holds 2 classes" in message
+        assert "classes: 3" in message
+
+
+class TestPlanning:
+    def test_the_number_of_classes_needs_no_images_if_given(self, tmp_path: Path) -> None:
+        assert ImageFolder(path=tmp_path / "nowhere", classes=37).num_classes() == 37
+        assert ImageFolder(path=fill(tmp_path / "pets", cat=1, dog=1)).num_classes() == 2
+        fill(tmp_path / "split" / "train", cat=1, dog=1, hen=1)
+        fill(tmp_path / "split" / "val", cat=1)
+        assert ImageFolder(path=tmp_path / "split").num_classes() == 3
+
+    def test_the_name_stands_for_the_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "pets").mkdir()
+        monkeypatch.chdir(tmp_path / "pets")
+        paths = ("/here/pets", "/there/pets/", ".", "~/pets")
+        identities = [ImageFolder(path=Path(path)).identity() for path in paths]
+        identities.append(ImageFolder(path=Path("/x"), name="pets", classes=2).identity())
+        assert all(identity == {"kind": "image_folder", "name": "pets"} for identity in identities)
+        assert digest(ImageFolder(path=Path("/here/birds")).identity()) != digest(identities[0])
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"train_fraction": 0.8, "test_fraction": 0.2}, "expected a sum below 1"),
+            ({"resize": 100, "image_size": 224}, "expected at least the image_size, 224"),
+        ],
+    )
+    def test_settings_that_contradict_each_other(self, settings: dict[str, float], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            ImageFolder(path=Path("x"), **settings)

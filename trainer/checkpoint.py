@@ -1,0 +1,40 @@
+"""Checkpoints: written whole or not at all, read without pickle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import UserError
+
+
+def save(state: dict[str, Any], file: Path) -> None:
+    """Write `state` (tensors and plain values) beside `file`, then rename: `file` is always a whole checkpoint."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".part")
+    try:
+        with draft.open("wb") as handle:
+            torch.save(state, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load(file: Path, device: torch.device) -> dict[str, Any] | None:
+    """The checkpoint, or None where there is none. Raises UserError for a file that is no checkpoint of ours."""
+    if not file.exists():
+        return None
+    try:
+        state = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{file}: not a checkpoint that can be read ({type(error).__name__}); delete it to start over"
+        ) from error
+    if not isinstance(state, dict):
+        raise UserError(f"{file}: not a checkpoint; delete it to start over")
+    return state

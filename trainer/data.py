@@ -1,0 +1,247 @@
+"""Images from files to batches: decoded once per machine into a uint8 cache, then resident where training happens."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .draws import Draws
+from .errors import UserError
+from .hooks import Batch
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from .numerics import Numerics
+
+DECODER = 1
+"""Raised by hand when the same file would now decode to other pixels; part of the cache's key."""
+
+ELONGATED = 16
+"""Longer sides than this many times the shorter one are cut before resizing, which would need gigabytes."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) images while a cache is built."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data set knows before any pixel is decoded."""
+
+    images: Sequence[Path] | NDArray[np.uint8]
+    """Image files, or decoded images as uint8 [N, H, W, 3]."""
+
+    labels: NDArray[np.int64]
+    """Class index of each image [N]."""
+
+    classes: tuple[str, ...]
+    """Class names by index."""
+
+    splits: dict[str, NDArray[np.int64]]
+    """Image indices by split: `train`, `val` and, where the data set has one, `test`."""
+
+    resize: int | None = None
+    """Length of the shorter side before the centre crop; None: the image size itself."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready for training: pixels resident on the device, as uint8."""
+
+    images: torch.Tensor
+    """uint8 [N, 3, S, S] on the training device."""
+
+    labels: torch.Tensor
+    """int64 [N] on the training device."""
+
+    splits: dict[str, NDArray[np.int64]]
+    classes: tuple[str, ...]
+    mean: torch.Tensor
+    """[1, 3, 1, 1] in pixel values 0..255, on the training device."""
+
+    std: torch.Tensor
+    """Likewise."""
+
+    def train_batches(self, batch_size: int, draws: Draws, numerics: Numerics) -> Iterator[Batch]:
+        """The training images once, in the order drawn for `draws.epoch`.
+
+        A last batch of a single image joins the one before it, because batch norm can't train on one.
+        """
+        train = self.splits["train"]
+        order = train[draws.permutation("order", len(train))]
+        bounds = self._bounds(batch_size)
+        for begin, end in zip(bounds, bounds[1:], strict=False):
+            yield self._batch(order[begin:end], numerics)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch."""
+        return len(self._bounds(batch_size)) - 1
+
+    def _bounds(self, batch_size: int) -> list[int]:
+        size = len(self.splits["train"])
+        bounds = [*range(0, size, batch_size), size]
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+            del bounds[-2]
+        return bounds
+
+    def eval_batches(self, split: str, numerics: Numerics, batch_size: int = 256) -> Iterator[Batch]:
+        """The images of a split once, in their own order."""
+        samples = self.splits[split]
+        for begin in range(0, len(samples), batch_size):
+            yield self._batch(samples[begin : begin + batch_size], numerics)
+
+    def _batch(self, samples: NDArray[np.int64], numerics: Numerics) -> Batch:
+        import torch
+
+        device = self.images.device
+        index = torch.from_numpy(samples).to(device, non_blocking=True)
+        pixels = self.images[index].to(torch.float32)
+        images = pixels.sub_(self.mean).div_(self.std).contiguous(memory_format=numerics.memory_format())
+        return Batch(images, self.labels[index], samples)
+
+
+def load(
+    source: Source,
+    image_size: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    cache: Path,
+    device: torch.device,
+) -> Data:
+    """Decode (or find decoded) and place on `device`. Raises UserError naming the first image that can't be read."""
+    import torch
+
+    pixels = torch.from_numpy(decoded(source, image_size, cache)).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(source.labels)
+    centre, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (mean, std))
+    return Data(pixels.to(device), labels.to(device), source.splits, source.classes, centre, spread)
+
+
+def decoded(source: Source, image_size: int, cache: Path, progress: Progress | None = None) -> NDArray[np.uint8]:
+    """All images as uint8 [N, S, S, 3], from the cache in folder `cache` or decoded into it by all cores.
+
+    The key covers the files' paths, sizes and times and the decode settings. A cache appears under its name only when
+    complete (written beside it, then renamed): a half-written one is never read, concurrent builders are harmless.
+    """
+    if isinstance(source.images, np.ndarray):
+        if source.images.shape[1:] == (image_size, image_size, 3):
+            return source.images
+        return np.stack([_fit(_from_array(image), image_size, source.resize) for image in source.images])
+    file = cache / "decoded" / f"{_cache_key(source.images, image_size, source.resize)}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _build(source, image_size, file, progress)
+    pixels: NDArray[np.uint8] = np.load(file, mmap_mode="c", allow_pickle=False)
+    return pixels
+
+
+def _build(source: Source, image_size: int, file: Path, progress: Progress | None) -> None:
+    shape = (len(source.images), image_size, image_size, 3)
+    needed = int(np.prod(shape))
+    free = shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise UserError(f"{file.parent}: the decoded images need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    os.close(handle)
+    try:
+        pixels = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+
+        def decode(i: int) -> None:
+            pixels[i] = decode_file(Path(source.images[i]), image_size, source.resize)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                for done, _ in enumerate(pool.map(decode, range(len(source.images))), start=1):
+                    if progress is not None:
+                        progress(done, len(source.images))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        pixels.flush()
+        os.replace(name, file)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _cache_key(files: Sequence[Path], image_size: int, resize: int | None) -> str:
+    listing = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise UserError(f"{file}: can't be read ({error.strerror})") from error
+        listing.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+    text = json.dumps([DECODER, image_size, resize, listing])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def decode_file(file: Path, image_size: int, resize: int | None = None) -> NDArray[np.uint8]:
+    """One image file as uint8 [S, S, 3]: upright by its EXIF tag, RGB, resized, centre-cropped.
+
+    Transparency is laid over white; 16-bit grey is scaled to 8 bits. Raises UserError naming a file that can't be read.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(file.read_bytes())) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return _fit(_to_rgb(upright), image_size, resize)
+    except Exception as error:
+        # Pillow's own message for this one is the address of a buffer
+        message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else message
+        raise UserError(f"{file}: not an image that can be decoded ({reason})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image, dtype=np.float64)
+        # the other modes don't say how many bits their values have
+        deep = image.mode.startswith("I;16") or grey.max(initial=0.0) > 255
+        scale = 257.0 if deep else 1.0
+        return Image.fromarray((grey / scale).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _fit(image: Image.Image, image_size: int, resize: int | None) -> NDArray[np.uint8]:
+    """Shorter side to `resize` (antialiased bilinear), then the central image_size x image_size."""
+    from PIL import Image
+
+    side = max(resize or image_size, image_size)
+    longest = ELONGATED * min(image.size)
+    if max(image.size) > longest:
+        left, top = (max(0, length - longest) // 2 for length in image.size)
+        image = image.crop((left, top, left + min(image.width, longest), top + min(image.height, longest)))
+    width, height = image.size
+    scale = side / min(width, height)
+    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - image_size) // 2, (size[1] - image_size) // 2
+    return np.asarray(image.crop((left, top, left + image_size, top + image_size)), dtype=np.uint8)

@@ -1,0 +1,16 @@
+"""The one error that is the user's to mend: a line that teaches, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something in the user's input is wrong; the message is one line: where, got, expected, nearest."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'mixup'?"` for the closest known name, or the empty string when none is close."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,43 @@
+"""Evaluation, and the counting of hits; nothing here waits for the device until an epoch's totals are read."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .data import Data
+from .numerics import Numerics
+
+
+class Meter:
+    """Totals of loss and hits over many batches, kept on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.images = 0
+
+    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> None:
+        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K] that count by their heaviest class."""
+        count = len(logits)
+        classes = targets if targets.dim() == 1 else targets.argmax(1)
+        first = logits.topk(min(5, logits.shape[1]), dim=1).indices.eq(classes[:, None])
+        self.totals += torch.stack([mean_loss.double() * count, first[:, 0].sum(), first.sum()])
+        self.images += count
+
+    def read(self, *names: str) -> dict[str, float]:
+        """Mean loss, top-1 and top-5 (fractions) under three names; waits for the device."""
+        return dict(zip(names, (self.totals / self.images).tolist(), strict=True))
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, data: Data, split: str, numerics: Numerics) -> Meter:
+    """Plain cross-entropy and hits of `model` over a split, in evaluation mode."""
+    model.eval()
+    meter = Meter(data.images.device)
+    for batch in data.eval_batches(split, numerics):
+        with numerics.autocast(data.images.device):
+            logits = model(batch.images)
+        logits = logits.float()
+        meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))
+    return meter

@@ -1,0 +1,57 @@
+"""How numbers are computed: recorded settings, and the torch switches that they stand for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import PositiveInt
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Numerics(Settings):
+    """Part of the recipe: each of these may change the last bits of a result."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """bf16: autocast of the forward pass to bfloat16, weights and optimizer in float32. fp32: everything in float32."""
+
+    channels_last: bool = True
+    """Store images and convolution weights as NHWC."""
+
+    tf32: bool = True
+    """Let CUDA compute float32 matrix products and convolutions in TensorFloat-32."""
+
+    threads: PositiveInt = 1
+    """Intra-op threads of one trial on the CPU; more than one changes the order of sums."""
+
+    deterministic: bool = False
+    """Refuse CUDA kernels whose result depends on the order in which threads finish."""
+
+    def apply(self) -> None:
+        """Set torch's process-wide switches; everything is set, so nothing stays from the trial before."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        torch.set_default_dtype(torch.float32)
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
+        torch.backends.cudnn.benchmark = not self.deterministic
+        torch.use_deterministic_algorithms(self.deterministic)
+
+    def memory_format(self) -> torch.memory_format:
+        """The memory format of images and weights."""
+        import torch
+
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The context of every forward pass."""
+        import torch
+
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,0 +1,52 @@
+"""Where a training reports its epochs, and the journal that a worker keeps of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+Epoch = dict[str, float]
+"""The metrics of one epoch, by the names of trainer.metrics."""
+
+
+class Recorder(Protocol):
+    """Takes each epoch as it ends. Raising stops the training."""
+
+    def epoch(self, number: int, metrics: Epoch) -> None:
+        """`number` counts from 1; of a resumed training, the first call is the first epoch not yet trained."""
+
+
+class Journal:
+    """One JSON line an epoch, on the disk before the next epoch begins."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self) -> list[Epoch]:
+        """The epochs so far; a line that a crash cut short, and what follows it, does not count."""
+        epochs: list[Epoch] = []
+        if self.file.exists():
+            for line in self.file.read_text(encoding="utf-8").splitlines():
+                try:
+                    epochs.append(json.loads(line))
+                except ValueError:
+                    break
+        return epochs
+
+    def truncate(self, epochs: int) -> list[Epoch]:
+        """Forget what came after the first `epochs`: their weights were not saved. Returns those that stay."""
+        kept = self.read()[:epochs]
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.file.with_suffix(".part")
+        draft.write_text("".join(json.dumps(epoch) + "\n" for epoch in kept), encoding="utf-8")
+        draft.replace(self.file)
+        return kept
+
+    def append(self, metrics: Epoch) -> None:
+        """Add one epoch."""
+        with self.file.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(metrics) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())

@@ -1,0 +1,48 @@
+"""Settings: frozen, typed values with a canonical form, the stuff that recipes and identities are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _NotIdentity:
+    """Marks a setting that cannot change a result (a path, a device): it stays out of the trial's identity."""
+
+
+NOT_IDENTITY = _NotIdentity()
+MachinePath = Annotated[Path, NOT_IDENTITY]
+
+
+class Settings(BaseModel):
+    """Frozen, keyword-only settings that refuse what they don't know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def identity(self) -> dict[str, Any]:
+        """What these settings contribute to a trial's identity, as plain data.
+
+        A setting at its default is left out, so that a new setting leaves every recorded identity as it was; a default
+        that changes its meaning raises `trainer.SEMANTICS` instead.
+        """
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if NOT_IDENTITY in field.metadata:
+                continue
+            if name != "kind" and not field.is_required() and value == field.get_default(call_default_factory=True):
+                continue
+            found[name] = _plain(value)
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.identity()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in sorted(value.items())}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
