@@ -32,6 +32,9 @@ class Quantity:
     cell: str
     metric: str
 
+    def __str__(self) -> str:
+        return f"{self.cell}.{self.metric}"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -41,6 +44,12 @@ class Comparison:
     relation: str
     right: Quantity | None
     margin: float
+
+    def __str__(self) -> str:
+        if self.right is None:
+            return f"{self.left} {self.relation} {self.margin:g}"
+        margin = f" {'+' if self.margin > 0 else '-'} {abs(self.margin):g}" if self.margin else ""
+        return f"{self.left} {self.relation} {self.right}{margin}"
 
 
 def table_rows(table: Table, study: Study, cells: Mapping[str, object]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +58,10 @@ class Study:
         """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
         return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
 
-    @cached_property
-    def default_cell(self) -> dict[str, str]:
-        """Every factor at its first option."""
-        return {name: factor.default for name, factor in self.factors.items()}
+    @property
+    def profile_paths(self) -> list[str]:
+        """What the profile patches."""
+        return [str(where[-1]) for where in self.origins.values()]
 
 
 def load_study(path: Path | str, profile: str | None = None) -> Study:

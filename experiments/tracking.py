@@ -22,9 +22,10 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from trainer.errors import UserError
-from trainer.recorder import Epoch
+from trainer.recorder import Epoch, Journal
 
 from .environment import describe_software, git_state
+from .folders import trial_folder
 from .plan import Plan, Trial
 from .records import TrialRecord, make_record, parse_record
 from .trial import Result
@@ -79,13 +80,12 @@ def _client() -> MlflowClient:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     try:
         client = MlflowClient(tracking_uri())
         client.search_experiments(max_results=1)
-    except MlflowException as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:
+        reason = " ".join(str(error).split()).replace(tracking_uri(), shown_uri())[:160]
         raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
     return client
 
@@ -156,7 +156,7 @@ class RunWriter:
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """An epoch of a running trial has ended."""
         at = _now()
-        self._queue.put(lambda: self._epochs(trial, [(number, metrics)], at))
+        self._queue.put(lambda: self._epoch(trial, number, metrics, at))
 
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
         """An attempt has ended; `then` is called once the record holds it."""
@@ -251,6 +251,13 @@ class RunWriter:
         dataset = MlflowDataset(kind, fingerprint, "ablate", json.dumps(trial.recipe.dataset.identity()))
         self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
+    def _epoch(self, trial: Trial, number: int, metrics: Epoch, at: int) -> None:
+        if not self.logged[trial.id] and number > 1:
+            # a resumed training: what it takes up comes first, so that the curve begins at its beginning
+            journal = Journal(trial_folder(trial.id, self.fingerprints[trial.id]) / "journal.jsonl")
+            self._epochs(trial, list(enumerate(journal.read()[: number - 1], start=1)), at)
+        self._epochs(trial, [(number, metrics)], at)
+
     def _epochs(self, trial: Trial, epochs: list[tuple[int, Epoch]], at: int) -> None:
         entities = [entity for number, metrics in epochs for entity in _metrics(number, metrics, at)]
         for i in range(0, len(entities), 1000):
@@ -261,7 +268,7 @@ class RunWriter:
         if trial.id not in self.run_ids:
             self._start(trial)
         run_id = self.run_ids[trial.id]
-        # a resumed attempt reports only its own epochs as they end; the earlier ones come with the result
+        # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])

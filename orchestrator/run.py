@@ -45,6 +45,12 @@ def run_plan(
     states = trial_states(plan, fingerprints)
     pending = [trial for trial in plan.trials if states[trial.id].name != "done"]
     summary = Summary(done_before=len(plan.trials) - len(pending))
+    already = f", {summary.done_before} of them done" if summary.done_before else ""
+    console.print(
+        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials{already}; {concurrency} at once",
+        highlight=False,
+        markup=False,
+    )
     if not pending:
         return summary
     writer = RunWriter(plan, fingerprints, command)

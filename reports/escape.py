@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -18,7 +20,8 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
 }
-_MARKDOWN = set(r"\`*_{}[]<>#|~!&$")
+_MARKDOWN = re.compile(r"[\\`*\[\]<|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_LINE_START = re.compile(r"^(?:[#>+=-]|\d+[.)])")
 
 
 def latex(text: str) -> str:
@@ -28,4 +31,5 @@ def latex(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Text for a line or table cell of Markdown."""
-    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in " ".join(text.split()))
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(text.split()))
+    return _LINE_START.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], escaped)

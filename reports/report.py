@@ -71,6 +71,12 @@ def to_text(report: Report) -> str:
     if study.document:
         by = ", ".join(str(part) for part in (study.document.author, study.document.year) if part)
         parts.append(f"After *{markdown(study.document.title)}*" + (f" ({markdown(by)})." if by else "."))
+    if study.profile:
+        changed = ", ".join(f"`{path}`" for path in study.profile_paths)
+        parts.append(
+            f"**Profile {markdown(study.profile)}**: not the study at full scale, but one with other {changed}. "
+            f"Published numbers are the document's own, at full scale."
+        )
     parts.append(_completeness(report.runs))
     parts += [to_markdown(table).strip() for table in report.tables]
     if report.answers:
@@ -109,19 +115,14 @@ def _completeness(runs: Runs) -> str:
 def _claims(answers: list[Answer]) -> str:
     lines = ["| Claim | Comparison | Difference (95 % interval, n) | Verdict |", "|:--|:--|:--|:--|"]
     for answer in answers:
-        for index, finding in enumerate(answer.findings):
-            c = finding.comparison
-            right = f"{c.right.cell}.{c.right.metric}" if c.right else ""
-            margin = f"{c.margin:+g}" if c.right and c.margin else "" if c.right else f"{c.margin:g}"
-            compared = markdown(
-                f"{c.left.cell}.{c.left.metric} {c.relation} {right}{' ' if margin and right else ''}{margin}"
-            )
-            says = markdown(answer.says) if index == 0 else ""
-            verdict: str = finding.verdict if len(answer.findings) > 1 else ""
-            if index == 0:
-                verdict = f"**{answer.verdict}**" + (f" ({verdict})" if verdict else "")
-            lines.append(f"| {says} | {compared} | {_interval(finding.difference)} | {verdict} |")
-    note = "Paired by seed, Student's t. Reproduced: the interval lies wholly on the claim's side; contradicted: on the other."
+        several = len(answer.findings) > 1
+        if several:
+            lines.append(f"| {markdown(answer.says)} | all of: | | **{answer.verdict}** |")
+        for finding in answer.findings:
+            says, verdict = ("", finding.verdict) if several else (markdown(answer.says), f"**{finding.verdict}**")
+            difference = _interval(finding.difference)
+            lines.append(f"| {says} | {markdown(str(finding.comparison))} | {difference} | {verdict} |")
+    note = "Paired by seed, Student's t. Reproduced: the interval is on the claim's side; contradicted: on the other."
     return "\n".join(lines) + f"\n\n{note}"
 
 

@@ -47,26 +47,25 @@ class Runs:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """`results.csv`: one row a trial, in plan order."""
+        """`results.csv`: a row a cell and seed, in plan order; a factor named as another column is `factor.<name>`."""
         return pd.DataFrame([self._row(cell.name, seed) for seed in self.plan.study.seeds for cell in self.plan.cells])
 
     def _row(self, cell_name: str, seed: int) -> dict[str, object]:
         cell = self.plan.by_name[cell_name]
         trial = self.plan.ids[cell_name, seed]
         record = self.records.get(trial) or self.failures.get(trial)
-        values = {name: record.value(name) if record else None for name in metric_columns()}
-        return {
-            "trial": trial,
-            "cell": cell_name,
-            **cell.choice,
+        facts = {
             "seed": seed,
             "status": record.status if record else "missing",
             "params": cell.cost.params if cell.cost else None,
             "macs": cell.cost.macs if cell.cost else None,
             "epochs": len(record.history) if record else 0,
             "seconds": record.seconds if record else None,
-            **values,
+            **{name: record.value(name) if record else None for name in metric_columns()},
         }
+        taken = {"trial", "cell", *facts}
+        factors = {f"factor.{name}" if name in taken else name: option for name, option in cell.choice.items()}
+        return {"trial": trial, "cell": cell_name, **factors, **facts}
 
 
 def collect_runs(plan: Plan) -> Runs:

@@ -23,7 +23,7 @@ TITLES = {
     "train_top1": "Train top-1",
     "train_top5": "Train top-5",
     "train_loss": "Train loss",
-    "lr": "Learning rate",
+    "learning_rate": "Learning rate",
     "epoch_seconds": "s/epoch",
     "images_per_second": "images/s",
 }
@@ -55,6 +55,9 @@ class ReportTable:
     """Row key to the cell whose runs it shows."""
 
     entries: dict[tuple[str, str], Entry]
+    rows_title: str
+    """What a row is: the factor's name, or cell."""
+
     planned: int
     """Seeds planned for each row."""
 
@@ -100,7 +103,8 @@ def make_table(table: Table, runs: Runs) -> ReportTable:
             entries[row, metric] = Entry(row, metric, summary, published, summary is not None and summary.mean == top)
     ordered = {(row, metric): entries[row, metric] for row in rows for metric in table.metrics}
     labels = {row: table.labels.get(row, row) for row in rows}
-    return ReportTable(table.id, table.caption, table.metrics, labels, rows, ordered, len(plan.study.seeds))
+    rows_title = table.rows if isinstance(table.rows, str) else "cell"
+    return ReportTable(table.id, table.caption, table.metrics, labels, rows, ordered, rows_title, len(plan.study.seeds))
 
 
 def to_markdown(table: ReportTable) -> str:
@@ -128,7 +132,7 @@ def to_latex(table: ReportTable) -> str:
 
 
 def _grid(table: ReportTable, escape: Any, bold: Any, plus_minus: str) -> tuple[list[str], list[list[str]]]:
-    header = [""]
+    header = [escape(table.rows_title)]
     for metric in table.metrics:
         header.append(escape(title(metric)))
         if table.has_published(metric):
@@ -143,7 +147,7 @@ def _grid(table: ReportTable, escape: Any, bold: Any, plus_minus: str) -> tuple[
             text = _ours(entry.ours, plus_minus)
             line.append(bold(text) if entry.best else text)
             if table.has_published(metric):
-                line.append("" if entry.published is None else f"{entry.published:g}")
+                line.append("" if entry.published is None else _published(entry.published))
         lines.append([*line, str(counts[row])])
     return header, lines
 
@@ -158,6 +162,11 @@ def _ours(summary: Summary | None, plus_minus: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _published(value: float) -> str:
+    """As documents print fractions: two decimals, or as many as it has."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
 def _note(table: ReportTable) -> str:

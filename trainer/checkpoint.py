@@ -10,6 +10,9 @@ import torch
 
 from .errors import UserError
 
+PARTS = ("epoch", "model", "optimizer", "hooks")
+"""What a checkpoint consists of."""
+
 
 def save(state: dict[str, Any], file: Path) -> None:
     """Write `state` (tensors and plain values) beside `file`, then rename: `file` is always a whole checkpoint."""
@@ -35,6 +38,6 @@ def load(file: Path, device: torch.device) -> dict[str, Any] | None:
         raise UserError(
             f"{file}: not a checkpoint that can be read ({type(error).__name__}); delete it to start over"
         ) from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or set(state) != set(PARTS):
         raise UserError(f"{file}: not a checkpoint; delete it to start over")
     return state

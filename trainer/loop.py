@@ -15,6 +15,7 @@ from torch import nn
 from . import checkpoint
 from .data import Data
 from .draws import Draws
+from .errors import UserError
 from .evaluate import Meter, evaluate
 from .hooks import Hook
 from .numerics import Numerics
@@ -119,7 +120,7 @@ def train(
         metrics = {
             **tested,
             **trained,
-            "lr": base_rates[0] * factor,
+            "learning_rate": base_rates[0] * factor,
             "epoch_seconds": time.perf_counter() - begin,
             "images_per_second": meter.images / training_seconds,
         }
@@ -141,17 +142,24 @@ def _resume(
     hooks: Sequence[Hook],
     device: torch.device,
 ) -> list[Epoch]:
-    """Take up the last checkpoint, if any; the epochs that it stands for."""
+    """Take up the last checkpoint, if any; the epochs that it stands for.
+
+    A checkpoint whose epochs the journal does not all hold is no beginning of a history: training starts over.
+    """
     if folder is None:
         return []
-    state = checkpoint.load(folder / "last.pt", device)
+    file = folder / "last.pt"
+    state = checkpoint.load(file, device)
     journal = Journal(folder / "journal.jsonl")
-    if state is None:
+    if state is None or len(journal.read()) < state["epoch"]:
         return journal.truncate(0)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    for hook, saved in zip(hooks, state["hooks"], strict=True):
-        hook.load_state_dict(saved)
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        for hook, saved in zip(hooks, state["hooks"], strict=True):
+            hook.load_state_dict(saved)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{file}: a checkpoint of another training; delete it to start over") from error
     return journal.truncate(state["epoch"])
 
 

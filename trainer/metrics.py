@@ -11,7 +11,7 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     "train_top1": "max",
     "train_top5": "max",
     "train_loss": "min",
-    "lr": None,
+    "learning_rate": None,
     "epoch_seconds": None,
     "images_per_second": None,
 }
@@ -19,7 +19,8 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
 
 `top1`, `top5`: fraction of the validation images whose class is the first, among the first five (or all, if fewer)
 logits. `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the epoch's training batches
-as the network saw them, loss as optimized; a mixed image counts by its heaviest class. `lr`: at the epoch's last step.
+as the network saw them, loss as optimized; a mixed image counts by its heaviest class. `learning_rate`: at the epoch's
+last step.
 `epoch_seconds`: training and evaluation. `images_per_second`: training images over training time.
 """
 

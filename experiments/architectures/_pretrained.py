@@ -23,7 +23,9 @@ def load_pretrained(model: nn.Module, name: str | None, file: Path | None) -> No
     head = {key for key in own if key.startswith("fc.") and key in state and own[key].shape != state[key].shape}
     state = {key: value for key, value in state.items() if key not in head}
     wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
-    missing = [key for key in own if key not in state and not key.startswith("fc.")]
+    # files of old releases of torch lack the batch counts, which nothing here reads
+    needed = [key for key in own if not key.startswith("fc.") and not key.endswith("num_batches_tracked")]
+    missing = [key for key in needed if key not in state]
     unexpected = [key for key in state if key not in own]
     if wrong or missing or unexpected:
         first = (wrong + missing + unexpected)[0]
@@ -34,9 +36,10 @@ def load_pretrained(model: nn.Module, name: str | None, file: Path | None) -> No
 def _from_timm(name: str) -> dict[str, Any]:
     import timm
 
-    if not timm.models.is_model(name):
-        known = timm.list_models() + timm.list_pretrained()
-        raise UserError(f"weights: timm has no model {name!r}{nearest(name, known)}")
+    if not timm.models.is_model_pretrained(name):
+        tagged = timm.list_pretrained()
+        known = sorted({*tagged, *(full.split(".")[0] for full in tagged)})
+        raise UserError(f"weights: timm has no weights {name!r}{nearest(name, known)}")
     try:
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:
@@ -58,7 +61,9 @@ def _from_file(file: Path) -> dict[str, Any]:
             return dict(load_file(file))
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"weights_file {file}: not a state dict that can be read safely ({error})") from error
+        raise UserError(
+            f"weights_file {file}: not a state dict that can be read safely ({type(error).__name__})"
+        ) from error
     if not isinstance(state, dict):
         raise UserError(f"weights_file {file}: got {type(state).__name__}, expected a state dict")
     return dict(state.get("model", state))

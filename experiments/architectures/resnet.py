@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
 from trainer.settings import MachinePath
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Resnet(Architecture):
-    """A residual network of four or fewer stages; resnet18 ... resnet152 preset `block` and `layers`."""
+    """A residual network of four stages; resnet18 ... resnet152 preset `block` and `layers`."""
 
     kind: Literal["resnet"] = "resnet"
 
@@ -41,8 +41,8 @@ class Resnet(Architecture):
     block: Literal["basic", "bottleneck"]
     """basic: two 3x3 convolutions. bottleneck: 1x1, 3x3, 1x1 with four times the channels outside."""
 
-    layers: tuple[PositiveInt, ...] = Field(min_length=1, max_length=4)
-    """Blocks in each stage; each stage after the first halves the resolution."""
+    layers: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    """Blocks in each of the four stages; each stage after the first halves the resolution."""
 
     width: PositiveInt = 64
     """Channels of the stem and of the first stage's blocks; doubled from stage to stage."""
@@ -63,10 +63,8 @@ class Resnet(Architecture):
     def _check(self) -> Resnet:
         if self.block == "basic" and self.tweak == "B":
             raise ValueError("got tweak B with basic blocks, expected A, C or D: B moves a stride inside a bottleneck")
-        if self.tweak in "CD" and self.width % 2:
-            raise ValueError(
-                f"got width {self.width} with tweak {self.tweak}, expected an even one: its stem halves it"
-            )
+        if self.width % 2:
+            raise ValueError(f"got width {self.width}, expected an even one: a deep stem halves it")
         if self.weights and self.weights_file:
             raise ValueError("got both weights and weights_file, expected one of them")
         return self
@@ -81,22 +79,31 @@ class Resnet(Architecture):
         from ._pretrained import load_pretrained
 
         blocks: dict[str, Any] = {"basic": BasicBlock, "bottleneck": Bottleneck}
-        deep_stem = self.tweak in "CD"
         model = ResNet(
             block=blocks[self.block],
             layers=self.layers,
             num_classes=num_classes,
             channels=tuple(self.width * 2**stage for stage in range(len(self.layers))),
             # timm counts the output of a deep stem as twice its stem_width
-            stem_width=self.width // 2 if deep_stem else self.width,
-            stem_type="deep" if deep_stem else "",
+            stem_width=self.width // 2,
+            stem_type="deep",
             avg_down=self.tweak == "D",
             zero_init_last=self.zero_gamma,
         )
+        if self.tweak in "AB":
+            plain_stem(model, self.width)
         if self.block == "bottleneck" and self.tweak == "A":
             stride_on_first_convolution(model)
         load_pretrained(model, self.weights, self.weights_file)
         return model
+
+
+def plain_stem(model: nn.Module, width: int) -> None:
+    """Put one 7x7 convolution in the place of a deep stem; timm's own has 64 channels whatever the width."""
+    from torch import nn
+
+    model.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
 
 
 def stride_on_first_convolution(model: nn.Module) -> None:
@@ -108,4 +115,4 @@ def stride_on_first_convolution(model: nn.Module) -> None:
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
-__all__ = ["Resnet", "stride_on_first_convolution"]
+__all__ = ["Resnet", "plain_stem", "stride_on_first_convolution"]

@@ -36,10 +36,6 @@ def run(
     plan = expand(loaded)
     at_once = check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
     console = Console(soft_wrap=True)
-    console.print(
-        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials, {at_once} at once",
-        highlight=False,
-    )
     command = shlex.join(["ablate", *sys.argv[1:]])
     summary = run_plan(
         plan, _executor(executor), concurrency=at_once, address=address, console=console, command=command
@@ -61,8 +57,6 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
 
-    if summary.done_before:
-        say(f"{summary.done_before} trials were done already")
     if summary.record_errors:
         errors = summary.record_errors
         say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")

@@ -1,0 +1,84 @@
+"""Every test runs in a folder of its own, away from the user's record and caches."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# read by MLflow and Ray when they are imported
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests: measured costs and decoded images are the same for each of them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATE_CACHE", str(shared_cache))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ready-made MLflow database; a fresh one costs seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("record") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def record(empty_record: Path, tmp_path: Path) -> Path:
+    """An empty record in the test's folder."""
+    return Path(shutil.copy(empty_record, tmp_path / "mlflow.db"))
+
+
+TINY = """
+study: tiny
+question: Does the test pass?
+recipe:
+  dataset: {kind: digits, image_size: 16}
+  architecture: {kind: resnet, block: basic, layers: [1, 1, 1, 1], width: 4, tweak: A}
+  optimizer: {kind: sgd, lr: 0.05, momentum: 0.9}
+  numerics: {precision: fp32}
+  epochs: 2
+  batch_size: 256
+factors:
+  stem: {plain: {}, deep: {architecture.tweak: D}}
+  c: {schedule: {kind: cosine}}
+  l: {loss.label_smoothing: 0.1}
+designs:
+  - grid: {stem: all}
+  - add_one: [c, l]
+tables:
+  - {id: stems, caption: Stems, rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}}
+claims:
+  - {says: Cosine pays, test: plain+c.top1 > plain.top1}
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a study: the tiny one with some text replaced, or another text."""
+
+    def write(*replaced: tuple[str, str], text: str = TINY) -> Path:
+        for old, new in replaced:
+            assert old in text, f"{old!r} is not in the study"
+            text = text.replace(old, new)
+        file = tmp_path / "study.yaml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write

@@ -1,0 +1,263 @@
+"""Every mistake gives one line with file, line and YAML path, exit code 2, no traceback, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TINY
+from PIL import Image
+
+from orchestrator.cli import main
+
+WriteStudy = Callable[..., Path]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def refused(command: str, file: Path, *parts: str) -> str:
+    """Run a command that must refuse its input and write nothing; returns its line."""
+    before = sorted(path for path in Path.cwd().rglob("*") if "__pycache__" not in path.parts)
+    result = run(command, str(file))
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    line = result.stderr.rstrip("\n")
+    assert "\n" not in line, f"expected one line, got:\n{line}"
+    assert "Traceback" not in line
+    for part in parts:
+        assert part in line, f"{part!r} is not in: {line}"
+    after = sorted(path for path in Path.cwd().rglob("*") if "__pycache__" not in path.parts)
+    assert after == before, "something was written"
+    return line
+
+
+C = "c: {schedule: {kind: cosine}}"
+STEM = "stem: {plain: {}, deep: {architecture.tweak: D}}"
+
+MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
+    "malformed YAML": ((C, "c: {schedule: {kind: cosine}"), ("study.yaml:", "malformed YAML")),
+    "a tag that builds an object": (
+        ("question: Does the test pass?", "question: !!python/object/apply:os.system ['touch pwned']"),
+        (":3:", "question", "tag"),
+    ),
+    "a tag of its own": (("  epochs: 2", "  epochs: !danger 2"), (":9:", "recipe.epochs", "!danger")),
+    "a name that stands twice": ((C, f"{C}\n  c: {{epochs: 3}}"), (":14:", "factors.c", "stands twice")),
+    "an unknown word of the study": (("seeds", "seeds"), ()),
+    "an unknown setting": (("momentum: 0.9", "momentun: 0.9"), (":7:", "recipe.optimizer.momentun", "'momentum'?")),
+    "an unknown recipe word": (("  epochs: 2", "  epoch: 2"), (":9:", "recipe.epoch", "did you mean 'epochs'")),
+    "an unknown option": (("kind: sgd", "kind: sdg"), (":7:", "recipe.optimizer.kind", "adam, sgd", "did you mean 'sgd'")),
+    "an unknown data set": (("kind: digits", "kind: digit"), (":5:", "recipe.dataset.kind", "did you mean 'digits'")),
+    "an unknown refinement": (
+        (C, "c: {refinements.mixupp: {}}"),
+        (":13:", "factors.c.refinements.mixupp", "did you mean 'mixup'"),
+    ),
+    "a kind left out": (("kind: digits, ", ""), (":5:", "recipe.dataset", "'kind' is missing")),
+    "a missing setting": (("lr: 0.05, ", ""), (":7:", "recipe.optimizer", "'lr' is missing")),
+    "text for a number": (("epochs: 2", "epochs: two"), (":9:", "recipe.epochs", '"two"', "integer")),
+    "a number out of range": (("momentum: 0.9", "momentum: 1.5"), (":7:", "recipe.optimizer.momentum", "1.5", "less than 1")),
+    "true for a number": (("batch_size: 256", "batch_size: true"), (":10:", "recipe.batch_size", "true")),
+    "a list for a mapping": (
+        ("dataset: {kind: digits, image_size: 16}", "dataset: [digits]"),
+        (":5:", "recipe.dataset", "mapping"),
+    ),
+    "no seeds": (("epochs: 2", "epochs: 2"), ()),
+    "a patch to a path that does not exist": (
+        (C, "c: {optimizer.lrr: 0.1}"),
+        (":13:", "factors.c.optimizer.lrr", "'lrr'", "did you mean 'lr'"),
+    ),
+    "a patch below a path that does not exist": (
+        (C, "c: {optimiser.lr: 0.1}"),
+        (":13:", "factors.c", "optimiser", "did you mean 'optimizer'"),
+    ),
+    "a patch into a refinement that is off": (
+        (C, "c: {refinements.mixup.alpha: 0.1}"),
+        (":13:", "factors.c.refinements.mixup.alpha", "no 'refinements.mixup' to patch"),
+    ),
+    "a patch of the wrong type": ((C, "c: {epochs: many}"), (":13:", "factors.c.epochs", '"many"', "integer")),
+    "a removal of nothing": ((C, "c: {refinements.mixup: null}"), (":13:", "factors.c", "to remove")),
+    "a factor with one option": ((STEM, "stem: {plain: {}}"), (":12:", "factors.stem", "two options")),
+    "a factor that mixes options and paths": (
+        (C, "c: {schedule: {kind: cosine}, optimzer: {kind: adam, lr: 0.1}}"),
+        (":13:", "factors.c.optimzer", "did you mean 'optimizer'"),
+    ),
+    "a name with a plus": ((STEM, "stem: {plain: {}, a+b: {architecture.tweak: D}}"), (":12:", "'a+b'", "without '+'")),
+    "option names that collide": (
+        (STEM, "stem: {plain: {}, l: {architecture.tweak: D}}"),
+        (":14:", "factors.l", "'l' is taken by factor 'stem'"),
+    ),
+    "two switches that patch one place": (
+        ("- add_one: [c, l]", "- subsets: [c, l]"),
+        (),
+    ),
+    "an empty list of designs": (
+        ("designs:\n  - grid: {stem: all}\n  - add_one: [c, l]", "designs: []"),
+        (":15:", "designs", "at least 1 item"),
+    ),
+    "an empty design": (("- add_one: [c, l]", "- {}"), (":17:", "designs.1", "an empty design")),
+    "a design without steps": (("add_one: [c, l]", "add_one: []"), (":17:", "designs.1.add_one", "at least 1 item")),
+    "a design that is filtered empty": (
+        ("- add_one: [c, l]", "- {add_one: [c], where: {l: on}}"),
+        (":17:", "designs.1", "an empty design", "leave none"),
+    ),
+    "an unknown design word": (("add_one", "add_two"), (":17:", "designs.1.add_two", "did you mean 'add_one'")),
+    "an unknown factor in a design": (("[c, l]", "[c, k]"), (":17:", "designs.1.add_one.1", "no factor is called 'k'")),
+    "a study name with path separators": (("study: tiny", "study: ../tiny"), (":2:", "study", "'../tiny'", "names files")),
+    "a table id with path separators": (("id: stems", "id: a/b"), (":19:", "tables.0.id", "'a/b'")),
+    "an unknown metric": (("[top1, top5]", "[top1, top6]"), (":19:", "tables.0.metrics.1", "did you mean 'top5'")),
+    "an unknown factor for rows": (("rows: stem", "rows: stems"), (":19:", "tables.0.rows", "did you mean 'stem'")),
+    "a row that no design makes": (("rows: stem", "rows: [plain, deep+c]"), (":19:", "tables.0.rows.1", "no design makes")),
+    "a published row that does not exist": (
+        ("published: {plain:", "published: {plane:"),
+        (":19:", "tables.0.published.plane", "has no row 'plane'", "did you mean 'plain'"),
+    ),
+    "a published metric that does not exist": (
+        ("{plain: {top1: 0.5}}", "{plain: {top3: 0.5}}"),
+        (":19:", "tables.0.published.plain.top3", "no column 'top3'"),
+    ),
+    "a claim that does not parse": (("plain+c.top1 > plain.top1", "plain is best"), (":21:", "claims.0.test", "expected `cell")),
+    "a claim about a cell that does not exist": (
+        ("plain+c.top1 >", "deep+c.top1 >"),
+        (":21:", "claims.0.test", "no design makes"),
+    ),
+    "a constraint that does not parse": (
+        ("tables:", "constraints: [parms < 10]\ntables:"),
+        (":18:", "constraints.0", "did you mean 'params'"),
+    ),
+    "constraints that leave nothing": (("tables:", "constraints: [params < 10]\ntables:"), (":18:", "leave no cell")),
+    "a plugin that is missing": (("tables:", "plugins: [gone.py]\ntables:"), (":18:", "plugins.0", "gone.py", "no such file")),
+    "an unknown path in a profile": (
+        ("tables:", "profiles: {demo: {epoch: 1}}\ntables:"),
+        (":18:", "profiles.demo.epoch", "did you mean 'epochs'"),
+    ),
+}  # fmt: skip
+MISTAKES = {name: mistake for name, mistake in MISTAKES.items() if mistake[1]}
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake: str, command: str, study_file: WriteStudy) -> None:
+    replaced, parts = MISTAKES[mistake]
+    refused(command, study_file(replaced), "study.yaml", *parts)
+    assert not Path("pwned").exists()
+
+
+def test_switches_that_patch_one_place_are_named(study_file: WriteStudy) -> None:
+    file = study_file(
+        ("l: {loss.label_smoothing: 0.1}", "l: {schedule.floor: 0.1, schedule: {kind: cosine}}"),
+        ("- add_one: [c, l]", "- subsets: [c, l]"),
+        ("claims:\n  - {says: Cosine pays, test: plain+c.top1 > plain.top1}", ""),
+    )
+    text = file.read_text().replace(
+        "l: {schedule.floor: 0.1, schedule: {kind: cosine}}", "l: {schedule: {kind: constant}}"
+    )
+    file.write_text(text)
+    refused("run", file, ":14:", "factors.l.schedule", "in cell 'plain+c+l'", "'l' patches 'schedule'", "'c' patches")
+
+
+def test_missing_files(tmp_path: Path, study_file: WriteStudy) -> None:
+    study_file()
+    refused("run", tmp_path / "studdy.yaml", "no such file", "did you mean 'study.yaml'")
+    refused("plan", tmp_path, "is a folder")
+
+
+@pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n", "study: x\n", "a: &a [*a]\n"])
+def test_files_that_are_no_study(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    refused("plan", file, "x.yaml:1:")
+
+
+def test_aliases_that_explode(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    refused("plan", tmp_path / "bomb.yaml", "aliases")
+
+
+def test_an_unknown_profile(study_file: WriteStudy) -> None:
+    file = study_file(text=TINY + "\nprofiles: {demo: {epochs: 1}}\n")
+    result = run("plan", str(file), "--profile", "dem")
+    assert result.exit_code == 2
+    assert "unknown profile 'dem', expected one of demo; did you mean 'demo'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "parts"),
+    [
+        ("import not_there_at_all\n", (":1:", "ModuleNotFoundError", "not_there_at_all")),
+        ("x = 1\ny = x +\n", (":2:", "SyntaxError")),
+        ("raise RuntimeError('a\\nb')\n", (":1:", "RuntimeError")),
+        ("x = 1\n", ("defines no option",)),
+    ],
+)
+def test_a_plugin_that_fails_to_import(
+    code: str, parts: tuple[str, ...], study_file: WriteStudy, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.py").write_text(code)
+    refused("run", study_file(text="plugins: [bad.py]\n" + TINY), "study.yaml:1:", "plugins.0", "bad.py", *parts)
+
+
+def image(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), (10, 20, 30)).save(file)
+
+
+def folder_study(study_file: WriteStudy) -> Path:
+    return study_file(
+        ("{kind: digits, image_size: 16}", "{kind: image_folder, path: images, image_size: 16, classes: 2}")
+    )
+
+
+def test_a_data_folder_that_is_missing(study_file: WriteStudy) -> None:
+    refused("run", folder_study(study_file), "images")
+
+
+def test_a_data_folder_that_is_empty(study_file: WriteStudy) -> None:
+    Path("images").mkdir()
+    refused("run", folder_study(study_file), "images")
+
+
+def test_a_data_folder_with_one_class(study_file: WriteStudy) -> None:
+    image(Path("images/cat/1.png"))
+    refused("run", folder_study(study_file), "images", "class")
+
+
+def test_a_class_without_images(study_file: WriteStudy) -> None:
+    image(Path("images/cat/1.png"))
+    Path("images/dog").mkdir()
+    refused("run", folder_study(study_file), "dog")
+
+
+def test_a_corrupt_image_is_named_before_training(study_file: WriteStudy) -> None:
+    for name in ("cat", "dog"):
+        for i in range(3):
+            image(Path(f"images/{name}/{i}.png"))
+    Path("images/dog/1.png").write_bytes(b"this is not an image")
+    refused("run", folder_study(study_file), "dog/1.png")
+
+
+def test_concurrency_beyond_reason(study_file: WriteStudy) -> None:
+    for asked in ("0", "100000"):
+        result = run("run", str(study_file()), "--concurrency", asked)
+        assert result.exit_code == 2
+        assert f"--concurrency {asked}" in result.stderr
+
+
+def test_report_before_run(study_file: WriteStudy) -> None:
+    refused("report", study_file(), "tiny", "no trial has finished")
+
+
+def test_ui_without_a_record() -> None:
+    result = run("ui")
+    assert result.exit_code == 2
+    assert "no record" in result.stderr
+
+
+def test_an_unknown_kind_of_option() -> None:
+    result = run("options", "mixupp")
+    assert result.exit_code == 2
+    assert "did you mean 'mixup'" in result.stderr

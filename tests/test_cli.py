@@ -1,0 +1,123 @@
+"""The command line as a user meets it: commands and options frozen, light imports, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from conftest import REPOSITORY
+
+from experiments import catalog
+from experiments.yaml_source import read_yaml
+from orchestrator.cli import main
+
+STUDY = str(REPOSITORY / "studies" / "bag_of_tricks.yaml")
+
+
+def output(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_commands_and_their_options_are_these() -> None:
+    found = {
+        name: [p.opts[0] for p in command.params]
+        for name, command in sorted(main.commands.items())
+        if isinstance(command, click.Command)
+    }
+    assert found == {
+        "options": ["kind", "--json"],
+        "plan": ["study", "--profile", "--json"],
+        "report": ["study", "--profile", "--out", "--allow-partial"],
+        "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address"],
+        "schema": [],
+        "status": ["study", "--profile", "--json"],
+        "ui": ["--port"],
+    }
+
+
+LIGHT = """
+import sys
+from click.testing import CliRunner
+from orchestrator.cli import main
+result = CliRunner().invoke(main, {arguments!r})
+assert result.exit_code == {code}, result.output
+heavy = [name for name in {heavy!r} if name in sys.modules]
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "heavy"),
+    [
+        (["--help"], 0, ["torch", "ray", "mlflow", "pydantic", "pandas", "rich"]),
+        (["run", "--help"], 0, ["torch", "ray", "mlflow", "pydantic", "pandas", "rich"]),
+        (["plan", STUDY, "--profile", "demo"], 0, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
+        (["status", STUDY, "--profile", "demo"], 0, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
+        (["options"], 0, ["torch", "ray", "mlflow", "timm"]),
+        (["schema"], 0, ["torch", "ray", "mlflow", "timm"]),
+        (["report", STUDY, "--profile", "demo"], 2, ["torch", "ray"]),
+    ],
+    ids=lambda value: " ".join(Path(part).name for part in value[:2]) if isinstance(value, list) else str(value),
+)
+def test_what_answers_at_once_imports_nothing_heavy(arguments: list[str], code: int, heavy: list[str]) -> None:
+    output("plan", STUDY, "--profile", "demo")  # measures the costs, which does take torch, once
+    script = LIGHT.format(arguments=arguments, code=code, heavy=heavy)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_plan_as_json() -> None:
+    plan = json.loads(output("plan", STUDY, "--profile", "demo", "--json"))
+    assert (plan["study"], plan["profile"]) == ("bag_of_tricks", "demo")
+    assert [cell["cell"] for cell in plan["cells"]][:5] == ["A", "B", "C", "D", "A+c"]
+    assert plan["cells"][4]["factors"] == {"model": "A", "c": "on", "l": "off", "m": "off"}
+    assert all(cell["params"] > 0 and cell["macs"] > 0 for cell in plan["cells"])
+    assert len(plan["trials"]) == len({trial["id"] for trial in plan["trials"]}) == 54
+    assert set(plan["trials"][0]) == {"id", "cell", "seed", "state"}
+    assert {trial["state"] for trial in plan["trials"]} == {"to run"}
+
+
+def test_plan_for_people() -> None:
+    text = output("plan", STUDY)
+    assert "18 cells x 3 seeds = 54 trials: 54 to run" in text
+    assert "3.86 G" in text
+    assert "4.09 G" in text
+
+
+def test_options_name_everything() -> None:
+    text = output("options")
+    for point in catalog.EXTENSION_POINTS:
+        for kind in catalog.options(point):
+            assert kind in text
+    assert "alpha" in output("options", "mixup")
+    assert "Zhang" in output("options", "mixup")
+    listed = json.loads(output("options", "--json"))
+    assert listed["refinements"]["mixup"]["settings"]["alpha"]["default"] == 0.2
+
+
+def test_every_shipped_study_fits_the_schema_and_a_wrong_one_does_not() -> None:
+    schema = json.loads(output("schema"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for file in (REPOSITORY / "studies").glob("*.yaml"):
+        data = read_yaml(file).data
+        validator.validate(data)
+        data["recipe"]["architecture"]["widht"] = 3
+        assert not validator.is_valid(data)
+        del data["recipe"]["architecture"]["widht"]
+        data["recipe"]["optimizer"].pop("kind")
+        assert not validator.is_valid(data)
+
+
+def test_seeds_may_be_overridden(study_file: Callable[..., Path]) -> None:
+    result = CliRunner().invoke(main, ["run", str(study_file()), "--seeds", "0"])
+    assert result.exit_code == 2

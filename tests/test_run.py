@@ -1,0 +1,190 @@
+"""`ablate run` on real MLflow with the inline executor: record, report, idempotence, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from orchestrator.cli import main
+
+WriteStudy = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("record")
+
+
+def ablate(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def results() -> list[dict[str, str]]:
+    return list(csv.DictReader(Path("results/tiny/results.csv").read_text().splitlines()))
+
+
+def recorded(experiment: str = "tiny") -> tuple[list[Run], list[Run]]:
+    """(parent runs, child runs), oldest first."""
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = sorted(client.search_runs([found.experiment_id]), key=lambda run: run.info.start_time)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return parents, [run for run in runs if run not in parents]
+
+
+def test_a_study_runs_is_recorded_and_reported(study_file: WriteStudy) -> None:
+    study = str(study_file(("designs:", "seeds: 2\ndesigns:")))
+    result = ablate("run", study, "--executor", "inline")
+    assert "4 cells, 8 trials; " in result.stdout
+    assert "[8/8]" in result.stdout
+
+    parents, children = recorded()
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert len(children) == 8
+    first = children[0]
+    assert first.info.status == "FINISHED"
+    assert first.info.run_name == "plain seed 0"
+    assert first.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+    assert first.data.params["factor.stem"] == "plain"
+    assert first.data.params["optimizer.lr"] == "0.05"
+    assert first.inputs.dataset_inputs[0].dataset.name == "digits"
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    for metric in ("top1", "top5", "val_loss", "train_loss", "learning_rate", "epoch_seconds", "images_per_second"):
+        assert [point.step for point in client.get_metric_history(first.info.run_id, metric)] == [1, 2]
+
+    rows = results()
+    assert len(rows) == 8
+    assert [row["cell"] for row in rows[:4]] == ["plain", "deep", "plain+c", "plain+l"]
+    assert [row["seed"] for row in rows] == ["0"] * 4 + ["1"] * 4
+    assert list(rows[0])[:10] == ["trial", "cell", "stem", "c", "l", "seed", "status", "params", "macs", "epochs"]
+    history = [point.value for point in client.get_metric_history(first.info.run_id, "top1")]
+    assert float(rows[0]["top1"]) == history[-1]
+    assert float(rows[0]["best_top1"]) == max(history)
+
+    numbers = json.loads(Path("results/tiny/report.json").read_text())["numbers"]
+    plain = next(n for n in numbers if n["row"] == "plain" and n["column"] == "top1")
+    ours = [float(row["top1"]) for row in rows if row["cell"] == "plain"]
+    assert plain["mean"] == pytest.approx(sum(ours) / 2)
+    assert (plain["n"], plain["published"]) == (2, 0.5)
+    for name in ("report.md", "report.html", "tables/stems.md", "tables/stems.tex"):
+        assert (Path("results/tiny") / name).stat().st_size > 100
+    for kind in ("svg", "pdf", "png", "csv"):
+        assert (Path("results/tiny/figures") / f"stems.{kind}").stat().st_size > 100
+
+
+def test_what_is_finished_is_not_run_again(study_file: WriteStudy) -> None:
+    ablate("run", str(study_file()), "--executor", "inline")
+    before = {file: file.read_bytes() for file in Path("results/tiny").rglob("*") if file.is_file()}
+    again = ablate("run", str(study_file()), "--executor", "inline")
+    assert "4 of them done" in again.stdout
+    assert len(recorded()[1]) == 4
+    assert {file: file.read_bytes() for file in Path("results/tiny").rglob("*") if file.is_file()} == before
+
+    renamed = study_file(
+        ("  c: {schedule", "  cos: {schedule"), ("[c, l]", "[cos, l]"), ("plain+c.top1", "plain+cos.top1")
+    )
+    ablate("run", str(renamed), "--executor", "inline")
+    assert len(recorded()[1]) == 4, "a renamed factor loses no result"
+    rows = results()
+    assert [row["cell"] for row in rows] == ["plain", "deep", "plain+cos", "plain+l"]
+
+    ablate("run", str(study_file()), "--executor", "inline", "--seeds", "2")
+    assert len(recorded()[1]) == 8, "only the new seed ran"
+    elsewhere = study_file(("study: tiny", "study: other"))
+    plan = json.loads(ablate("plan", str(elsewhere), "--json").stdout)
+    assert {trial["state"] for trial in plan["trials"]} == {"done"}, "another study shares what was trained"
+
+
+def test_other_data_are_another_result(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    ablate("run", str(study_file()), "--executor", "inline")
+    monkeypatch.setattr("experiments.datasets.digits.Digits.fingerprint", lambda self: "0" * 32)
+    plan = json.loads(ablate("plan", str(study_file()), "--json").stdout)
+    assert {trial["state"] for trial in plan["trials"]} == {"to run"}
+
+
+def test_a_diverging_trial_fails_and_the_others_go_on(study_file: WriteStudy) -> None:
+    study = study_file(("c: {schedule: {kind: cosine}}", "c: {optimizer.lr: 1.0e+30}"))
+    result = ablate("run", str(study), "--executor", "inline", code=1)
+    assert "failed: plain+c seed 0" in result.stdout
+    assert "became nan in epoch 1" in result.stdout.replace("inf", "nan")
+    assert "log.txt" in result.stdout
+    _, children = recorded()
+    assert [run.info.status for run in children] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+    assert "epoch 1" in children[2].data.tags["ablate.reason"]
+    text = Path("results/tiny/report.md").read_text()
+    assert "3 of 4 trials finished" in text
+    assert "Failed: plain+c seed 0" in text
+    rows = results()
+    assert [row["status"] for row in rows] == ["finished", "finished", "failed", "finished"]
+    log = next(line for line in result.stdout.split() if line.endswith("log.txt"))
+    assert "Diverged" in Path(log).read_text()
+    refused = ablate("report", str(study), code=2)
+    assert "1 of 4 trials have no finished run, first plain+c seed 0" in refused.stderr
+    ablate("report", str(study), "--allow-partial", "--out", "elsewhere")
+    assert Path("elsewhere/report.md").exists()
+    assert "1 failed" in ablate("status", str(study)).stdout
+
+
+def test_an_interrupted_run_goes_on_where_it_was(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator.run import _Driver
+
+    plain_epoch = _Driver.epoch
+    calls = 0
+
+    def interrupt(self: _Driver, trial: str, number: int, metrics: dict[str, float]) -> None:
+        nonlocal calls
+        calls += 1
+        plain_epoch(self, trial, number, metrics)
+        if calls == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Driver, "epoch", interrupt)
+    result = ablate("run", str(study_file()), "--executor", "inline", code=130)
+    assert "the same command goes on" in result.stdout
+    parents, children = recorded()
+    assert [run.info.status for run in parents] == ["KILLED"]
+    assert [run.info.status for run in children] == ["FINISHED", "KILLED"]
+    states = [t["state"] for t in json.loads(ablate("plan", str(study_file()), "--json").stdout)["trials"]]
+    assert states == ["done", "resume from epoch 1", "to run", "to run"]
+
+    monkeypatch.setattr(_Driver, "epoch", plain_epoch)
+    ablate("run", str(study_file()), "--executor", "inline")
+    _, children = recorded()
+    assert [run.info.status for run in children] == ["FINISHED", "KILLED", "FINISHED", "FINISHED", "FINISHED"]
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    steps = [point.step for point in client.get_metric_history(children[2].info.run_id, "top1")]
+    assert steps == [1, 2], "the resumed run holds every epoch once"
+    resumed = [row for row in results() if row["cell"] == "deep"]
+
+    Path("fresh").mkdir()
+    monkeypatch.chdir("fresh")
+    ablate("run", str(study_file()), "--executor", "inline")
+    fresh = [row for row in results() if row["cell"] == "deep"]
+    for metric in ("top1", "val_loss", "train_loss"):
+        assert resumed[0][metric] == fresh[0][metric], "interrupted and resumed equals uninterrupted"
+
+
+def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteStudy) -> None:
+    ablate("run", str(study_file()), "--executor", "inline")
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    parents, children = recorded()
+    dead = client.create_run(
+        parents[0].info.experiment_id,
+        tags={**children[0].data.tags, "ablate.pid": "999999999", "ablate.status": "running"},
+    )
+    client.delete_run(children[0].info.run_id)
+    ablate("run", str(study_file()), "--executor", "inline")
+    assert client.get_run(dead.info.run_id).info.status == "KILLED"
+
+
+def test_a_record_that_is_no_database_is_refused(study_file: WriteStudy) -> None:
+    Path("mlflow.db").write_text("this is not a database, it is only some text that stands in its place")
+    result = ablate("run", str(study_file()), "--executor", "inline", code=2)
+    assert "can't be opened" in result.stderr
+    assert "\n" not in result.stderr.strip()

@@ -1,0 +1,157 @@
+"""Reading a study: patches, profiles, identity, plugins, constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, TINY
+
+from experiments import UserError, expand, load_study
+from experiments.plan import trial_id
+from experiments.questions import table_rows
+from experiments.yaml_source import read_yaml
+
+WriteStudy = Callable[..., Path]
+
+
+def test_the_bag_of_tricks_has_18_cells_not_22() -> None:
+    plan = expand(load_study(REPOSITORY / "studies/bag_of_tricks.yaml"))
+    assert len(plan.cells) == 18
+    assert len(plan.trials) == 18 * 3
+    assert [trial.seed for trial in plan.trials] == [0] * 18 + [1] * 18 + [2] * 18
+    rows = [table_rows(table, plan.study, plan.by_name) for table in plan.study.tables]
+    assert [list(row.values()) for row in rows] == [
+        ["A", "B", "C", "D"],
+        ["A+c", "A+l", "A+m", "A+c+l", "A+c+m", "A+l+m", "A+c+l+m"],
+        ["B+c", "B+l", "B+m", "B+c+l", "B+c+m", "B+l+m", "B+c+l+m"],
+    ]
+
+
+def test_a_patch_reaches_the_recipe_and_only_there(study_file: WriteStudy) -> None:
+    plan = expand(load_study(study_file()))
+    base, cosine, smooth = (plan.by_name[name].recipe for name in ("plain", "plain+c", "plain+l"))
+    assert cosine.schedule.model_dump() == {"kind": "cosine", "floor": 0.0}
+    assert cosine.model_copy(update={"schedule": base.schedule}) == base
+    assert smooth.loss.model_dump() == {"kind": "cross_entropy", "label_smoothing": 0.1}
+    assert smooth.model_copy(update={"loss": base.loss}) == base
+
+
+def test_null_removes(study_file: WriteStudy) -> None:
+    file = study_file(
+        ("  epochs: 2", "  refinements: {flip: {}}\n  epochs: 2"),
+        ("c: {schedule: {kind: cosine}}", "c: {refinements.flip: null}"),
+    )
+    plan = expand(load_study(file))
+    assert list(plan.by_name["plain"].recipe.refinements) == ["flip"]
+    assert plan.by_name["plain+c"].recipe.refinements == {}
+
+
+def test_a_kind_may_be_patched_alone(study_file: WriteStudy) -> None:
+    file = study_file(
+        ("{kind: resnet, block: basic, layers: [1, 1, 1, 1], width: 4, tweak: A}", "{kind: resnet18, tweak: A}"),
+        ("{architecture.tweak: D}", "{architecture.kind: resnet34}"),
+    )
+    plan = expand(load_study(file))
+    assert plan.by_name["deep"].recipe.architecture.model_dump()["layers"] == (3, 4, 6, 3)
+
+
+def test_a_profile_patches_recipe_and_study_words(study_file: WriteStudy) -> None:
+    profile = (
+        "\nprofiles:\n  quick: {epochs: 1, seeds: [3, 5], factors.c: {optimizer.lr: 0.5}, loss.label_smoothing: 0.2}\n"
+    )
+    file = study_file(("  l: {loss.label_smoothing: 0.1}", "  l: {refinements.flip: {}}"), text=TINY + profile)
+    study = load_study(file, "quick")
+    assert study.title == "tiny-quick"
+    assert study.seeds == (3, 5)
+    assert study.recipe.epochs == 1
+    plan = expand(study)
+    assert plan.by_name["plain+c"].recipe.optimizer.lr == 0.5
+    assert plan.by_name["plain"].recipe.loss.model_dump()["label_smoothing"] == 0.2
+    assert load_study(file).recipe.epochs == 2
+
+
+def test_identity_is_what_can_change_a_result(study_file: WriteStudy) -> None:
+    recipe = load_study(study_file()).recipe
+    same = load_study(study_file(("lr: 0.05", "lr: 5e-2"), ("momentum: 0.9", "momentum: 0.9, nesterov: false"))).recipe
+    other = load_study(study_file(("lr: 0.05", "lr: 0.06"))).recipe
+    assert trial_id(recipe, 0) == trial_id(same, 0)
+    assert trial_id(recipe, 0) != trial_id(other, 0)
+    assert trial_id(recipe, 0) != trial_id(recipe, 1)
+    threads = load_study(study_file(("precision: fp32", "precision: fp32, threads: 2"))).recipe
+    assert trial_id(recipe, 0) != trial_id(threads, 0), "threads change the last bits"
+
+
+def test_identity_follows_the_semantics_version(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_study(study_file()).recipe
+    before = trial_id(recipe, 0)
+    monkeypatch.setattr("experiments.plan.SEMANTICS", 1_000)
+    assert trial_id(recipe, 0) != before
+
+
+def test_preset_and_its_spelled_out_form_are_one_trial(study_file: WriteStudy) -> None:
+    short = "{kind: resnet18, tweak: A}"
+    long = "{kind: resnet, block: basic, layers: [2, 2, 2, 2], tweak: A}"
+    tiny = "{kind: resnet, block: basic, layers: [1, 1, 1, 1], width: 4, tweak: A}"
+    ids = {trial_id(load_study(study_file((tiny, form))).recipe, 0) for form in (short, long)}
+    assert len(ids) == 1
+
+
+def test_two_cells_of_one_recipe_share_their_trials(study_file: WriteStudy) -> None:
+    plan = expand(load_study(study_file(("{architecture.tweak: D}", "{architecture.tweak: A}"))))
+    assert plan.ids["plain", 0] == plan.ids["deep", 0]
+    assert len(plan.trials) == len(plan.cells) - 1
+
+
+def test_folders_that_identity_cannot_tell_apart_are_refused(study_file: WriteStudy) -> None:
+    folder = "{kind: image_folder, path: one/images, classes: 10, image_size: 16}"
+    file = study_file(
+        ("{kind: digits, image_size: 16}", folder), ("{architecture.tweak: D}", "{dataset.path: two/images}")
+    )
+    with pytest.raises(UserError, match=r"differ only in paths.*dataset\.name"):
+        expand(load_study(file))
+
+
+def test_a_constraint_leaves_cells_out_by_name(study_file: WriteStudy) -> None:
+    params = {cell.name: cell.cost.params for cell in expand(load_study(study_file())).cells if cell.cost}
+    limit = (params["plain"] + params["deep"]) / 2
+    kept = "plain" if params["plain"] < params["deep"] else "deep"
+    dropped = "deep" if kept == "plain" else "plain"
+    text = TINY.replace("  - add_one: [c, l]\n", "").split("tables:")[0]
+    plan = expand(load_study(study_file(text=f"{text}\nconstraints: [params < {limit}]\n")))
+    assert [cell.name for cell in plan.cells] == [kept]
+    assert list(plan.excluded) == [dropped]
+
+
+PLUGIN = '''
+"""A course of two halves."""
+from typing import Literal
+from experiments.options import Schedule
+
+
+class Halves(Schedule):
+    """The full rate, then a tenth of it."""
+
+    kind: Literal["halves"] = "halves"
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return 1.0 if epoch < epochs / 2 else 0.1
+'''
+
+
+def test_a_plugin_offers_an_option(study_file: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "my_tricks.py").write_text(PLUGIN)
+    text = "plugins: [my_tricks.py]\n" + TINY.replace("{kind: cosine}", "{kind: halves}")
+    for _ in range(2):
+        plan = expand(load_study(study_file(text=text)))
+        schedule = plan.by_name["plain+c"].recipe.schedule
+        assert [schedule.factor(epoch, 2) for epoch in (0, 0.9, 1.0)] == [1.0, 1.0, 0.1]
+
+
+def test_yaml_is_read_as_people_mean_it(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("a: 1e-3\nb: on\nc: no\nd: 2024-01-01\ne: 010\nf: null\ng: 'true'\nh: true\ni: .5\n64: x\n")
+    assert read_yaml(file).data == {
+        "a": 1e-3, "b": "on", "c": "no", "d": "2024-01-01", "e": 10, "f": None, "g": "true", "h": True, "i": 0.5, "64": "x",
+    }  # fmt: skip
