@@ -36,7 +36,7 @@ def main() -> None:
 @PROFILE
 @JSON
 def plan(study: Path, profile: str | None, as_json: bool) -> None:
-    """Show what STUDY would run: cells, trials, what is done, parameters and MACs."""
+    """Show what STUDY would run: cells, trials, what is done."""
     from .commands import plan as command
 
     command.show(study, profile, as_json)
@@ -68,7 +68,10 @@ def run(
     executor: str,
     address: str | None,
 ) -> None:
-    """Train what STUDY lacks, record it in MLflow and write the report. Interrupted? The same command goes on."""
+    """Train what STUDY lacks, record it, report.
+
+    Everything is recorded in MLflow as it happens. After an interruption, the same command goes on.
+    """
     from .commands import run as command
 
     sys.exit(command.run(study, profile, seeds, concurrency, executor, address))
@@ -101,7 +104,7 @@ def report(study: Path, profile: str | None, out: Path | None, allow_partial: bo
 @click.argument("kind", required=False)
 @JSON
 def options(kind: str | None, as_json: bool) -> None:
-    """List what a recipe may be made of, or explain one KIND with its settings."""
+    """List what recipes are made of, or explain one KIND."""
     from .commands import options as command
 
     command.show(kind, as_json)
@@ -109,7 +112,7 @@ def options(kind: str | None, as_json: bool) -> None:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of a study, so that an editor completes it."""
+    """Print the JSON Schema of a study, for editors."""
     from .commands import schema as command
 
     command.show()
@@ -118,7 +121,7 @@ def schema() -> None:
 @main.command()
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Open MLflow's UI on the record of this folder (127.0.0.1 only)."""
+    """Serve MLflow's page over the record, on 127.0.0.1."""
     from .commands import ui as command
 
     command.serve(port)

@@ -23,7 +23,9 @@ class Events(Protocol):
 
 
 class Executor(Protocol):
-    """Runs jobs in the order given, as many at once as asked; returns when all have ended."""
+    """Runs jobs in their order, `concurrency` at once (None: as many as a cluster holds); returns when all ended."""
 
-    def __call__(self, jobs: Sequence[Job], events: Events, *, concurrency: int, address: str | None = None) -> None:
+    def __call__(
+        self, jobs: Sequence[Job], events: Events, *, concurrency: int | None, address: str | None = None
+    ) -> None:
         """Raises KeyboardInterrupt when interrupted, after everything that it started has stopped."""

@@ -10,7 +10,7 @@ from trainer.recorder import Epoch
 from .events import Events
 
 
-def run(jobs: Sequence[Job], events: Events, *, concurrency: int = 1, address: str | None = None) -> None:
+def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None = 1, address: str | None = None) -> None:
     """See events.Executor; there is one trial at a time, here."""
     for job in jobs:
         events.started(job.id)

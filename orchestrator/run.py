@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -22,6 +18,7 @@ from trainer.recorder import Epoch
 
 from .events import Executor
 from .progress import Progress
+from .signals import sigterm_interrupts
 
 
 @dataclass
@@ -38,16 +35,17 @@ class Summary:
 
 
 def run_plan(
-    plan: Plan, execute: Executor, *, concurrency: int, address: str | None, console: Console, command: str
+    plan: Plan, execute: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
 ) -> Summary:
     """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
     fingerprints = prepare_data(plan, console)
     states = trial_states(plan, fingerprints)
     pending = [trial for trial in plan.trials if states[trial.id].name != "done"]
     summary = Summary(done_before=len(plan.trials) - len(pending))
+    at_once = f"; {concurrency} at once" if concurrency else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
     console.print(
-        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials{already}; {concurrency} at once",
+        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials{already}{at_once}",
         highlight=False,
         markup=False,
     )
@@ -58,7 +56,7 @@ def run_plan(
     with Progress(console, plan.study.title, pending) as progress:
         driver = _Driver(pending, fingerprints, writer, progress, summary)
         try:
-            with _sigterm_interrupts():
+            with sigterm_interrupts():
                 execute(jobs, driver, concurrency=concurrency, address=address)
         except KeyboardInterrupt:
             summary.interrupted = True
@@ -119,20 +117,3 @@ class _Driver:
 
 def _remove(checkpoint: Path) -> None:
     checkpoint.unlink(missing_ok=True)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

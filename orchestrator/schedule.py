@@ -37,11 +37,12 @@ from trainer.errors import UserError
 from trainer.recorder import Epoch
 
 from .events import Events
+from .signals import sigterm_interrupts
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 
-def run(jobs: Sequence[Job], events: Events, *, concurrency: int, address: str | None = None) -> None:
+def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None, address: str | None = None) -> None:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     scratch = tempfile.mkdtemp(prefix="ablate-tune-")
     try:
@@ -50,7 +51,12 @@ def run(jobs: Sequence[Job], events: Events, *, concurrency: int, address: str |
         tuner = tune.Tuner(
             tune.with_resources(_work, share),
             param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
-            tune_config=tune.TuneConfig(reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_name),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                max_concurrent_trials=concurrency,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
             run_config=tune.RunConfig(
                 name="study",
                 storage_path=scratch,
@@ -59,13 +65,15 @@ def run(jobs: Sequence[Job], events: Events, *, concurrency: int, address: str |
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
-        tuner.fit()
+        # ray.init has put a handler of its own in the place of the driver's
+        with sigterm_interrupts():
+            tuner.fit()
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _start_ray(concurrency: int, address: str | None) -> None:
+def _start_ray(concurrency: int | None, address: str | None) -> None:
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
@@ -81,17 +89,18 @@ def _start_ray(concurrency: int, address: str | None) -> None:
         address="local",
         num_cpus=concurrency,
         include_dashboard=False,
+        _node_ip_address="127.0.0.1",
         object_store_memory=_OBJECT_STORE_BYTES,
         **quiet,
     )
 
 
-def _share(concurrency: int) -> dict[str, float]:
-    """What a trial takes of the cluster so that `concurrency` of them run at once."""
+def _share(concurrency: int | None) -> dict[str, float]:
+    """What a trial takes of the cluster so that `concurrency` of them run at once; at most a GPU each."""
     gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
     if not gpus:
         return {"cpu": 1}
-    return {"cpu": 1, "gpu": 1 if concurrency <= gpus else gpus / concurrency}
+    return {"cpu": 1, "gpu": gpus / concurrency if concurrency and concurrency > gpus else 1}
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ from reports.tables import make_table, to_latex, to_markdown
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
 
 
-def made_up_runs(tmp_path: Path, values: dict[str, list[float]], text: str = TINY, failed: tuple[str, int] | None = None) -> Runs:
+def made_up_runs(
+    tmp_path: Path, values: dict[str, list[float]], text: str = TINY, failed: tuple[str, int] | None = None
+) -> Runs:
     """Runs of a study whose last-epoch top-1 is given, by cell and seed."""
     file = tmp_path / "study.yaml"
     file.write_text(text.replace("designs:", f"seeds: {len(next(iter(values.values())))}\ndesigns:"))
@@ -49,7 +51,12 @@ def made_up_runs(tmp_path: Path, values: dict[str, list[float]], text: str = TIN
     return Runs(plan, states, records, failures)
 
 
-VALUES = {"plain": [0.50, 0.60, 0.70], "deep": [0.61, 0.72, 0.80], "plain+c": [0.55, 0.66, 0.74], "plain+l": [0.5, 0.6, 0.7]}
+VALUES = {
+    "plain": [0.50, 0.60, 0.70],
+    "deep": [0.61, 0.72, 0.80],
+    "plain+c": [0.55, 0.66, 0.74],
+    "plain+l": [0.5, 0.6, 0.7],
+}
 
 
 def test_mean_and_sample_standard_deviation() -> None:
@@ -147,7 +154,9 @@ def test_names_are_only_text_in_markdown() -> None:
 
 
 def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
-    text = TINY.replace("Does the test pass?", "'" + HOSTILE.replace("'", "''") + "'").replace("caption: Stems", "caption: <b>&</b>")
+    text = TINY.replace("Does the test pass?", "'" + HOSTILE.replace("'", "''") + "'").replace(
+        "caption: Stems", "caption: <b>&</b>"
+    )
     runs = made_up_runs(tmp_path, VALUES, text)
     write_report(Report(runs, [make_table(runs.plan.study.tables[0], runs)], answer_claims(runs), []), tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()

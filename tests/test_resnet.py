@@ -112,9 +112,7 @@ class TestAgainstTimm:
 
 
 def strides(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {
-        name: tuple(module.stride) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)
-    }
+    return {name: tuple(module.stride) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
 
 
 class TestTweaks:
@@ -183,7 +181,7 @@ class TestTweaks:
             for name, module in build(tweak=tweak, width=32).named_modules():
                 if isinstance(module, nn.Conv2d):
                     fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
-                    assert float(module.weight.std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.1), name
+                    assert float(module.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.1), name
 
 
 class TestShape:
@@ -292,7 +290,7 @@ class Payload:
 
 
 class TestPretrained:
-    @pytest.fixture()
+    @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
         """Weights of the small network for ten classes."""
         file = tmp_path / "weights.pth"

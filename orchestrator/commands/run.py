@@ -34,7 +34,9 @@ def run(
     if seeds is not None:
         loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
     plan = expand(loaded)
-    at_once = check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
+    threads = max(cell.recipe.numerics.threads for cell in plan.cells)
+    at_once = concurrency if address else check_concurrency(concurrency, threads)
+    at_once = 1 if executor == "inline" else at_once
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
     summary = run_plan(

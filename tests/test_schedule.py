@@ -1,0 +1,137 @@
+"""The Ray executor on the real engine: same numbers as inline, seed-major order, failures, a killed worker, Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+WriteStudy = Callable[..., Path]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
+METRICS = ("top1", "top5", "val_loss", "train_loss", "train_top1", "best_top1")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "orchestrator.cli", *arguments]
+
+
+def ablate(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def results(folder: Path = Path()) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "results/tiny/results.csv").read_text().splitlines()))
+
+
+def statuses() -> list[str]:
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    found = client.get_experiment_by_name("tiny")
+    assert found is not None
+    return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
+
+
+def ray_processes() -> set[int]:
+    """Processes of Ray's whose working folder is this test's."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if ("ray" in line or "orchestrator" in line) and os.readlink(entry / "cwd") == str(Path.cwd()):
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_path: Path) -> None:
+    study = study_file(("designs:", "seeds: 2\ndesigns:"))
+    done = ablate("run", str(study), "--concurrency", "2")
+    assert "ray" not in (done.stdout + done.stderr).lower(), "Ray's own chatter"
+    assert done.stderr == ""
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == 8
+    assert {line.split("seed ")[1][0] for line in lines[:3]} == {"0"}, "the first seed of every cell comes first"
+    on_ray = results()
+    assert statuses() == ["FINISHED"] * 9
+    assert not ray_processes()
+
+    other = tmp_path / "inline"
+    other.mkdir()
+    subprocess.run(command("run", str(study), "--executor", "inline"), cwd=other, check=True, capture_output=True)
+    for one, two in zip(on_ray, results(other), strict=True):
+        assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
+
+
+KILLS_ITS_PROCESS = '''
+"""A schedule that ends its process, once."""
+import os, signal
+from pathlib import Path
+from typing import Literal
+from experiments.options import Schedule
+
+
+class Deadly(Schedule):
+    """Kills the worker in the second epoch unless the file `spared` is there."""
+
+    kind: Literal["deadly"] = "deadly"
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        if epoch >= 1 and not Path("spared").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+'''
+
+
+def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(KILLS_ITS_PROCESS)
+    study = study_file(("{kind: cosine}", "{kind: deadly}"), ("\nstudy: tiny", "\nplugins: [deadly.py]\nstudy: tiny"))
+    done = ablate("run", str(study), "--concurrency", "1", code=1)
+    assert "failed: plain+c seed 0: the worker died" in done.stdout
+    assert [row["status"] for row in results()] == ["finished", "finished", "failed", "finished"]
+    assert statuses() == ["FAILED", "FAILED", "FINISHED", "FINISHED", "FINISHED"]
+
+    (tmp_path / "spared").touch()
+    ablate("run", str(study))
+    assert [row["status"] for row in results()] == ["finished"] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(number: int, study_file: WriteStudy) -> None:
+    study = study_file(("epochs: 2", "epochs: 12"))
+    process = subprocess.Popen(
+        command("run", str(study), "--concurrency", "1"),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    journals = Path(".ablate/trials")
+    wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, 120, "the second trial")
+    os.killpg(process.pid, number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "interrupted; what is finished is recorded" in output
+    assert "Traceback" not in output
+    wait_until(lambda: not ray_processes(), 20, "Ray's processes to end")
+    assert set(statuses()) <= {"FINISHED", "KILLED"}
+    states = [t["state"] for t in json.loads(ablate("plan", str(study), "--json").stdout)["trials"]]
+    assert states[0] == "done"
+    ablate("run", str(study))
+    assert [row["status"] for row in results()] == ["finished"] * 4
+    assert "RUNNING" not in statuses()

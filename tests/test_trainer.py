@@ -1,0 +1,772 @@
+"""The training loop: what it computes, what an interruption leaves, and that both come out the same again."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from experiments.losses.cross_entropy import CrossEntropy
+from experiments.optimizers.sgd import Sgd
+from experiments.refinements.flip import Flip
+from experiments.refinements.mixup import Mixup
+from experiments.refinements.random_crop import RandomCrop
+from experiments.schedules.constant import Constant
+from experiments.schedules.cosine import Cosine
+from trainer import Diverged, Outcome, UserError, checkpoint, train
+from trainer.data import Data
+from trainer.draws import Draws
+from trainer.evaluate import Meter, evaluate
+from trainer.hooks import Batch, Hook
+from trainer.metrics import METRICS
+from trainer.numerics import Numerics
+from trainer.recorder import Epoch, Journal
+
+CPU = torch.device("cpu")
+CLASSES = 4
+EPOCHS = 3
+FP32 = Numerics(precision="fp32")
+TIMES = ("epoch_seconds", "images_per_second")
+
+
+def make_data(train: int = 41, val: int = 23, classes: int = CLASSES) -> Data:
+    """Random images that are brighter the higher their class, so that there is something to learn."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, classes, train + val)
+    pixels = generator.integers(0, 128, (train + val, 3, 16, 16)) + (labels * 127 // classes)[:, None, None, None]
+    shuffled = generator.permutation(train + val)
+    return Data(
+        images=torch.from_numpy(pixels.astype(np.uint8)),
+        labels=torch.from_numpy(labels),
+        splits={"train": shuffled[:train], "val": shuffled[train:]},
+        classes=tuple(f"class {i}" for i in range(classes)),
+        mean=torch.full((1, 3, 1, 1), 120.0),
+        std=torch.tensor([50.0, 60.0, 70.0]).view(1, 3, 1, 1),
+    )
+
+
+DATA = make_data()
+
+
+def network(classes: int = CLASSES) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, classes),
+    )
+
+
+def refinements() -> list[Hook]:
+    return [Flip().build(CLASSES), Mixup(alpha=0.4).build(CLASSES), RandomCrop(padding=2).build(CLASSES)]
+
+
+def run(**changed: Any) -> Outcome:
+    """A training with everything on that could make a resumed one differ."""
+    settings: dict[str, Any] = {
+        "build_model": network,
+        "build_optimizer": Sgd(lr=0.05, momentum=0.9, weight_decay=1e-3).build,
+        "schedule": Cosine(),
+        "loss": CrossEntropy(label_smoothing=0.1).build(),
+        "data": DATA,
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "seed": 3,
+        "hooks": refinements(),
+        "numerics": FP32,
+    }
+    return train(**{**settings, **changed})
+
+
+def numbers(history: Sequence[Epoch]) -> list[Epoch]:
+    """What must come out the same again, bit for bit: everything but the clock."""
+    return [{name: value for name, value in epoch.items() if name not in TIMES} for epoch in history]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    saved: dict[str, torch.Tensor] = torch.load(folder / "last.pt")["model"]
+    return saved
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Stops:
+    """A recorder that notes epochs and interrupts the training at one of them."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at = at
+        self.epochs: list[tuple[int, Epoch]] = []
+
+    def epoch(self, number: int, metrics: Epoch) -> None:
+        self.epochs.append((number, dict(metrics)))
+        if number == self.at:
+            raise Interrupted
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    """The training that is never interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(folder=folder), folder
+
+
+class TestRepeating:
+    def test_the_same_seed_gives_the_same_numbers(self, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
+        again = run(folder=tmp_path)
+        assert numbers(again.history) == numbers(whole[0].history)
+        assert equal(weights(tmp_path), weights(whole[1]))
+
+    def test_another_seed_gives_others(self, whole: tuple[Outcome, Path]) -> None:
+        other = run(seed=4)
+        assert all(a["train_loss"] != b["train_loss"] for a, b in zip(other.history, whole[0].history, strict=True))
+
+    def test_a_training_in_between_and_draws_of_others_change_nothing(self, whole: tuple[Outcome, Path]) -> None:
+        run(
+            seed=9,
+            epochs=1,
+            numerics=Numerics(precision="bf16", threads=2, channels_last=False, tf32=False, deterministic=True),
+        )
+        torch.rand(7)
+        np.random.default_rng().random(3)
+        assert numbers(run().history) == numbers(whole[0].history)
+
+    def test_recording_and_keeping_change_nothing(self, whole: tuple[Outcome, Path]) -> None:
+        recorder = Stops()
+        assert numbers(run(recorder=recorder).history) == numbers(whole[0].history)
+        assert [number for number, _ in recorder.epochs] == [1, 2, 3]
+
+    @pytest.mark.parametrize("channels_last", [True, False])
+    def test_the_memory_format_reaches_weights_and_images(self, channels_last: bool) -> None:
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        seen: list[bool] = []
+
+        class Looks(Hook):
+            def start(self, model: nn.Module) -> None:
+                seen.append(next(model.parameters()).is_contiguous(memory_format=layout))
+
+            def augment(self, batch: Batch, draws: Draws) -> Batch:
+                seen.append(batch.images.is_contiguous(memory_format=layout))
+                return batch
+
+        run(epochs=1, hooks=[Looks()], numerics=Numerics(precision="fp32", channels_last=channels_last))
+        assert len(seen) == 1 + DATA.steps(8)
+        assert all(seen)
+
+
+class TestNumerics:
+    @pytest.mark.parametrize("on", [True, False])
+    def test_every_switch_is_set_whatever_it_was(self, on: bool) -> None:
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(3)
+        run(epochs=1, numerics=Numerics(precision="fp32", threads=2 if on else 1, tf32=on, deterministic=on))
+        assert torch.get_num_threads() == (2 if on else 1)
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.backends.cuda.matmul.allow_tf32 is on
+        assert torch.backends.cudnn.allow_tf32 is on
+        assert torch.backends.cudnn.benchmark is not on
+        assert torch.are_deterministic_algorithms_enabled() is on
+        FP32.apply()
+
+    def test_the_defaults(self) -> None:
+        run(epochs=1, numerics=None)
+        assert torch.get_num_threads() == 1
+        assert Numerics().precision == "bf16"
+
+    def test_bf16_is_for_the_forward_pass_only(self) -> None:
+        inside: set[torch.dtype] = set()
+        losses: set[torch.dtype] = set()
+        entropy = nn.CrossEntropyLoss()
+
+        def build_model() -> nn.Module:
+            model = network()
+            model[-1].register_forward_hook(lambda module, inputs, output: inside.add(output.dtype))
+            return model
+
+        def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            losses.add(logits.dtype)
+            value: torch.Tensor = entropy(logits, targets)
+            return value
+
+        class Looks(Hook):
+            def step_end(self, model: nn.Module) -> None:
+                assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+        outcome = run(build_model=build_model, loss=loss, hooks=[Looks()], numerics=Numerics(precision="bf16"))
+        assert inside == {torch.bfloat16}
+        assert losses == {torch.float32}
+        plain = run(loss=loss, hooks=[])
+        for rounded, exact in zip(outcome.history, plain.history, strict=True):
+            assert rounded["train_loss"] == pytest.approx(exact["train_loss"], rel=0.05)
+            assert rounded["train_loss"] != exact["train_loss"]
+
+
+class TestResuming:
+    @pytest.mark.parametrize("at", range(1, EPOCHS + 1))
+    def test_after_any_epoch_it_goes_on_bit_for_bit(self, at: int, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(at))
+        recorder = Stops()
+        resumed = run(folder=tmp_path, recorder=recorder)
+        assert numbers(resumed.history) == numbers(whole[0].history)
+        assert equal(weights(tmp_path), weights(whole[1]))
+        assert [number for number, _ in recorder.epochs] == list(range(at + 1, EPOCHS + 1))
+        assert resumed.seconds == pytest.approx(sum(epoch["epoch_seconds"] for epoch in resumed.history))
+
+    def test_in_the_middle_of_an_epoch_the_epoch_starts_over(self, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
+        smoothed, calls = CrossEntropy(label_smoothing=0.1).build(), 0
+
+        def stops(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if calls == 9:
+                raise Interrupted
+            return smoothed(logits, targets)
+
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, loss=stops)
+        assert len(Journal(tmp_path / "journal.jsonl").read()) == 1
+        assert numbers(run(folder=tmp_path).history) == numbers(whole[0].history)
+        assert equal(weights(tmp_path), weights(whole[1]))
+
+    @pytest.mark.parametrize("at", range(1, EPOCHS + 1))
+    def test_between_journal_and_checkpoint(
+        self, at: int, whole: tuple[Outcome, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save = checkpoint.save
+
+        def fails(state: dict[str, Any], file: Path) -> None:
+            if state["epoch"] == at:
+                raise Interrupted
+            save(state, file)
+
+        monkeypatch.setattr(checkpoint, "save", fails)
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path)
+        monkeypatch.undo()
+        assert len(Journal(tmp_path / "journal.jsonl").read()) == at
+        assert numbers(run(folder=tmp_path).history) == numbers(whole[0].history)
+        assert equal(weights(tmp_path), weights(whole[1]))
+        assert numbers(Journal(tmp_path / "journal.jsonl").read()) == numbers(whole[0].history)
+
+    def test_a_journal_whose_last_line_was_cut(self, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(2))
+        journal = tmp_path / "journal.jsonl"
+        journal.write_text(journal.read_text() + journal.read_text()[:37])
+        assert numbers(run(folder=tmp_path).history) == numbers(whole[0].history)
+        assert numbers([json.loads(line) for line in journal.read_text().splitlines()]) == numbers(whole[0].history)
+
+    @pytest.mark.parametrize("lines_lost", [1, 2])
+    def test_a_checkpoint_that_the_journal_has_no_lines_for_starts_over(
+        self, lines_lost: int, whole: tuple[Outcome, Path], tmp_path: Path
+    ) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(2))
+        journal = tmp_path / "journal.jsonl"
+        journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-lines_lost]))
+        assert numbers(run(folder=tmp_path).history) == numbers(whole[0].history)
+        assert equal(weights(tmp_path), weights(whole[1]))
+
+    def test_a_lost_checkpoint_starts_over(self, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(2))
+        (tmp_path / "last.pt").unlink()
+        recorder = Stops()
+        assert numbers(run(folder=tmp_path, recorder=recorder).history) == numbers(whole[0].history)
+        assert [number for number, _ in recorder.epochs] == [1, 2, 3]
+
+    def test_a_finished_training_is_not_trained_again(self, whole: tuple[Outcome, Path]) -> None:
+        recorder = Stops()
+        again = run(folder=whole[1], recorder=recorder)
+        assert again == whole[0]
+        assert recorder.epochs == []
+
+    def test_hooks_take_up_their_state(self, tmp_path: Path) -> None:
+        class Counts(Hook):
+            def __init__(self) -> None:
+                self.steps = torch.zeros((), dtype=torch.int64)
+
+            def step_end(self, model: nn.Module) -> None:
+                self.steps += 1
+
+            def state_dict(self) -> dict[str, Any]:
+                return {"steps": self.steps}
+
+            def load_state_dict(self, state: dict[str, Any]) -> None:
+                self.steps = state["steps"]
+
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, hooks=[Counts(), Hook()], recorder=Stops(1))
+        counts = Counts()
+        run(folder=tmp_path, hooks=[counts, Hook()])
+        assert int(counts.steps) == EPOCHS * DATA.steps(8)
+
+
+class TestCheckpoint:
+    def test_a_crash_while_saving_leaves_the_one_before(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "last.pt"
+        state = {"epoch": 1, "model": {"w": torch.ones(3)}, "optimizer": {}, "hooks": []}
+        checkpoint.save(state, file)
+
+        def crashes(state: object, handle: Any) -> None:
+            handle.write(b"half of it")
+            raise Interrupted
+
+        monkeypatch.setattr(torch, "save", crashes)
+        with pytest.raises(Interrupted):
+            checkpoint.save({**state, "epoch": 2}, file)
+        assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+        loaded = checkpoint.load(file, CPU)
+        assert loaded is not None
+        assert loaded["epoch"] == 1
+        assert torch.equal(loaded["model"]["w"], torch.ones(3))
+
+    def test_none_is_none(self, tmp_path: Path) -> None:
+        assert checkpoint.load(tmp_path / "last.pt", CPU) is None
+
+    @staticmethod
+    def refused(folder: Path) -> str:
+        with pytest.raises(UserError) as caught:
+            run(folder=folder)
+        message = str(caught.value)
+        assert message.startswith(f"{folder / 'last.pt'}: ")
+        assert message.endswith("delete it to start over")
+        assert "\n" not in message
+        return message
+
+    @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
+    def test_a_foreign_file_is_refused(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "last.pt").write_bytes(content)
+        self.refused(tmp_path)
+
+    @pytest.mark.parametrize("state", [[1, 2], {"conv1.weight": torch.ones(2)}, {"epoch": 1}])
+    def test_something_else_that_torch_saved_is_refused(self, state: object, tmp_path: Path) -> None:
+        torch.save(state, tmp_path / "last.pt")
+        self.refused(tmp_path)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"build_model": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, CLASSES))},
+            {"build_optimizer": lambda params: torch.optim.SGD([{"params": [p]} for p in params], lr=0.1)},
+            {"hooks": []},
+        ],
+        ids=["network", "optimizer", "hooks"],
+    )
+    def test_the_checkpoint_of_another_training_is_refused(self, changed: dict[str, Any], tmp_path: Path) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(1), **changed)
+        assert "another training" in self.refused(tmp_path)
+
+    def test_code_in_it_is_not_run(self, tmp_path: Path) -> None:
+        marker = tmp_path / "was here"
+
+        class Payload:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return open, (str(marker), "w")
+
+        pickle.loads(pickle.dumps(Payload())).close()
+        assert marker.exists(), "the payload works where it is let"
+        marker.unlink()
+        torch.save({"epoch": 1, "model": Payload(), "optimizer": {}, "hooks": []}, tmp_path / "last.pt")
+        self.refused(tmp_path)
+        assert not marker.exists()
+
+
+class TestDivergence:
+    @staticmethod
+    def nan_in(epoch: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """A loss that is not a number in the last step of an epoch."""
+        calls = 0
+        entropy = nn.CrossEntropyLoss()
+
+        def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            value: torch.Tensor = entropy(logits, targets)
+            return value * math.nan if calls == epoch * DATA.steps(8) else value
+
+        return loss
+
+    @pytest.mark.parametrize("epoch", [1, 3])
+    def test_it_names_the_epoch_records_it_and_keeps_what_was_sound(self, epoch: int, tmp_path: Path) -> None:
+        recorder = Stops()
+        with pytest.raises(Diverged, match=f"nan in epoch {epoch}") as caught:
+            run(loss=self.nan_in(epoch), recorder=recorder, folder=tmp_path)
+        assert caught.value.epoch == epoch
+        assert [number for number, _ in recorder.epochs] == list(range(1, epoch + 1))
+        assert math.isnan(recorder.epochs[-1][1]["train_loss"])
+        state = checkpoint.load(tmp_path / "last.pt", CPU)
+        assert len(Journal(tmp_path / "journal.jsonl").read()) == epoch - 1
+        if epoch == 1:
+            assert state is None
+        else:
+            assert state is not None
+            assert state["epoch"] == epoch - 1
+            assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
+
+    def test_an_exploding_rate_diverges(self) -> None:
+        with pytest.raises(Diverged, match=r"the training loss became (nan|inf) in epoch"):
+            run(build_optimizer=Sgd(lr=1e30).build, schedule=Constant(), hooks=[])
+
+
+def naive_evaluation(model: nn.Module, data: Data, split: str) -> tuple[float, float, float]:
+    """Mean cross-entropy, top-1 and top-5, one image at a time."""
+    model.eval()
+    losses, first, five = [], [], []
+    for i in data.splits[split]:
+        pixels = data.images[i].numpy().astype(np.float64)
+        image = (pixels - data.mean[0].numpy()) / data.std[0].numpy()
+        with torch.no_grad():
+            logits = model(torch.from_numpy(image[None]).float())[0].double().tolist()
+        label = int(data.labels[i])
+        losses.append(math.log(sum(math.exp(logit) for logit in logits)) - logits[label])
+        ranking = sorted(range(len(logits)), key=lambda k: -logits[k])
+        first.append(ranking[0] == label)
+        five.append(label in ranking[:5])
+    return float(np.mean(losses)), float(np.mean(first)), float(np.mean(five))
+
+
+class TestEvaluation:
+    @pytest.mark.parametrize("classes", [2, 4, 5, 9])
+    @pytest.mark.parametrize("split", ["train", "val"])
+    def test_it_agrees_with_one_image_at_a_time(self, split: str, classes: int) -> None:
+        data = make_data(train=300, val=30, classes=classes)
+        torch.manual_seed(1)
+        model = network(classes)
+        model[1].running_mean.uniform_(-1, 1)
+        found = evaluate(model, data, split, FP32).read("loss", "top1", "top5")
+        loss, top1, top5 = naive_evaluation(model, data, split)
+        assert found["loss"] == pytest.approx(loss, rel=1e-5)
+        assert found["top1"] == pytest.approx(top1)
+        assert found["top5"] == pytest.approx(top5)
+        assert found["top5"] == 1.0 if classes <= 5 else found["top1"] < found["top5"] < 1.0
+
+    def test_it_changes_neither_the_network_nor_its_later_draws(self) -> None:
+        model = network().train()
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        state = torch.get_rng_state()
+        evaluate(model, DATA, "val", FP32)
+        assert equal(before, model.state_dict())
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_every_epoch_reports_every_metric_and_the_validation_loss_is_plain(self) -> None:
+        seen: list[nn.Module] = []
+
+        class Keeps(Hook):
+            def start(self, model: nn.Module) -> None:
+                seen.append(model)
+
+        outcome = run(hooks=[*refinements(), Keeps()], epochs=2)
+        assert all(sorted(epoch) == sorted(METRICS) for epoch in outcome.history)
+        loss, top1, top5 = naive_evaluation(seen[0], DATA, "val")
+        last = outcome.history[-1]
+        assert last["val_loss"] == pytest.approx(loss, rel=1e-5)
+        assert (last["top1"], last["top5"]) == pytest.approx((top1, top5))
+        assert last["images_per_second"] > 41 / last["epoch_seconds"]
+
+    def test_training_metrics_weigh_batches_by_their_images(self) -> None:
+        values: list[tuple[float, int]] = []
+        entropy = nn.CrossEntropyLoss()
+
+        def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            value: torch.Tensor = entropy(logits, targets)
+            values.append((float(value.detach()), len(logits)))
+            return value
+
+        outcome = run(loss=loss, epochs=1, batch_size=12)
+        assert [count for _, count in values] == [12, 12, 12, 5]
+        expected = sum(value * count for value, count in values) / 41
+        assert outcome.history[0]["train_loss"] == pytest.approx(expected)
+
+
+class TestMeter:
+    def test_soft_targets_count_by_their_heaviest_class(self) -> None:
+        logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [0.0, 1, 2, 3, 4, 5], [9.0, 8, 7, 6, 5, 4]])
+        targets = torch.tensor([[0.6, 0.4, 0, 0, 0, 0], [0.4, 0.6, 0, 0, 0, 0], [0, 0, 0, 0, 0.2, 0.8]])
+        meter = Meter(CPU)
+        meter.update(logits, targets, torch.tensor(2.0))
+        assert meter.read("loss", "top1", "top5") == pytest.approx({"loss": 2.0, "top1": 1 / 3, "top5": 2 / 3})
+
+    def test_batches_add_up(self) -> None:
+        meter = Meter(CPU)
+        meter.update(torch.eye(3), torch.tensor([0, 1, 0]), torch.tensor(1.0))
+        meter.update(torch.eye(3)[:1], torch.tensor([0]), torch.tensor(5.0))
+        assert meter.images == 4
+        assert meter.read("loss", "top1", "top5") == {"loss": 2.0, "top1": 0.75, "top5": 1.0}
+
+
+class TestBatches:
+    @pytest.mark.parametrize("size", [1, 2, 3, 9, 10])
+    def test_every_image_comes_once_an_epoch_in_batches_of_the_size(self, size: int) -> None:
+        data = make_data(train=size, val=2)
+        for batch_size in range(1, size + 2):
+            batches = list(data.train_batches(batch_size, Draws(0, 1), FP32))
+            counts = [len(batch.samples) for batch in batches]
+            assert len(batches) == data.steps(batch_size)
+            assert sorted(np.concatenate([batch.samples for batch in batches])) == sorted(data.splits["train"])
+            assert all(count == batch_size for count in counts[:-1])
+            assert 1 <= counts[-1] <= batch_size + 1
+            alone = size == 1 or (batch_size == 1 and size == 2 and len(counts) == 2)
+            assert counts[-1] > 1 or alone
+
+    def test_a_last_image_joins_the_batch_before(self) -> None:
+        assert [len(batch.samples) for batch in DATA.train_batches(8, Draws(0, 1), FP32)] == [8, 8, 8, 8, 9]
+        assert [len(batch.samples) for batch in DATA.train_batches(13, Draws(0, 1), FP32)] == [13, 13, 13, 2]
+        assert [len(batch.samples) for batch in DATA.train_batches(40, Draws(0, 1), FP32)] == [41]
+
+    def test_images_are_normalised_and_labels_are_theirs(self) -> None:
+        for batch in (*DATA.train_batches(7, Draws(0, 1), FP32), *DATA.eval_batches("val", FP32, batch_size=7)):
+            assert batch.images.dtype == torch.float32
+            for image, label, i in zip(batch.images, batch.targets, batch.samples, strict=True):
+                assert int(label) == int(DATA.labels[i])
+                for channel in range(3):
+                    expected = (DATA.images[i, channel].double() - 120) / [50, 60, 70][channel]
+                    assert torch.allclose(image[channel].double(), expected, atol=1e-6)
+
+    def test_the_data_stay_as_they_are(self) -> None:
+        before = DATA.images.clone()
+        run(epochs=1)
+        assert torch.equal(DATA.images, before)
+        assert DATA.images.dtype == torch.uint8
+
+    def test_evaluation_goes_through_a_split_in_its_order(self) -> None:
+        batches = list(DATA.eval_batches("val", FP32, batch_size=7))
+        assert [len(batch.samples) for batch in batches] == [7, 7, 7, 2]
+        assert np.concatenate([batch.samples for batch in batches]).tolist() == DATA.splits["val"].tolist()
+
+    def test_the_order_differs_by_epoch_and_seed_and_is_the_same_in_another_run(self) -> None:
+        def order(seed: int, epoch: int, batch_size: int = 8) -> list[int]:
+            batches = DATA.train_batches(batch_size, Draws(seed, epoch), FP32)
+            return np.concatenate([batch.samples for batch in batches]).tolist()
+
+        assert order(0, 1) == order(0, 1) == order(0, 1, batch_size=5)
+        assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (1, 2, 3)}) == 6
+
+    def test_batch_norm_trains_whatever_the_batch_size(self) -> None:
+        data = make_data(train=9, val=2)
+        for batch_size in range(2, 11):
+            assert len(run(data=data, batch_size=batch_size, epochs=1).history) == 1
+
+
+class Notes(Hook):
+    """Writes down when it was called."""
+
+    def __init__(self, name: str, calls: list[str]) -> None:
+        self.name = name
+        self.calls = calls
+
+    def start(self, model: nn.Module) -> None:
+        self.calls.append(f"{self.name}.start")
+
+    def epoch_start(self, epoch: int) -> None:
+        self.calls.append(f"{self.name}.epoch_start({epoch})")
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        self.calls.append(f"{self.name}.augment")
+        return batch
+
+    def mix(self, batch: Batch, draws: Draws) -> Batch:
+        self.calls.append(f"{self.name}.mix")
+        return batch
+
+    def step_end(self, model: nn.Module) -> None:
+        self.calls.append(f"{self.name}.step_end")
+
+    def epoch_end(self, epoch: int) -> None:
+        self.calls.append(f"{self.name}.epoch_end({epoch})")
+
+    def state_dict(self) -> dict[str, Any]:
+        self.calls.append(f"{self.name}.state_dict")
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.calls.append(f"{self.name}.load_state_dict")
+
+
+class Watched(nn.Module):
+    """A network that writes down whether it trains or is evaluated."""
+
+    def __init__(self, calls: list[str]) -> None:
+        super().__init__()
+        self.inner = network()
+        self.calls = calls
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls.append("forward" if self.training else "evaluate")
+        logits: torch.Tensor = self.inner(images)
+        return logits
+
+
+class TestHooks:
+    def test_they_are_called_as_the_pseudo_code_says(self, tmp_path: Path) -> None:
+        calls: list[str] = []
+        entropy = nn.CrossEntropyLoss()
+
+        def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            calls.append("loss")
+            value: torch.Tensor = entropy(logits, targets)
+            return value
+
+        class Records:
+            def epoch(self, number: int, metrics: Epoch) -> None:
+                calls.append(f"record({number})")
+
+        def build_optimizer(params: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+            optimizer = Sgd(lr=0.1).build(params)
+            optimizer.register_step_post_hook(lambda *_: calls.append("optimizer.step"))
+            return optimizer
+
+        def once(epochs: int) -> list[str]:
+            calls.clear()
+            run(
+                hooks=[Notes("a", calls), Notes("b", calls)],
+                loss=loss,
+                recorder=Records(),
+                build_model=lambda: Watched(calls),
+                build_optimizer=build_optimizer,
+                epochs=epochs,
+                batch_size=21,
+                folder=tmp_path,
+            )
+            return list(calls)
+
+        step = [
+            "a.augment",
+            "b.augment",
+            "a.mix",
+            "b.mix",
+            "forward",
+            "loss",
+            "optimizer.step",
+            "a.step_end",
+            "b.step_end",
+        ]
+
+        def epoch(e: int) -> list[str]:
+            begin, end = [f"{hook}.epoch_start({e})" for hook in "ab"], [f"{hook}.epoch_end({e})" for hook in "ab"]
+            return [*begin, *step, *step, *end, "evaluate", "a.state_dict", "b.state_dict", f"record({e})"]
+
+        assert once(2) == ["a.start", "b.start", *epoch(1), *epoch(2)]
+        assert once(3) == ["a.start", "b.start", "a.load_state_dict", "b.load_state_dict", *epoch(3)]
+
+    def test_what_a_hook_returns_is_what_the_network_and_the_loss_get(self) -> None:
+        class Blackens(Hook):
+            def augment(self, batch: Batch, draws: Draws) -> Batch:
+                assert draws == Draws(3, 1)
+                return replace(batch, images=torch.zeros_like(batch.images))
+
+            def mix(self, batch: Batch, draws: Draws) -> Batch:
+                assert not batch.images.any()
+                return replace(batch, images=batch.images + 1, targets=torch.zeros_like(batch.targets))
+
+        def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            assert not targets.any()
+            return logits.pow(2).mean()
+
+        seen: list[torch.Tensor] = []
+
+        def build_model() -> nn.Module:
+            model = network()
+
+            def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+                if module.training:
+                    seen.append(inputs[0])
+
+            model.register_forward_pre_hook(look)
+            return model
+
+        run(hooks=[Blackens()], loss=loss, build_model=build_model, epochs=1)
+        assert Counter(bool((images == 1).all()) for images in seen) == {True: 5}
+
+
+class TestLearningRate:
+    @staticmethod
+    def rates(**changed: Any) -> tuple[list[list[float]], Outcome]:
+        """The rate of each parameter group at every step, as the optimizer saw it."""
+        seen: list[list[float]] = []
+
+        def build_optimizer(params: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+            first, *rest = params
+            optimizer = torch.optim.SGD([{"params": [first], "lr": 0.2}, {"params": rest, "lr": 0.05}])
+            optimizer.register_step_pre_hook(lambda used, *_: seen.append([g["lr"] for g in used.param_groups]))
+            return optimizer
+
+        return seen, run(build_optimizer=build_optimizer, **changed)
+
+    def test_it_follows_the_schedule_at_every_step(self) -> None:
+        seen, outcome = self.rates(epochs=3, batch_size=8)
+        total = 3 * 5
+        factors = [0.5 * (1 + math.cos(math.pi * t / total)) for t in range(total)]
+        assert [rates[0] for rates in seen] == pytest.approx([0.2 * factor for factor in factors])
+        assert [rates[1] for rates in seen] == pytest.approx([0.05 * factor for factor in factors])
+        assert [epoch["learning_rate"] for epoch in outcome.history] == pytest.approx([seen[t][0] for t in (4, 9, 14)])
+
+    def test_a_resumed_training_goes_on_where_the_schedule_was(self, tmp_path: Path) -> None:
+        whole, _ = self.rates(folder=tmp_path / "whole")
+        with pytest.raises(Interrupted):
+            self.rates(folder=tmp_path / "cut", recorder=Stops(2))
+        resumed, _ = self.rates(folder=tmp_path / "cut")
+        assert resumed == whole[10:]
+
+
+class TestLearning:
+    def test_it_learns_what_there_is_to_learn(self) -> None:
+        last = run(epochs=12, hooks=[], loss=nn.CrossEntropyLoss()).history[-1]
+        assert last["top1"] > 0.7
+        assert last["train_top1"] > 0.6
+
+    def test_a_step_is_plain_gradient_descent(self) -> None:
+        """One full-batch step against autograd by hand."""
+        data = make_data(train=10, val=2)
+        after: list[nn.Module] = []
+
+        class Keeps(Hook):
+            def start(self, model: nn.Module) -> None:
+                after.append(model)
+
+        def linear() -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, CLASSES))
+
+        run(
+            data=data,
+            build_model=linear,
+            build_optimizer=Sgd(lr=0.01).build,
+            loss=nn.CrossEntropyLoss(),
+            hooks=[Keeps()],
+            schedule=Constant(),
+            epochs=1,
+            batch_size=10,
+        )
+        torch.manual_seed(Draws(3).torch_seed("weights"))
+        layer = linear()[1]
+        w, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+        train = data.splits["train"]
+        pixels = data.images[train].double()
+        x = ((pixels - data.mean.double()) / data.std.double()).flatten(1).numpy()
+        logits = x @ w.T + b
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        error = (p - np.eye(CLASSES)[data.labels[train].numpy()]) / 10
+        trained = after[0][1]
+        assert np.allclose(trained.weight.detach().numpy(), w - 0.01 * error.T @ x, atol=1e-6)
+        assert np.allclose(trained.bias.detach().numpy(), b - 0.01 * error.sum(0), atol=1e-6)
