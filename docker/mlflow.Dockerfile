@@ -8,7 +8,7 @@ ENV MLFLOW_DISABLE_TELEMETRY=true \
 
 COPY constraints.txt /opt/mlflow/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install -c /opt/mlflow/constraints.txt mlflow "psycopg2-binary>=2.9.10,<3"
+    pip install -c /opt/mlflow/constraints.txt mlflow psycopg2-binary==2.9.13
 
 RUN useradd --uid 1000 --create-home --no-log-init mlflow \
     && install --directory --owner=mlflow --group=mlflow /artifacts
