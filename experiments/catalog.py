@@ -19,7 +19,7 @@ from typing import Any
 from trainer.errors import UserError, nearest
 
 from .options import Architecture, Dataset, Loss, Optimizer, Option, Refinement, Schedule, digest
-from .validation import Problem, validate
+from .validation import Problem, shown, validate
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,
@@ -63,7 +63,7 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
     if isinstance(value, EXTENSION_POINTS[point]):
         return value
     if not isinstance(value, Mapping):
-        raise Problem(path, f"got {value!r}, expected a mapping with 'kind' (one of {', '.join(kinds(point))})")
+        raise Problem(path, f"got {shown(value)}, expected a mapping with 'kind' (one of {', '.join(kinds(point))})")
     if "kind" not in value:
         raise Problem(path, f"'kind' is missing; expected one of {', '.join(kinds(point))}")
     kind = value["kind"]
@@ -76,7 +76,7 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
 def parse_refinements(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Refinement]:
     """The refinements that are on: a mapping from kind to settings; raises Problem."""
     if not isinstance(value, Mapping):
-        raise Problem(path, f"got {value!r}, expected a mapping from refinement to its settings")
+        raise Problem(path, f"got {shown(value)}, expected a mapping from refinement to its settings")
     parsed: dict[str, Refinement] = {}
     for kind in sorted(value):
         settings = value[kind]
@@ -88,7 +88,9 @@ def parse_refinements(value: object, path: tuple[str | int, ...] = ()) -> dict[s
             parsed[kind] = settings
             continue
         if not isinstance(settings, Mapping):
-            raise Problem((*path, kind), f"got {settings!r}, expected a mapping of settings ({{}} for the defaults)")
+            raise Problem(
+                (*path, kind), f"got {shown(settings)}, expected a mapping of settings ({{}} for the defaults)"
+            )
         settings = {k: v for k, v in settings.items() if k != "kind"}
         option = _validate("refinements", kind, settings, (*path, kind))
         assert isinstance(option, Refinement)
@@ -112,22 +114,25 @@ def add_plugin(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line_in(error, path)
         raise UserError(f"{path}{line}: the plugin fails to import: {type(error).__name__}: {error}") from error
-    if not _register(module):
+    if not _register(module, digest(path.read_text(encoding="utf-8"))):
         raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
     _plugins[path] = module
 
 
-def _register(module: ModuleType) -> int:
+def _register(module: ModuleType, code: str | None = None) -> int:
+    """Register the options that a module defines (a class whose name begins with `_` is none); returns how many."""
     count = 0
     for value in vars(module).values():
-        if not isinstance(value, type) or value.__module__ != module.__name__:
+        if not isinstance(value, type) or value.__module__ != module.__name__ or value.__name__.startswith("_"):
             continue
         for point, base in EXTENSION_POINTS.items():
             if issubclass(value, base):
+                _check_option(value, module)
+                value.code = code
                 kind = kind_of(value)
                 taken = _found[point].get(kind)
                 if taken is not None:
@@ -135,6 +140,16 @@ def _register(module: ModuleType) -> int:
                 _found[point][kind] = value
                 count += 1
     return count
+
+
+def _check_option(option: type[Option], module: ModuleType) -> None:
+    where = f"{module.__file__}: {option.__name__}"
+    kind = option.model_fields.get("kind")
+    if kind is None or not isinstance(kind.default, str):
+        name = option.__name__.lower()
+        raise UserError(f'{where} has no kind; expected a line such as `kind: Literal["{name}"] = "{name}"`')
+    if missing := sorted(getattr(option, "__abstractmethods__", ())):
+        raise UserError(f"{where} does not define {', '.join(missing)}")
 
 
 def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str | int, ...]) -> Option:
@@ -146,7 +161,7 @@ def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str |
     raise AssertionError(kind)
 
 
-def _line_in(error: Exception, path: Path) -> str:
+def _line_in(error: BaseException, path: Path) -> str:
     lines = []
     if isinstance(error, SyntaxError) and error.lineno:
         lines.append(error.lineno)

@@ -7,14 +7,12 @@ from itertools import combinations, product
 
 from trainer.errors import nearest
 
-from .factors import OFF, ON, Factor
+from .factors import BASELINE, OFF, ON, Factor
 from .language import Chosen, Design
 from .validation import Problem
 
 Choice = dict[str, str]
 """Factor to option; a partial one leaves the other factors at their first option."""
-
-BASELINE = "baseline"
 
 
 def cell_name(choice: Mapping[str, str], factors: Mapping[str, Factor]) -> str:
@@ -47,7 +45,8 @@ def parse_cell(text: str, factors: Mapping[str, Factor]) -> Choice:
     choice: Choice = {}
     for label in [] if text == BASELINE else text.split("+"):
         if label not in owners:
-            raise Problem((), f"no option or switch is called {label!r} (in {text!r}){nearest(label, owners)}")
+            known = ", ".join(owners) or "none"
+            raise Problem((), f"no option or switch is called {label!r}; there are {known}{nearest(label, owners)}")
         name, option = owners[label]
         if name in choice:
             raise Problem((), f"{text!r} names two options of factor {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,13 +12,15 @@ from typing import Any
 from trainer.errors import nearest
 
 from .recipe import FIELDS, Recipe
-from .validation import Problem
+from .validation import Problem, shown
 from .yaml_source import YamlPath
 
-Patch = dict[str, Any]
+Patch = Mapping[str, Any]
 """Dotted recipe path to value; None removes."""
 
 OFF, ON = "off", "on"
+BASELINE = "baseline"
+"""The cell in which nothing is on."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ def _parse_factor(name: str, value: Mapping[str, Any]) -> Factor:
     _check_name(name, (name,))
     paths = [key for key in value if _looks_like_path(key)]
     if paths and len(paths) == len(value):
+        _refuse_overlap(value, (name,))
         return Factor(name, {OFF: {}, ON: dict(value)}, switch=True)
+    if set(value) == {OFF, ON} and value[OFF] == {} and isinstance(value[ON], Mapping):
+        return _parse_factor(name, value[ON])
     if paths:
         other = next(key for key in value if key not in paths)
         raise Problem(
@@ -83,16 +89,32 @@ def _parse_factor(name: str, value: Mapping[str, Any]) -> Factor:
     options: dict[str, Patch] = {}
     for option, patch in value.items():
         if not isinstance(patch, Mapping):
-            raise Problem((name, option), f"got {patch!r}, expected a patch: a mapping from recipe path to value")
+            raise Problem((name, option), f"got {shown(patch)}, expected a patch: a mapping from recipe path to value")
         for key in patch:
             if not _looks_like_path(key):
                 raise Problem((name, option, key), _unknown_path(key))
+        _refuse_overlap(patch, (name, option))
         options[option] = dict(patch)
     return Factor(name, options, switch=False)
 
 
 def _looks_like_path(key: str) -> bool:
-    return key.split(".")[0] in FIELDS or "." in key
+    return key.split(".")[0] in FIELDS or re.fullmatch(r"[A-Za-z_]+\.\S+", key) is not None
+
+
+def _refuse_overlap(patch: Patch, where: YamlPath) -> None:
+    for path, rival in _overlaps(patch, patch):
+        if path < rival:
+            raise Problem((*where, rival), f"the patch sets {path!r} as well, which overlaps; expected one of them")
+
+
+def _overlaps(patch: Patch, other: Patch) -> Iterator[tuple[str, str]]:
+    """Pairs of paths of which one leads to the other's place or into it."""
+    for path in patch:
+        for rival in other:
+            shorter, longer = sorted((path.split("."), rival.split(".")), key=len)
+            if longer[: len(shorter)] == shorter:
+                yield path, rival
 
 
 def _unknown_path(key: str) -> str:
@@ -101,6 +123,8 @@ def _unknown_path(key: str) -> str:
 
 
 def _check_name(name: str, path: YamlPath) -> None:
+    if name == BASELINE:
+        raise Problem(path, f"the name {name!r} is that of the cell in which everything is at its first option")
     if not name or name != name.strip() or any(c in "+.=," or not c.isprintable() for c in name):
         raise Problem(
             path, f"got the name {name!r}, expected one without '+', '.', ',' and '=', which cells' names use"
@@ -151,8 +175,5 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
 def conflicts(chosen: Iterable[tuple[str, Patch]]) -> Iterator[tuple[str, str, str, str]]:
     """Pairs of choices that patch the same place: (one, its path, other, its path); their order would decide."""
     for (one, patch), (other, second) in combinations(chosen, 2):
-        for path in patch:
-            for rival in second:
-                shorter, longer = sorted((path.split("."), rival.split(".")), key=len)
-                if longer[: len(shorter)] == shorter:
-                    yield one, path, other, rival
+        for path, rival in _overlaps(patch, second):
+            yield one, path, other, rival

@@ -36,7 +36,7 @@ class Design(Settings):
     A step of a word is a switch's name, or `factor.option`, which counts that option as on and the first one as off.
     """
 
-    grid: dict[str, Steps | Literal["all"]] | Steps | None = None
+    grid: dict[str, Annotated[tuple[str | bool, ...], Field(min_length=1)] | Literal["all"]] | Steps | None = None
     """Every combination of the options listed for each factor (`all`, or just the factors' names: every option)."""
 
     subsets: Steps | None = None

@@ -31,6 +31,13 @@ class Option(Settings):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Further kinds: a name and the settings that it stands for."""
 
+    code: ClassVar[str | None] = None
+    """Digest of the plugin's text, for an option that comes from one: other code may give other results."""
+
+    def identity(self) -> dict[str, Any]:
+        """See Settings; of an option from a plugin, its code as well."""
+        return super().identity() | ({"code": self.code} if self.code else {})
+
 
 class Architecture(Option):
     """A network: images [N, 3, H, W] to logits [N, classes]."""

@@ -16,13 +16,13 @@ from .costs import Cost, cost_of
 from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
 from .options import digest
-from .questions import check_table, parse_claim
+from .questions import NUMBER, check_table, parse_claim
 from .recipe import Recipe
 from .study import Study
 from .validation import Problem
 from .yaml_source import YamlPath
 
-_CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*")
+_CONSTRAINT = re.compile(rf"\s*(\w+)\s*(<=|>=|<|>)\s*({NUMBER})\s*")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
             raise study.error(
                 ("factors",),
                 f"cells {other.name!r} and {cell.name!r} differ only in paths, which are no part of a trial's "
-                f"identity; expected a setting that tells them apart, such as dataset.name",
+                f"identity; expected a setting besides the path that tells them apart",
             )
 
 
@@ -158,7 +158,10 @@ def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str,
                 excluded.setdefault(cell.name, text)
     kept = [cell for cell in cells if cell.name not in excluded]
     if not kept:
-        raise study.error(("constraints",), "the constraints leave no cell to run")
+        smallest = min(cells, key=lambda cell: cell.cost.params if cell.cost else 0)
+        assert smallest.cost is not None
+        size = f"params {smallest.cost.params:,} and macs {smallest.cost.macs:,}"
+        raise study.error(("constraints",), f"they leave no cell to run; the smallest, {smallest.name!r}, has {size}")
     return kept, excluded
 
 

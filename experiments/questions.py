@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = (*METRICS, *(f"best_{name}" for name, direction in METRICS.items() if direction))
 
+NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+"""A number without a sign, as constraints and claims write it."""
+
 _COMPARISON = re.compile(
-    r"\s*(?P<left>\S+)\s+(?P<relation>[<>])\s+(?P<right>\S+)(?:\s+(?P<sign>[+-])\s+(?P<margin>[0-9.]+))?\s*"
+    rf"(?P<left>.+?)\s+(?P<relation>[<>])\s+(?P<right>.+?)(?:\s+(?P<sign>[+-])\s+(?P<margin>{NUMBER}))?"
 )
 
 
@@ -80,6 +83,11 @@ def check_table(table: Table, study: Study, cells: Mapping[str, object]) -> None
     rows = table_rows(table, study, cells)
     for i, metric in enumerate(table.metrics):
         _check_metric(metric, ("metrics", i))
+        if metric in table.metrics[:i]:
+            raise Problem(("metrics", i), f"the column {metric!r} stands twice")
+    if isinstance(table.rows, tuple) and len(rows) < len(table.rows):
+        twice = next(name for name in table.rows if table.rows.count(name) > 1)
+        raise Problem(("rows",), f"the row {twice!r} stands twice")
     for key in table.labels:
         if key not in rows:
             raise Problem(
@@ -89,7 +97,9 @@ def check_table(table: Table, study: Study, cells: Mapping[str, object]) -> None
         if key not in rows:
             near = nearest(key, rows)
             raise Problem(("published", key), f"the table has no row {key!r}; it has {', '.join(rows)}{near}")
-        for metric in values:
+        for metric, value in values.items():
+            if "top" in metric and not 0 <= value <= 1:
+                raise Problem(("published", key, metric), f"got {value:g}, expected a fraction of 1 (0.9 for 90 %)")
             if metric not in table.metrics:
                 columns = f"{', '.join(table.metrics)}{nearest(metric, table.metrics)}"
                 raise Problem(("published", key, metric), f"the table has no column {metric!r}; it has {columns}")
@@ -99,15 +109,17 @@ def parse_claim(test: str, study: Study, cells: Mapping[str, object]) -> list[Co
     """The comparisons of a claim, all of which must hold; raises Problem."""
     comparisons = []
     for part in re.split(r"\s+and\s+", test):
-        match = _COMPARISON.fullmatch(part)
-        if not match:
-            raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, with `+ 0.01` for a margin")
+        match = _COMPARISON.fullmatch(part.strip())
+        if not match or re.fullmatch(rf"-?{NUMBER}", match["left"]):
+            raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, `+ 0.01` for a margin")
         margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
         left = _quantity(match["left"], study, cells)
-        if re.fullmatch(r"[0-9.]+(?:[eE][-+]?\d+)?", match["right"]):
+        if re.fullmatch(rf"-?{NUMBER}", match["right"]):
             comparisons.append(Comparison(left, match["relation"], None, float(match["right"]) + margin))
         else:
             right = _quantity(match["right"], study, cells)
+            if left.metric.removeprefix("best_") != right.metric.removeprefix("best_"):
+                raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
             comparisons.append(Comparison(left, match["relation"], right, margin))
     return comparisons
 

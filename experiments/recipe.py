@@ -15,7 +15,7 @@ from . import catalog
 from .losses.cross_entropy import CrossEntropy
 from .options import Architecture, Dataset, Loss, Optimizer, Refinement, Schedule
 from .schedules.constant import Constant
-from .validation import Problem, validate
+from .validation import Problem, shown, validate
 
 
 class Recipe(Settings):
@@ -66,7 +66,7 @@ FIELDS = tuple(Recipe.model_fields)
 def parse_recipe(data: object) -> Recipe:
     """The recipe that plain data describe; raises validation.Problem with the path of the first error."""
     if not isinstance(data, Mapping):
-        raise Problem((), f"got {data!r}, expected a mapping with {', '.join(FIELDS)}")
+        raise Problem((), f"got {shown(data)}, expected a mapping with {', '.join(FIELDS)}")
     for name in data:
         if name not in FIELDS:
             raise Problem(

@@ -127,11 +127,11 @@ def _apply_profile(
     """
     data = copy.deepcopy(source.data)
     profiles = data.get("profiles", {})
-    if not isinstance(profiles, dict):
-        return data, {}, {}
+    if not isinstance(profiles, dict) or not all(isinstance(patches, dict) for patches in profiles.values()):
+        return data, {}, {}  # which the language refuses
     known = (*FIELDS, *_PROFILE_WORDS)
     for name, patches in profiles.items():
-        for key in patches if isinstance(patches, dict) else ():
+        for key in patches:
             if key.split(".")[0] not in known:
                 near = nearest(key.split(".")[0], known)
                 message = f"unknown path {key!r}, expected one that starts with {', '.join(known)}{near}"
@@ -143,7 +143,7 @@ def _apply_profile(
         raise source.error(("profiles",), f"unknown profile {profile!r}, {expected}{nearest(profile, profiles)}")
     recipe_patch: dict[str, Any] = {}
     origins: dict[YamlPath, YamlPath] = {}
-    for key, value in (profiles[profile] or {}).items():
+    for key, value in profiles[profile].items():
         parts = tuple(key.split("."))
         where: YamlPath = ("profiles", profile, key)
         if parts[0] in FIELDS:
@@ -195,6 +195,8 @@ def _blame(path: YamlPath, origins: Mapping[YamlPath, YamlPath]) -> YamlPath:
     for length in range(len(path), 0, -1):
         if path[:length] in origins:
             return (*origins[path[:length]], *path[length:])
+        if (*path[:length], "kind") in origins:
+            return origins[(*path[:length], "kind")]
     below = [where for patched_path, where in origins.items() if patched_path[: len(path)] == path]
     return below[0] if below and path[:1] == ("recipe",) else path
 

@@ -38,11 +38,39 @@ def validate(model: type[Model], data: object, path: Path = ()) -> Model:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise Problem((*path, *first["loc"]), _explain(first, model, data)) from None
+        # a name that is not known explains one that is missing
+        found = sorted(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+        where = _real_path(data, found[0])
+        # the members of a union each complain at the same place
+        same = [e for e in found if _real_path(data, e) == where and e["type"] == found[0]["type"] != "extra_forbidden"]
+        same += [e for e in found if e not in same and _real_path(data, e) == where]
+        raise Problem((*path, *where), _explain(found[0], same, model, data)) from None
 
 
-def _explain(error: ErrorDetails, model: type[BaseModel], data: Any) -> str:
+def _real_path(data: Any, error: ErrorDetails) -> Path:
+    """The error's place without the names that pydantic gives to the members of unions."""
+    path: list[str | int] = []
+    for part in error["loc"]:
+        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
+            data = data[part]  # type: ignore[index]
+            path.append(part)
+    if error["type"] == "missing":
+        path.append(error["loc"][-1])
+    return tuple(path)
+
+
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid array": "a list",
+    "a valid dictionary": "a mapping",
+    "an object": "a mapping",
+    "a valid string": "text",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+}
+
+
+def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseModel], data: Any) -> str:
     name = str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, error["loc"][:-1])
@@ -50,10 +78,20 @@ def _explain(error: ErrorDetails, model: type[BaseModel], data: Any) -> str:
         return f"unknown setting {name!r}, {expected}{nearest(name, known)}"
     if error["type"] == "missing":
         return f"{name!r} is missing"
-    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return message
-    return f"got {_short(error['input'])}, expected {message}"
+        return error["msg"].removeprefix("Value error, ")
+    expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
+    return f"got {shown(error['input'])}, expected {expected}"
+
+
+def _expected(error: ErrorDetails) -> str:
+    if error["type"] == "too_short":
+        least = error["ctx"]["min_length"]
+        return f"a list of at least {least} item{'s' if least > 1 else ''}"
+    message = error["msg"].removeprefix("Input should be ")
+    for jargon, word in _WORDS.items():
+        message = message.replace(jargon, word)
+    return message
 
 
 def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
@@ -77,6 +115,7 @@ def _model_in(annotation: Any) -> Any:
     return None
 
 
-def _short(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as YAML would write it, cut to a line."""
     text = json.dumps(value, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."

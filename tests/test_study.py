@@ -109,7 +109,7 @@ def test_folders_that_identity_cannot_tell_apart_are_refused(study_file: WriteSt
     file = study_file(
         ("{kind: digits, image_size: 16}", folder), ("{architecture.tweak: D}", "{dataset.path: two/images}")
     )
-    with pytest.raises(UserError, match=r"differ only in paths.*dataset\.name"):
+    with pytest.raises(UserError, match=r"differ only in paths.*tells them apart"):
         expand(load_study(file))
 
 
@@ -123,6 +123,8 @@ def test_a_constraint_leaves_cells_out_by_name(study_file: WriteStudy) -> None:
     assert [cell.name for cell in plan.cells] == [kept]
     assert list(plan.excluded) == [dropped]
 
+
+C_SWITCH = "c: {schedule: {kind: cosine}}"
 
 PLUGIN = '''
 """A course of two halves."""
@@ -147,6 +149,23 @@ def test_a_plugin_offers_an_option(study_file: WriteStudy, tmp_path: Path) -> No
         plan = expand(load_study(study_file(text=text)))
         schedule = plan.by_name["plain+c"].recipe.schedule
         assert [schedule.factor(epoch, 2) for epoch in (0, 0.9, 1.0)] == [1.0, 1.0, 0.1]
+
+
+def test_a_plugins_code_is_part_of_the_identity(study_file: WriteStudy, tmp_path: Path) -> None:
+    ids = set()
+    for tenth in ("0.1", "0.2"):
+        text = PLUGIN.replace("halves", f"halves{tenth[-1]}").replace("0.1", tenth)
+        (tmp_path / f"trick{tenth[-1]}.py").write_text(text)
+        kind = f"{{kind: halves{tenth[-1]}}}"
+        study = f"plugins: [trick{tenth[-1]}.py]\n" + TINY.replace("{kind: cosine}", kind)
+        schedule = expand(load_study(study_file(text=study))).by_name["plain+c"].recipe.schedule
+        ids.add(str(schedule.identity()["code"]))
+    assert len(ids) == 2
+
+
+def test_off_and_on_spelled_out_are_a_switch(study_file: WriteStudy) -> None:
+    plan = expand(load_study(study_file((C_SWITCH, "c: {off: {}, on: {schedule: {kind: cosine}}}"))))
+    assert [cell.name for cell in plan.cells] == ["plain", "deep", "plain+c", "plain+l"]
 
 
 def test_yaml_is_read_as_people_mean_it(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MachinePath = Annotated[Path, NOT_IDENTITY]
 class Settings(BaseModel):
     """Frozen, keyword-only settings that refuse what they don't know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
         """What these settings contribute to a trial's identity, as plain data.

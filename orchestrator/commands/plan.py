@@ -27,7 +27,8 @@ def show(study: Path, profile: str | None, as_json: bool) -> None:
     _print_cells(plan, states, console)
     counts = Counter(str(state) for state in states.values())
     console.print(
-        f"{len(plan.cells)} cells x {len(plan.study.seeds)} seeds = {len(plan.trials)} trials: "
+        f"{_count(len(plan.cells), 'cell')} x {_count(len(plan.study.seeds), 'seed')} = "
+        f"{_count(len(plan.trials), 'trial')}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
@@ -52,6 +53,10 @@ def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None
         numbers = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
         table.add_row(cell.name, *numbers, done)
     console.print(table, markup=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _short(number: int) -> str:

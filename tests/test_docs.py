@@ -1,0 +1,108 @@
+"""The examples of docs/study.md and of the README: each is run and does what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from conftest import REPOSITORY
+
+from experiments import expand, load_study
+from orchestrator.cli import main
+
+PAGE = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+BASE = BLOCKS[0]
+DESIGNS = [
+    *re.findall(r"^\|[^|]*\| `([^`]+)` \| ([^|`]+) \|$", PAGE, re.M),
+    *re.findall(r"^\| `(\{[^`]+)` \| ([^|`]+) \|$", PAGE, re.M),
+]
+ERRORS = re.findall(r"^\$ ablate (plan digits\.yaml(?: --profile \w+)?)(?: +# (.*))?\n(ablate: .*)$", PAGE, re.M)
+
+
+def write(text: str, name: str = "digits.yaml") -> Path:
+    file = Path(name)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def merged(block: str, *dropped: str, more: str = "") -> Path:
+    """The page's study with the words of another block in the place of its own."""
+    replaced = set(yaml.safe_load(block)) | set(dropped)
+    kept = [part for part in re.split(r"(?m)^(?=\w)", BASE) if part.split(":")[0] not in replaced]
+    return write("".join(kept) + block + more)
+
+
+def test_the_pages_own_study() -> None:
+    plan = expand(load_study(write(BASE)))
+    assert (len(plan.cells), len(plan.trials)) == (17, 51)
+    assert len(expand(load_study(write(BASE), "quick")).trials) == 17
+
+
+@pytest.mark.parametrize(("design", "cells"), DESIGNS, ids=[design for design, _ in DESIGNS])
+def test_a_design_makes_the_cells_that_the_page_says(design: str, cells: str) -> None:
+    head = BASE[: BASE.index("designs:")]
+    plan = expand(load_study(write(f"{head}designs:\n  - {design}\n")))
+    assert [cell.name for cell in plan.cells] == cells.strip().split(", ")
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS[1:] if "plugins" not in b and "factors:\n" not in b])
+def test_an_example_expands(block: str) -> None:
+    dropped = ("tables", "claims") if "designs:\n" in block.splitlines(keepends=True)[0] else ()
+    plan = expand(load_study(merged(block, *dropped)))
+    if "profiles" in block:
+        quick = expand(load_study(merged(block, "tables", "claims"), "quick"))
+        assert (len(quick.cells), quick.by_name["A"].recipe.dataset.image_size) == (6, 16)
+    assert plan.cells
+
+
+@pytest.mark.parametrize(("command", "change", "message"), ERRORS, ids=[message for _, _, message in ERRORS])
+def test_an_error_reads_as_the_page_shows_it(command: str, change: str, message: str) -> None:
+    text = BASE
+    if change:
+        line = change.split(", while")[0]
+        key = line.split(":")[0]
+        old = {"subset": "subsets: [c, l, m]", "rows": "rows: model", "test": "test: model.B.top1 > model.A.top1"}
+        pattern = re.escape(old[key]) if key in old else rf"(?<=\n  ){key}: .*"
+        text = re.sub(pattern, line, BASE)
+        assert text != BASE
+    write(text)
+    result = CliRunner().invoke(main, command.split())
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (2, "", message)
+
+
+@pytest.mark.usefixtures("record")
+def test_the_pages_plugin_trains() -> None:
+    code = re.search(r"```python\n(.*?)```", PAGE, re.S)
+    assert code is not None
+    Path("contrast.py").write_text(code[1], encoding="utf-8")
+    (block,) = (b for b in BLOCKS if "plugins" in b)
+    file = merged(block, "designs", "tables", "claims", "seeds", "profiles", more="designs: [{grid: [contrast]}]\n")
+    text = file.read_text().replace("epochs: 5", "epochs: 1").replace("image_size: 32", "image_size: 16")
+    result = CliRunner().invoke(main, ["run", str(write(text)), "--executor", "inline"])
+    assert result.exit_code == 0, result.output
+    assert "[2/2] contrast seed 0" in result.stdout
+
+
+def test_the_readmes_study() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    study = re.search(r"```yaml\n(.*?)```", readme, re.S)
+    assert study is not None
+    plan = expand(load_study(write(study[1], "my_tricks.yaml")))
+    assert len(plan.cells) == 8
+    write(study[1].replace("refinements.mixup", "refinements.mixpu"), "my_tricks.yaml")
+    result = CliRunner().invoke(main, ["plan", "my_tricks.yaml"])
+    shown = re.search(r"^    (ablate: my_tricks.*?)\n\n", readme, re.S | re.M)
+    assert shown is not None
+    assert result.stderr.split() == shown[1].split()
+
+
+def test_the_readmes_tree_names_every_file() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for package in ("experiments", "trainer", "reports", "orchestrator"):
+        for file in (REPOSITORY / package).glob("*.py"):
+            if file.name != "__init__.py":
+                assert file.name in readme, f"README.md does not say what {package}/{file.name} is for"
