@@ -36,14 +36,22 @@ _plugins: dict[Path, ModuleType] = {}
 def options(point: str) -> dict[str, type[Option]]:
     """All options of an extension point by kind, sorted."""
     if not _found:
-        for name in EXTENSION_POINTS:
-            _found[name] = {}
-            package = importlib.import_module(f"{__package__}.{name}")
-            for module in pkgutil.iter_modules(package.__path__):
-                _register(importlib.import_module(f"{package.__name__}.{module.name}"))
-        for entry in entry_points(group="ablate.options"):
-            _register(entry.load())
+        try:
+            _discover()
+        except BaseException:
+            _found.clear()
+            raise
     return dict(sorted(_found[point].items()))
+
+
+def _discover() -> None:
+    _found.update({name: {} for name in EXTENSION_POINTS})
+    for name in EXTENSION_POINTS:
+        package = importlib.import_module(f"{__package__}.{name}")
+        for module in pkgutil.iter_modules(package.__path__):
+            _register(importlib.import_module(f"{package.__name__}.{module.name}"))
+    for entry in entry_points(group="ablate.options"):
+        _register(entry.load())
 
 
 def kinds(point: str) -> list[str]:

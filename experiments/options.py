@@ -110,6 +110,10 @@ class Dataset(Option):
     def read(self, seed: int) -> Source:
         """The undecoded images, labels and split; `seed` is the trial's, for splits drawn per trial."""
 
+    def split_key(self, seed: int) -> int:
+        """What `read` makes of a trial's seed: the same number, the same split."""
+        return 0
+
     def fingerprint(self) -> str | None:
         """Digest of the files' names and content; None where the data are not at hand."""
         from .fingerprint import content_digest

@@ -121,7 +121,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         catalog.add_plugin(Path(plugin))
     recipe = parse_recipe(job.recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = resident_data(recipe.dataset, job.seed, device)
+    data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
     classes = len(data.classes)
     outcome = train(
         build_model=lambda: recipe.architecture.build(classes),
@@ -147,11 +147,11 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
 
 
 @lru_cache(maxsize=1)
-def resident_data(dataset: Dataset, seed: int, device: torch.device) -> Data:
+def resident_data(dataset: Dataset, split_key: int, device: torch.device) -> Data:
     """The data set on the device; kept for the worker's next trial."""
     from trainer.data import load
 
-    source = dataset.read(seed)
+    source = dataset.read(split_key)
     return load(source, dataset.image_size, dataset.mean, dataset.std, cache_folder(), device)
 
 

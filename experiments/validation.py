@@ -51,10 +51,12 @@ def _real_path(data: Any, error: ErrorDetails) -> Path:
     """The error's place without the names that pydantic gives to the members of unions."""
     path: list[str | int] = []
     for part in error["loc"]:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
-            data = data[part]  # type: ignore[index]
+        within = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if part in within:
+            data = data[part]
             path.append(part)
-    if error["type"] == "missing":
+    # what a list lacks is said of the list
+    if error["type"] == "missing" and isinstance(error["loc"][-1], str):
         path.append(error["loc"][-1])
     return tuple(path)
 
@@ -76,6 +78,8 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
         known = _fields_at(model, error["loc"][:-1])
         expected = f"expected one of {', '.join(known)}" if known else "expected no settings"
         return f"unknown setting {name!r}, {expected}{nearest(name, known)}"
+    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
+        return f"got {shown(error['input'])}, expected a list of {len(error['input']) + len(same)} items"
     if error["type"] == "missing":
         return f"{name!r} is missing"
     if error["type"] == "value_error":
@@ -88,6 +92,9 @@ def _expected(error: ErrorDetails) -> str:
     if error["type"] == "too_short":
         least = error["ctx"]["min_length"]
         return f"a list of at least {least} item{'s' if least > 1 else ''}"
+    if error["type"] == "too_long":
+        most = error["ctx"]["max_length"]
+        return f"a list of at most {most} item{'s' if most > 1 else ''}"
     message = error["msg"].removeprefix("Input should be ")
     for jargon, word in _WORDS.items():
         message = message.replace(jargon, word)

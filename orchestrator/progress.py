@@ -38,7 +38,8 @@ class Progress:
         self.failed = 0
         self.running: dict[str, _Running] = {}
         self.begin = time.monotonic()
-        self.first_epoch: float | None = None
+        self.first_report: float | None = None
+        self.first_pace = 0.0
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -52,7 +53,6 @@ class Progress:
 
     def started(self, trial: Trial) -> None:
         """A worker has taken up a trial."""
-        self.first_epoch = self.first_epoch or time.monotonic()
         self.running[trial.id] = _Running(trial)
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
@@ -60,6 +60,9 @@ class Progress:
         running = self.running.setdefault(trial.id, _Running(trial))
         self.epochs_left -= number - running.epoch
         self.epochs_done += 1
+        if self.first_report is None:
+            self.first_report = time.monotonic()
+            self.first_pace = metrics["epoch_seconds"] / len(self.running)
         running.epoch, running.metrics = number, metrics
 
     def finished(self, trial: Trial, result: Result) -> None:
@@ -80,9 +83,11 @@ class Progress:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
     def _eta(self, before: str = "") -> str:
-        if not self.epochs_done or not self.epochs_left or self.first_epoch is None:
+        if not self.epochs_left or self.first_report is None:
             return ""
-        pace = (time.monotonic() - self.first_epoch) / self.epochs_done
+        # from the first report on, so that the workers' start does not count as training
+        measured = self.epochs_done - 1
+        pace = (time.monotonic() - self.first_report) / measured if measured >= 3 else self.first_pace
         return f"{before}{_clock(pace * self.epochs_left)} left"
 
     def __rich__(self) -> RenderableType:

@@ -29,6 +29,15 @@ def _isolated(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments import catalog
+
+    catalog.options("datasets")
+    monkeypatch.setattr(catalog, "_found", {point: dict(found) for point, found in catalog._found.items()})
+    monkeypatch.setattr(catalog, "_plugins", {})
+
+
 @pytest.fixture(scope="session")
 def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ready-made MLflow database; a fresh one costs seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,9 @@ class Numerics(Settings):
         """Set torch's process-wide switches; everything is set, so nothing stays from the trial before."""
         import torch
 
+        if self.deterministic:
+            # read when CUDA starts; without it cuBLAS refuses
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(torch.float32)
         torch.backends.cuda.matmul.allow_tf32 = self.tf32

@@ -11,13 +11,13 @@ Built on timm's ResNet, whose plain bottleneck network *is* Model-B: the stride 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
 from trainer.settings import MachinePath
 
+from ..fingerprint import content_digest
 from ..options import Architecture
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Resnet(Architecture):
     """Pretrained weights: a timm model name such as `resnet50.a1_in1k`; null trains from scratch."""
 
     weights_file: MachinePath | None = None
-    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; its name is part of the identity."""
+    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; its content counts in the identity."""
 
     @model_validator(mode="after")
     def _check(self) -> Resnet:
@@ -67,11 +67,13 @@ class Resnet(Architecture):
             raise ValueError(f"got width {self.width}, expected an even one: a deep stem halves it")
         if self.weights and self.weights_file:
             raise ValueError("got both weights and weights_file, expected one of them")
+        if self.weights_file and not self.weights_file.is_file():
+            raise ValueError(f"weights_file {self.weights_file}: no such file")
         return self
 
     def identity(self) -> dict[str, Any]:  # noqa: D102
-        name = {"weights_file": Path(self.weights_file).name} if self.weights_file else {}
-        return super().identity() | name
+        content = {"weights_file": content_digest([self.weights_file])} if self.weights_file else {}
+        return super().identity() | content
 
     def build(self, num_classes: int) -> nn.Module:  # noqa: D102
         from timm.models.resnet import BasicBlock, Bottleneck, ResNet

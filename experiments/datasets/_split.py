@@ -28,7 +28,7 @@ class SplitSeed(Settings):
     over seeds covers the choice of split (Bouthillier et al., "Accounting for variance in machine learning
     benchmarks", MLSys 2021)."""
 
-    def split_draw(self, seed: int) -> int:
+    def split_key(self, seed: int) -> int:
         """The seed of the split in a trial with `seed`."""
         return seed if self.split_seed == "trial" else self.split_seed
 
@@ -41,7 +41,7 @@ class SplitSettings(SplitSeed):
 
     def split(self, labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
         """Image indices of `train` and `val` in a trial with `seed`."""
-        train, val = stratified(labels, self.train_fraction, self.split_draw(seed))
+        train, val = stratified(labels, self.train_fraction, self.split_key(seed))
         return {"train": train, "val": val}
 
 

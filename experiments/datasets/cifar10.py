@@ -77,7 +77,7 @@ class Cifar10(SplitSeed, Dataset):
         test = np.arange(official, len(labels), dtype=np.int64)
         if self.val_fraction == 0.0:
             return {"train": np.arange(official, dtype=np.int64), "val": test}
-        train, val = stratified(labels[:official], 1.0 - self.val_fraction, self.split_draw(seed))
+        train, val = stratified(labels[:official], 1.0 - self.val_fraction, self.split_key(seed))
         return {"train": train, "val": val, "test": test}
 
     def _advice(self) -> str:

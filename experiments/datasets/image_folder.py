@@ -93,7 +93,7 @@ class ImageFolder(SplitSettings, Resized, Dataset):
         """Image indices of `train`, `val` and, with a test_fraction, `test` in a trial with `seed`."""
         if self.test_fraction == 0.0:
             return super().split(labels, seed)
-        draw = self.split_draw(seed)
+        draw = self.split_key(seed)
         rest, test = stratified(labels, 1.0 - self.test_fraction, draw, purpose="test split")
         train, val = stratified(labels[rest], self.train_fraction / (1.0 - self.test_fraction), draw)
         return {"train": rest[train], "val": rest[val], "test": test}
