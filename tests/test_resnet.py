@@ -15,6 +15,7 @@ from torch import nn
 from experiments import build_architecture, catalog, costs
 from experiments.architectures.resnet import Resnet
 from experiments.options import Architecture
+from experiments.validation import Problem
 from trainer.errors import UserError
 
 SMALL = {"kind": "resnet", "block": "bottleneck", "layers": [1, 1, 1, 1], "width": 8, "tweak": "B"}

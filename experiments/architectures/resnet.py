@@ -57,7 +57,7 @@ class Resnet(Architecture):
     """Pretrained weights: a timm model name such as `resnet50.a1_in1k`; null trains from scratch."""
 
     weights_file: MachinePath | None = None
-    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; its content counts in the identity."""
+    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; identified by its content."""
 
     @model_validator(mode="after")
     def _check(self) -> Resnet:
