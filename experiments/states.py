@@ -8,9 +8,9 @@ from typing import Literal
 
 from trainer.recorder import Journal
 
+from .attempts import Attempt, recorded_attempts
 from .folders import trial_folder
 from .plan import Plan, Trial
-from .tracking import Recorded, recorded_attempts
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class State:
     epoch: int = 0
     """The last epoch that was saved, for `resume`."""
 
-    attempt: Recorded | None = None
+    attempt: Attempt | None = None
     """The attempt that makes it done or failed."""
 
     reason: str = ""
@@ -51,7 +51,7 @@ def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str
     return {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
 
 
-def _state(trial: Trial, attempts: list[Recorded], fingerprint: str | None) -> State:
+def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> State:
     fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
     for attempt in fitting:
         if attempt.status == "finished":

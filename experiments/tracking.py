@@ -1,7 +1,8 @@
-"""The record: MLflow both ways. The only file that imports mlflow; runs are written by one thread of one process.
+"""The record in MLflow. The only file that imports mlflow; runs are written by one thread of one process.
 
 In MLflow's words: an *experiment* is a study (with its profile), a *parent run* an `ablate run`, a *child run* an
-attempt at a trial. What is read back is its `trial.json`; names, tags, params and metrics are for people in the UI.
+attempt at a trial. What is read back (see attempts) is its `trial.json` and a few tags; names, params and metrics are
+for people in the UI.
 """
 
 from __future__ import annotations
@@ -14,67 +15,41 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from trainer.errors import UserError
 from trainer.recorder import Epoch, Journal
 
+from .attempts import (
+    ARTIFACT,
+    FINGERPRINT,
+    HOST,
+    PID,
+    REASON,
+    STATUS,
+    TRIAL,
+    Attempt,
+    attempt_from,
+    shown_uri,
+    tracking_uri,
+)
 from .environment import describe_software, git_state
 from .folders import trial_folder
 from .plan import Plan, Trial
-from .records import TrialRecord, make_record, parse_record
+from .records import make_record
 from .trial import Result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-TRIAL = "ablate.trial"
-FINGERPRINT = "ablate.fingerprint"
-STATUS = "ablate.status"
-REASON = "ablate.reason"
-HOST, PID = "ablate.host", "ablate.pid"
-_ARTIFACT = "trial.json"
 _PARENT = "mlflow.parentRunId"
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """One attempt at a trial, as far as its tags tell."""
-
-    run_id: str
-    trial: str
-    status: str
-    """finished, failed, interrupted or running."""
-
-    fingerprint: str
-    artifacts: str
-    reason: str
-
-
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-
-
-def shown_uri() -> str:
-    """The tracking URI without the secrets that it may hold."""
-    uri = urlparse(tracking_uri())
-    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
-
-
-def record_exists() -> bool:
-    """Whether there is anything to read; an embedded record that is not there yet needs no MLflow to say so."""
-    uri = tracking_uri()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
-
-
-def _client() -> MlflowClient:
+def open_client() -> MlflowClient:
+    """MLflow's client of the record; raises UserError where the record can't be opened."""
     # read by MLflow when it is imported
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -92,46 +67,24 @@ def _client() -> MlflowClient:
     return client
 
 
-def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Recorded]]:
-    """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
-    found: dict[str, list[Recorded]] = {trial.id: [] for trial in trials}
-    if not record_exists():
-        return found
-    client = _client()
+def search_attempts() -> list[Attempt]:
+    """Every attempt that a record on a server holds, newest first."""
+    client = open_client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found: list[Attempt] = []
     token = None
     while True:
         page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
-        for run in page:
-            tags = run.data.tags
-            if tags[TRIAL] in found:
-                attempt = Recorded(
-                    run_id=run.info.run_id,
-                    trial=tags[TRIAL],
-                    status=tags.get(STATUS, "running"),
-                    fingerprint=tags.get(FINGERPRINT, ""),
-                    artifacts=run.info.artifact_uri or "",
-                    reason=tags.get(REASON, ""),
-                )
-                found[attempt.trial].append(attempt)
+        found += [attempt_from(run.info.run_id, run.info.artifact_uri or "", run.data.tags) for run in page]
         token = page.token
         if not token:
             return found
 
 
-def read_record(attempt: Recorded) -> TrialRecord:
-    """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
-    where = f"run {attempt.run_id} of trial {attempt.trial}"
-    location = urlparse(attempt.artifacts)
-    try:
-        if location.scheme in ("", "file"):
-            text = (Path(url2pathname(location.path)) / _ARTIFACT).read_text(encoding="utf-8")
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                text = Path(_client().download_artifacts(attempt.run_id, _ARTIFACT, folder)).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{where}: its {_ARTIFACT} can't be read ({error})") from error
-    return parse_record(text, where)
+def download_text(run_id: str, artifact: str) -> str:
+    """A text artifact of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(open_client().download_artifacts(run_id, artifact, folder)).read_text(encoding="utf-8")
 
 
 class RunWriter:
@@ -140,7 +93,7 @@ class RunWriter:
     def __init__(self, plan: Plan, fingerprints: Mapping[str, str], command: str) -> None:
         self.plan = plan
         self.fingerprints = fingerprints
-        self.client = _client()
+        self.client = open_client()
         self.errors: list[str] = []
         self.run_ids: dict[str, str] = {}
         self.logged: dict[str, set[int]] = {}
@@ -276,7 +229,7 @@ class RunWriter:
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
-        self.client.log_text(run_id, record.model_dump_json(indent=1), _ARTIFACT)
+        self.client.log_text(run_id, record.model_dump_json(indent=1), ARTIFACT)
         self.client.set_tag(run_id, STATUS, result.status)
         if result.reason:
             self.client.set_tag(run_id, REASON, result.reason)

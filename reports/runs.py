@@ -7,10 +7,10 @@ from functools import cached_property
 
 import pandas as pd
 
+from experiments.attempts import read_record
 from experiments.plan import Plan
 from experiments.records import TrialRecord, metric_columns
 from experiments.states import State, data_fingerprints, trial_states
-from experiments.tracking import read_record
 from trainer.errors import UserError
 
 

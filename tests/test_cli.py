@@ -64,7 +64,7 @@ assert not heavy, heavy
         (["status", STUDY, "--profile", "demo"], 0, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
         (["options"], 0, ["torch", "ray", "mlflow", "timm"]),
         (["schema"], 0, ["torch", "ray", "mlflow", "timm"]),
-        (["report", STUDY, "--profile", "demo"], 2, ["torch", "ray"]),
+        (["report", STUDY, "--profile", "demo"], 2, ["torch", "ray", "mlflow"]),
     ],
     ids=lambda value: " ".join(Path(part).name for part in value[:2]) if isinstance(value, list) else str(value),
 )

@@ -183,6 +183,27 @@ def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteS
     assert client.get_run(dead.info.run_id).info.status == "KILLED"
 
 
+def test_the_file_is_read_as_mlflow_reads_it(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.attempts import read_embedded
+    from experiments.tracking import search_attempts
+
+    ablate(
+        "run",
+        str(study_file(("c: {schedule: {kind: cosine}}", "c: {optimizer.lr: 1.0e+30}"))),
+        "--executor",
+        "inline",
+        code=1,
+    )
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    client.delete_run(recorded()[1][0].info.run_id)
+    other = client.create_experiment("deleted")
+    client.create_run(other, tags={"ablate.trial": "x"})
+    client.delete_experiment(other)
+    read = read_embedded(Path("mlflow.db"))
+    assert [attempt.status for attempt in read] == ["finished", "failed", "finished"]
+    assert read == search_attempts()
+
+
 def test_a_record_that_is_no_database_is_refused(study_file: WriteStudy) -> None:
     Path("mlflow.db").write_text("this is not a database, it is only some text that stands in its place")
     result = ablate("run", str(study_file()), "--executor", "inline", code=2)

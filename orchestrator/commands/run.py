@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.attempts import shown_uri
 from experiments.plan import Plan, expand
 from experiments.study import load_study
-from experiments.tracking import shown_uri
 from reports.report import make_report, results_folder, write_report
 
 from ..events import Executor

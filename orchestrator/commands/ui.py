@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from experiments.tracking import record_exists, shown_uri, tracking_uri
+from experiments.attempts import embedded_record, shown_uri, tracking_uri
 from trainer.errors import UserError
 
 
 def serve(port: int) -> None:
     """Become `mlflow ui` on 127.0.0.1."""
-    if not record_exists():
+    file = embedded_record()
+    if file is not None and not file.exists():
         raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     arguments = [

@@ -1,0 +1,129 @@
+"""What the record says of trials: every attempt at them, and the record of each.
+
+Importing MLflow takes seconds, and `plan`, `status` and `report` should answer at once: where the record is MLflow's
+SQLite file, its tables of runs and tags are read as they are; a server is asked through MLflow's client.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlparse
+from urllib.request import url2pathname
+
+from trainer.errors import UserError
+
+from .plan import Trial
+from .records import TrialRecord, parse_record
+
+TRIAL = "ablate.trial"
+FINGERPRINT = "ablate.fingerprint"
+STATUS = "ablate.status"
+REASON = "ablate.reason"
+HOST, PID = "ablate.host", "ablate.pid"
+ARTIFACT = "trial.json"
+
+_TAGS_OF_ATTEMPTS = f"""
+    SELECT r.run_uuid, r.artifact_uri, t.key, t.value
+    FROM runs r
+    JOIN experiments e ON e.experiment_id = r.experiment_id
+    JOIN tags t ON t.run_uuid = r.run_uuid
+    WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
+      AND t.key IN ('{TRIAL}', '{FINGERPRINT}', '{STATUS}', '{REASON}')
+      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}')
+    ORDER BY r.start_time DESC, r.run_uuid
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a trial, as far as its tags tell."""
+
+    run_id: str
+    trial: str
+    status: str
+    """finished, failed, interrupted or running."""
+
+    fingerprint: str
+    reason: str
+    artifacts: str
+    """Where MLflow keeps the run's artifacts, a path or URI."""
+
+
+def attempt_from(run_id: str, artifacts: str, tags: Mapping[str, str]) -> Attempt:
+    """The attempt that a run's tags describe."""
+    return Attempt(
+        run_id=run_id,
+        trial=tags[TRIAL],
+        status=tags.get(STATUS, "running"),
+        fingerprint=tags.get(FINGERPRINT, ""),
+        reason=tags.get(REASON, ""),
+        artifacts=artifacts,
+    )
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """The tracking URI without the secrets that it may hold."""
+    uri = urlparse(tracking_uri())
+    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
+
+
+def embedded_record() -> Path | None:
+    """The record's SQLite file (which may not exist yet); None where the record is a server."""
+    uri = tracking_uri()
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Attempt]]:
+    """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
+    found: dict[str, list[Attempt]] = {trial.id: [] for trial in trials}
+    file = embedded_record()
+    if file is not None:
+        attempts = read_embedded(file) if file.exists() else []
+    else:
+        from .tracking import search_attempts
+
+        attempts = search_attempts()
+    for attempt in attempts:
+        if attempt.trial in found:
+            found[attempt.trial].append(attempt)
+    return found
+
+
+def read_embedded(file: Path) -> list[Attempt]:
+    """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
+    runs: dict[tuple[str, str], dict[str, str]] = {}
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)
+        try:
+            for run_id, artifacts, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+                runs.setdefault((run_id, artifacts or ""), {})[key] = value
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise UserError(f"the record at {shown_uri()} can't be opened: {error}") from error
+    return [attempt_from(run_id, artifacts, tags) for (run_id, artifacts), tags in runs.items()]
+
+
+def read_record(attempt: Attempt) -> TrialRecord:
+    """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
+    where = f"run {attempt.run_id} of trial {attempt.trial}"
+    location = urlparse(attempt.artifacts)
+    try:
+        if location.scheme in ("", "file"):
+            text = (Path(url2pathname(location.path)) / ARTIFACT).read_text(encoding="utf-8")
+        else:
+            from .tracking import download_text
+
+            text = download_text(attempt.run_id, ARTIFACT)
+    except OSError as error:
+        raise UserError(f"{where}: its {ARTIFACT} can't be read ({error})") from error
+    return parse_record(text, where)
