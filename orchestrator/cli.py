@@ -15,7 +15,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 
 class _Commands(click.Group):
-    """Turns a mistake of the user's into one line on stderr and exit code 2."""
+    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption into 130."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -23,6 +23,9 @@ class _Commands(click.Group):
         except UserError as error:
             click.echo(f"ablate: {error}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("ablate: interrupted", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

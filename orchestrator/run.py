@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from trainer.recorder import Epoch
 
 from .events import Executor
 from .progress import Progress
-from .signals import sigterm_interrupts
+from .signals import handled, raise_interrupt
 
 
 @dataclass
@@ -56,7 +57,7 @@ def run_plan(
     with Progress(console, plan.study.title, pending) as progress:
         driver = _Driver(pending, fingerprints, writer, progress, summary)
         try:
-            with sigterm_interrupts():
+            with handled(raise_interrupt, signal.SIGTERM):
                 execute(jobs, driver, concurrency=concurrency, address=address)
         except KeyboardInterrupt:
             summary.interrupted = True

@@ -37,16 +37,19 @@ from trainer.errors import UserError
 from trainer.recorder import Epoch
 
 from .events import Events
-from .signals import sigterm_interrupts
+from .signals import Stop, unstoppable
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 
 def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None, address: str | None = None) -> None:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
+    stop = Stop()
     scratch = tempfile.mkdtemp(prefix="ablate-tune-")
     try:
-        _start_ray(concurrency, address)
+        with stop.on_signal():
+            _start_ray(concurrency, address)
+        stop.check()
         share = _share(concurrency)
         tuner = tune.Tuner(
             tune.with_resources(_work, share),
@@ -60,17 +63,18 @@ def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None, address
             run_config=tune.RunConfig(
                 name="study",
                 storage_path=scratch,
-                callbacks=[_Forward(events)],
+                callbacks=[_Forward(events, stop)],
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
-        # ray.init has put a handler of its own in the place of the driver's
-        with sigterm_interrupts():
+        # once more: ray.init puts a handler of its own in the place of the driver's
+        with stop.on_signal():
             tuner.fit()
     finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        with unstoppable():
+            ray.shutdown()
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _start_ray(concurrency: int | None, address: str | None) -> None:
@@ -117,14 +121,20 @@ class _Recorder:
 class _Forward(tune.Callback):
     """Tells the driver's events; pickled by Tune as nothing, because what they hold can't be."""
 
-    def __init__(self, events: Events | None = None) -> None:
-        self.events = events
+    def __init__(self, events: Events, stop: Stop) -> None:
+        self.events: Events | None = events
+        self.stop: Stop | None = stop
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.events = None
+        self.events = self.stop = None
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Several times a second, between the events of trials."""
+        if self.stop:
+            self.stop.check()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.events:

@@ -270,6 +270,14 @@ def test_concurrency_beyond_reason(study_file: WriteStudy) -> None:
         assert f"--concurrency {asked}" in result.stderr
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999999"])
+def test_a_cluster_that_does_not_answer(address: str, study_file: WriteStudy) -> None:
+    result = run("run", str(study_file()), "--address", address)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"ablate: --address {address}: ")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["study.yaml"]
+
+
 def test_report_before_run(study_file: WriteStudy) -> None:
     refused("report", study_file(), "tiny", "no trial has finished")
 

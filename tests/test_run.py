@@ -170,6 +170,14 @@ def test_an_interrupted_run_goes_on_where_it_was(study_file: WriteStudy, monkeyp
         assert resumed[0][metric] == fresh[0][metric], "interrupted and resumed equals uninterrupted"
 
 
+def test_an_interrupt_before_training_is_an_interrupt(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.run.prepare_data", interrupt)
+    assert "interrupted" in ablate("run", str(study_file()), "--executor", "inline", code=130).stderr
+
+
 def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteStudy) -> None:
     ablate("run", str(study_file()), "--executor", "inline")
     client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")

@@ -16,7 +16,7 @@ from experiments.study import load_study
 from reports.report import make_report, results_folder, write_report
 
 from ..events import Executor
-from ..resources import check_concurrency
+from ..resources import check_address, check_concurrency
 from ..run import Summary, run_plan
 
 
@@ -35,6 +35,8 @@ def run(
         loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
     plan = expand(loaded)
     threads = max(cell.recipe.numerics.threads for cell in plan.cells)
+    if address:
+        check_address(address)
     at_once = concurrency if address else check_concurrency(concurrency, threads)
     at_once = 1 if executor == "inline" else at_once
     console = Console(soft_wrap=True)
