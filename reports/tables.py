@@ -170,7 +170,12 @@ def _published(value: float) -> str:
 
 
 def _note(table: ReportTable) -> str:
-    return f"Mean ± sd over n of {table.planned} planned seeds; best mean in bold; published: the document's number."
+    published = "; published: the document's number" if any(map(table.has_published, table.metrics)) else ""
+    return f"Mean ± sd over n of {_seeds(table.planned)}; best mean in bold{published}."
+
+
+def _seeds(number: int) -> str:
+    return f"{number} planned seeds" if number > 1 else "one planned seed"
 
 
 def title(metric: str) -> str:

@@ -169,7 +169,7 @@ def compile_latex(tmp_path: Path, *bodies: str) -> str:
         assert not os.environ.get("ABLATE_REQUIRE_TOOLS"), "pdflatex is missing"
         pytest.skip("pdflatex is not installed")
     source = "\n".join(
-        [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs}", r"\begin{document}", *bodies, r"\end{document}"]
+        [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", *bodies, r"\end{document}"]
     )  # fmt: skip
     (tmp_path / "paper.tex").write_text(source)
     done = subprocess.run(
