@@ -7,6 +7,7 @@ SQLite file, its tables of runs and tags are read as they are; a server is asked
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class Attempt:
     artifacts: str
     """Where MLflow keeps the run's artifacts, a path or URI."""
 
+    def is_readable(self) -> bool:
+        """Whether its record is still there, as far as that can be told without asking a server."""
+        location = urlparse(self.artifacts)
+        return location.scheme not in ("", "file") or (Path(url2pathname(location.path)) / ARTIFACT).exists()
+
 
 def attempt_from(run_id: str, artifacts: str, tags: Mapping[str, str]) -> Attempt:
     """The attempt that a run's tags describe."""
@@ -72,8 +78,7 @@ def tracking_uri() -> str:
 
 def shown_uri() -> str:
     """The tracking URI without the secrets that it may hold."""
-    uri = urlparse(tracking_uri())
-    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
+    return re.sub(r"//[^/]*@", "//", tracking_uri())
 
 
 def embedded_record() -> Path | None:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from trainer.errors import UserError
+
 from .folders import cache_folder
 from .options import Architecture, digest
 
@@ -56,10 +58,17 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
     from torch.utils.flop_counter import FlopCounterMode
 
     blank = architecture.model_copy(update={"weights": None, "weights_file": None})
-    with torch.device("meta"), torch.no_grad():
-        model = blank.build(num_classes).eval()
-        counter = FlopCounterMode(display=False)
-        with counter:
-            model(torch.empty(1, 3, image_size, image_size))
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            model = blank.build(num_classes).eval()
+            with counter:
+                model(torch.empty(1, 3, image_size, image_size))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"architecture {json.dumps(architecture.identity())} can't be built for {num_classes} classes at "
+            f"{image_size} px: {type(error).__name__}: {reason}"
+        ) from error
     params = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Cost(params=params, macs=counter.get_total_flops() // 2)

@@ -8,7 +8,7 @@ from itertools import combinations, product
 from trainer.errors import nearest
 
 from .factors import BASELINE, OFF, ON, Factor
-from .language import Chosen, Design
+from .language import Chosen, Design, Name
 from .validation import Problem
 
 Choice = dict[str, str]
@@ -133,10 +133,10 @@ def _factor(name: str, factors: Mapping[str, Factor], path: tuple[str | int, ...
     return factors[name]
 
 
-def _option(factor: Factor, option: str | bool, path: tuple[str | int, ...]) -> str:
+def _option(factor: Factor, option: Name, path: tuple[str | int, ...]) -> str:
     if factor.switch and isinstance(option, bool):
         return ON if option else OFF
-    if option not in factor.options:
+    if str(option) not in factor.options:
         near = nearest(str(option), factor.options)
         raise Problem(path, f"{factor.name!r} has no option {option!r}; it has {', '.join(factor.options)}{near}")
     return str(option)

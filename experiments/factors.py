@@ -126,9 +126,8 @@ def _check_name(name: str, path: YamlPath) -> None:
     if name == BASELINE:
         raise Problem(path, f"the name {name!r} is that of the cell in which everything is at its first option")
     if not name or name != name.strip() or any(c in "+.=," or not c.isprintable() for c in name):
-        raise Problem(
-            path, f"got the name {name!r}, expected one without '+', '.', ',' and '=', which cells' names use"
-        )
+        message = f"got the name {name!r}, expected one without '+', '.', ',' and '=', which cells' names use"
+        raise Problem(path, f"{message}, and without blanks at its ends")
 
 
 class BadPath(Problem):

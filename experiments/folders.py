@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -24,3 +28,13 @@ def state_folder() -> Path:
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
     """What one trial keeps: `journal.jsonl`, `last.pt`, `log.txt`; on other data, another folder."""
     return state_folder() / "trials" / f"{trial_id}-{fingerprint[:8]}"
+
+
+@contextmanager
+def locked(what: str) -> Iterator[None]:
+    """Inside, no other process of this machine is inside for the same `what`; a killed holder lets go."""
+    file = cache_folder() / "locks" / hashlib.blake2b(what.encode(), digest_size=12).hexdigest()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -17,7 +17,10 @@ def _file_name(value: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_file_name)]
-Chosen = str | bool | tuple[str | bool, ...]
+Name = str | bool | int
+"""An option: its name, true or false for a switch, or a name that YAML reads as a number."""
+
+Chosen = Name | tuple[Name, ...]
 Steps = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -36,7 +39,7 @@ class Design(Settings):
     A step of a word is a switch's name, or `factor.option`, which counts that option as on and the first one as off.
     """
 
-    grid: dict[str, Annotated[tuple[str | bool, ...], Field(min_length=1)] | Literal["all"]] | Steps | None = None
+    grid: dict[str, Annotated[tuple[Name, ...], Field(min_length=1)] | Literal["all"]] | Steps | None = None
     """Every combination of the options listed for each factor (`all`, or just the factors' names: every option)."""
 
     subsets: Steps | None = None
@@ -54,7 +57,7 @@ class Design(Settings):
     pairwise: Steps | None = None
     """None, each step alone, and each two together: what two-way interactions need."""
 
-    list: Annotated[tuple[str | dict[str, str | bool], ...], Field(min_length=1)] | None = None
+    list: Annotated[tuple[str | dict[str, Name], ...], Field(min_length=1)] | None = None
     """Explicit cells: a cell's name (`B+c+l`), or a mapping from factor to option."""
 
     where: dict[str, Chosen] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = (*METRICS, *(f"best_{name}" for name, direction in METRICS.items() if direction))
 
-NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 """A number without a sign, as constraints and claims write it."""
 
 _COMPARISON = re.compile(

@@ -28,6 +28,7 @@ class State:
     """The attempt that makes it done or failed."""
 
     reason: str = ""
+    """Why it failed, or why a finished attempt does not count."""
 
     def __str__(self) -> str:
         return f"resume from epoch {self.epoch}" if self.name == "resume" else self.name
@@ -54,7 +55,7 @@ def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str
 def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> State:
     fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
     for attempt in fitting:
-        if attempt.status == "finished":
+        if attempt.status == "finished" and attempt.is_readable():
             return State("done", trial.recipe.epochs, attempt)
     if fitting and fitting[0].status == "failed":
         return State("failed", attempt=fitting[0], reason=fitting[0].reason)
@@ -62,4 +63,6 @@ def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> St
         folder = trial_folder(trial.id, fingerprint)
         if (folder / "last.pt").exists():
             return State("resume", len(Journal(folder / "journal.jsonl").read()))
+    if any(attempt.status == "finished" for attempt in attempts):
+        return State("to run", reason="its record was deleted" if fitting else "it was finished on other data")
     return State("to run")

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import socket
 import tempfile
 import threading
@@ -36,7 +37,7 @@ from .attempts import (
     tracking_uri,
 )
 from .environment import describe_software, git_state
-from .folders import trial_folder
+from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
@@ -56,11 +57,14 @@ def open_client() -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     from mlflow import MlflowClient
 
     try:
-        client = MlflowClient(tracking_uri())
-        client.search_experiments(max_results=1)
+        # MLflow creates a fresh store's tables on first use; two processes at once would collide
+        with locked(tracking_uri()):
+            client = MlflowClient(tracking_uri())
+            client.search_experiments(max_results=1)
     except Exception as error:
         reason = " ".join(str(error).split()).replace(tracking_uri(), shown_uri())[:160]
         raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
@@ -201,7 +205,9 @@ class RunWriter:
         params |= _flat(trial.recipe.as_data())
         if cell.cost is not None:
             params |= {"params": cell.cost.params, "macs": cell.cost.macs}
-        listed = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        # MLflow takes letters, digits and / _ - . : and blanks in names
+        named = {re.sub(r"[^\w/.: -]", "_", key): value for key, value in params.items()}
+        listed = [Param(key, str(value)[:6000]) for key, value in named.items()]
         for i in range(0, len(listed), 100):
             self.client.log_batch(run_id, params=listed[i : i + 100])
         kind = trial.recipe.as_data()["dataset"]["kind"]

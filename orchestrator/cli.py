@@ -11,6 +11,9 @@ from trainer.errors import UserError
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
+SEEDS = click.option(
+    "--seeds", type=click.IntRange(min=1), metavar="N", help="Replicates of each cell, instead of the study's."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -37,23 +40,19 @@ def main() -> None:
 @main.command()
 @STUDY
 @PROFILE
+@SEEDS
 @JSON
-def plan(study: Path, profile: str | None, as_json: bool) -> None:
+def plan(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
     """Show what STUDY would run: cells, trials, what is done."""
     from .commands import plan as command
 
-    command.show(study, profile, as_json)
+    command.show(study, profile, seeds, as_json)
 
 
 @main.command()
 @STUDY
 @PROFILE
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Replicates of each cell, instead of the study's.",
-)
+@SEEDS
 @click.option("--concurrency", type=int, metavar="N", help="Trials at once (default: GPUs, else cores).")
 @click.option(
     "--executor",
@@ -83,24 +82,26 @@ def run(
 @main.command()
 @STUDY
 @PROFILE
+@SEEDS
 @JSON
-def status(study: Path, profile: str | None, as_json: bool) -> None:
+def status(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
     """Show where each cell of STUDY stands in the record."""
     from .commands import status as command
 
-    command.show(study, profile, as_json)
+    command.show(study, profile, seeds, as_json)
 
 
 @main.command()
 @STUDY
 @PROFILE
+@SEEDS
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder to write to.")
 @click.option("--allow-partial", is_flag=True, help="Report although trials are missing, and say so.")
-def report(study: Path, profile: str | None, out: Path | None, allow_partial: bool) -> None:
+def report(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_partial: bool) -> None:
     """Write STUDY's tables and figures from the record."""
     from .commands import report as command
 
-    command.write(study, profile, out, allow_partial)
+    command.write(study, profile, seeds, out, allow_partial)
 
 
 @main.command()

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from trainer.errors import UserError
 
@@ -46,6 +47,17 @@ def check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError where `folder` can't be made or written to; makes nothing."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{place}: is a file; expected a folder, or nothing, to write to")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{place}: can't be written to; expected a folder of yours to run in")
 
 
 def check_concurrency(asked: int | None, threads: int) -> int:

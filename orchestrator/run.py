@@ -15,6 +15,7 @@ from experiments.plan import Plan, Trial
 from experiments.states import trial_states
 from experiments.tracking import RunWriter
 from experiments.trial import Result, make_job
+from experiments.wording import count
 from trainer.recorder import Epoch
 
 from .events import Executor
@@ -46,7 +47,7 @@ def run_plan(
     at_once = f"; {concurrency} at once" if concurrency else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
     console.print(
-        f"{plan.study.title}: {len(plan.cells)} cells, {len(plan.trials)} trials{already}{at_once}",
+        f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {count(len(plan.trials), 'trial')}{already}{at_once}",
         highlight=False,
         markup=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,9 @@ def draw_curves(curves: Curves, folder: Path) -> None:
 
     metrics = list(dict.fromkeys(curves.data["metric"]))
     cells = list(dict.fromkeys(curves.data["cell"]))
-    with mpl.rc_context(_STABLE):
+    with mpl.rc_context(_STABLE), warnings.catch_warnings():
+        # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(3.4 * len(metrics), 2.9 + 0.16 * math.ceil(len(cells) / 5)))
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, len(metrics), squeeze=False)[0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.attempts import shown_uri
 from experiments.plan import Plan
+from experiments.wording import count
 from trainer.errors import UserError
 
 from .claims import Answer, answer_claims
@@ -38,7 +41,10 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
     """Collect the record's answers. Raises UserError where trials are missing, unless partial results are allowed."""
     runs = collect_runs(plan)
     if not runs.records:
-        raise UserError(f"{plan.study.title}: no trial has finished; expected `ablate run` before a report")
+        raise UserError(
+            f"{plan.study.title}: no trial has finished{_passed_over(runs)} by the record at {shown_uri()}; "
+            f"expected `ablate run` before a report"
+        )
     if runs.missing and not allow_partial:
         raise UserError(
             f"{plan.study.title}: {len(runs.missing)} of {len(plan.trials)} trials have no finished run, first "
@@ -46,6 +52,11 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
         )
     tables = [make_table(table, runs) for table in plan.study.tables]
     return Report(runs, tables, answer_claims(runs), _curves(runs, tables))
+
+
+def _passed_over(runs: Runs) -> str:
+    reasons = Counter(state.reason for state in runs.states.values() if state.name == "to run" and state.reason)
+    return "".join(f" ({count(number, 'trial')}: {reason})" for reason, number in reasons.items())
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -100,7 +111,7 @@ def _curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
 def _completeness(runs: Runs) -> str:
     plan = runs.plan
     parts = [
-        f"{len(runs.records)} of {len(plan.trials)} trials finished: {len(plan.cells)} cells, seeds "
+        f"{len(runs.records)} of {count(len(plan.trials), 'trial')} finished: {count(len(plan.cells), 'cell')}, seeds "
         f"{', '.join(map(str, plan.study.seeds))}."
     ]
     if runs.missing:

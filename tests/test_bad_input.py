@@ -171,6 +171,18 @@ def test_switches_that_patch_one_place_are_named(study_file: WriteStudy) -> None
     refused("run", file, ":14:", "factors.l.schedule", "in cell 'plain+c+l'", "'l' patches 'schedule'", "'c' patches")
 
 
+def test_an_architecture_that_cannot_be_built_is_named(study_file: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from typing import Literal\nfrom experiments.options import Architecture\n"
+        "class Broken(Architecture):\n    kind: Literal['broken'] = 'broken'\n"
+        "    def build(self, num_classes):\n        raise RuntimeError('too deep')\n"
+    )
+    file = study_file(
+        text="plugins: [broken.py]\n" + TINY.replace("{architecture.tweak: D}", "{architecture: {kind: broken}}")
+    )
+    refused("plan", file, "broken", "can't be built", "RuntimeError: too deep")
+
+
 def test_missing_files(tmp_path: Path, study_file: WriteStudy) -> None:
     study_file()
     refused("run", tmp_path / "studdy.yaml", "no such file", "did you mean 'study.yaml'")

@@ -35,11 +35,11 @@ def test_the_commands_and_their_options_are_these() -> None:
     }
     assert found == {
         "options": ["kind", "--json"],
-        "plan": ["study", "--profile", "--json"],
-        "report": ["study", "--profile", "--out", "--allow-partial"],
+        "plan": ["study", "--profile", "--seeds", "--json"],
+        "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
         "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address"],
         "schema": [],
-        "status": ["study", "--profile", "--json"],
+        "status": ["study", "--profile", "--seeds", "--json"],
         "ui": ["--port"],
     }
 

@@ -65,6 +65,12 @@ def test_list_takes_names_and_mappings() -> None:
     assert names(list=["B+c", {"model": "C", "l": "on"}, {"c": True}, "A"]) == ["B+c", "C+l", "A+c", "A"]
 
 
+def test_an_option_may_look_like_a_number() -> None:
+    widths = parse_factors({"width": {"64": {}, "128": {"architecture.width": 128}}})
+    choices = expand_design(validate(Design, {"grid": {"width": [128, 64]}}), widths)
+    assert [cell_name(choice, widths) for choice in choices] == ["128", "64"]
+
+
 def test_words_of_one_design_multiply() -> None:
     assert names(grid={"model": ["A", "B"]}, subsets=["c"]) == ["A", "A+c", "B", "B+c"]
 

@@ -217,3 +217,52 @@ def test_a_record_that_is_no_database_is_refused(study_file: WriteStudy) -> None
     result = ablate("run", str(study_file()), "--executor", "inline", code=2)
     assert "can't be opened" in result.stderr
     assert "\n" not in result.stderr.strip()
+
+
+def test_names_that_mlflow_refuses_are_recorded_all_the_same(study_file: WriteStudy) -> None:
+    study = study_file(
+        ("  c: {", '  "f\'x (10)": {'), ("[c, l]", '["f\'x (10)", l]'), ("plain+c.top1", "plain+f'x (10).top1")
+    )
+    ablate("run", str(study), "--executor", "inline")
+    params = recorded()[1][0].data.params
+    assert params["factor.f_x _10_"] == "off"
+    assert params["optimizer.lr"] == "0.05"
+
+
+def test_a_record_that_was_deleted_is_made_again(study_file: WriteStudy) -> None:
+    study = str(study_file())
+    ablate("run", study, "--executor", "inline")
+    for file in Path("mlruns").rglob("trial.json"):
+        file.unlink()
+    assert "4 trials to run although trained before: its record was deleted" in ablate("plan", study).stdout
+    assert "(4 trials: its record was deleted)" in ablate("report", study, code=2).stderr
+    ablate("run", study, "--executor", "inline")
+    assert len(results()) == 4
+
+
+@pytest.mark.parametrize("name", ["results", ".ablate"])
+def test_a_file_in_the_way_is_named_before_training(name: str, study_file: WriteStudy) -> None:
+    Path(name).write_text("in the way")
+    result = ablate("run", str(study_file()), "--executor", "inline", code=2)
+    assert f"{name}: is a file" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_damaged_journal_starts_over(study_file: WriteStudy) -> None:
+    study = str(study_file())
+    ablate("run", study, "--executor", "inline")
+    before = results()
+    for file in Path("mlruns").rglob("trial.json"):
+        file.unlink()
+    for file in Path(".ablate").rglob("journal.jsonl"):
+        file.write_bytes(bytes(range(256)))
+    ablate("run", study, "--executor", "inline")
+    assert [row["top1"] for row in results()] == [row["top1"] for row in before]
+
+
+def test_more_seeds_may_be_reported(study_file: WriteStudy) -> None:
+    study = str(study_file())
+    ablate("run", study, "--executor", "inline", "--seeds", "2")
+    ablate("report", study, "--seeds", "2")
+    assert len(results()) == 8
+    assert "8 of 8 trials done" in ablate("status", study, "--seeds", "2").stdout

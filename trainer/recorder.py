@@ -28,7 +28,7 @@ class Journal:
         """The epochs so far; a line that a crash cut short, and what follows it, does not count."""
         epochs: list[Epoch] = []
         if self.file.exists():
-            for line in self.file.read_text(encoding="utf-8").splitlines():
+            for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     epochs.append(json.loads(line))
                 except ValueError:

@@ -10,14 +10,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.plan import Cell, Plan, expand
+from experiments.plan import Cell, Plan
 from experiments.states import State, data_fingerprints, trial_states
-from experiments.study import load_study
+from experiments.wording import count
+
+from .loading import load_plan
 
 
-def show(study: Path, profile: str | None, as_json: bool) -> None:
+def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
     """Print the plan as tables, or as JSON."""
-    plan = expand(load_study(study, profile))
+    plan = load_plan(study, profile, seeds)
     fingerprints = data_fingerprints(plan)
     states = trial_states(plan, fingerprints)
     if as_json:
@@ -27,8 +29,8 @@ def show(study: Path, profile: str | None, as_json: bool) -> None:
     _print_cells(plan, states, console)
     counts = Counter(str(state) for state in states.values())
     console.print(
-        f"{_count(len(plan.cells), 'cell')} x {_count(len(plan.study.seeds), 'seed')} = "
-        f"{_count(len(plan.trials), 'trial')}: "
+        f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} = "
+        f"{count(len(plan.trials), 'trial')}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
@@ -36,7 +38,9 @@ def show(study: Path, profile: str | None, as_json: bool) -> None:
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
     shared = len(plan.cells) * len(plan.study.seeds) - len(plan.trials)
     if shared:
-        console.print(f"{shared} trials serve two cells, whose recipes are the same", highlight=False)
+        console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
+    for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
+        console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
 
@@ -53,10 +57,6 @@ def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None
         numbers = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
         table.add_row(cell.name, *numbers, done)
     console.print(table, markup=False)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _short(number: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 import time
@@ -11,13 +10,15 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.attempts import shown_uri
-from experiments.plan import Plan, expand
-from experiments.study import load_study
+from experiments.folders import state_folder
+from experiments.plan import Plan
+from experiments.wording import count
 from reports.report import make_report, results_folder, write_report
 
 from ..events import Executor
-from ..resources import check_address, check_concurrency
+from ..resources import check_address, check_concurrency, check_writable
 from ..run import Summary, run_plan
+from .loading import load_plan
 
 
 def run(
@@ -30,10 +31,9 @@ def run(
 ) -> int:
     """Returns the exit code: 0 all finished, 1 some failed, 130 interrupted."""
     begin = time.monotonic()
-    loaded = load_study(study, profile)
-    if seeds is not None:
-        loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
-    plan = expand(loaded)
+    plan = load_plan(study, profile, seeds)
+    for folder in (state_folder(), results_folder(plan)):
+        check_writable(folder)
     threads = max(cell.recipe.numerics.threads for cell in plan.cells)
     if address:
         check_address(address)
@@ -67,7 +67,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
         say("what it lacks is kept in .ablate/ and is recorded by the same command")
     if summary.finished:
         say(
-            f"{len(summary.finished)} trials trained in {seconds:.0f} s; their training times add up to "
+            f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
             f"{summary.training_seconds:.0f} s"
         )
     for trial, result in summary.failed:

@@ -10,14 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.plan import expand
 from experiments.states import data_fingerprints, trial_states
-from experiments.study import load_study
+
+from .loading import load_plan
 
 
-def show(study: Path, profile: str | None, as_json: bool) -> None:
+def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
     """Print a line for each cell, then what failed and why."""
-    plan = expand(load_study(study, profile))
+    plan = load_plan(study, profile, seeds)
     states = trial_states(plan, data_fingerprints(plan))
     if as_json:
         listed = [{"id": t.id, "cell": t.cell, "seed": t.seed, "state": str(states[t.id])} for t in plan.trials]

@@ -1,0 +1,17 @@
+"""From the arguments that commands share to a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from experiments.plan import Plan, expand
+from experiments.study import load_study
+
+
+def load_plan(study: Path, profile: str | None, seeds: int | None) -> Plan:
+    """The plan of a study file, with seeds 0 to `seeds` - 1 in the place of its own where given."""
+    loaded = load_study(study, profile)
+    if seeds is not None:
+        loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
+    return expand(loaded)
