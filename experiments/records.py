@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import UserError
-from trainer.metrics import METRICS, best
+from trainer.metrics import best
 from trainer.recorder import Epoch
 
 from .environment import describe_software, git_state
@@ -97,8 +97,3 @@ def parse_record(text: str, where: str) -> TrialRecord:
 
 def _finite(epoch: Epoch) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in epoch.items()}
-
-
-def metric_columns() -> list[str]:
-    """Every metric, then the best of those that have a direction."""
-    return [*METRICS, *(f"best_{name}" for name, direction in METRICS.items() if direction)]

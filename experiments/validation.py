@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from trainer.errors import nearest
 
+from .wording import count
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -44,7 +46,7 @@ def validate(model: type[Model], data: object, path: Path = ()) -> Model:
         # the members of a union each complain at the same place
         same = [e for e in found if _real_path(data, e) == where and e["type"] == found[0]["type"] != "extra_forbidden"]
         same += [e for e in found if e not in same and _real_path(data, e) == where]
-        raise Problem((*path, *where), _explain(found[0], same, model, data)) from None
+        raise Problem((*path, *where), _explain(found[0], same, model)) from None
 
 
 def _real_path(data: Any, error: ErrorDetails) -> Path:
@@ -72,7 +74,7 @@ _WORDS = {
 }
 
 
-def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseModel], data: Any) -> str:
+def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseModel]) -> str:
     name = str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, error["loc"][:-1])
@@ -90,11 +92,9 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
 
 def _expected(error: ErrorDetails) -> str:
     if error["type"] == "too_short":
-        least = error["ctx"]["min_length"]
-        return f"a list of at least {least} item{'s' if least > 1 else ''}"
+        return f"a list of at least {count(error['ctx']['min_length'], 'item')}"
     if error["type"] == "too_long":
-        most = error["ctx"]["max_length"]
-        return f"a list of at most {most} item{'s' if most > 1 else ''}"
+        return f"a list of at most {count(error['ctx']['max_length'], 'item')}"
     message = error["msg"].removeprefix("Input should be ")
     for jargon, word in _WORDS.items():
         message = message.replace(jargon, word)

@@ -60,12 +60,13 @@ def run_plan(
         try:
             with handled(raise_interrupt, signal.SIGTERM):
                 execute(jobs, driver, concurrency=concurrency, address=address)
+            driver.fail_rest()
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
             driver.interrupt_rest()
-            status = "KILLED" if summary.interrupted else "FAILED" if summary.failed else "FINISHED"
-            writer.close(status)
+            ended = len(summary.finished) == len(pending)
+            writer.close("KILLED" if summary.interrupted else "FINISHED" if ended else "FAILED")
             summary.record_errors = writer.errors
     return summary
 
@@ -109,6 +110,12 @@ class _Driver:
             self.writer.finish(of, result)
             self.summary.failed.append((of, result))
         self.progress.finished(of, result)
+
+    def fail_rest(self) -> None:
+        """An executor that returns has ended every trial; one that it left out must not pass for done."""
+        ended = {trial.id for trial in (*self.summary.finished, *(trial for trial, _ in self.summary.failed))}
+        for trial in self.trials.keys() - ended:
+            self.ended(trial, Result("failed", reason="the executor ended without finishing it"))
 
     def interrupt_rest(self) -> None:
         """Nothing stays recorded as running."""

@@ -81,7 +81,8 @@ def to_text(report: Report) -> str:
     parts = [f"# {markdown(study.title)}", markdown(study.question)]
     if study.document:
         by = ", ".join(str(part) for part in (study.document.author, study.document.year) if part)
-        parts.append(f"After *{markdown(study.document.title)}*" + (f" ({markdown(by)})." if by else "."))
+        source = "".join(f" ({markdown(part)})" for part in (by, study.document.url) if part)
+        parts.append(f"After *{markdown(study.document.title)}*{source}.")
     if study.profile:
         changed = ", ".join(f"`{path}`" for path in study.profile_paths)
         parts.append(

@@ -9,7 +9,8 @@ import pandas as pd
 
 from experiments.attempts import read_record
 from experiments.plan import Plan
-from experiments.records import TrialRecord, metric_columns
+from experiments.questions import METRIC_NAMES
+from experiments.records import TrialRecord
 from experiments.states import State, data_fingerprints, trial_states
 from trainer.errors import UserError
 
@@ -61,7 +62,7 @@ class Runs:
             "macs": cell.cost.macs if cell.cost else None,
             "epochs": len(record.history) if record else 0,
             "seconds": record.seconds if record else None,
-            **{name: record.value(name) if record else None for name in metric_columns()},
+            **{name: record.value(name) if record else None for name in METRIC_NAMES},
         }
         taken = {"trial", "cell", *facts}
         factors = {f"factor.{name}" if name in taken else name: option for name, option in cell.choice.items()}

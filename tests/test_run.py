@@ -170,6 +170,18 @@ def test_an_interrupted_run_goes_on_where_it_was(study_file: WriteStudy, monkeyp
         assert resumed[0][metric] == fresh[0][metric], "interrupted and resumed equals uninterrupted"
 
 
+def test_a_trial_that_the_executor_leaves_out_has_failed(
+    study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator import inline
+
+    plain_run = inline.run
+    monkeypatch.setattr(inline, "run", lambda jobs, events, **options: plain_run(jobs[:3], events, **options))
+    result = ablate("run", str(study_file()), "--executor", "inline", code=1)
+    assert "failed: plain+l seed 0: the executor ended without finishing it" in result.stdout
+    assert [run.info.status for run in recorded()[0]] == ["FAILED"]
+
+
 def test_an_interrupt_before_training_is_an_interrupt(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

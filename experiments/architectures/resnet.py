@@ -115,6 +115,3 @@ def stride_on_first_convolution(model: nn.Module) -> None:
     for block in model.modules():
         if isinstance(block, Bottleneck):
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-
-
-__all__ = ["Resnet", "plain_stem", "stride_on_first_convolution"]
