@@ -90,17 +90,20 @@ def embedded_record() -> Path | None:
 def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Attempt]]:
     """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
     found: dict[str, list[Attempt]] = {trial.id: [] for trial in trials}
-    file = embedded_record()
-    if file is not None:
-        attempts = read_embedded(file) if file.exists() else []
-    else:
-        from .tracking import search_attempts
-
-        attempts = search_attempts()
-    for attempt in attempts:
+    for attempt in all_attempts():
         if attempt.trial in found:
             found[attempt.trial].append(attempt)
     return found
+
+
+def all_attempts() -> list[Attempt]:
+    """Every attempt that the record holds, of all studies, newest first."""
+    file = embedded_record()
+    if file is not None:
+        return read_embedded(file) if file.exists() else []
+    from .tracking import search_attempts
+
+    return search_attempts()
 
 
 def read_embedded(file: Path) -> list[Attempt]:

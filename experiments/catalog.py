@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +18,25 @@ from typing import Any
 
 from trainer.errors import UserError, nearest
 
-from .options import Architecture, Dataset, Loss, Optimizer, Option, Refinement, Schedule, digest
+from .options import (
+    Architecture,
+    Block,
+    Dataset,
+    Head,
+    Loss,
+    Optimizer,
+    Option,
+    Refinement,
+    Schedule,
+    digest,
+)
 from .validation import Problem, shown, validate
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,
+    "blocks": Block,
     "datasets": Dataset,
+    "heads": Head,
     "losses": Loss,
     "optimizers": Optimizer,
     "refinements": Refinement,
@@ -76,23 +89,22 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
         raise Problem(path, f"'kind' is missing; expected one of {', '.join(kinds(point))}")
     kind = value["kind"]
     if kind not in kinds(point):
-        expected = f"expected one of {', '.join(kinds(point))}{nearest(str(kind), kinds(point))}"
-        raise Problem((*path, "kind"), f"unknown {what} {kind!r}, {expected}")
+        raise Problem((*path, "kind"), f"unknown {what} {kind!r}, {_expected(kind, kinds(point), point)}")
     return _validate(point, kind, {k: v for k, v in value.items() if k != "kind"}, path)
 
 
-def parse_refinements(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Refinement]:
-    """The refinements that are on: a mapping from kind to settings; raises Problem."""
+def parse_named(point: str, value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
+    """The options that a mapping from kind to settings describes, sorted by kind; raises Problem."""
+    what = point.removesuffix("s")
     if not isinstance(value, Mapping):
-        raise Problem(path, f"got {shown(value)}, expected a mapping from refinement to its settings")
-    parsed: dict[str, Refinement] = {}
+        raise Problem(path, f"got {shown(value)}, expected a mapping from {what} to its settings")
+    parsed: dict[str, Any] = {}
     for kind in sorted(value):
         settings = value[kind]
-        known = options("refinements")
+        known = options(point)
         if kind not in known:
-            expected = f"expected one of {', '.join(known)}{nearest(kind, known)}"
-            raise Problem((*path, kind), f"unknown refinement {kind!r}, {expected}")
-        if isinstance(settings, Refinement):
+            raise Problem((*path, kind), f"unknown {what} {kind!r}, {_expected(kind, known, point)}")
+        if isinstance(settings, EXTENSION_POINTS[point]):
             parsed[kind] = settings
             continue
         if not isinstance(settings, Mapping):
@@ -100,9 +112,7 @@ def parse_refinements(value: object, path: tuple[str | int, ...] = ()) -> dict[s
                 (*path, kind), f"got {shown(settings)}, expected a mapping of settings ({{}} for the defaults)"
             )
         settings = {k: v for k, v in settings.items() if k != "kind"}
-        option = _validate("refinements", kind, settings, (*path, kind))
-        assert isinstance(option, Refinement)
-        parsed[kind] = option
+        parsed[kind] = _validate(point, kind, settings, (*path, kind))
     return parsed
 
 
@@ -167,6 +177,15 @@ def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str |
         if kind in option.presets:
             return validate(option, {**option.presets[kind], **settings}, path)
     raise AssertionError(kind)
+
+
+def _expected(kind: object, known: Iterable[str], point: str) -> str:
+    """What there is; of many, only where they are listed, if one is near enough to be meant."""
+    known = list(known)
+    near = nearest(str(kind), known)
+    if near and len(known) > 8:
+        return f"`ablate options {point}` lists all{near}"
+    return f"expected one of {', '.join(known)}{near}"
 
 
 def _line_in(error: BaseException, path: Path) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import UserError
 
 from .folders import cache_folder
-from .options import Architecture, digest
+from .options import Architecture, Option, digest
+from .recipe import options_in
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Cost:
     """What a network costs at one input size and number of classes."""
 
     params: int
-    """Trainable parameters."""
+    """All parameters, frozen ones as well."""
 
     macs: int
     """Multiply-accumulates of one image's forward pass: convolutions and matrix products, no elementwise work."""
@@ -28,28 +32,30 @@ class Cost:
 
 def cost_of(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
     """The cost, from the machine's memory of earlier measurements where it has one."""
-    source = Path(inspect.getfile(type(architecture)))
-    key = digest(
-        [
-            architecture.identity(),
-            num_classes,
-            image_size,
-            version("timm"),
-            source.read_text(encoding="utf-8"),
-        ],
-        24,
-    )
-    file = cache_folder() / "costs" / f"{key}.json"
+    blank = architecture.untrained()
+    key = [blank.identity(), num_classes, image_size, version("timm"), _sources(blank)]
+    return Cost(**remembered("costs", key, lambda: asdict(measure(architecture, num_classes, image_size))))
+
+
+def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` gives, from the folder `what` of the machine's cache where it has been measured for `key` before.
+
+    Both are JSON-like. A cache that can't be written only costs time.
+    """
+    file = cache_folder() / what / f"{digest(key, 24)}.json"
     try:
-        return Cost(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
+        known = json.loads(file.read_text())
+        if isinstance(known, dict):
+            return known
+    except (OSError, ValueError):
         pass
-    cost = measure(architecture, num_classes, image_size)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(asdict(cost)))
-    draft.replace(file)
-    return cost
+    found = measure()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(found))
+        draft.replace(file)
+    return found
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
@@ -57,18 +63,32 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    blank = architecture.model_copy(update={"weights": None, "weights_file": None})
     counter = FlopCounterMode(display=False)
     try:
         with torch.device("meta"), torch.no_grad():
-            model = blank.build(num_classes).eval()
+            model = architecture.untrained().build(num_classes).eval()
             with counter:
                 model(torch.empty(1, 3, image_size, image_size))
+    except UserError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"architecture {json.dumps(architecture.identity())} can't be built for {num_classes} classes at "
             f"{image_size} px: {type(error).__name__}: {reason}"
         ) from error
-    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    params = sum(p.numel() for p in model.parameters())
     return Cost(params=params, macs=counter.get_total_flops() // 2)
+
+
+def _sources(architecture: Architecture) -> list[str]:
+    """The text of every file that says what the network is: its options' own, those that they derive from or share."""
+    files: set[Path] = set()
+    for _, option in options_in(architecture):
+        for cls in type(option).__mro__:
+            if issubclass(cls, Option) and cls.__module__ != Option.__module__:
+                file = Path(inspect.getfile(cls))
+                files.add(file)
+                if cls.__module__.startswith(f"{__package__}."):
+                    files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
+    return [file.read_text(encoding="utf-8") for file in sorted(files)]

@@ -1,4 +1,4 @@
-"""Preparing the data of a plan: in place, whole and decoded before the first trial starts."""
+"""Preparing what a plan needs before its first trial starts: data in place and decoded, pretrained weights at hand."""
 
 from __future__ import annotations
 
@@ -30,10 +30,26 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
                 task = bars.add_task("decoding images", total=None)
                 report = partial(_show, bars, task)
-                decoded(dataset.read(trial.seed), dataset.image_size, cache_folder(), report)
+                decoded(
+                    dataset.read(trial.seed),
+                    dataset.stored_size or dataset.image_size,
+                    cache_folder(),
+                    report,
+                    squash=dataset.fit == "squash",
+                )
             known[key] = fingerprint
         found[trial.id] = known[key]
     return found
+
+
+def prepare_weights(plan: Plan, console: Console) -> None:
+    """Put the pretrained weights of the plan's networks in place; raises UserError where they can't be had."""
+    seen = set()
+    for cell in plan.cells:
+        key = cell.recipe.architecture.model_dump_json()
+        if key not in seen:
+            seen.add(key)
+            cell.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
 
 
 def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:

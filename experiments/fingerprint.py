@@ -20,6 +20,12 @@ SETTLED = 2.0
 """Seconds after a file's last change before its time vouches for its content: clocks of files are coarse."""
 
 
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's content, as `sha256sum` prints it."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def content_digest(files: list[Path]) -> str:
     """Digest over (path below the common folder, content) of every file.
 

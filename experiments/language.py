@@ -79,14 +79,45 @@ class Table(Settings):
     rows: str | Steps | None = None
     """A factor (a row for each option, all else at its first option), or cells by name; default: every cell."""
 
+    settings: dict[str, str] = Field(default_factory=dict)
+    """Columns before the metrics: the document's title to the recipe path whose value they print."""
+
     metrics: Steps = ("top1",)
-    """Columns: metrics at the last epoch, or `best_<metric>`."""
+    """Columns: metrics at the last epoch, `best_<metric>`, `selected_<metric>`, or the facts `params` and `macs`."""
+
+    titles: dict[str, str] = Field(default_factory=dict)
+    """What the document calls a metric's column; `rows`: the first one."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     """What the document calls a row."""
 
-    published: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """The document's own numbers by row and metric, in our units (accuracies are fractions of 1)."""
+    published: dict[str, dict[str, float | Annotated[tuple[float, ...], Field(min_length=1)]]] = Field(
+        default_factory=dict
+    )
+    """The document's own numbers by row and metric, in our units (accuracies are fractions of 1, parameters are not
+    millions); a list where it states several."""
+
+    notes: dict[str, str] = Field(default_factory=dict)
+    """The document's remark on a row, printed in a last column."""
+
+
+class Figure(Settings):
+    """A figure of the document: learning curves."""
+
+    id: FileName
+    """Names the files `figures/<id>.svg` and so on; differs from the tables' ids, which name curves as well."""
+
+    caption: str = ""
+    """What the figure shows, as the document says it."""
+
+    cells: Annotated[tuple[str, ...], Field(min_length=1, max_length=8)]
+    """The cells that it shows, by name; at most as many as there are colours that can be told apart."""
+
+    panels: Annotated[tuple[Steps, ...], Field(min_length=1)] = (("train_top1", "top1"),)
+    """For each panel the metrics that it shows; any that every epoch has."""
+
+    epochs: tuple[PositiveInt, PositiveInt] | None = None
+    """The first and the last epoch shown; default: all."""
 
 
 class Claim(Settings):
@@ -97,6 +128,9 @@ class Claim(Settings):
 
     test: str
     """Comparisons joined by `and`: `model.B.top1 > model.A.top1`, `A+c.top1 > A.top1 + 0.02`."""
+
+    published: float | None = None
+    """The size that the document states, for a test of one comparison: left - right, or left against a number."""
 
 
 class Outline(Settings):
@@ -128,6 +162,10 @@ class Outline(Settings):
     """Named patches of the recipe (and of seeds, factors, designs, ...) that scale the study."""
 
     tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
     claims: tuple[Claim, ...] = ()
+    keep_weights: bool = True
+    """Whether the record keeps each finished trial's weights, for `ablate predict`; a teacher's are kept anyway."""
+
     plugins: tuple[str, ...] = ()
     """Python files, relative to the study, whose options it may use."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
+from pydantic_core import core_schema
 
-from trainer.hooks import Hook
+from trainer.hooks import Hook, Moment, Setup
 from trainer.settings import NOT_IDENTITY, MachinePath, Settings
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
     from trainer.data import Source
 
+    from .recipe import Recipe
+
 
 class Option(Settings):
     """One option of an extension point. Its `kind` is the name of its file."""
@@ -31,12 +36,47 @@ class Option(Settings):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Further kinds: a name and the settings that it stands for."""
 
+    trial_references: ClassVar[tuple[str, ...]] = ()
+    """Settings that name a cell of the study, whose trial under its first seed this option needs the weights of."""
+
     code: ClassVar[str | None] = None
     """Digest of the plugin's text, for an option that comes from one: other code may give other results."""
 
     def identity(self) -> dict[str, Any]:
         """See Settings; of an option from a plugin, its code as well."""
         return super().identity() | ({"code": self.code} if self.code else {})
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise ValueError (or Problem, with the path inside the option) where it does not fit the rest of `recipe`."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a setting that is itself an option of a point, or (`keyed`) a mapping from kind to settings of several."""
+
+    point: str
+    keyed: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Parsed by the catalog, written as plain data."""
+        return core_schema.no_info_plain_validator_function(
+            self._parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(self._dump),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """A reference that experiments.schema resolves, because options may come from plugins."""
+        return {"x-options": self.point, "x-keyed": self.keyed}
+
+    def _parse(self, value: object) -> Any:
+        from . import catalog
+
+        return (catalog.parse_named if self.keyed else catalog.parse)(self.point, value)
+
+    def _dump(self, value: Any) -> Any:
+        if isinstance(value, Option):
+            return value.model_dump(mode="json")
+        return {kind: option.model_dump(mode="json") for kind, option in value.items()}
 
 
 class Architecture(Option):
@@ -46,6 +86,55 @@ class Architecture(Option):
     def build(self, num_classes: int) -> nn.Module:
         """The network with freshly drawn (or pretrained) weights, on the device that is torch's default."""
 
+    def untrained(self) -> Architecture:
+        """The same network without pretrained weights, for other ones to be loaded into."""
+        return self
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Put pretrained weights in place (download them) or raise UserError saying which file belongs where."""
+
+    def pretrained_digest(self) -> str | None:
+        """Digest of the pretrained weights' file; None for a network that is trained from scratch."""
+        return None
+
+
+class Block(Option):
+    """A module that a staged network can hold: feature maps [N, C, H, W] to the same shape."""
+
+    replaces_convolution: ClassVar[bool] = False
+    """Whether `inside` puts it in the place of a residual branch's 3x3 convolution, rather than at its end."""
+
+    inside: tuple[PositiveInt, ...] = ()
+    """Stages (from 1) of which every residual block holds one in its residual branch, before the addition."""
+
+    after: tuple[PositiveInt, ...] = ()
+    """Stages (from 1) that are each followed by one."""
+
+    order: int = 0
+    """Which of several blocks comes first behind a stage, the least first; kind decides between equals."""
+
+    @model_validator(mode="after")
+    def _is_placed_once(self) -> Block:
+        if not self.inside and not self.after:
+            raise ValueError("got neither inside nor after, expected the stages that it is placed in or after")
+        for name in ("inside", "after"):
+            stages = getattr(self, name)
+            if len(set(stages)) < len(stages):
+                raise ValueError(f"got {name} {list(stages)}, expected each stage once")
+        return self
+
+    @abstractmethod
+    def build(self, channels: int) -> nn.Module:
+        """The module for feature maps of `channels` channels."""
+
+
+class Head(Option):
+    """What stands behind the global average pooling: features [N, C] to logits [N, classes]."""
+
+    @abstractmethod
+    def build(self, features: int, num_classes: int) -> nn.Module:
+        """The module for `features` features."""
+
 
 class Optimizer(Option):
     """An update rule; `lr` is the base learning rate that a schedule scales."""
@@ -53,32 +142,59 @@ class Optimizer(Option):
     lr: float = Field(gt=0)
     """Base learning rate."""
 
+    decay_bias: bool = True
+    """Whether weight decay acts on biases and norm parameters as well (false: bag of tricks, section 3.1)."""
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """What of `model` is trained, as torch's parameter groups; without `decay_bias`, 1-D parameters don't decay."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if self.decay_bias:
+            return [{"params": trained}]
+        decayed = [parameter for parameter in trained if parameter.dim() > 1]
+        spared = [parameter for parameter in trained if parameter.dim() <= 1]
+        return [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+
     @abstractmethod
-    def build(self, params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimizer over `params`."""
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The torch optimizer over parameter groups."""
 
 
 class Schedule(Option):
     """The learning rate's course, as a factor of the base rate."""
 
     @abstractmethod
-    def factor(self, epoch: float, epochs: int) -> float:
-        """The factor after `epoch` (fractional, 0 <= epoch < epochs) of `epochs` epochs."""
+    def factor(self, moment: Moment) -> float:
+        """The factor at a step; what a schedule learns from earlier epochs it reads from their metrics."""
 
 
 class Loss(Option):
     """The training criterion; validation loss is always plain cross-entropy."""
 
     @abstractmethod
-    def build(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """(logits [N, K], targets: classes [N] or probabilities [N, K]) -> scalar mean."""
+
+
+class Order(IntEnum):
+    """When a refinement acts among those of its point: crops first, what erases pixels last."""
+
+    CROP = 10
+    FLIP = 20
+    WARP = 30
+    COLOUR = 40
+    POLICY = 50
+    ERASE = 60
+    ANY = 70
 
 
 class Refinement(Option):
     """A training refinement, hooked into the loop; several may be on at once."""
 
+    order: ClassVar[Order] = Order.ANY
+    """Its place among the refinements that are on; kind decides between equals."""
+
     @abstractmethod
-    def build(self, num_classes: int) -> Hook:
+    def build(self, setup: Setup) -> Hook:
         """The hook that does it; see trainer.hooks for the points where it may act."""
 
 
@@ -88,11 +204,23 @@ class Dataset(Option):
     image_size: PositiveInt
     """Side of the square images that the network sees, in pixels."""
 
+    stored_size: PositiveInt | None = None
+    """Side of the stored square images, to cut training crops from; evaluation takes the centre. null: image_size."""
+
+    fit: Literal["crop", "squash"] = "crop"
+    """How an image becomes square: its centre, or (as torchvision's Resize of a pair does) all of it, distorted."""
+
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Per-channel mean that is subtracted, of values in 0..1 (default: ImageNet's)."""
 
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Per-channel standard deviation that divides."""
+
+    @model_validator(mode="after")
+    def _check_stored_size(self) -> Dataset:
+        if self.stored_size is not None and self.stored_size < self.image_size:
+            raise ValueError(f"got stored_size {self.stored_size}, expected at least the image_size, {self.image_size}")
+        return self
 
     @abstractmethod
     def num_classes(self) -> int | None:
@@ -125,11 +253,15 @@ class Dataset(Option):
 __all__ = [
     "NOT_IDENTITY",
     "Architecture",
+    "Block",
     "Dataset",
+    "Head",
     "Loss",
     "MachinePath",
+    "OneOf",
     "Optimizer",
     "Option",
+    "Order",
     "Refinement",
     "Schedule",
     "Settings",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,12 +13,14 @@ from trainer import SEMANTICS
 from trainer.errors import nearest
 
 from .catalog import kind_of
+from .comparisons import NUMBER, check_claim
 from .costs import Cost, cost_of
 from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
 from .options import digest
-from .questions import NUMBER, check_table, parse_claim
+from .questions import check_figure, check_table
 from .recipe import Recipe
+from .references import Reference, resolve_references
 from .study import Study
 from .validation import Problem
 from .yaml_source import YamlPath
@@ -61,16 +64,26 @@ class Plan:
     excluded: Mapping[str, str]
     """Cells that a constraint leaves out, with the constraint."""
 
+    designed: Mapping[str, Cell] = field(repr=False)
+    """Every cell that the designs make, by name, those left out included; teachers by the names of their cells."""
+
     trials: tuple[Trial, ...]
     """Every cell's first seed comes before any second one."""
 
     ids: Mapping[tuple[str, int], str] = field(repr=False)
     """(cell, seed) to trial id; two cells of one recipe share their trials."""
 
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Trial id to the trials (teachers) whose weights it needs; trials that need none are left out."""
+
     @cached_property
     def by_name(self) -> dict[str, Cell]:
         """Cell name to cell."""
         return {cell.name: cell for cell in self.cells}
+
+    def keeps_weights(self, trial: str) -> bool:
+        """Whether a trial's weights stay in the record: as the study says, but always those of a teacher."""
+        return self.study.keep_weights or any(trial in teachers for teachers in self.needs.values())
 
 
 def trial_id(recipe: Recipe, seed: int) -> str:
@@ -80,7 +93,9 @@ def trial_id(recipe: Recipe, seed: int) -> str:
 
 def expand(study: Study) -> Plan:
     """All cells and trials of a study; raises UserError where a design, cell, table or claim does not make sense."""
-    cells, excluded = _constrained(study, _cells(study))
+    designed = _cells(study)
+    cells, excluded = _constrained(study, designed)
+    cells, teachers = _with_teachers(study, cells)
     ids: dict[tuple[str, int], str] = {}
     trials: dict[str, Trial] = {}
     for seed in study.seeds:
@@ -88,7 +103,13 @@ def expand(study: Study) -> Plan:
             name = trial_id(cell.recipe, seed)
             ids[cell.name, seed] = name
             trials.setdefault(name, Trial(name, cell.name, seed, cell.recipe))
-    plan = Plan(study, tuple(cells), excluded, tuple(trials.values()), ids)
+    needs = {
+        ids[cell, seed]: tuple(dict.fromkeys(ids[teacher, study.seeds[0]] for teacher in names))
+        for cell, names in teachers.items()
+        for seed in study.seeds
+    }
+    by_name = {cell.name: cell for cell in designed}
+    plan = Plan(study, tuple(cells), excluded, by_name, tuple(trials.values()), ids, needs)
     _check_questions(plan)
     return plan
 
@@ -121,11 +142,31 @@ def _recipe(study: Study, name: str, choice: Choice) -> Recipe:
             f"depend on their order, so expected a design that never has both on",
         )
     merged: dict[str, Any] = {}
-    where: dict[str, YamlPath] = {}
     for factor, option in chosen:
         merged |= factor.options[option]
+    return study.recipe_with(merged, _origins(study, choice))
+
+
+def _origins(study: Study, choice: Choice) -> dict[str, YamlPath]:
+    """Where in the file each recipe path stands that the choice patches."""
+    where: dict[str, YamlPath] = {}
+    for factor in study.factors.values():
+        option = choice[factor.name]
         where |= {path: factor.origin(option, path) for path in factor.options[option]}
-    return study.recipe_with(merged, where)
+    return where
+
+
+def _with_teachers(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str, tuple[str, ...]]]:
+    """The cells with trial ids for what they refer to, and the cells that each of them refers to."""
+    by_name = {cell.name: cell for cell in cells}
+    recipes = {cell.name: cell.recipe for cell in cells}
+    try:
+        found = resolve_references(recipes, study.factors, lambda recipe: trial_id(recipe, study.seeds[0]))
+    except Reference as problem:
+        where = _origins(study, by_name[problem.cell].choice)
+        raise study.error_in_recipe(problem.path, problem.message, where) from None
+    resolved = [dataclasses.replace(cell, recipe=found[cell.name][0]) for cell in cells]
+    return resolved, {name: teachers for name, (_, teachers) in found.items() if teachers}
 
 
 def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
@@ -171,14 +212,14 @@ def _holds(value: float, relation: str, limit: float) -> bool:
 
 def _check_questions(plan: Plan) -> None:
     study = plan.study
-    names = {cell.name: None for cell in plan.cells} | dict.fromkeys(plan.excluded)
-    for index, table in enumerate(study.tables):
-        try:
-            check_table(table, study, names)
-        except Problem as problem:
-            raise study.error(("tables", index, *problem.path), problem.message) from None
-    for index, claim in enumerate(study.claims):
-        try:
-            parse_claim(claim.test, study, names)
-        except Problem as problem:
-            raise study.error(("claims", index, "test"), problem.message) from None
+    checks: dict[str, Callable[[Any, Study, Mapping[str, Cell]], None]] = {
+        "tables": check_table,
+        "figures": check_figure,
+        "claims": check_claim,
+    }
+    for word, check in checks.items():
+        for index, question in enumerate(getattr(study, word)):
+            try:
+                check(question, study, plan.designed)
+            except Problem as problem:
+                raise study.error((word, index, *problem.path), problem.message) from None

@@ -1,156 +1,190 @@
-"""What a study wants to know: the rows of its tables and the comparisons of its claims, as cells of its plan."""
+"""What a study wants to see: the rows, columns and curves of its tables and figures, as cells of its plan."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.errors import nearest
-from trainer.metrics import METRICS
+from trainer.metrics import METRIC_NAMES, METRICS
 
 from .designs import cell_name, parse_cell
-from .language import Table
-from .validation import Problem
+from .language import Figure, Table
+from .recipe import Recipe
+from .validation import Path, Problem, shown
 
 if TYPE_CHECKING:
-    from .factors import Factor
+    from .plan import Cell
     from .study import Study
 
-METRIC_NAMES = (*METRICS, *(f"best_{name}" for name, direction in METRICS.items() if direction))
+Value = TypeVar("Value")
 
-NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-"""A number without a sign, as constraints and claims write it."""
+FACTS = ("params", "macs")
+"""What a table may tell of a cell besides its metrics; known without a run."""
 
-_COMPARISON = re.compile(
-    rf"(?P<left>.+?)\s+(?P<relation>[<>])\s+(?P<right>.+?)(?:\s+(?P<sign>[+-])\s+(?P<margin>{NUMBER}))?"
-)
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A metric of a cell."""
-
-    cell: str
-    metric: str
-
-    def __str__(self) -> str:
-        return f"{self.cell}.{self.metric}"
+_ROWS_TITLE = "rows"
+"""The key of `titles` for the column that names the rows."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`left` is greater (`>`) or less (`<`) than `right` plus `margin`; a plain number is the margin over nothing."""
-
-    left: Quantity
-    relation: str
-    right: Quantity | None
-    margin: float
-
-    def __str__(self) -> str:
-        if self.right is None:
-            return f"{self.left} {self.relation} {self.margin:g}"
-        margin = f" {'+' if self.margin > 0 else '-'} {abs(self.margin):g}" if self.margin else ""
-        return f"{self.left} {self.relation} {self.right}{margin}"
+def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ()) -> str:
+    """The cell's own name for any spelling of it; raises Problem for one that no design makes."""
+    try:
+        found = cell_name(parse_cell(name, study.factors), study.factors)
+    except Problem as problem:
+        raise problem.under(*path) from None
+    if found not in cells:
+        what = f"the cell {found!r}" if name == found else f"{name!r}, the cell {found!r}"
+        raise Problem(path, f"no design makes {what}{nearest(found, cells)}")
+    return found
 
 
-def table_rows(table: Table, study: Study, cells: Mapping[str, object]) -> dict[str, str]:
+def check_metric(metric: str, path: Path, known: Sequence[str] = METRIC_NAMES) -> None:
+    """Raise Problem for a name that is not known."""
+    if metric not in known:
+        raise Problem(path, f"unknown metric {metric!r}, expected one of {', '.join(known)}{nearest(metric, known)}")
+
+
+def table_rows(table: Table, study: Study, cells: Iterable[str]) -> dict[str, str]:
     """Row key to cell name, in order; raises Problem with a path inside the table.
 
     `cells`: the names of the study's cells, those that a constraint excludes included.
     """
     if table.rows is None:
-        rows = {name: name for name in cells}
-    elif isinstance(table.rows, str):
+        return {name: name for name in cells}
+    if isinstance(table.rows, str):
         if table.rows not in study.factors:
             known = ", ".join(study.factors) or "none"
             near = nearest(table.rows, study.factors)
             raise Problem(("rows",), f"no factor is called {table.rows!r}; there are {known}{near}")
-        options = study.factors[table.rows].options
-        rows = {option: cell_name({table.rows: option}, study.factors) for option in options}
-    else:
-        rows = {name: _planned(name, study, ("rows", i)) for i, name in enumerate(table.rows)}
-    for key, name in rows.items():
-        if name not in cells:
-            where = ("rows", list(rows).index(key)) if isinstance(table.rows, tuple) else ("rows",)
-            raise Problem(where, f"row {key!r} is cell {name!r}, which no design makes{nearest(name, cells)}")
+        rows = {o: cell_name({table.rows: o}, study.factors) for o in study.factors[table.rows].options}
+        for key, name in rows.items():
+            if name not in cells:
+                raise Problem(("rows",), f"no design makes {key!r}, the cell {name!r}{nearest(name, cells)}")
+        return rows
+    rows = {}
+    for index, key in enumerate(table.rows):
+        name = planned_cell(key, study, cells, ("rows", index))
+        if name in rows.values():
+            raise Problem(("rows", index), f"the row {key!r} stands twice")
+        rows[key] = name
     return rows
 
 
-def check_table(table: Table, study: Study, cells: Mapping[str, object]) -> None:
-    """Raise Problem where the table names a row or metric that does not exist."""
-    rows = table_rows(table, study, cells)
-    for i, metric in enumerate(table.metrics):
-        _check_metric(metric, ("metrics", i))
-        if metric in table.metrics[:i]:
-            raise Problem(("metrics", i), f"the column {metric!r} stands twice")
-    if isinstance(table.rows, tuple) and len(rows) < len(table.rows):
-        twice = next(name for name in table.rows if table.rows.count(name) > 1)
-        raise Problem(("rows",), f"the row {twice!r} stands twice")
-    for key in table.labels:
-        if key not in rows:
-            raise Problem(
-                ("labels", key), f"the table has no row {key!r}; it has {', '.join(rows)}{nearest(key, rows)}"
-            )
-    for key, values in table.published.items():
-        if key not in rows:
+def by_row(table: Table, word: str, rows: Mapping[str, str], study: Study) -> dict[str, Any]:
+    """What `labels`, `published` or `notes` hold, by row key; they may name a row's cell in any spelling."""
+    given: Mapping[str, Any] = getattr(table, word)
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        row = key if key in rows else _row_of(key, rows, study)
+        if row is None:
             near = nearest(key, rows)
-            raise Problem(("published", key), f"the table has no row {key!r}; it has {', '.join(rows)}{near}")
-        for metric, value in values.items():
-            if "top" in metric and not 0 <= value <= 1:
-                raise Problem(("published", key, metric), f"got {value:g}, expected a fraction of 1 (0.9 for 90 %)")
-            if metric not in table.metrics:
-                columns = f"{', '.join(table.metrics)}{nearest(metric, table.metrics)}"
-                raise Problem(("published", key, metric), f"the table has no column {metric!r}; it has {columns}")
+            raise Problem((word, key), f"the table has no row {key!r}; it has {', '.join(rows)}{near}")
+        if row in found:
+            raise Problem((word, key), f"{key!r} is the row {row!r}, which stands here already")
+        found[row] = value
+    return found
 
 
-def parse_claim(test: str, study: Study, cells: Mapping[str, object]) -> list[Comparison]:
-    """The comparisons of a claim, all of which must hold; raises Problem."""
-    comparisons = []
-    for part in re.split(r"\s+and\s+", test):
-        match = _COMPARISON.fullmatch(part.strip())
-        if not match or re.fullmatch(rf"-?{NUMBER}", match["left"]):
-            raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, `+ 0.01` for a margin")
-        margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
-        left = _quantity(match["left"], study, cells)
-        if re.fullmatch(rf"-?{NUMBER}", match["right"]):
-            comparisons.append(Comparison(left, match["relation"], None, float(match["right"]) + margin))
-        else:
-            right = _quantity(match["right"], study, cells)
-            if left.metric.removeprefix("best_") != right.metric.removeprefix("best_"):
-                raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
-            comparisons.append(Comparison(left, match["relation"], right, margin))
-    return comparisons
-
-
-def _quantity(text: str, study: Study, cells: Mapping[str, object]) -> Quantity:
-    reference, dot, metric = text.rpartition(".")
-    if not dot:
-        raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(cells))}.top1")
-    _check_metric(metric, ())
-    factor, dot, option = reference.partition(".")
-    if dot:
-        if factor not in study.factors or option not in study.factors[factor].options:
-            known = [f"{f}.{o}" for f in study.factors for o in study.factors[f].options]
-            raise Problem((), f"no option is called {reference!r}{nearest(reference, known)}")
-        name = cell_name({factor: option}, study.factors)
-    else:
-        name = _planned(reference, study, ())
-    if name not in cells:
-        raise Problem((), f"{reference!r} is cell {name!r}, which no design makes{nearest(name, cells)}")
-    return Quantity(name, metric)
-
-
-def _planned(name: str, study: Study, path: tuple[str | int, ...]) -> str:
-    factors: Mapping[str, Factor] = study.factors
+def _row_of(key: str, rows: Mapping[str, str], study: Study) -> str | None:
     try:
-        return cell_name(parse_cell(name, factors), factors)
-    except Problem as problem:
-        raise problem.under(*path) from None
+        name = cell_name(parse_cell(key, study.factors), study.factors)
+    except Problem:
+        return None
+    return next((row for row, cell in rows.items() if cell == name), None)
 
 
-def _check_metric(metric: str, path: tuple[str | int, ...]) -> None:
-    if metric not in METRIC_NAMES:
-        known = ", ".join(METRIC_NAMES)
-        raise Problem(path, f"unknown metric {metric!r}, expected one of {known}{nearest(metric, METRIC_NAMES)}")
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Every single setting of a recipe by its dotted path, defaults included; a plain list is one setting."""
+    return dict(_leaves(recipe.as_data(), ()))
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, dict):
+        yield ".".join(path), value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, (*path, key))
+
+
+def check_table(table: Table, study: Study, cells: Mapping[str, Cell]) -> None:
+    """Raise Problem where the table names a row, setting or metric that does not exist."""
+    rows = table_rows(table, study, cells)
+    _check_settings(table, [cells[name].recipe for name in rows.values()])
+    for index, metric in enumerate(table.metrics):
+        check_metric(metric, ("metrics", index), (*METRIC_NAMES, *FACTS))
+        if metric in table.metrics[:index]:
+            raise Problem(("metrics", index), f"the column {metric!r} stands twice")
+    for name in table.titles:
+        if name not in (*table.metrics, _ROWS_TITLE):
+            raise _no_column(("titles", name), name, (_ROWS_TITLE, *table.metrics))
+    for word in ("labels", "notes", "published"):
+        by_row(table, word, rows, study)
+    for key, numbers in table.published.items():
+        for metric, value in numbers.items():
+            for number in value if isinstance(value, tuple) else (value,):
+                _check_unit(metric, number, ("published", key, metric))
+            if metric not in table.metrics:
+                raise _no_column(("published", key, metric), metric, table.metrics)
+
+
+def _no_column(path: Path, name: str, columns: Sequence[str]) -> Problem:
+    return Problem(path, f"the table has no column {name!r}; it has {', '.join(columns)}{nearest(name, columns)}")
+
+
+def _check_unit(metric: str, value: float, path: Path) -> None:
+    if "top" in metric and not 0 <= value <= 1:
+        raise Problem(path, f"got {value:g}, expected a fraction of 1 (0.9 for 90 %)")
+    if metric in FACTS and value < 1000:
+        raise Problem(path, f"got {value:g}, expected a plain number (21e6 for 21 million)")
+
+
+def _check_settings(table: Table, recipes: list[Recipe]) -> None:
+    known = {path: None for recipe in recipes for path in settings_of(recipe)}
+    for title, path in table.settings.items():
+        if path in known:
+            continue
+        below = [name for name in known if name.startswith(f"{path}.")]
+        if below:
+            raise Problem(("settings", title), f"{path!r} holds several settings, expected one: {', '.join(below)}")
+        message = f"no row's recipe has a setting {path!r}, expected a path such as {next(iter(known))}"
+        raise Problem(("settings", title), f"{message}{nearest(path, known)}")
+
+
+def figure_cells(figure: Figure, study: Study, cells: Iterable[str]) -> list[str]:
+    """The cells that a figure shows, by their own names."""
+    found: list[str] = []
+    for index, name in enumerate(figure.cells):
+        cell = planned_cell(name, study, cells, ("cells", index))
+        if cell in found:
+            raise Problem(("cells", index), f"the cell {name!r} stands twice")
+        found.append(cell)
+    return found
+
+
+def check_figure(figure: Figure, study: Study, cells: Mapping[str, Cell]) -> None:
+    """Raise Problem where the figure names a cell, metric or epoch that does not exist, or an id that is taken."""
+    if any(figure.id == table.id for table in study.tables):
+        raise Problem(("id",), f"the table {figure.id!r} has learning curves of this name; expected another id")
+    if next(other for other in study.figures if other.id == figure.id) is not figure:
+        raise Problem(("id",), f"the figure id {figure.id!r} stands twice")
+    shown_cells = figure_cells(figure, study, cells)
+    for i, panel in enumerate(figure.panels):
+        for j, metric in enumerate(panel):
+            check_metric(metric, ("panels", i, j), (*METRIC_NAMES, *FACTS))
+            if metric not in METRICS:
+                message = f"{metric!r} is one number of a training and makes no curve; expected one of every epoch"
+                raise Problem(("panels", i, j), f"{message}: {', '.join(METRICS)}")
+            if metric in panel[:j]:
+                raise Problem(("panels", i, j), f"the metric {metric!r} stands twice in its panel")
+    if figure.epochs is not None:
+        _check_epochs(figure.epochs, max(cells[name].recipe.epochs for name in shown_cells))
+
+
+def _check_epochs(epochs: tuple[int, int], trained: int) -> None:
+    first, last = epochs
+    if first >= last:
+        raise Problem(("epochs",), f"got {shown(epochs)}, expected the first epoch and a later one, the last")
+    if first > trained:
+        raise Problem(("epochs",), f"got {shown(epochs)}, expected epochs up to {trained}, the last of these cells")

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, SerializeAsAny
+from pydantic import Field, PositiveInt
 
 from trainer.errors import nearest
 from trainer.numerics import Numerics
 from trainer.settings import Settings
+from trainer.stopping import EarlyStopping
 
-from . import catalog
 from .losses.cross_entropy import CrossEntropy
-from .options import Architecture, Dataset, Loss, Optimizer, Refinement, Schedule
+from .options import Architecture, Dataset, Loss, OneOf, Optimizer, Option, Refinement, Schedule
 from .schedules.constant import Constant
-from .validation import Problem, shown, validate
+from .validation import Path, Problem, shown, validate
+
+Refinements = Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
+
+
+class Phase(Settings):
+    """A change of refinements in mid-training."""
+
+    start: Annotated[int, Field(ge=2)]
+    """The first epoch (from 1) that it holds for; it holds until the next phase."""
+
+    refinements: Refinements
+    """The refinements that are on from here, in the place of those before."""
 
 
 class Recipe(Settings):
     """All settings of one training. Two trainings of one recipe and seed give the same numbers."""
 
-    dataset: SerializeAsAny[Dataset]
+    dataset: Annotated[Dataset, OneOf("datasets")]
     """The images, their split and size."""
 
-    architecture: SerializeAsAny[Architecture]
+    architecture: Annotated[Architecture, OneOf("architectures")]
     """The network."""
 
-    optimizer: SerializeAsAny[Optimizer]
+    optimizer: Annotated[Optimizer, OneOf("optimizers")]
     """The update rule and its base learning rate."""
 
-    schedule: SerializeAsAny[Schedule] = Constant()
+    schedule: Annotated[Schedule, OneOf("schedules")] = Constant()
     """The learning rate's course."""
 
-    loss: SerializeAsAny[Loss] = CrossEntropy()
+    loss: Annotated[Loss, OneOf("losses")] = CrossEntropy()
     """The training criterion."""
 
-    refinements: dict[str, SerializeAsAny[Refinement]] = Field(default_factory=dict)
+    refinements: Refinements = Field(default_factory=dict)
     """The training refinements that are on, by kind."""
+
+    phases: tuple[Phase, ...] = ()
+    """Other refinements from some epoch on."""
 
     epochs: PositiveInt
     """Passes over the training images."""
 
     batch_size: PositiveInt
     """Images per optimizer step."""
+
+    select: Literal["last", "val_loss", "top1"] = "last"
+    """Whose epoch's weights are kept and tested: the last one's, or those of the best epoch by this metric."""
+
+    early_stopping: EarlyStopping | None = None
+    """When to stop before `epochs`; null: never."""
 
     numerics: Numerics = Numerics()
     """Precision, memory format, threads."""
@@ -53,18 +74,14 @@ class Recipe(Settings):
         return self.model_dump(mode="json")
 
 
-POINTS = {
-    "dataset": "datasets",
-    "architecture": "architectures",
-    "optimizer": "optimizers",
-    "schedule": "schedules",
-    "loss": "losses",
-}
 FIELDS = tuple(Recipe.model_fields)
 
 
 def parse_recipe(data: object) -> Recipe:
-    """The recipe that plain data describe; raises validation.Problem with the path of the first error."""
+    """The recipe that plain data describe; raises Problem with the path of the first error.
+
+    Options that fit in themselves but not together (a cutout longer than the image) are errors as well.
+    """
     if not isinstance(data, Mapping):
         raise Problem((), f"got {shown(data)}, expected a mapping with {', '.join(FIELDS)}")
     for name in data:
@@ -73,21 +90,42 @@ def parse_recipe(data: object) -> Recipe:
                 (name,),
                 f"unknown setting {name!r}, expected one of {', '.join(FIELDS)}{nearest(name, FIELDS)}",
             )
-    parsed: dict[str, Any] = {}
-    for name, point in POINTS.items():
-        if name in data:
-            parsed[name] = catalog.parse(point, data[name], (name,))
-    if "refinements" in data:
-        parsed["refinements"] = catalog.parse_refinements(data["refinements"], ("refinements",))
-    if "numerics" in data:
-        parsed["numerics"] = validate(Numerics, data["numerics"], ("numerics",))
     for name, field in Recipe.model_fields.items():
         if field.is_required() and name not in data:
             raise Problem((name,), f"{name!r} is missing: {field.description}")
-    scalars = validate(_Scalars, {name: data[name] for name in ("epochs", "batch_size")})
-    return Recipe(**parsed, epochs=scalars.epochs, batch_size=scalars.batch_size)
+    recipe = validate(Recipe, data)
+    _check_phases(recipe)
+    for path, option in options_in(recipe):
+        try:
+            option.check(recipe)
+        except Problem as problem:
+            raise problem.under(*path) from None
+        except ValueError as error:
+            raise Problem(path, str(error)) from None
+    return recipe
 
 
-class _Scalars(Settings):
-    epochs: PositiveInt
-    batch_size: PositiveInt
+def _check_phases(recipe: Recipe) -> None:
+    before = 1
+    for i, phase in enumerate(recipe.phases):
+        if phase.start > recipe.epochs:
+            message = f"got a phase that starts in epoch {phase.start}, expected at most the last one, {recipe.epochs}"
+            raise Problem(("phases", i, "start"), message)
+        if phase.start <= before:
+            raise Problem(("phases", i, "start"), f"got {phase.start}, expected later than the phase before, {before}")
+        before = phase.start
+
+
+def options_in(value: object, path: Path = ()) -> Iterator[tuple[Path, Option]]:
+    """Every option that some settings hold, at any depth, with its path."""
+    if isinstance(value, Option):
+        yield path, value
+    if isinstance(value, Settings):
+        for name in type(value).model_fields:
+            yield from options_in(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from options_in(item, (*path, key))
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            yield from options_in(item, (*path, i))

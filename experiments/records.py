@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import UserError
-from trainer.metrics import best
+from trainer.metrics import FINAL_METRICS, best, plain
 from trainer.recorder import Epoch
 
 from .environment import describe_software, git_state
@@ -40,6 +40,21 @@ class TrialRecord(BaseModel):
     history: list[dict[str, float | None]]
     """Metrics of each epoch; None where a value was not finite."""
 
+    selected: int | None = None
+    """The epoch (from 1) whose weights the recipe selects; None before training has ended."""
+
+    final: dict[str, float | None] = {}
+    """Metrics of the test split with those weights."""
+
+    weights: str | None = None
+    """Digest of the kept weights, the run's artifact `weights.safetensors`; None where they were not kept."""
+
+    pretrained: str | None = None
+    """Digest of the weights that training started from, where it did not start from scratch."""
+
+    classes: tuple[str, ...] = ()
+    """Class names by index, so that predictions can be named without the data."""
+
     seconds: float
     hardware: str
     software: dict[str, str]
@@ -47,13 +62,16 @@ class TrialRecord(BaseModel):
     dirty: bool | None
 
     def value(self, metric: str) -> float | None:
-        """A metric at the last epoch, or the best over epochs for `best_<metric>`; None where there is none."""
-        name = metric.removeprefix("best_")
+        """A number by its name (see trainer.metrics.METRIC_NAMES); None where there is none."""
+        name = plain(metric)
+        if name in FINAL_METRICS:
+            return self.final.get(name)
         values = [epoch.get(name) for epoch in self.history]
-        if name == metric:
-            return values[-1] if values else None
-        finite = [value for value in values if value is not None]
-        return best(finite, name) if finite else None
+        if metric == f"best_{name}":
+            finite = [value for value in values if value is not None]
+            return best(finite, name) if finite else None
+        epoch = self.selected if metric == f"selected_{name}" else len(values)
+        return values[epoch - 1] if epoch and values else None
 
 
 def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:
@@ -74,6 +92,11 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         macs=cell.cost.macs if cell.cost else None,
         fingerprint=fingerprint,
         history=[_finite(epoch) for epoch in result.history],
+        selected=result.selected,
+        final=_finite(result.final),
+        weights=result.weights if plan.keeps_weights(trial.id) else None,
+        pretrained=result.pretrained,
+        classes=result.classes,
         seconds=result.seconds,
         hardware=result.hardware,
         software=describe_software(),

@@ -9,9 +9,11 @@ from pydantic.json_schema import models_json_schema
 from . import catalog
 from .language import Outline
 from .options import Option
-from .recipe import POINTS, Recipe
+from .recipe import Recipe
 
 _REF = "#/$defs/{model}"
+KEYED = ("blocks", "refinements")
+"""The points whose options stand below their kind."""
 
 
 def study_schema() -> dict[str, Any]:
@@ -23,19 +25,11 @@ def study_schema() -> dict[str, Any]:
     defs: dict[str, Any] = definitions["$defs"]
     for point in catalog.EXTENSION_POINTS:
         for kind, option in catalog.options(point).items():
-            _require_kind(defs[option.__name__], kind, option, keyed=point == "refinements")
-    recipe = defs["Recipe"]["properties"]
-    for field, point in POINTS.items():
-        recipe[field] = {
-            "description": recipe[field].get("description", ""),
-            "anyOf": [{"$ref": _ref(option)} for option in catalog.options(point).values()],
-        }
-    recipe["refinements"] = {
-        "description": recipe["refinements"].get("description", ""),
-        "type": "object",
-        "properties": {kind: {"$ref": _ref(option)} for kind, option in catalog.options("refinements").items()},
-        "additionalProperties": False,
-    }
+            _require_kind(defs[option.__name__], kind, option, keyed=point in KEYED)
+    for schema in defs.values():
+        for name, setting in schema.get("properties", {}).items():
+            if "x-options" in setting:
+                schema["properties"][name] = _options(setting)
     outline: dict[str, Any] = defs.pop("Outline")
     outline["properties"]["recipe"] = {"$ref": _REF.format(model="Recipe")}
     del refs
@@ -47,8 +41,16 @@ def study_schema() -> dict[str, Any]:
     }
 
 
+def _options(setting: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a setting that is an option, or a mapping from kind to settings."""
+    refs = {kind: {"$ref": _ref(option)} for kind, option in catalog.options(setting.pop("x-options")).items()}
+    if setting.pop("x-keyed"):
+        return {**setting, "type": "object", "properties": refs, "additionalProperties": False}
+    return {**setting, "anyOf": list(refs.values())}
+
+
 def _require_kind(schema: dict[str, Any], kind: str, option: type[Option], *, keyed: bool) -> None:
-    """A refinement's kind is its key; everywhere else `kind` is required, and a preset supplies what it presets."""
+    """A refinement's and a block's kind is its key; elsewhere `kind` is required, and supplies what it presets."""
     if keyed:
         schema["properties"].pop("kind")
         return

@@ -11,6 +11,7 @@ from trainer.recorder import Journal
 from .attempts import Attempt, recorded_attempts
 from .folders import trial_folder
 from .plan import Plan, Trial
+from .weights import has_weights
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,14 @@ def data_fingerprints(plan: Plan) -> dict[str, str | None]:
 def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str, State]:
     """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
     attempts = recorded_attempts(plan.trials)
-    return {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
+    states = {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
+    # a finished teacher whose weights are gone is trained again, if a student still needs it
+    for student, teachers in plan.needs.items():
+        for teacher in teachers if states[student].name != "done" else ():
+            attempt = states[teacher].attempt
+            if states[teacher].name == "done" and attempt and not has_weights(attempt):
+                states[teacher] = State("to run", reason="its weights, which a student needs, are gone")
+    return states
 
 
 def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> State:

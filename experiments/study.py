@@ -12,12 +12,12 @@ from trainer.errors import UserError, nearest
 
 from . import catalog
 from .factors import BadPath, Factor, Patch, parse_factors, patch_data
-from .language import Claim, Design, Document, Outline, Table
+from .language import Claim, Design, Document, Figure, Outline, Table
 from .recipe import FIELDS, Recipe, parse_recipe
 from .validation import Problem, validate
 from .yaml_source import Source, YamlPath, read_yaml
 
-_PROFILE_WORDS = ("seeds", "factors", "designs", "constraints", "tables", "claims")
+_PROFILE_WORDS = ("keep_weights", "seeds", "factors", "designs", "constraints", "tables", "figures", "claims")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Study:
     seeds: tuple[int, ...]
     constraints: tuple[str, ...]
     tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
     claims: tuple[Claim, ...]
     plugins: tuple[Path, ...]
+    keep_weights: bool
     source: Source
     origins: Mapping[YamlPath, YamlPath]
     """Where in the file the profile set a path."""
@@ -57,6 +59,11 @@ class Study:
     def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath]) -> Recipe:
         """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
         return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
+
+    def error_in_recipe(self, path: YamlPath, message: str, where: Mapping[str, YamlPath]) -> UserError:
+        """An error at a path of a patched recipe; `where` is the place in the file of each patched path."""
+        patched_at: dict[YamlPath, YamlPath] = {("recipe", *key.split(".")): place for key, place in where.items()}
+        return self.source.error(_blame(("recipe", *path), {**self.origins, **patched_at}), message)
 
     @property
     def profile_paths(self) -> list[str]:
@@ -98,8 +105,10 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else seeds,
         constraints=outline.constraints,
         tables=outline.tables,
+        figures=outline.figures,
         claims=outline.claims,
         plugins=plugins,
+        keep_weights=outline.keep_weights,
         source=source,
         origins=origins,
     )

@@ -41,6 +41,7 @@ from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
+from .weights import WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,6 +92,16 @@ def download_text(run_id: str, artifact: str) -> str:
         return Path(open_client().download_artifacts(run_id, artifact, folder)).read_text(encoding="utf-8")
 
 
+def download_file(run_id: str, artifact: str, target: Path) -> None:
+    """A run's artifact as the local file `target`; raises UserError where the server does not give it."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            Path(open_client().download_artifacts(run_id, artifact, folder)).replace(target)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"run {run_id}: its {artifact} can't be had from {shown_uri()}: {reason}") from error
+
+
 class RunWriter:
     """Writes one `ablate run` to the record; every call returns at once, the work is done in order by one thread."""
 
@@ -120,6 +131,12 @@ class RunWriter:
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
         """An attempt has ended; `then` is called once the record holds it."""
         self._queue.put(lambda: self._finish(trial, result, then))
+
+    def wait(self) -> None:
+        """Return when everything so far is written."""
+        written = threading.Event()
+        self._queue.put(written.set)
+        written.wait()
 
     def close(self, status: str) -> None:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
@@ -234,6 +251,12 @@ class RunWriter:
         # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
+        if result.final:
+            last = result.selected or len(result.history)
+            self.client.log_batch(run_id, metrics=_metrics(last, result.final, _now()))
+        if result.weights and self.plan.keeps_weights(trial.id):
+            folder = trial_folder(trial.id, self.fingerprints[trial.id])
+            self.client.log_artifact(run_id, str(folder / WEIGHTS))
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.client.log_text(run_id, record.model_dump_json(indent=1), ARTIFACT)
         self.client.set_tag(run_id, STATUS, result.status)

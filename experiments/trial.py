@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import UserError
+from trainer.hooks import During, Hook, Setup
 from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
 from .environment import describe_hardware
+from .fingerprint import file_digest
 from .folders import cache_folder
-from .options import Dataset
+from .options import Dataset, Refinement
 from .plan import Trial
-from .recipe import parse_recipe
+from .recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.data import Data
+    from trainer.hooks import Network
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Job:
     """Absolute; what relative paths of the recipe refer to."""
 
     plugins: tuple[str, ...] = ()
+    teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Trial id of each teacher to its `recipe` and the path of its `weights`."""
 
     def as_data(self) -> dict[str, Any]:
         """For a worker that takes dictionaries."""
@@ -62,13 +68,29 @@ class Result:
     """The trial's log file."""
 
     hardware: str = ""
+    selected: int | None = None
+    """The epoch whose weights are kept; None before training has ended."""
+
+    final: Epoch = field(default_factory=dict)
+    """Metrics of the test split with them."""
+
+    weights: str | None = None
+    """SHA-256 of the kept weights, which lie in the job's folder as `weights.safetensors`."""
+
+    pretrained: str | None = None
+    """Digest of the weights that training started from."""
+
+    classes: tuple[str, ...] = ()
+    """Class names (of a folder of images: its folders) by index."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for a driver in another process."""
         return asdict(self)
 
 
-def make_job(trial: Trial, folder: Path, plugins: tuple[Path, ...]) -> Job:
+def make_job(
+    trial: Trial, folder: Path, plugins: tuple[Path, ...], teachers: dict[str, dict[str, Any]] | None = None
+) -> Job:
     """The trial as something to send to a worker."""
     return Job(
         id=trial.id,
@@ -78,6 +100,7 @@ def make_job(trial: Trial, folder: Path, plugins: tuple[Path, ...]) -> Job:
         folder=str(folder.resolve()),
         working_folder=str(Path.cwd()),
         plugins=tuple(str(plugin) for plugin in plugins),
+        teachers=teachers or {},
     )
 
 
@@ -122,28 +145,99 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     recipe = parse_recipe(job.recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
-    classes = len(data.classes)
+    setup = make_setup(recipe, data, job.teachers)
+    loss = recipe.loss.build(setup)
     outcome = train(
-        build_model=lambda: recipe.architecture.build(classes),
-        build_optimizer=recipe.optimizer.build,
+        build_model=lambda: recipe.architecture.build(setup.num_classes),
+        build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
         schedule=recipe.schedule,
-        loss=recipe.loss.build(),
+        loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
         data=data,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=job.seed,
-        hooks=[refinement.build(classes) for _, refinement in sorted(recipe.refinements.items())],
+        hooks=make_hooks(recipe, setup),
+        select=recipe.select,
+        early_stopping=recipe.early_stopping,
         numerics=recipe.numerics,
         recorder=recorder,
         folder=folder,
     )
+    assert outcome.weights is not None, "there is a folder"
     return Result(
         "finished",
         outcome.history,
         outcome.seconds,
         log=str(folder / "log.txt"),
         hardware=describe_hardware(),
+        selected=outcome.selected,
+        final=outcome.final,
+        weights=file_digest(outcome.weights),
+        pretrained=recipe.architecture.pretrained_digest(),
+        classes=data.classes,
     )
+
+
+def make_setup(recipe: Recipe, data: Data, teachers: Mapping[str, Mapping[str, Any]]) -> Setup:
+    """What the recipe's refinements and criterion may ask for."""
+    # the very numbers that normalise, so that what is filled with the mean becomes exactly zero
+    means, deviations = (tuple(value.flatten().tolist()) for value in (data.mean, data.std))
+    load = {
+        trial: partial(load_network, teacher["recipe"], Path(teacher["weights"]), len(data.classes), data.images.device)
+        for trial, teacher in teachers.items()
+    }
+    return Setup(
+        num_classes=len(data.classes),
+        image_size=recipe.dataset.image_size,
+        mean=means,
+        std=deviations,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        class_counts=data.class_counts(),
+        teachers=load,
+    )
+
+
+def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
+    """The hooks of all refinements in the order in which they act, those of a phase at work in its epochs only."""
+    timeline = [(1, recipe.refinements), *((phase.start, phase.refinements) for phase in recipe.phases)]
+    ends = [start - 1 for start, _ in timeline[1:]] + [recipe.epochs]
+    spans: list[tuple[Refinement, int, int]] = []
+    for (start, refinements), end in zip(timeline, ends, strict=True):
+        for refinement in refinements.values():
+            before = next((span for span in spans if span[0] == refinement and span[2] == start - 1), None)
+            if before is not None:
+                spans.remove(before)
+            spans.append((refinement, before[1] if before else start, end))
+    spans.sort(key=lambda span: (span[0].order, catalog.kind_of(type(span[0])), span[1]))
+    return [
+        refinement.build(setup) if (first, last) == (1, recipe.epochs) else During(refinement.build(setup), first, last)
+        for refinement, first, last in spans
+    ]
+
+
+def load_network(recipe_data: Mapping[str, Any], weights: Path, num_classes: int, device: torch.device) -> Network:
+    """A trained network of this project, for prediction: normalised images [B, 3, H, W] to logits, float32 [B, K].
+
+    Raises UserError where the weights don't fit the recipe's architecture.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    recipe = parse_recipe(recipe_data)
+    model = recipe.architecture.untrained().build(num_classes)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
+    model.to(device).to(memory_format=recipe.numerics.memory_format()).eval().requires_grad_(False)
+
+    def network(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), recipe.numerics.autocast(device):
+            logits: torch.Tensor = model(images.contiguous(memory_format=recipe.numerics.memory_format()))
+        return logits.float()
+
+    return network
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +246,16 @@ def resident_data(dataset: Dataset, split_key: int, device: torch.device) -> Dat
     from trainer.data import load
 
     source = dataset.read(split_key)
-    return load(source, dataset.image_size, dataset.mean, dataset.std, cache_folder(), device)
+    return load(
+        source,
+        dataset.image_size,
+        dataset.mean,
+        dataset.std,
+        cache_folder(),
+        device,
+        stored_size=dataset.stored_size,
+        squash=dataset.fit == "squash",
+    )
 
 
 class _Tee:

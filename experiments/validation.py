@@ -46,6 +46,9 @@ def validate(model: type[Model], data: object, path: Path = ()) -> Model:
         # the members of a union each complain at the same place
         same = [e for e in found if _real_path(data, e) == where and e["type"] == found[0]["type"] != "extra_forbidden"]
         same += [e for e in found if e not in same and _real_path(data, e) == where]
+        inner = found[0].get("ctx", {}).get("error")
+        if isinstance(inner, Problem):
+            raise inner.under(*path, *where) from None
         raise Problem((*path, *where), _explain(found[0], same, model)) from None
 
 

@@ -105,6 +105,28 @@ def report(study: Path, profile: str | None, seeds: int | None, out: Path | None
 
 
 @main.command()
+@click.argument("run", metavar="RUN")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("predictions.csv"),
+    show_default=True,
+    metavar="FILE",
+    help="File to write.",
+)
+def predict(run: str, folder: Path, out: Path) -> None:
+    """Name the classes of the images in FOLDER with the weights of RUN.
+
+    RUN is a trial id (the column `trial` of results.csv) or an MLflow run id. The file has a row an image: its path
+    below FOLDER, the class as its folder was called, the probability.
+    """
+    from .commands import predict as command
+
+    command.write(run, folder, out)
+
+
+@main.command()
 @click.argument("kind", required=False)
 @JSON
 def options(kind: str | None, as_json: bool) -> None:

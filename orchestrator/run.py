@@ -6,16 +6,19 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from experiments.data import prepare_data
+from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
 from experiments.states import trial_states
 from experiments.tracking import RunWriter
-from experiments.trial import Result, make_job
+from experiments.trial import Job, Result, make_job
+from experiments.weights import WEIGHTS, find_weights
 from experiments.wording import count
+from trainer.errors import UserError
 from trainer.recorder import Epoch
 
 from .events import Executor
@@ -40,6 +43,7 @@ def run_plan(
     plan: Plan, execute: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
 ) -> Summary:
     """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
+    prepare_weights(plan, console)
     fingerprints = prepare_data(plan, console)
     states = trial_states(plan, fingerprints)
     pending = [trial for trial in plan.trials if states[trial.id].name != "done"]
@@ -54,12 +58,14 @@ def run_plan(
     if not pending:
         return summary
     writer = RunWriter(plan, fingerprints, command)
-    jobs = [make_job(trial, trial_folder(trial.id, fingerprints[trial.id]), plan.study.plugins) for trial in pending]
     with Progress(console, plan.study.title, pending) as progress:
-        driver = _Driver(pending, fingerprints, writer, progress, summary)
+        driver = _Driver(plan, pending, fingerprints, writer, progress, summary)
         try:
             with handled(raise_interrupt, signal.SIGTERM):
-                execute(jobs, driver, concurrency=concurrency, address=address)
+                for wave in waves(plan, pending):
+                    jobs = driver.jobs(wave)
+                    if jobs:
+                        execute(jobs, driver, concurrency=concurrency, address=address)
             driver.fail_rest()
         except KeyboardInterrupt:
             summary.interrupted = True
@@ -76,18 +82,35 @@ class _Driver:
 
     def __init__(
         self,
+        plan: Plan,
         trials: list[Trial],
         fingerprints: Mapping[str, str],
         writer: RunWriter,
         progress: Progress,
         summary: Summary,
     ) -> None:
+        self.plan = plan
         self.trials = {trial.id: trial for trial in trials}
         self.fingerprints = fingerprints
         self.writer = writer
         self.progress = progress
         self.summary = summary
         self.running: set[str] = set()
+
+    def jobs(self, wave: list[Trial]) -> list[Job]:
+        """What an executor is to do; a student whose teacher has not finished fails here."""
+        # teachers of the waves before must be in the record, where their weights are found
+        self.writer.wait()
+        plugins = self.plan.study.plugins
+        found = []
+        for trial in wave:
+            try:
+                teachers = teachers_of(self.plan, trial, self.fingerprints)
+            except UserError as error:
+                self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
+                continue
+            found.append(make_job(trial, trial_folder(trial.id, self.fingerprints[trial.id]), plugins, teachers))
+        return found
 
     def started(self, trial: str) -> None:
         self.running.add(trial)
@@ -102,8 +125,8 @@ class _Driver:
         self.running.discard(trial)
         of = self.trials[trial]
         if result.status == "finished":
-            checkpoint = trial_folder(trial, self.fingerprints[trial]) / "last.pt"
-            self.writer.finish(of, result, then=lambda: _remove(checkpoint))
+            folder = trial_folder(trial, self.fingerprints[trial])
+            self.writer.finish(of, result, then=lambda: _tidy(folder))
             self.summary.finished.append(of)
             self.summary.training_seconds += result.seconds
         else:
@@ -124,5 +147,37 @@ class _Driver:
         self.running.clear()
 
 
-def _remove(checkpoint: Path) -> None:
-    checkpoint.unlink(missing_ok=True)
+def waves(plan: Plan, pending: list[Trial]) -> list[list[Trial]]:
+    """The trials in an order in which teachers are trained before their students: each wave needs those before it."""
+    missing = {trial.id for trial in pending}
+    depths: dict[str, int] = {}
+
+    def depth(trial: str) -> int:
+        if trial not in depths:
+            depths[trial] = max((1 + depth(t) for t in plan.needs.get(trial, ()) if t in missing), default=0)
+        return depths[trial]
+
+    found: list[list[Trial]] = [[] for _ in range(1 + max(depth(trial.id) for trial in pending))]
+    for trial in pending:
+        found[depth(trial.id)].append(trial)
+    teachers = {teacher for needed in plan.needs.values() for teacher in needed}
+    # a teacher is often the largest network: begun last, it would be waited for alone
+    return [sorted(wave, key=lambda trial: trial.id not in teachers) for wave in found]
+
+
+def teachers_of(plan: Plan, trial: Trial, fingerprints: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
+    by_id = {other.id: other for other in plan.trials}
+    return {
+        teacher: {
+            "recipe": by_id[teacher].recipe.as_data(),
+            "weights": str(find_weights(teacher, fingerprints[teacher])),
+        }
+        for teacher in plan.needs.get(trial.id, ())
+    }
+
+
+def _tidy(folder: Path) -> None:
+    """What is recorded needs no checkpoint; the log and the journal stay."""
+    for file in (*folder.glob("*.pt"), folder / WEIGHTS):
+        file.unlink(missing_ok=True)

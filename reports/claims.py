@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.questions import Comparison, parse_claim
+from experiments.comparisons import Comparison, parse_claim
 
 from .runs import Runs
 from .statistics import Difference, paired_difference
@@ -23,6 +23,15 @@ class Finding:
 
     verdict: Verdict
 
+    @property
+    def estimate(self) -> Difference | None:
+        """Ours in the terms of the document: left minus right, or left where right is a plain number."""
+        if self.difference is None:
+            return None
+        margin, found = self.comparison.margin, self.difference
+        low, high = (None if bound is None else bound + margin for bound in (found.low, found.high))
+        return Difference(found.mean + margin, low, high, found.n)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -31,6 +40,8 @@ class Answer:
     says: str
     test: str
     findings: list[Finding]
+    published: float | None = None
+    """The size that the document states, comparable with the one finding's estimate."""
 
     @property
     def verdict(self) -> Verdict:
@@ -43,12 +54,11 @@ class Answer:
 
 def answer_claims(runs: Runs) -> list[Answer]:
     """Every claim of the study, in order."""
-    plan = runs.plan
-    cells = dict.fromkeys([*(cell.name for cell in plan.cells), *plan.excluded])
-    return [
-        Answer(claim.says, claim.test, [_find(runs, c) for c in parse_claim(claim.test, plan.study, cells)])
-        for claim in plan.study.claims
-    ]
+    answers = []
+    for claim in runs.plan.study.claims:
+        comparisons = parse_claim(claim.test, runs.plan.study, runs.plan.designed)
+        answers.append(Answer(claim.says, claim.test, [_find(runs, c) for c in comparisons], claim.published))
+    return answers
 
 
 def _find(runs: Runs, comparison: Comparison) -> Finding:

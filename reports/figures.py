@@ -1,37 +1,30 @@
-"""Figures of a study: data first, then drawing."""
+"""Figures of a study as data: what each curve is, before it is drawn."""
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .runs import Runs
-from .tables import title
+from experiments.language import Figure
+from experiments.questions import figure_cells
+from experiments.records import TrialRecord
+from trainer.metrics import direction
 
-# Okabe & Ito's palette: told apart with any colour vision, and by lightness in print
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-_STYLES = ("-", "--", "-.", ":")
-_STABLE: dict[Any, Any] = {
-    "svg.hashsalt": "ablate",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-}
-FORMATS = {
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None},
-    "png": {"Software": None},
-}
+from .runs import Runs
+
+BANDS = 4
+"""The most cells whose ranges can be told apart in one panel."""
+
+SHORT = 18
+"""The longest name of a cell, in letters, above one of six panels in a row."""
+
+_APART = {True: 24, False: 12}
+"""The most cells that have a panel each on one page, for short names and for longer ones."""
+
+_COLUMNS = ["cell", "metric", "epoch", "mean", "low", "high", "n"]
 
 
 @dataclass(frozen=True)
@@ -43,58 +36,113 @@ class Curves:
     data: pd.DataFrame
     """Columns cell, metric, epoch, mean, low, high, n: mean over seeds, and the lowest and highest of them."""
 
+    panels: tuple[tuple[str, ...], ...]
+    """For each panel its metrics."""
+
+    apart: bool = False
+    """Whether each cell has a small panel of its own, with the other cells in grey."""
+
+    background: tuple[str, ...] = ()
+    """Cells that are drawn in grey behind the others, because there are too many to tell apart."""
+
+    missing: tuple[str, ...] = ()
+    """Cells that have nothing to draw."""
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells that are told apart, in order."""
+        return [cell for cell in dict.fromkeys(self.data["cell"]) if cell not in self.background]
+
+    @property
+    def bands(self) -> bool:
+        """Whether the range of the seeds is drawn: where there are several, and not too many cells in a panel."""
+        return bool((self.data["n"] > 1).any()) and (self.apart or len(self.cells) <= BANDS)
+
+    def line(self, cell: str, metric: str) -> pd.DataFrame:
+        """The rows of one curve."""
+        return self.data[(self.data["cell"] == cell) & (self.data["metric"] == metric)]
+
 
 def learning_curves(runs: Runs, cells: Sequence[str], id: str, caption: str, metrics: Sequence[str]) -> Curves | None:
-    """Mean over seeds by epoch with the range of the seeds; None where no run of these cells has finished."""
+    """A panel for each metric, of few cells; for more a panel for each cell; of many the best, before the others.
+
+    None where no run of these cells has finished.
+    """
+    data = _data(runs, cells, metrics)
+    if data.empty:
+        return None
+    drawn = list(dict.fromkeys(data["cell"]))
+    many = len(drawn) > _APART[max(map(len, drawn)) <= SHORT]
+    return Curves(
+        id,
+        caption,
+        data,
+        tuple((metric,) for metric in metrics),
+        apart=len(drawn) > BANDS and not many,
+        background=tuple(cell for cell in drawn if cell not in _best(data, metrics[0])) if many else (),
+    )
+
+
+def _best(data: pd.DataFrame, metric: str) -> list[str]:
+    """The cells whose last value of the metric is best, at most as many as have bands."""
+    last = data[data["metric"] == metric].groupby("cell", sort=False)["mean"].last()
+    return list(last.sort_values(ascending=direction(metric) == "min", kind="stable").index[:BANDS])
+
+
+def make_figure(figure: Figure, runs: Runs) -> Curves:
+    """A figure that the study asks for."""
+    cells = figure_cells(figure, runs.plan.study, runs.plan.designed)
+    metrics = dict.fromkeys(metric for panel in figure.panels for metric in panel)
+    data = _data(runs, cells, list(metrics))
+    if figure.epochs:
+        data = data[data["epoch"].between(*figure.epochs)]
+    missing = tuple(cell for cell in cells if cell not in set(data["cell"]))
+    return Curves(figure.id, figure.caption or figure.id, data, figure.panels, missing=missing)
+
+
+def _data(runs: Runs, cells: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Mean over seeds by epoch with the range of the seeds."""
     rows = []
     for cell in cells:
         ids = [runs.plan.ids.get((cell, seed), "") for seed in runs.plan.study.seeds]
-        histories = [runs.records[i].history for i in ids if i in runs.records]
+        records = [runs.records[i] for i in ids if i in runs.records]
         for metric in metrics:
-            for epoch in range(max(map(len, histories), default=0)):
-                values = [h[epoch].get(metric) for h in histories if epoch < len(h)]
-                known = [value for value in values if value is not None]
-                if known:
-                    rows.append((cell, metric, epoch + 1, float(np.mean(known)), min(known), max(known), len(known)))
-    if not rows:
-        return None
-    return Curves(id, caption, pd.DataFrame(rows, columns=["cell", "metric", "epoch", "mean", "low", "high", "n"]))
+            for epoch in range(max((len(record.history) for record in records), default=0)):
+                values = _values(records, metric, epoch)
+                if values:
+                    mean, low, high = float(np.mean(values)), min(values), max(values)
+                    rows.append((cell, metric, epoch + 1, mean, low, high, len(values)))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def draw_curves(curves: Curves, folder: Path) -> None:
-    """Write `<id>.svg`, `.pdf`, `.png` and the numbers, `<id>.csv`; one panel a metric, one line a cell."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    metrics = list(dict.fromkeys(curves.data["metric"]))
-    cells = list(dict.fromkeys(curves.data["cell"]))
-    with mpl.rc_context(_STABLE), warnings.catch_warnings():
-        # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure = Figure(figsize=(3.4 * len(metrics), 2.9 + 0.16 * math.ceil(len(cells) / 5)))
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(metrics), squeeze=False)[0]
-        for axis, metric in zip(axes, metrics, strict=True):
-            for index, cell in enumerate(cells):
-                line = curves.data[(curves.data["cell"] == cell) & (curves.data["metric"] == metric)]
-                colour = _COLOURS[index % len(_COLOURS)]
-                style = _STYLES[index // len(_COLOURS) % len(_STYLES)]
-                axis.plot(line["epoch"], line["mean"], style, color=colour, label=_plain(cell), linewidth=1.3)
-                axis.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-            axis.set_xlabel("epoch")
-            axis.set_ylabel(title(metric))
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(cells)), frameon=False)
-        figure.suptitle(_plain(curves.title), fontsize=8)
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, metadata in FORMATS.items():
-            figure.savefig(folder / f"{curves.id}.{kind}", metadata=metadata, dpi=200)
-    curves.data.to_csv(folder / f"{curves.id}.csv", index=False, lineterminator="\n")
+def _values(records: Sequence[TrialRecord], metric: str, epoch: int) -> list[float]:
+    values = [record.history[epoch].get(metric) for record in records if epoch < len(record.history)]
+    return [value for value in values if value is not None]
 
 
-def _plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
+def describe(curves: Curves) -> str:
+    """What is drawn, in the words of the report."""
+    if curves.data.empty:
+        return "Nothing to draw yet: no finished run has these epochs."
+    counts = curves.data["n"]
+    seeds = f"{counts.min()} to {counts.max()} seeds" if counts.min() < counts.max() else f"{counts.max()} seeds"
+    parts = ["Line: one seed" if counts.max() == 1 else f"Line: mean over {seeds}"]
+    if curves.bands:
+        parts.append("band: from the lowest to the highest seed")
+    if any(len(panel) > 1 for panel in curves.panels):
+        parts.append("line styles: the metrics, as in the legend")
+    text = "; ".join(parts) + "."
+    if curves.apart:
+        text += " Each cell has a panel of its own, with the other cells' means in grey."
+    elif curves.background:
+        last = curves.panels[0][0]
+        text += f" In colour the {len(curves.cells)} cells whose last {last} is best, in grey the others' means."
+    elif counts.max() > 1 and not curves.bands:
+        text += f" More than {BANDS} cells are drawn without the range of their seeds, which the CSV beside has."
+    if curves.missing:
+        text += f" Without a finished run: {', '.join(curves.missing)}."
+    known = set(curves.data["metric"])
+    lacking = [metric for panel in curves.panels for metric in panel if metric not in known]
+    if lacking:
+        text += f" No run has {', '.join(lacking)}."
+    return text

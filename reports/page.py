@@ -13,6 +13,7 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+td[style*="right"] { white-space: nowrap; }
 th, td { padding: .25rem .75rem; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
 thead th { border-bottom-width: 2px; }
 img { max-width: 100%; background: white; border-radius: 4px; }

@@ -9,10 +9,10 @@ import pandas as pd
 
 from experiments.attempts import read_record
 from experiments.plan import Plan
-from experiments.questions import METRIC_NAMES
 from experiments.records import TrialRecord
 from experiments.states import State, data_fingerprints, trial_states
 from trainer.errors import UserError
+from trainer.metrics import METRIC_NAMES
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ class Runs:
             if value is not None:
                 found[seed] = value
         return found
+
+    def fact(self, cell: str, name: str) -> int | None:
+        """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run."""
+        cost = self.plan.designed[cell].cost
+        if cost is not None:
+            return int(getattr(cost, name))
+        ids = [self.plan.ids.get((cell, seed), "") for seed in self.plan.study.seeds]
+        recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
+        return next((value for value in recorded if value is not None), None)
 
     @property
     def missing(self) -> list[str]:

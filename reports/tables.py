@@ -1,32 +1,18 @@
-"""Tables of a study: one object, printed as Markdown and LaTeX and listed number by number."""
+"""Tables of a study: our numbers beside the document's, before they are printed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-from tabulate import tabulate
-
 from experiments.language import Table
-from experiments.questions import table_rows
-from trainer.metrics import METRICS, best
+from experiments.questions import FACTS, by_row, settings_of, table_rows
+from trainer.metrics import best, direction
 
-from .escape import latex, markdown
+from .numbers import title
 from .runs import Runs
 from .statistics import Summary, summarize
-
-TITLES = {
-    "top1": "Top-1",
-    "top5": "Top-5",
-    "val_loss": "Validation loss",
-    "train_top1": "Train top-1",
-    "train_top5": "Train top-5",
-    "train_loss": "Train loss",
-    "learning_rate": "Learning rate",
-    "epoch_seconds": "s/epoch",
-    "images_per_second": "images/s",
-}
 
 
 @dataclass(frozen=True)
@@ -36,9 +22,18 @@ class Entry:
     row: str
     metric: str
     ours: Summary | None
-    published: float | None
+    """A fact of the cell is a mean of no runs."""
+
+    published: tuple[float, ...] = ()
+    """The document's numbers: several, where it contradicts itself."""
+
     best: bool = False
     """Whether no row of the table has a better mean in this column."""
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Ours minus each of the document's."""
+        return tuple(self.ours.mean - value for value in self.published) if self.ours else ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,9 @@ class ReportTable:
 
     id: str
     caption: str
-    metrics: tuple[str, ...]
+    metrics: dict[str, str]
+    """Metrics and facts to their columns' titles."""
+
     labels: dict[str, str]
     """Row key to what the table prints for it, in order."""
 
@@ -56,22 +53,48 @@ class ReportTable:
 
     entries: dict[tuple[str, str], Entry]
     rows_title: str
-    """What a row is: the factor's name, or cell."""
+    """What a row is, in the document's word, or the factor's name, or cell."""
 
     planned: int
     """Seeds planned for each row."""
 
+    settings: dict[str, str]
+    """Titles of the columns of settings to their recipe paths."""
+
+    values: dict[tuple[str, str], Any]
+    """(row, path) to the setting's value; without those that a row's recipe lacks."""
+
+    notes: dict[str, str]
+    """Row key to the document's remark."""
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that come from runs."""
+        return [metric for metric in self.metrics if metric not in FACTS]
+
     def has_published(self, metric: str) -> bool:
         """Whether the document states any number of this column."""
-        return any(entry.published is not None for (_, m), entry in self.entries.items() if m == metric)
+        return any(self.entries[row, metric].published for row in self.labels)
+
+    def count(self, row: str, metric: str) -> int:
+        """Finished runs behind a number."""
+        entry = self.entries[row, metric]
+        return entry.ours.n if entry.ours else 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """Finished runs behind each row (of its first metric)."""
-        return {row: _count(self.entries[row, self.metrics[0]].ours) for row in self.labels}
+        """Finished runs behind each row: what its metrics have in common, or the most that any has."""
+        return {row: max((self.count(row, metric) for metric in self.measured), default=0) for row in self.labels}
+
+    @property
+    def counts_agree(self) -> bool:
+        """Whether one number of runs holds for all the numbers of each row."""
+        return all(
+            self.count(row, metric) in (0, count) for row, count in self.counts.items() for metric in self.measured
+        )
 
     def numbers(self) -> list[dict[str, Any]]:
-        """Every printed number, for `report.json`."""
+        """Every printed number, for `report.json`; a fact has no n, several published numbers are a list."""
         return [
             {
                 "table": self.id,
@@ -80,114 +103,76 @@ class ReportTable:
                 "column": entry.metric,
                 "mean": entry.ours.mean if entry.ours else None,
                 "sd": entry.ours.sd if entry.ours else None,
-                "n": _count(entry.ours),
-                "published": entry.published,
+                "n": None if entry.metric in FACTS else self.count(entry.row, entry.metric),
+                "published": _one_or_all(entry.published),
+                "difference": _one_or_all(entry.differences),
                 "best": entry.best,
             }
             for entry in self.entries.values()
+        ]
+
+    def printed_settings(self) -> list[dict[str, Any]]:
+        """Every printed setting, for `report.json`."""
+        return [
+            {"table": self.id, "row": row, "cell": cell, "column": column, "setting": path, "value": value}
+            for row, cell in self.cells.items()
+            for column, path in self.settings.items()
+            for value in [self.values.get((row, path))]
         ]
 
 
 def make_table(table: Table, runs: Runs) -> ReportTable:
     """Fill a study's table from its runs; rows that a constraint excludes stay, without numbers."""
     plan = runs.plan
-    names = dict.fromkeys([*(cell.name for cell in plan.cells), *plan.excluded])
-    rows = table_rows(table, plan.study, names)
-    entries: dict[tuple[str, str], Entry] = {}
-    for metric in table.metrics:
-        ours = {row: summarize(list(runs.values(cell, metric).values())) for row, cell in rows.items()}
-        top = _best_mean([s.mean for s in ours.values() if s], metric)
-        for row in rows:
-            summary = ours[row]
-            published = table.published.get(row, {}).get(metric)
-            entries[row, metric] = Entry(row, metric, summary, published, summary is not None and summary.mean == top)
-    ordered = {(row, metric): entries[row, metric] for row in rows for metric in table.metrics}
-    labels = {row: table.labels.get(row, row) for row in rows}
-    rows_title = table.rows if isinstance(table.rows, str) else "cell"
-    return ReportTable(table.id, table.caption, table.metrics, labels, rows, ordered, rows_title, len(plan.study.seeds))
-
-
-def to_markdown(table: ReportTable) -> str:
-    """GitHub Markdown with the caption above; best in bold."""
-    header, lines = _grid(table, markdown, bold=lambda text: f"**{text}**", plus_minus="±")
-    align = ["left", *["right"] * (len(header) - 1)]
-    body = tabulate(lines, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
-    caption = f"**{markdown(table.caption or table.id)}**\n\n"
-    return f"{caption}{body}\n\n{_note(table)}\n"
-
-
-def to_latex(table: ReportTable) -> str:
-    r"""A `table` float with booktabs rules that `\input` takes as it is; needs `\usepackage{booktabs}`."""
-    header, lines = _grid(table, latex, bold=lambda text: rf"\textbf{{{text}}}", plus_minus=r"$\pm$")
-    styler = pd.DataFrame(lines, columns=pd.Index(header)).style.hide(axis="index")
-    text: str = styler.to_latex(
-        hrules=True,
-        column_format="l" + "r" * (len(header) - 1),
-        position="htbp",
-        position_float="centering",
-        label=f"tab:{table.id}",
-        caption=latex(table.caption or table.id) + ". " + latex(_note(table)).replace("±", r"$\pm$"),
+    rows = table_rows(table, plan.study, plan.designed)
+    labels, notes, published = (by_row(table, word, rows, plan.study) for word in ("labels", "notes", "published"))
+    columns = {metric: _column(metric, rows, published, runs) for metric in table.metrics}
+    factor = table.rows if isinstance(table.rows, str) else "cell"
+    return ReportTable(
+        id=table.id,
+        caption=table.caption,
+        metrics={metric: table.titles.get(metric, title(metric)) for metric in table.metrics},
+        labels={row: labels.get(row, row) for row in rows},
+        cells=rows,
+        entries={(row, metric): columns[metric][row] for row in rows for metric in table.metrics},
+        rows_title=table.titles.get("rows", factor),
+        planned=len(plan.study.seeds),
+        settings=table.settings,
+        values=_settings(table, rows, runs),
+        notes={row: notes[row] for row in rows if row in notes},
     )
-    return text
 
 
-def _grid(table: ReportTable, escape: Any, bold: Any, plus_minus: str) -> tuple[list[str], list[list[str]]]:
-    header = [escape(table.rows_title)]
-    for metric in table.metrics:
-        header.append(escape(title(metric)))
-        if table.has_published(metric):
-            header.append("published")
-    header.append("n")
-    lines = []
-    counts = table.counts
-    for row, label in table.labels.items():
-        line = [escape(label)]
-        for metric in table.metrics:
-            entry = table.entries[row, metric]
-            text = _ours(entry.ours, plus_minus)
-            line.append(bold(text) if entry.best else text)
-            if table.has_published(metric):
-                line.append("" if entry.published is None else _published(entry.published))
-        lines.append([*line, str(counts[row])])
-    return header, lines
+def _column(
+    metric: str, rows: Mapping[str, str], published: Mapping[str, Mapping[str, Any]], runs: Runs
+) -> dict[str, Entry]:
+    found = {row: _ours(metric, cell, runs) for row, cell in rows.items()}
+    means = [summary.mean for summary in found.values() if summary]
+    top = best(means, metric) if means and metric not in FACTS and direction(metric) else None
+    entries = {}
+    for row, summary in found.items():
+        stated = published.get(row, {}).get(metric, ())
+        several = stated if isinstance(stated, tuple) else (stated,)
+        entries[row] = Entry(row, metric, summary, several, summary is not None and summary.mean == top)
+    return entries
 
 
-def _ours(summary: Summary | None, plus_minus: str) -> str:
-    if summary is None:
-        return "-"
-    if summary.sd is None:
-        return _number(summary.mean)
-    return f"{_number(summary.mean)} {plus_minus} {_number(summary.sd)}"
+def _ours(metric: str, cell: str, runs: Runs) -> Summary | None:
+    if metric in FACTS:
+        fact = runs.fact(cell, metric)
+        return None if fact is None else Summary(fact, None, 0)
+    return summarize(list(runs.values(cell, metric).values()))
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+def _settings(table: Table, rows: Mapping[str, str], runs: Runs) -> dict[tuple[str, str], Any]:
+    values: dict[tuple[str, str], Any] = {}
+    for row, cell in rows.items():
+        settings = settings_of(runs.plan.designed[cell].recipe)
+        values |= {(row, path): settings[path] for path in table.settings.values() if path in settings}
+    return values
 
 
-def _published(value: float) -> str:
-    """As documents print fractions: two decimals, or as many as it has."""
-    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
-
-
-def _note(table: ReportTable) -> str:
-    published = "; published: the document's number" if any(map(table.has_published, table.metrics)) else ""
-    return f"Mean ± sd over n of {_seeds(table.planned)}; best mean in bold{published}."
-
-
-def _seeds(number: int) -> str:
-    return f"{number} planned seeds" if number > 1 else "one planned seed"
-
-
-def title(metric: str) -> str:
-    """A metric as a column's title."""
-    name = metric.removeprefix("best_")
-    return TITLES[name] if name == metric else f"Best {TITLES[name].lower()}"
-
-
-def _best_mean(means: list[float], metric: str) -> float | None:
-    name = metric.removeprefix("best_")
-    return best(means, name) if means and METRICS[name] else None
-
-
-def _count(summary: Summary | None) -> int:
-    return summary.n if summary else 0
+def _one_or_all(values: tuple[float, ...]) -> float | list[float] | None:
+    if len(values) > 1:
+        return list(values)
+    return values[0] if values else None

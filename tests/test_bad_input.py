@@ -132,6 +132,106 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("{plain: {top1: 0.5}}", "{plain: {top3: 0.5}}"),
         (":19:", "tables.0.published.plain.top3", "no column 'top3'"),
     ),
+    "a row twice in two spellings": (
+        ("rows: stem", "rows: [plain+c, c]"),
+        (":19:", "tables.0.rows.1", "the row 'c' stands twice"),
+    ),
+    "a row's label twice in two spellings": (
+        ("rows: stem", "rows: [plain+c, plain], labels: {plain+c: One, c+plain: Two}"),
+        (":19:", "tables.0.labels.c+plain", "is the row 'plain+c', which stands here already"),
+    ),
+    "a note on a row that does not exist": (
+        ("rows: stem", "rows: stem, notes: {depe: Deeper}"),
+        (":19:", "tables.0.notes.depe", "has no row 'depe'", "did you mean 'deep'"),
+    ),
+    "a title of a column that does not exist": (
+        ("rows: stem", "rows: stem, titles: {top2: Accuracy}"),
+        (":19:", "tables.0.titles.top2", "no column 'top2'", "it has rows, top1, top5", "did you mean 'top"),
+    ),
+    "a setting that no row's recipe has": (
+        ("rows: stem", "rows: stem, settings: {learning rate: optimizer.lrr}"),
+        (":19:", "tables.0.settings.learning rate", "no row's recipe has a setting 'optimizer.lrr'", "did you mean 'optimizer.lr'"),
+    ),
+    "a setting of rows that are not in the table": (
+        ("rows: stem", "rows: stem, settings: {floor: schedule.floor}"),
+        (":19:", "tables.0.settings.floor", "no row's recipe has a setting 'schedule.floor'"),
+    ),
+    "several settings for one column": (
+        ("rows: stem", "rows: stem, settings: {rate: schedule}"),
+        (":19:", "tables.0.settings.rate", "'schedule' holds several settings", "schedule.kind"),
+    ),
+    "one of several published numbers in per cent": (
+        ("{top1: 0.5}", "{top1: [0.5, 51]}"),
+        (":19:", "tables.0.published.plain.top1", "got 51", "fraction of 1"),
+    ),
+    "published parameters in millions": (
+        ("[top1, top5], published: {plain: {top1: 0.5}}", "[params], published: {plain: {params: 21}}"),
+        (":19:", "tables.0.published.plain.params", "got 21", "21e6 for 21 million"),
+    ),
+    "no published number at all": (("{top1: 0.5}", "{top1: []}"), (":19:", "tables.0.published.plain.top1", "got []", "at least 1 item")),
+    "text for a published number": (("{top1: 0.5}", '{top1: "0.5"}'), (":19:", "tables.0.published.plain.top1", '"0.5"', "a number")),
+    "a claim about a fact": (("plain+c.top1 >", "plain+c.params >"), (":21:", "claims.0.test", "unknown metric 'params'")),
+    "a size for two comparisons": (
+        ("test: plain+c.top1 > plain.top1", "test: deep.top1 > plain.top1 and deep.top1 > 0.5, published: 0.1"),
+        (":21:", "claims.0.published", "2 comparisons", "expected one"),
+    ),
+    "a size in per cent": (
+        ("test: plain+c.top1 > plain.top1", "test: plain+c.top1 > plain.top1, published: 2.1"),
+        (":21:", "claims.0.published", "got 2.1", "0.021 for 2.1 %"),
+    ),
+    "a size that contradicts its test": (
+        ("test: plain+c.top1 > plain.top1", "test: plain+c.top1 < plain.top1 - 0.01, published: 0.021"),
+        (":21:", "claims.0.published", "got 0.021, expected at most -0.01", "plain+c.top1 - plain.top1"),
+    ),
+    "an unknown cell in a figure": (
+        ("claims:", "figures: [{id: x, cells: [plane]}]\nclaims:"),
+        (":20:", "figures.0.cells.0", "'plane'", "did you mean 'plain'"),
+    ),
+    "a cell of a figure that no design makes": (
+        ("claims:", "figures: [{id: x, cells: [plain, c+deep]}]\nclaims:"),
+        (":20:", "figures.0.cells.1", "no design makes 'c+deep', the cell 'deep+c'"),
+    ),
+    "a cell twice in a figure": (
+        ("claims:", "figures: [{id: x, cells: [plain+c, c]}]\nclaims:"),
+        (":20:", "figures.0.cells.1", "'c' stands twice"),
+    ),
+    "a figure without cells": (("claims:", "figures: [{id: x, cells: []}]\nclaims:"), (":20:", "figures.0.cells", "at least 1 item")),
+    "a figure of one number": (
+        ("claims:", "figures: [{id: x, cells: [plain], panels: [[top1], [best_top1]]}]\nclaims:"),
+        (":20:", "figures.0.panels.1.0", "'best_top1' is one number of a training", "top1, top5"),
+    ),
+    "an unknown metric in a figure": (
+        ("claims:", "figures: [{id: x, cells: [plain], panels: [[train_top2]]}]\nclaims:"),
+        (":20:", "figures.0.panels.0.0", "did you mean 'train_top"),
+    ),
+    "a panel that is no list": (
+        ("claims:", "figures: [{id: x, cells: [plain], panels: [top1]}]\nclaims:"),
+        (":20:", "figures.0.panels.0", '"top1"', "a list"),
+    ),
+    "a metric twice in a panel": (
+        ("claims:", "figures: [{id: x, cells: [plain], panels: [[top1, top1]]}]\nclaims:"),
+        (":20:", "figures.0.panels.0.1", "stands twice"),
+    ),
+    "epochs in reverse": (
+        ("claims:", "figures: [{id: x, cells: [plain], epochs: [2, 1]}]\nclaims:"),
+        (":20:", "figures.0.epochs", "got [2, 1]", "a later one"),
+    ),
+    "epochs that are not trained": (
+        ("claims:", "figures: [{id: x, cells: [plain], epochs: [3, 5]}]\nclaims:"),
+        (":20:", "figures.0.epochs", "got [3, 5]", "up to 2"),
+    ),
+    "epochs that are no two": (
+        ("claims:", "figures: [{id: x, cells: [plain], epochs: [3]}]\nclaims:"),
+        (":20:", "figures.0.epochs", "a list of 2 items"),
+    ),
+    "a figure's id twice": (
+        ("claims:", "figures:\n  - {id: x, cells: [plain]}\n  - {id: x, cells: [deep]}\nclaims:"),
+        (":22:", "figures.1.id", "the figure id 'x' stands twice"),
+    ),
+    "a figure with a table's id": (
+        ("claims:", "figures: [{id: stems, cells: [plain]}]\nclaims:"),
+        (":20:", "figures.0.id", "the table 'stems' has learning curves of this name"),
+    ),
     "a claim that does not parse": (("plain+c.top1 > plain.top1", "plain is best"), (":21:", "claims.0.test", "expected `cell")),
     "a claim about a cell that does not exist": (
         ("plain+c.top1 >", "deep+c.top1 >"),

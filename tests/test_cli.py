@@ -36,6 +36,7 @@ def test_the_commands_and_their_options_are_these() -> None:
     assert found == {
         "options": ["kind", "--json"],
         "plan": ["study", "--profile", "--seeds", "--json"],
+        "predict": ["run", "folder", "--out"],
         "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
         "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address"],
         "schema": [],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.transforms.v2 import functional
 
 from trainer import data
 from trainer.data import Source, decode_file, decoded
@@ -93,12 +94,14 @@ class TestGeometry:
         pixels = saved(Image.fromarray(np.arange(18, dtype=np.uint8).reshape(2, 9) * 10), tmp_path / "wide.png")
         assert pixels[..., 0].tolist() == [[30, 40], [120, 130]]
 
-    def test_resize_before_the_crop(self, tmp_path: Path) -> None:
-        frame = np.zeros((16, 16), dtype=np.uint8)
-        frame[4:12, 4:12] = 255
-        Image.fromarray(frame).save(tmp_path / "frame.png")
-        assert decode_file(tmp_path / "frame.png", 8, resize=16).min() == 255
-        assert decode_file(tmp_path / "frame.png", 8).min() == 0
+    def test_squashed_all_of_it_is_kept(self, tmp_path: Path) -> None:
+        halves = np.zeros((8, 200), dtype=np.uint8)
+        halves[:, 100:] = 255
+        Image.fromarray(halves).save(tmp_path / "wide.png")
+        pixels = decode_file(tmp_path / "wide.png", 4, squash=True)
+        assert pixels[:, [0, 3], 0].tolist() == [[0, 255]] * 4
+        expected = functional.resize(Image.open(tmp_path / "wide.png").convert("RGB"), [6, 6], antialias=True)
+        assert np.array_equal(decode_file(tmp_path / "wide.png", 6, squash=True), np.asarray(expected))
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1), (2, 500), (500, 2), (1, 20_000), (31, 33)])
     def test_tiny_and_elongated_images_fill_the_square(self, size: tuple[int, int], tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ class TestCache:
         monkeypatch.setattr(data, "decode_file", lambda *args: pytest.fail("decoded again"))
         assert np.array_equal(decoded(source, 4, tmp_path / "cache"), first)
 
-    @pytest.mark.parametrize("change", ["time", "content", "size", "resize"])
+    @pytest.mark.parametrize("change", ["time", "content", "size", "squash"])
     def test_what_changes_the_pixels_builds_another(self, change: str, tmp_path: Path) -> None:
         source = files_source(tmp_path, 3)
         decoded(source, 4, tmp_path / "cache")
@@ -170,9 +173,8 @@ class TestCache:
             assert decoded(source, 4, tmp_path / "cache")[1, 0, 0].tolist() == [77, 78, 79]
         elif change == "size":
             size = 2
-        else:
-            source = Source(source.images, source.labels, source.classes, source.splits, resize=8)
-        assert decoded(source, size, tmp_path / "cache").shape[1] == size
+        squash = change == "squash"
+        assert decoded(source, size, tmp_path / "cache", squash=squash).shape[1] == size
         assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2
 
     def test_a_half_written_one_is_never_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

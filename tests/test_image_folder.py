@@ -210,7 +210,7 @@ class TestPlanning:
         ("settings", "said"),
         [
             ({"train_fraction": 0.8, "test_fraction": 0.2}, "expected a sum below 1"),
-            ({"resize": 100, "image_size": 224}, "expected at least the image_size, 224"),
+            ({"stored_size": 100, "image_size": 224}, "expected at least the image_size, 224"),
         ],
     )
     def test_settings_that_contradict_each_other(self, settings: dict[str, float], said: str) -> None:

@@ -6,6 +6,7 @@ needs other ones to fit the tiny training, says so in SETTINGS.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import itertools
 import math
@@ -20,10 +21,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel
+from safetensors.torch import load_file
 
 from experiments import catalog, trial
 from experiments.options import Dataset, Option
-from experiments.recipe import POINTS, parse_recipe
+from experiments.recipe import parse_recipe
 from experiments.trial import Job, Result, run_trial
 from experiments.validation import Problem
 from trainer.data import Data
@@ -35,13 +37,47 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     **{("architectures", f"resnet{depth}"): {"width": 4, "tweak": "A"} for depth in (18, 26, 34, 50)},
     # so deep, four steps of other blocks leave no statistics that batch norm could evaluate with
     **{("architectures", f"resnet{depth}"): {"width": 4, "tweak": "B", "zero_gamma": True} for depth in (101, 152)},
+    **{("architectures", f"resnext{depth}"): {"width": 16, "tweak": "B", "zero_gamma": True} for depth in (50, 101)},
+    ("architectures", "resnetv2"): {"layers": [1, 1, 1, 1], "width": 8},
+    **{("architectures", f"resnet{depth}v2"): {"width": 8} for depth in (50, 101)},
+    ("architectures", "timm"): {"name": "resnet10t"},
+    ("blocks", "cbam"): {"after": [3], "reduction": 4},
+    ("blocks", "convnext"): {"after": [3], "layer_scale": 1.0},
+    ("blocks", "cot"): {"after": [4]},
+    ("blocks", "gc"): {"after": [1], "reduction": 1},
+    ("blocks", "se"): {"after": [3], "reduction": 4},
     ("datasets", "digits"): {"image_size": 16},
     ("datasets", "glyphs"): {"image_size": 16, "per_class": 2, "source_width": 24, "source_height": 16},
     ("optimizers", "adam"): {"lr": 0.01},
     ("optimizers", "sgd"): {"lr": 0.1, "momentum": 0.9},
+    ("refinements", "affine"): {"translate": [0.2, 0.2]},
+    ("refinements", "color_jitter"): {"brightness": 0.5},
+    ("refinements", "cutout"): {"length": 6},
+    ("refinements", "linear_scaling"): {"reference": 6},
+    ("refinements", "random_choice"): {"of": {"flip": {"p": 1.0}, "rotation": {"degrees": 20}}},
+    ("refinements", "rotation"): {"degrees": 20},
+    ("refinements", "warmup"): {"epochs": 1},
+    ("schedules", "cosine_restarts"): {"period": 0.75},
     ("schedules", "multi_step"): {"milestones": [1]},
+    ("schedules", "plateau"): {"metric": "top1", "patience": 0, "threshold": 1e9},
 }
 """Of an option (extension point, kind): the settings that the tiny training gives it besides its defaults."""
+
+KEYED = {"blocks": ("architecture", "blocks"), "refinements": ("refinements",)}
+"""Where a recipe has a mapping from kind to settings."""
+
+SINGLE = {
+    "architectures": ("architecture",),
+    "datasets": ("dataset",),
+    "heads": ("architecture", "head"),
+    "losses": ("loss",),
+    "optimizers": ("optimizer",),
+    "schedules": ("schedule",),
+}
+"""Where a recipe has a mapping with `kind`."""
+
+NEEDS_A_TRIAL = {"distillation"}
+"""Options that only make sense in a study; tests/test_teachers.py runs them."""
 
 NOT_EMBEDDED = {"caltech101", "cifar10", "image_folder"}
 """Data sets whose files are not in this repository; tests/test_datasets.py reads each in its own layout."""
@@ -50,7 +86,7 @@ TRAINED = [
     (point, kind)
     for point in catalog.EXTENSION_POINTS
     for kind in catalog.kinds(point)
-    if point != "datasets" or kind not in NOT_EMBEDDED
+    if kind not in NOT_EMBEDDED | NEEDS_A_TRIAL
 ]
 STEPS = 2
 BATCH = 12
@@ -84,11 +120,18 @@ PLAIN: dict[str, Any] = {
 def recipe_with(point: str, kind: str) -> dict[str, Any]:
     """The tiny training with the option in its place."""
     settings = settings_of(point, kind)
-    if point == "refinements":
-        return {**PLAIN, "refinements": {kind: {k: v for k, v in settings.items() if k != "kind"}}}
-    places = [name for name, its_point in POINTS.items() if its_point == point]
-    assert len(places) == 1, f"say in tests/test_options.py where a recipe has an option of {point}"
-    return {**PLAIN, places[0]: settings}
+    if point in KEYED:
+        path, value = KEYED[point], {kind: {k: v for k, v in settings.items() if k != "kind"}}
+    else:
+        assert point in SINGLE, f"say in tests/test_options.py where a recipe has an option of {point}"
+        path, value = SINGLE[point], settings
+    recipe = copy.deepcopy(PLAIN)
+    *parents, last = path
+    place = recipe
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return recipe
 
 
 class Stops:
@@ -137,8 +180,7 @@ def numbers(history: list[Epoch]) -> list[Epoch]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    saved: dict[str, torch.Tensor] = torch.load(folder / "last.pt")["model"]
-    return saved
+    return load_file(folder / "weights.safetensors")
 
 
 @pytest.mark.parametrize(("point", "kind"), TRAINED, ids=[f"{point}-{kind}" for point, kind in TRAINED])
@@ -166,14 +208,16 @@ def test_it_trains_two_steps_and_resumes(point: str, kind: str, tmp_path: Path) 
     assert all(torch.equal(tensor, again[name]) for name, tensor in trained.items())
 
 
-@pytest.mark.parametrize("point", ["losses", "optimizers", "refinements", "schedules"])
+@pytest.mark.parametrize("point", ["blocks", "heads", "losses", "optimizers", "refinements", "schedules"])
 def test_no_two_kinds_train_alike(point: str, tmp_path: Path) -> None:
-    recipes = {kind: recipe_with(point, kind) for kind in catalog.kinds(point)}
-    if point == "refinements":
+    recipes = {kind: recipe_with(point, kind) for kind in catalog.kinds(point) if kind not in NEEDS_A_TRIAL}
+    if point in KEYED:
         recipes["none"] = PLAIN
-    found = {kind: str(numbers(run(tmp_path / kind, recipe, Ignores()).history)) for kind, recipe in recipes.items()}
+    # a plateau is seen after the second epoch
+    longer = {kind: {**recipe, "epochs": 3} for kind, recipe in recipes.items()}
+    found = {kind: str(numbers(run(tmp_path / kind, recipe, Ignores()).history)) for kind, recipe in longer.items()}
     alike = [(one, other) for one, other in itertools.combinations(found, 2) if found[one] == found[other]]
-    assert alike == [], "if their defaults do nothing in two epochs, give them others in SETTINGS"
+    assert alike == [], "if their defaults do nothing in three epochs, give them others in SETTINGS"
 
 
 def test_every_data_set_is_embedded_or_named_as_not() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from batches import a_setup, subset
 from numpy.typing import NDArray
 from scipy import stats
 from torch.nn import functional
@@ -17,18 +18,17 @@ from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.adam import Adam
 from experiments.optimizers.sgd import Sgd
 from experiments.options import Schedule
-from experiments.refinements.flip import Flip, flip
 from experiments.refinements.mixup import Mixup, mixing_weights, mixup
-from experiments.refinements.random_crop import RandomCrop, shifted_crop
 from experiments.schedules.constant import Constant
 from experiments.schedules.cosine import Cosine
 from experiments.schedules.multi_step import MultiStep
 from experiments.validation import Problem
 from trainer.draws import Draws
-from trainer.hooks import Batch
+from trainer.hooks import Batch, Moment
 
 CLASSES = 7
 DRAWS = Draws(seed=5, epoch=3)
+SETUP = a_setup(num_classes=CLASSES)
 
 
 def a_batch(size: int, side: int = 6, first_sample: int = 0, seed: int = 0) -> Batch:
@@ -38,14 +38,14 @@ def a_batch(size: int, side: int = 6, first_sample: int = 0, seed: int = 0) -> B
     return Batch(images, classes, np.arange(first_sample, first_sample + size))
 
 
-def subset(batch: Batch, chosen: list[int]) -> Batch:
-    return Batch(batch.images[chosen], batch.targets[chosen], batch.samples[chosen])
-
-
 def identifiable(size: int) -> Batch:
     """Image i is of class i, and its pixels are the unit vector i: a mixture shows its parts and their weights."""
     images = torch.eye(size).view(size, size, 1, 1).expand(size, size, 2, 2).contiguous()
     return Batch(images, torch.arange(size), np.arange(size))
+
+
+def mixed(alpha: float, size: int, draws: Draws = DRAWS) -> Batch:
+    return Mixup(alpha=alpha).build(a_setup(num_classes=size)).mix(identifiable(size), draws)
 
 
 class TestMixup:
@@ -79,35 +79,31 @@ class TestMixup:
         assert torch.allclose(targets, expected_targets, atol=1e-6)
 
     def test_labels_follow_their_pixels(self) -> None:
-        mixed = Mixup(alpha=1.0).build(16).mix(identifiable(16), DRAWS)
-        assert torch.equal(mixed.images, mixed.targets.view(16, 16, 1, 1).expand_as(mixed.images))
+        found = mixed(1.0, 16)
+        assert torch.equal(found.images, found.targets.view(16, 16, 1, 1).expand_as(found.images))
 
     def test_every_image_meets_another_one_and_each_meets_one(self) -> None:
         for size in (2, 3, 16):
             for epoch in range(1, 20):
-                mixed = Mixup(alpha=1.0).build(size).mix(identifiable(size), Draws(0, epoch)).targets
-                others = mixed.clone().fill_diagonal_(0)
+                targets = mixed(1.0, size, Draws(0, epoch)).targets
+                others = targets.clone().fill_diagonal_(0)
                 assert (others > 0).sum(0).tolist() == [1] * size
                 assert (others > 0).sum(1).tolist() == [1] * size
 
     def test_partners_differ_by_epoch(self) -> None:
-        met = {
-            int(Mixup(alpha=1.0).build(16).mix(identifiable(16), Draws(0, epoch)).targets[0, 1:].argmax())
-            for epoch in range(40)
-        }
+        met = {int(mixed(1.0, 16, Draws(0, epoch)).targets[0, 1:].argmax()) for epoch in range(40)}
         assert len(met) > 8
 
     def test_each_image_has_the_weight_of_its_own_draw(self) -> None:
-        mixed = Mixup(alpha=0.4).build(16).mix(identifiable(16), DRAWS).targets
-        weights = mixed.diagonal().numpy()
+        weights = mixed(0.4, 16).targets.diagonal().numpy()
         uniform = DRAWS.uniform("mixup weight", np.arange(16))[:, 0]
         assert np.allclose(weights, stats.beta(0.4, 0.4).ppf(uniform), atol=1e-6)
         assert len(np.unique(weights)) == 16
 
     def test_the_weight_of_an_image_does_not_depend_on_its_batch(self) -> None:
-        whole = Mixup(alpha=0.4).build(16).mix(identifiable(16), DRAWS).targets
+        whole = mixed(0.4, 16).targets
         chosen = [11, 2, 7]
-        part = Mixup(alpha=0.4).build(16).mix(subset(identifiable(16), chosen), DRAWS).targets
+        part = Mixup(alpha=0.4).build(a_setup(num_classes=16)).mix(subset(identifiable(16), chosen), DRAWS).targets
         assert torch.equal(part[range(3), chosen], whole[chosen, chosen])
 
     @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
@@ -117,13 +113,13 @@ class TestMixup:
 
     def test_a_single_image_stays_as_it_is(self) -> None:
         batch = a_batch(1)
-        mixed = Mixup(alpha=0.2).build(CLASSES).mix(batch, DRAWS)
-        assert torch.allclose(mixed.images, batch.images, atol=1e-6)
-        assert torch.allclose(mixed.targets, functional.one_hot(batch.targets, CLASSES).float(), atol=1e-6)
+        found = Mixup(alpha=0.2).build(SETUP).mix(batch, DRAWS)
+        assert torch.allclose(found.images, batch.images, atol=1e-6)
+        assert torch.allclose(found.targets, functional.one_hot(batch.targets, CLASSES).float(), atol=1e-6)
 
     def test_no_smoothing_is_hidden_in_the_targets(self) -> None:
         batch = a_batch(64)
-        targets = Mixup(alpha=0.2).build(CLASSES).mix(batch, DRAWS).targets
+        targets = Mixup(alpha=0.2).build(SETUP).mix(batch, DRAWS).targets
         assert targets.dtype == torch.float32
         assert torch.allclose(targets.sum(1), torch.ones(64), atol=1e-6)
         assert int((targets > 0).sum(1).max()) == 2
@@ -132,7 +128,7 @@ class TestMixup:
     def test_probabilities_are_mixed_as_classes_are(self) -> None:
         batch = a_batch(8)
         soft = Batch(batch.images, functional.one_hot(batch.targets, CLASSES).float(), batch.samples)
-        hook = Mixup(alpha=0.2).build(CLASSES)
+        hook = Mixup(alpha=0.2).build(SETUP)
         from_classes, from_probabilities = hook.mix(batch, DRAWS), hook.mix(soft, DRAWS)
         assert torch.equal(from_classes.targets, from_probabilities.targets)
         twice = hook.mix(from_probabilities, DRAWS).targets
@@ -142,79 +138,8 @@ class TestMixup:
     def test_the_batch_it_got_is_left_alone(self) -> None:
         batch = a_batch(8)
         before = batch.images.clone()
-        Mixup(alpha=0.2).build(CLASSES).mix(batch, DRAWS)
+        Mixup(alpha=0.2).build(SETUP).mix(batch, DRAWS)
         assert torch.equal(batch.images, before)
-
-
-class TestFlip:
-    def test_it_mirrors_the_chosen_ones_left_to_right(self) -> None:
-        images = a_batch(3, side=5).images
-        mirrored = flip(images, torch.tensor([True, False, True]))
-        for i, chosen in enumerate([True, False, True]):
-            for x in range(5):
-                assert torch.equal(mirrored[i, :, :, x], images[i, :, :, 4 - x if chosen else x])
-
-    @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
-    def test_each_image_is_mirrored_with_probability_p(self, p: float) -> None:
-        batch = a_batch(2000, side=2)
-        flipped = Flip(p=p).build(CLASSES).augment(batch, DRAWS).images
-        mirrored = (flipped == batch.images.flip(-1)).flatten(1).all(1)
-        untouched = (flipped == batch.images).flatten(1).all(1)
-        assert torch.equal(mirrored, ~untouched)
-        assert stats.binomtest(int(mirrored.sum()), 2000, p).pvalue > 1e-3
-
-    def test_an_image_is_mirrored_in_some_epochs_only(self) -> None:
-        batch = a_batch(1)
-        hook = Flip().build(CLASSES)
-        epochs = [torch.equal(hook.augment(batch, Draws(0, epoch)).images, batch.images) for epoch in range(30)]
-        assert 5 < sum(epochs) < 25
-
-
-class TestRandomCrop:
-    def test_it_cuts_from_the_image_padded_with_zeros(self) -> None:
-        images = a_batch(4, side=5).images
-        top, left = torch.tensor([0, 6, 3, 1]), torch.tensor([6, 0, 3, 4])
-        cut = shifted_crop(images, top, left, padding=3)
-        for i, image in enumerate(images.numpy()):
-            padded = np.pad(image, ((0, 0), (3, 3), (3, 3)))
-            y, x = int(top[i]), int(left[i])
-            assert np.array_equal(cut[i].numpy(), padded[:, y : y + 5, x : x + 5])
-
-    def offsets(self, epoch: int, samples: int, padding: int) -> NDArray[np.int64]:
-        """How far each image was shifted [B, 2], read off an image with a single bright pixel."""
-        side = 4 * padding + 1
-        images = torch.zeros(samples, 3, side, side)
-        images[:, :, 2 * padding, 2 * padding] = 1.0
-        batch = Batch(images, torch.zeros(samples, dtype=torch.int64), np.arange(samples))
-        cropped = RandomCrop(padding=padding).build(CLASSES).augment(batch, Draws(0, epoch)).images
-        assert torch.equal(cropped.sum((1, 2, 3)), torch.full((samples,), 3.0))
-        bright = cropped[:, 0].nonzero()
-        assert bright[:, 0].tolist() == list(range(samples))
-        return bright[:, 1:].numpy() - 2 * padding
-
-    @pytest.mark.parametrize("padding", [1, 2])
-    def test_every_shift_is_as_likely_in_both_directions(self, padding: int) -> None:
-        shifts = self.offsets(1, 3000, padding)
-        positions = 2 * padding + 1
-        counts = np.zeros((positions, positions))
-        for dy, dx in shifts:
-            counts[dy + padding, dx + padding] += 1
-        assert stats.chisquare(counts.ravel()).pvalue > 1e-3
-
-    def test_images_of_one_batch_shift_differently_and_again_in_the_next_epoch(self) -> None:
-        first, second = self.offsets(1, 50, 4), self.offsets(2, 50, 4)
-        assert len({tuple(shift) for shift in first.tolist()}) > 20
-        assert (first != second).any(1).sum() > 40
-
-
-@pytest.mark.parametrize("kind", ["flip", "random_crop"])
-def test_an_augmented_image_does_not_depend_on_its_batch(kind: str) -> None:
-    hook = catalog.parse_refinements({kind: {}})[kind].build(CLASSES)
-    batch, chosen = a_batch(20), [13, 2, 8]
-    whole, part = hook.augment(batch, DRAWS), hook.augment(subset(batch, chosen), DRAWS)
-    assert torch.equal(part.images, whole.images[chosen])
-    assert torch.equal(part.targets, batch.targets[chosen])
-    assert torch.equal(batch.images, a_batch(20).images)
 
 
 class TestCrossEntropy:
@@ -234,7 +159,7 @@ class TestCrossEntropy:
     def test_classes_are_smoothed_by_equation_11(self, epsilon: float) -> None:
         from timm.loss import LabelSmoothingCrossEntropy
 
-        value = float(CrossEntropy(label_smoothing=epsilon).build()(self.LOGITS, self.TARGETS))
+        value = float(CrossEntropy(label_smoothing=epsilon).build(SETUP)(self.LOGITS, self.TARGETS))
         one_hot = functional.one_hot(self.TARGETS, CLASSES).float()
         assert value == pytest.approx(self.written_out(one_hot, epsilon), rel=1e-5)
         assert value == pytest.approx(float(LabelSmoothingCrossEntropy(epsilon)(self.LOGITS, self.TARGETS)), rel=1e-5)
@@ -242,12 +167,12 @@ class TestCrossEntropy:
     @pytest.mark.parametrize("epsilon", [0.0, 0.1])
     def test_mixed_targets_are_smoothed_after_mixing(self, epsilon: float) -> None:
         batch = Batch(torch.zeros(9, 3, 2, 2), self.TARGETS, np.arange(9))
-        mixed = Mixup(alpha=1.0).build(CLASSES).mix(batch, DRAWS).targets
-        value = float(CrossEntropy(label_smoothing=epsilon).build()(self.LOGITS, mixed))
-        assert value == pytest.approx(self.written_out(mixed, epsilon), rel=1e-5)
+        targets = Mixup(alpha=1.0).build(SETUP).mix(batch, DRAWS).targets
+        value = float(CrossEntropy(label_smoothing=epsilon).build(SETUP)(self.LOGITS, targets))
+        assert value == pytest.approx(self.written_out(targets, epsilon), rel=1e-5)
 
     def test_unmixed_probabilities_count_as_their_classes(self) -> None:
-        loss = CrossEntropy(label_smoothing=0.1).build()
+        loss = CrossEntropy(label_smoothing=0.1).build(SETUP)
         one_hot = functional.one_hot(self.TARGETS, CLASSES).float()
         assert float(loss(self.LOGITS, one_hot)) == pytest.approx(float(loss(self.LOGITS, self.TARGETS)), rel=1e-6)
 
@@ -269,7 +194,9 @@ def torch_factors(
 def factors(schedule: Schedule, epochs: int, steps: int) -> list[float]:
     """The factor at every step, as the loop asks for it."""
     return [
-        schedule.factor(epoch - 1 + step / steps, epochs) for epoch in range(1, epochs + 1) for step in range(steps)
+        schedule.factor(Moment(epoch - 1 + step / steps, epochs))
+        for epoch in range(1, epochs + 1)
+        for step in range(steps)
     ]
 
 
@@ -285,7 +212,7 @@ class TestSchedules:
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR
         expected = torch_factors(lambda optimizer: cosine(optimizer, T_max=21, eta_min=floor), 21)
         assert factors(Cosine(floor=floor), 3, 7) == pytest.approx(expected, abs=1e-9)
-        assert Cosine(floor=floor).factor(3, 3) == pytest.approx(floor)
+        assert Cosine(floor=floor).factor(Moment(3, 3)) == pytest.approx(floor)
 
     def test_multi_step_is_torchs_and_falls_between_epochs(self) -> None:
         steps = torch.optim.lr_scheduler.MultiStepLR
@@ -307,7 +234,7 @@ RATES = [0.1, 0.1, 0.05, 0.02, 0.2, 0.01]
 def descend(option: Sgd | Adam) -> NDArray[np.float64]:
     """Where a quadratic bowl's point goes [steps, 2] under the rates of RATES."""
     w = torch.nn.Parameter(torch.tensor(START))
-    optimizer = option.build([w])
+    optimizer = option.build([{"params": [w]}])
     assert [group["lr"] for group in optimizer.param_groups] == [option.lr]
     path = []
     for rate in RATES:

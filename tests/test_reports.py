@@ -11,44 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
+from made_up import made_up_runs
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from experiments import expand, load_study
-from experiments.records import TrialRecord
-from experiments.states import State
 from reports.claims import answer_claims
 from reports.escape import latex, markdown
-from reports.figures import draw_curves, learning_curves
-from reports.report import Report, to_text, write_report
-from reports.runs import Runs
+from reports.latex import to_latex
+from reports.report import Report, write_report
 from reports.statistics import paired_difference, summarize
-from reports.tables import make_table, to_latex, to_markdown
+from reports.tables import make_table
+from reports.text import to_text
 
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
-
-
-def made_up_runs(
-    tmp_path: Path, values: dict[str, list[float]], text: str = TINY, failed: tuple[str, int] | None = None
-) -> Runs:
-    """Runs of a study whose last-epoch top-1 is given, by cell and seed."""
-    file = tmp_path / "study.yaml"
-    file.write_text(text.replace("designs:", f"seeds: {len(next(iter(values.values())))}\ndesigns:"))
-    plan = expand(load_study(file))
-    records, states, failures = {}, {}, {}
-    for trial in plan.trials:
-        top1 = values.get(trial.cell, [0.5] * 99)[trial.seed]
-        is_failed = (trial.cell, trial.seed) == failed
-        record = TrialRecord(
-            trial=trial.id, study="tiny", cell=trial.cell, factors={}, seed=trial.seed,
-            status="failed" if is_failed else "finished", reason="it broke" if is_failed else "",
-            recipe=trial.recipe.as_data(), params=1, macs=1, fingerprint="f" * 32,
-            history=[{"top1": top1 - 0.1, "top5": 0.9, "val_loss": 1.0}, {"top1": top1, "top5": 1.0, "val_loss": 0.5}],
-            seconds=2.0, hardware="a machine", software={"python": "3"}, commit=None, dirty=None,
-        )  # fmt: skip
-        (failures if is_failed else records)[trial.id] = record
-        states[trial.id] = State("failed" if is_failed else "done")
-    return Runs(plan, states, records, failures)
 
 
 VALUES = {
@@ -85,21 +60,12 @@ def test_a_seed_that_one_side_lacks_drops_its_pair() -> None:
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
 
 
-def test_the_table_shows_mean_sd_n_published_and_the_best(tmp_path: Path) -> None:
-    runs = made_up_runs(tmp_path, VALUES)
-    text = to_markdown(make_table(runs.plan.study.tables[0], runs))
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert lines[0] == ["stem", "Top-1", "published", "Top-5", "n"]
-    assert lines[2] == ["plain", "0.600 ± 0.100", "0.50", "**1.000 ± 0.000**", "3"]
-    assert lines[3] == ["deep", "**0.710 ± 0.095**", "", "**1.000 ± 0.000**", "3"]
-
-
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
     table = make_table(runs.plan.study.tables[0], runs)
     assert table.counts == {"plain": 3, "deep": 2}
     assert table.entries["deep", "top1"].ours == summarize([0.61, 0.72])
-    text = to_text(Report(runs, [table], [], []))
+    text = to_text(Report(runs, [table], [], [], []))
     assert "11 of 12 trials finished" in text
     assert "Failed: deep seed 2" in text
     assert "it broke" in text
@@ -131,16 +97,46 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     assert answer.verdict == "undecided"
 
 
-def test_the_figure_draws_mean_and_range(tmp_path: Path) -> None:
-    runs = made_up_runs(tmp_path, VALUES)
-    curves = learning_curves(runs, ["plain", "deep"], "x", "x", ["top1"])
-    assert curves is not None
-    last = curves.data[(curves.data["cell"] == "plain") & (curves.data["epoch"] == 2)].iloc[0]
-    assert (last["mean"], last["low"], last["high"], last["n"]) == (pytest.approx(0.6), 0.5, 0.7, 3)
-    draw_curves(curves, tmp_path / "one")
-    draw_curves(curves, tmp_path / "two")
-    for kind in ("svg", "pdf", "png", "csv"):
-        assert (tmp_path / "one" / f"x.{kind}").read_bytes() == (tmp_path / "two" / f"x.{kind}").read_bytes()
+def claims_table(tmp_path: Path, claims: str, values: dict[str, list[float]] = VALUES) -> list[list[str]]:
+    """The cells of the report's claims, row by row, the heads first."""
+    text = TINY.replace("- {says: Cosine pays, test: plain+c.top1 > plain.top1}", claims)
+    runs = made_up_runs(tmp_path, values, text)
+    lines = to_text(Report(runs, [], answer_claims(runs), [], [])).split("## Claims")[1].splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+
+
+def test_a_claims_size_stands_beside_ours(tmp_path: Path) -> None:
+    table = claims_table(
+        tmp_path,
+        """- {says: Gains five points, test: plain+c.top1 > plain.top1 + 0.01, published: 0.05}
+  - {says: Reaches 60 %, test: plain.top1 > 0.55, published: 0.6}
+  - {says: Both, test: deep.top1 > plain.top1 and deep.top1 > 0.5}""",
+    )
+    assert table[0] == ["Claim", "Comparison", "Document says", "Ours (95 % interval)", "n", "Verdict"]
+    # left - right is 0.05, 0.06 and 0.04; left is 0.5, 0.6 and 0.7; t(0.975, 2) = 4.30265
+    reach = 4.30265 * 0.01 / math.sqrt(3)
+    ours = f"+0.0500 (+{0.05 - reach:.4f} to +{0.05 + reach:.4f})"
+    assert table[2] == [
+        "Gains five points", "plain+c.top1 > plain.top1 + 0.01", "+0.05", ours, "3", "**reproduced**",
+    ]  # fmt: skip
+    reach = 4.30265 * 0.1 / math.sqrt(3)
+    ours = f"0.6000 ({0.6 - reach:.4f} to {0.6 + reach:.4f})"
+    assert table[3] == ["Reaches 60 %", "plain.top1 > 0.55", "0.6", ours, "3", "**undecided**"]
+    assert [row[2] for row in table[4:]] == ["", "", ""]
+
+
+def test_claims_without_a_size_have_no_column_for_it(tmp_path: Path) -> None:
+    table = claims_table(tmp_path, "- {says: Deeper is better, test: deep.top1 > plain.top1}")
+    assert table[0] == ["Claim", "Comparison", "Ours (95 % interval)", "n", "Verdict"]
+
+
+def test_a_claim_without_runs_says_so(tmp_path: Path) -> None:
+    claims = "- {says: A, test: plain.ema_top1 > 0.5}\n  - {says: B, test: deep.ema_top1 > plain.ema_top1}"
+    table = claims_table(tmp_path, claims)
+    assert [row[2:] for row in table[2:]] == [
+        ["no run", "0", "**undecided**"],
+        ["no pair of runs", "0", "**undecided**"],
+    ]
 
 
 def test_names_are_only_text_in_markdown() -> None:
@@ -158,7 +154,8 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
         "caption: Stems", "caption: <b>&</b>"
     )
     runs = made_up_runs(tmp_path, VALUES, text)
-    write_report(Report(runs, [make_table(runs.plan.study.tables[0], runs)], answer_claims(runs), []), tmp_path / "out")
+    table = make_table(runs.plan.study.tables[0], runs)
+    write_report(Report(runs, [table], answer_claims(runs), [], []), tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
     assert "<script" not in page
     assert "<b>" not in page

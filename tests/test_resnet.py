@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
 from experiments import build_architecture, catalog, costs
@@ -77,6 +77,7 @@ class TestAgainstTimm:
             ("resnet101", "B", "resnet101"),
             ("resnet18", "D", "resnet18d"),
             ("resnet34", "D", "resnet34d"),
+            ("resnext50", "B", "resnext50_32x4d"),
         ],
     )
     def test_the_same_weights_give_the_same_outputs(self, kind: str, tweak: str, name: str) -> None:
@@ -107,8 +108,33 @@ class TestAgainstTimm:
         ours.load_state_dict(theirs.state_dict())
         assert torch.allclose(outputs(ours), outputs(theirs), rtol=1e-5, atol=1e-5)
 
-    def test_152_layers_have_the_published_number_of_parameters(self) -> None:
-        assert costs.measure(resnet("resnet152", "B"), 1000, 224).params == 60_192_808
+    @pytest.mark.parametrize(("kind", "params"), [("resnet152", 60_192_808), ("resnext101", 88_791_336)])
+    def test_deep_networks_have_the_published_number_of_parameters(self, kind: str, params: int) -> None:
+        assert costs.measure(resnet(kind, "B"), 1000, 224).params == params
+
+    @pytest.mark.parametrize("tweak", ["A", "D"])
+    def test_weights_are_drawn_as_timm_draws_them(self, tweak: str) -> None:
+        torch.manual_seed(4)
+        theirs = ResNet(
+            Bottleneck,
+            (1, 1, 1, 1),
+            num_classes=10,
+            channels=(8, 16, 32, 64),
+            stem_width=4,
+            stem_type="deep",
+            avg_down=tweak == "D",
+            zero_init_last=False,
+        )
+        if tweak == "A":
+            theirs.conv1 = nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(theirs.conv1.weight, mode="fan_out", nonlinearity="relu")
+        state = torch.get_rng_state()
+        torch.manual_seed(4)
+        ours = build(tweak=tweak)
+        assert torch.equal(torch.get_rng_state(), state)
+        for (name, one), (other_name, other) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+            assert name == other_name
+            assert torch.equal(one, other), name
 
 
 def strides(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -215,8 +241,78 @@ class TestShape:
         assert message.startswith("architecture.layers")
         assert message.endswith(expected)
 
-    def test_an_odd_width_is_refused(self) -> None:
-        assert "got width 9" in fails(width=9)
+    @pytest.mark.parametrize(
+        ("changed", "expected"),
+        [
+            ({"width": 9}, "got width 9, expected an even one: a deep stem halves it"),
+            ({"stem_width": 9}, "got stem_width 9, expected an even one: a deep stem halves it"),
+            (
+                {"cardinality": 32, "base_width": 4},
+                "got width 8 with base_width 4, expected a width of at least 16: "
+                "a group of the first stage has width * base_width / 64 channels",
+            ),
+            (
+                {"cardinality": 2, "block": "basic", "tweak": "A"},
+                "got cardinality 2 and base_width 64 with basic blocks, expected bottlenecks: "
+                "they have the grouped convolutions",
+            ),
+        ],
+    )
+    def test_widths_that_can_not_be(self, changed: dict[str, Any], expected: str) -> None:
+        assert fails(**changed) == f"architecture: {expected}"
+
+    def test_new_settings_leave_the_identity_as_it_was(self) -> None:
+        identity = {"kind": "resnet", "block": "bottleneck", "layers": [3, 4, 6, 3], "tweak": "A"}
+        assert resnet("resnet50", "A").identity() == identity
+
+    @pytest.mark.parametrize("tweak", ["A", "B", "C", "D"])
+    def test_groups_at_a_small_width(self, tweak: str) -> None:
+        model = build(tweak=tweak, width=16, cardinality=32, base_width=4)
+        for stage in range(4):
+            convolution = model.get_submodule(f"layer{stage + 1}.0.conv2")
+            assert (convolution.groups, convolution.out_channels) == (32, 32 * 2**stage)
+        assert outputs(model).shape == (2, 10)
+
+
+SHAPES = [("basic", "A"), ("basic", "C"), ("basic", "D"), *(("bottleneck", tweak) for tweak in "ABCD")]
+
+
+def shapes(model: nn.Module, names: tuple[str, ...], side: int) -> list[tuple[int, ...]]:
+    """[C, H, W] of what the modules give for an image."""
+    found: list[tuple[int, ...]] = []
+    for name in names:
+        model.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output: found.append(tuple(output.shape[1:]))
+        )
+    outputs(model, side)
+    return found
+
+
+class TestStem:
+    @pytest.mark.parametrize(("block", "tweak"), SHAPES)
+    def test_its_width_is_free(self, block: str, tweak: str) -> None:
+        model = build(block=block, tweak=tweak, stem_width=20)
+        wide = 8 if block == "basic" else 32
+        assert shapes(model, ("bn1", "layer1"), 64) == [(20, 32, 32), (wide, 16, 16)]
+
+    @pytest.mark.parametrize(("block", "tweak"), SHAPES)
+    @pytest.mark.parametrize("stem_width", [None, 32])
+    def test_without_its_pooling_the_first_stage_halves(self, block: str, tweak: str, stem_width: int | None) -> None:
+        model = build(block=block, tweak=tweak, stem_pool=False, stem_width=stem_width)
+        assert not any(isinstance(module, nn.MaxPool2d) for module in model.modules())
+        found = shapes(model, ("act1", "layer1", "layer2", "layer3", "layer4"), 96)
+        assert [side for _, side, _ in found[-5:]] == [48, 24, 12, 6, 3]
+
+    @pytest.mark.parametrize(("block", "tweak"), SHAPES)
+    def test_without_its_pooling_the_first_stage_downsamples_as_the_others_do(self, block: str, tweak: str) -> None:
+        model = build(block=block, tweak=tweak, stem_pool=False)
+        first, second = model.get_submodule("layer1.0"), model.get_submodule("layer2.0")
+        assert strides(first) == strides(second)
+        assert [type(module) for module in first.modules()] == [type(module) for module in second.modules()]
+        torch.manual_seed(0)
+        wide = build(block=block, tweak=tweak, stem_pool=False, width=64).get_submodule("layer1.0.downsample")
+        (weight,) = (module.weight for module in wide if isinstance(module, nn.Conv2d))
+        assert float(weight.detach().std()) == pytest.approx((2 / weight.shape[0]) ** 0.5, rel=0.1)
 
 
 def counted_by_hooks(model: nn.Module, side: int) -> int:
@@ -287,131 +383,3 @@ class TestCost:
         assert costs.cost_of(option, 11, 32) != first
         assert costs.cost_of(other, 10, 32) != first
         assert len(measured) == 3
-
-
-class Payload:
-    """Unpickling it creates a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.file), "w")
-
-
-class TestPretrained:
-    @pytest.fixture
-    def file(self, tmp_path: Path) -> Path:
-        """Weights of the small network for ten classes."""
-        file = tmp_path / "weights.pth"
-        torch.save(randomised(build()).state_dict(), file)
-        return file
-
-    def test_a_head_of_another_number_of_classes_stays_as_drawn(self, file: Path) -> None:
-        torch.manual_seed(3)
-        drawn = build(classes=4).state_dict()
-        torch.manual_seed(3)
-        loaded = build(classes=4, weights_file=str(file)).state_dict()
-        saved = torch.load(file)
-        for name, tensor in loaded.items():
-            assert torch.equal(tensor, (drawn if name.startswith("fc.") else saved)[name]), name
-        assert not torch.equal(drawn["conv1.weight"], saved["conv1.weight"])
-
-    def test_a_head_that_fits_is_loaded(self, file: Path) -> None:
-        saved = torch.load(file)
-        for name, tensor in build(weights_file=str(file)).state_dict().items():
-            assert torch.equal(tensor, saved[name]), name
-
-    def test_a_file_without_a_head_or_without_batch_counts_fits(self, file: Path) -> None:
-        saved = torch.load(file)
-        kept = {k: v for k, v in saved.items() if not k.startswith("fc.") and not k.endswith("num_batches_tracked")}
-        torch.save(kept, file)
-        loaded = build(weights_file=str(file)).state_dict()
-        assert all(torch.equal(loaded[name], tensor) for name, tensor in kept.items())
-
-    def test_a_state_dict_under_the_name_model_is_found(self, file: Path) -> None:
-        saved = torch.load(file)
-        torch.save({"model": saved, "epoch": 90}, file)
-        assert torch.equal(build(weights_file=str(file)).state_dict()["conv1.weight"], saved["conv1.weight"])
-
-    @pytest.mark.parametrize(
-        ("changed", "first"),
-        [({"width": 16}, "conv1.weight"), ({"layers": [2, 1, 1, 1]}, "layer1.1"), ({"tweak": "C"}, "conv1.0.weight")],
-    )
-    def test_a_file_of_another_network_is_refused(self, changed: dict[str, Any], first: str, file: Path) -> None:
-        message = fails(weights_file=str(file), **changed)
-        assert f"weights {file}: they are of another network; first difference at '{first}" in message
-
-    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        assert fails(weights_file=str(tmp_path / "none.pth")).endswith(
-            f"weights_file {tmp_path}/none.pth: no such file"
-        )
-
-    def test_other_content_under_one_name_is_another_trial(self, tmp_path: Path) -> None:
-        identities = []
-        for content in (b"one", b"two"):
-            (tmp_path / "weights.pth").write_bytes(content)
-            option = resnet("resnet18", "A", weights_file=str(tmp_path / "weights.pth"))
-            identities.append(str(option.identity()))
-        assert identities[0] != identities[1]
-
-    @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-    def test_a_file_that_holds_no_weights_is_refused(self, suffix: str, tmp_path: Path) -> None:
-        file = tmp_path / f"notes{suffix}"
-        file.write_text("Not weights.\nReally.")
-        assert f"weights_file {file}: not a state dict" in fails(weights_file=str(file))
-
-    def test_another_object_than_a_state_dict_is_refused(self, tmp_path: Path) -> None:
-        file = tmp_path / "list.pth"
-        torch.save([1, 2], file)
-        assert "got list, expected a state dict" in fails(weights_file=str(file))
-
-    def test_code_in_a_pickle_is_not_run(self, tmp_path: Path) -> None:
-        marker, file = tmp_path / "was here", tmp_path / "evil.pth"
-        pickle.loads(pickle.dumps(Payload(marker))).close()
-        assert marker.exists(), "the payload works where it is let"
-        marker.unlink()
-        torch.save({"conv1.weight": Payload(marker)}, file)
-        assert f"weights_file {file}: not a state dict that can be read safely" in fails(weights_file=str(file))
-        assert not marker.exists()
-
-    def test_both_sources_at_once_are_refused(self, file: Path) -> None:
-        assert "both weights and weights_file" in fails(weights="resnet50", weights_file=str(file))
-
-    def test_weights_of_a_timm_name_are_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        theirs = randomised(build())
-        asked: list[tuple[Any, ...]] = []
-
-        def create_model(*names: str, **settings: Any) -> nn.Module:
-            asked.append((*names, settings))
-            return theirs
-
-        monkeypatch.setattr(timm, "create_model", create_model)
-        ours = build(weights="resnet26.bt_in1k")
-        assert asked == [("resnet26.bt_in1k", {"pretrained": True})]
-        assert torch.equal(outputs(ours), outputs(theirs))
-
-    def test_without_network_one_line_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def away(*names: str, **settings: Any) -> nn.Module:
-            raise OSError("[Errno -2] Name or service\nnot known")
-
-        monkeypatch.setattr(timm, "create_model", away)
-        message = fails(weights="resnet50.a1_in1k")
-        assert message.startswith("weights resnet50.a1_in1k: timm could not fetch them (OSError)")
-        assert "set architecture.weights_file to it" in message
-
-    @pytest.mark.parametrize(
-        ("name", "meant"),
-        [("resnett50", "resnet50"), ("resnet50.a1_in1", "resnet50.a1_in1k"), ("resnet18.tv_in", "resnet18.tv_in1k")],
-    )
-    def test_an_unknown_name_brings_the_nearest(self, name: str, meant: str) -> None:
-        assert f"no weights {name!r}; did you mean {meant!r}?" in fails(weights=name)
-
-    def test_the_identity_holds_the_files_content_and_not_its_folder(self, tmp_path: Path) -> None:
-        options = []
-        for folder in (tmp_path / "one", tmp_path / "other"):
-            folder.mkdir()
-            (folder / "w.pth").write_bytes(b"weights")
-            options.append(resnet("resnet50", "B", weights_file=str(folder / "w.pth")))
-        assert options[0].identity() == options[1].identity()
-        assert options[0].identity() != resnet("resnet50", "B").identity()

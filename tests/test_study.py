@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TINY
+from jsonschema import Draft202012Validator
 
 from experiments import UserError, expand, load_study
 from experiments.plan import trial_id
 from experiments.questions import table_rows
+from experiments.schema import study_schema
 from experiments.yaml_source import read_yaml
 
 WriteStudy = Callable[..., Path]
@@ -34,7 +36,7 @@ def test_a_patch_reaches_the_recipe_and_only_there(study_file: WriteStudy) -> No
     base, cosine, smooth = (plan.by_name[name].recipe for name in ("plain", "plain+c", "plain+l"))
     assert cosine.schedule.model_dump() == {"kind": "cosine", "floor": 0.0}
     assert cosine.model_copy(update={"schedule": base.schedule}) == base
-    assert smooth.loss.model_dump() == {"kind": "cross_entropy", "label_smoothing": 0.1}
+    assert smooth.loss.model_dump() == base.loss.model_dump() | {"label_smoothing": 0.1}
     assert smooth.model_copy(update={"loss": base.loss}) == base
 
 
@@ -174,3 +176,61 @@ def test_yaml_is_read_as_people_mean_it(tmp_path: Path) -> None:
     assert read_yaml(file).data == {
         "a": 1e-3, "b": "on", "c": "no", "d": "2024-01-01", "e": 10, "f": None, "g": "true", "h": True, "i": 0.5, "64": "x",
     }  # fmt: skip
+
+
+WORDS = """
+study: words
+question: Does the schema know every word of tables, figures and claims?
+recipe:
+  dataset: {kind: digits, image_size: 16}
+  architecture: {kind: resnet18, tweak: A}
+  optimizer: {kind: sgd, lr: 0.05}
+  epochs: 4
+  batch_size: 256
+factors:
+  c: {schedule: {kind: cosine}}
+designs: [{grid: [c]}]
+tables:
+  - id: all
+    settings: {learning rate: optimizer.lr}
+    metrics: [params, top1]
+    titles: {rows: Model, top1: Accuracy}
+    labels: {c: Cosine}
+    published: {baseline: {params: 11e6, top1: 0.9}, c: {top1: [0.9, 0.94]}}
+    notes: {c: Best}
+figures:
+  - {id: curves, caption: Curves, cells: [c], panels: [[train_top1, top1], [val_loss]], epochs: [1, 3]}
+claims:
+  - {says: Cosine gains 2.1 %, test: c.top1 > baseline.top1, published: 0.021}
+"""
+
+
+def test_the_schema_knows_what_the_study_language_knows(tmp_path: Path) -> None:
+    file = tmp_path / "words.yaml"
+    file.write_text(WORDS)
+    study = load_study(file)
+    expand(study)
+    data = study.source.data
+    schema = Draft202012Validator(study_schema())
+    schema.validate(data)
+    for word, changed in (
+        ("tables", {"settings": ["optimizer.lr"]}),
+        ("tables", {"published": {"c": {"top1": []}}}),
+        ("tables", {"notes": "Best"}),
+        ("figures", {"cells": []}),
+        ("figures", {"epochs": [1]}),
+        ("figures", {"panels": ["top1"]}),
+        ("figures", {"colour": "red"}),
+        ("claims", {"published": "2.1 %"}),
+    ):
+        assert not schema.is_valid(data | {word: [data[word][0] | changed]}), changed
+
+
+def test_a_profile_may_change_the_figures(study_file: WriteStudy) -> None:
+    figures = "\nfigures:\n  - {id: x, cells: [plain], epochs: [2, 3]}\n"
+    profile = "profiles:\n  quick: {epochs: 1, figures: [{id: x, cells: [deep]}]}\n  bad: {epochs: 1}\n"
+    file = study_file(("epochs: 2", "epochs: 3"), text=TINY + figures + profile)
+    assert [figure.epochs for figure in expand(load_study(file)).study.figures] == [(2, 3)]
+    assert [figure.cells for figure in expand(load_study(file, "quick")).study.figures] == [("deep",)]
+    with pytest.raises(UserError, match=r"figures\.0\.epochs: got \[2, 3\], expected epochs up to 1"):
+        expand(load_study(file, "bad"))

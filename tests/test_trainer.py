@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.sgd import Sgd
+from experiments.refinements.ema import Ema
 from experiments.refinements.flip import Flip
 from experiments.refinements.mixup import Mixup
 from experiments.refinements.random_crop import RandomCrop
@@ -27,7 +28,7 @@ from trainer import Diverged, Outcome, UserError, checkpoint, train
 from trainer.data import Data
 from trainer.draws import Draws
 from trainer.evaluate import Meter, evaluate
-from trainer.hooks import Batch, Hook
+from trainer.hooks import Batch, Hook, Moment, Setup
 from trainer.metrics import METRICS
 from trainer.numerics import Numerics
 from trainer.recorder import Epoch, Journal
@@ -52,6 +53,7 @@ def make_data(train: int = 41, val: int = 23, classes: int = CLASSES) -> Data:
         classes=tuple(f"class {i}" for i in range(classes)),
         mean=torch.full((1, 3, 1, 1), 120.0),
         std=torch.tensor([50.0, 60.0, 70.0]).view(1, 3, 1, 1),
+        image_size=16,
     )
 
 
@@ -70,17 +72,34 @@ def network(classes: int = CLASSES) -> nn.Module:
     )
 
 
+SETUP = Setup(
+    num_classes=CLASSES,
+    image_size=16,
+    mean=(120.0, 120.0, 120.0),
+    std=(50.0, 60.0, 70.0),
+    batch_size=8,
+    epochs=EPOCHS,
+    class_counts=DATA.class_counts(),
+)
+
+
 def refinements() -> list[Hook]:
-    return [Flip().build(CLASSES), Mixup(alpha=0.4).build(CLASSES), RandomCrop(padding=2).build(CLASSES)]
+    """What draws, and what keeps a state of its own."""
+    return [option.build(SETUP) for option in (RandomCrop(padding=2), Flip(), Mixup(alpha=0.4), Ema(decay=0.9))]
+
+
+def sgd(**settings: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    optimizer = Sgd(**settings)
+    return lambda model: optimizer.build(optimizer.groups(model))
 
 
 def run(**changed: Any) -> Outcome:
     """A training with everything on that could make a resumed one differ."""
     settings: dict[str, Any] = {
         "build_model": network,
-        "build_optimizer": Sgd(lr=0.05, momentum=0.9, weight_decay=1e-3).build,
+        "build_optimizer": sgd(lr=0.05, momentum=0.9, weight_decay=1e-3),
         "schedule": Cosine(),
-        "loss": CrossEntropy(label_smoothing=0.1).build(),
+        "loss": CrossEntropy(label_smoothing=0.1).build(SETUP),
         "data": DATA,
         "epochs": EPOCHS,
         "batch_size": 8,
@@ -163,7 +182,7 @@ class TestRepeating:
             def start(self, model: nn.Module) -> None:
                 seen.append(next(model.parameters()).is_contiguous(memory_format=layout))
 
-            def augment(self, batch: Batch, draws: Draws) -> Batch:
+            def mix(self, batch: Batch, draws: Draws) -> Batch:
                 seen.append(batch.images.is_contiguous(memory_format=layout))
                 return batch
 
@@ -232,7 +251,7 @@ class TestResuming:
         assert resumed.seconds == pytest.approx(sum(epoch["epoch_seconds"] for epoch in resumed.history))
 
     def test_in_the_middle_of_an_epoch_the_epoch_starts_over(self, whole: tuple[Outcome, Path], tmp_path: Path) -> None:
-        smoothed, calls = CrossEntropy(label_smoothing=0.1).build(), 0
+        smoothed, calls = CrossEntropy(label_smoothing=0.1).build(SETUP), 0
 
         def stops(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             nonlocal calls
@@ -367,7 +386,7 @@ class TestCheckpoint:
         "changed",
         [
             {"build_model": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, CLASSES))},
-            {"build_optimizer": lambda params: torch.optim.SGD([{"params": [p]} for p in params], lr=0.1)},
+            {"build_optimizer": lambda model: torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)},
             {"hooks": []},
         ],
         ids=["network", "optimizer", "hooks"],
@@ -426,7 +445,7 @@ class TestDivergence:
 
     def test_an_exploding_rate_diverges(self) -> None:
         with pytest.raises(Diverged, match=r"the training loss became (nan|inf) in epoch"):
-            run(build_optimizer=Sgd(lr=1e30).build, schedule=Constant(), hooks=[])
+            run(build_optimizer=sgd(lr=1e30), schedule=Constant(), hooks=[])
 
 
 def naive_evaluation(model: nn.Module, data: Data, split: str) -> tuple[float, float, float]:
@@ -520,7 +539,7 @@ class TestBatches:
     def test_every_image_comes_once_an_epoch_in_batches_of_the_size(self, size: int) -> None:
         data = make_data(train=size, val=2)
         for batch_size in range(1, size + 2):
-            batches = list(data.train_batches(batch_size, Draws(0, 1), FP32))
+            batches = list(data.train_batches(batch_size, Draws(0, 1)))
             counts = [len(batch.samples) for batch in batches]
             assert len(batches) == data.steps(batch_size)
             assert sorted(np.concatenate([batch.samples for batch in batches])) == sorted(data.splits["train"])
@@ -530,18 +549,33 @@ class TestBatches:
             assert counts[-1] > 1 or alone
 
     def test_a_last_image_joins_the_batch_before(self) -> None:
-        assert [len(batch.samples) for batch in DATA.train_batches(8, Draws(0, 1), FP32)] == [8, 8, 8, 8, 9]
-        assert [len(batch.samples) for batch in DATA.train_batches(13, Draws(0, 1), FP32)] == [13, 13, 13, 2]
-        assert [len(batch.samples) for batch in DATA.train_batches(40, Draws(0, 1), FP32)] == [41]
+        assert [len(batch.samples) for batch in DATA.train_batches(8, Draws(0, 1))] == [8, 8, 8, 8, 9]
+        assert [len(batch.samples) for batch in DATA.train_batches(13, Draws(0, 1))] == [13, 13, 13, 2]
+        assert [len(batch.samples) for batch in DATA.train_batches(40, Draws(0, 1))] == [41]
 
     def test_images_are_normalised_and_labels_are_theirs(self) -> None:
-        for batch in (*DATA.train_batches(7, Draws(0, 1), FP32), *DATA.eval_batches("val", FP32, batch_size=7)):
+        train = [DATA.normalised(batch, FP32) for batch in DATA.train_batches(7, Draws(0, 1))]
+        for batch in (*train, *DATA.eval_batches("val", FP32, batch_size=7)):
             assert batch.images.dtype == torch.float32
             for image, label, i in zip(batch.images, batch.targets, batch.samples, strict=True):
                 assert int(label) == int(DATA.labels[i])
                 for channel in range(3):
                     expected = (DATA.images[i, channel].double() - 120) / [50, 60, 70][channel]
                     assert torch.allclose(image[channel].double(), expected, atol=1e-6)
+
+    def test_training_starts_from_pixel_values(self) -> None:
+        for batch in DATA.train_batches(7, Draws(0, 1)):
+            assert batch.images.dtype == torch.float32
+            assert torch.equal(batch.images, DATA.images[torch.from_numpy(batch.samples)].float())
+
+    def test_of_larger_images_the_network_sees_the_centre(self) -> None:
+        data = replace(DATA, image_size=9)
+        for batch in data.eval_batches("val", FP32):
+            whole = DATA.normalised(Batch(DATA.images[batch.samples].float(), batch.targets, batch.samples), FP32)
+            assert torch.equal(batch.images, whole.images[:, :, 3:12, 3:12])
+        batch = next(data.train_batches(7, Draws(0, 1)))
+        assert batch.images.shape[-2:] == (16, 16)
+        assert data.normalised(batch, FP32).images.shape[-2:] == (9, 9)
 
     def test_the_data_stay_as_they_are(self) -> None:
         before = DATA.images.clone()
@@ -556,7 +590,7 @@ class TestBatches:
 
     def test_the_order_differs_by_epoch_and_seed_and_is_the_same_in_another_run(self) -> None:
         def order(seed: int, epoch: int, batch_size: int = 8) -> list[int]:
-            batches = DATA.train_batches(batch_size, Draws(seed, epoch), FP32)
+            batches = DATA.train_batches(batch_size, Draws(seed, epoch))
             return np.concatenate([batch.samples for batch in batches]).tolist()
 
         assert order(0, 1) == order(0, 1) == order(0, 1, batch_size=5)
@@ -588,6 +622,14 @@ class Notes(Hook):
     def mix(self, batch: Batch, draws: Draws) -> Batch:
         self.calls.append(f"{self.name}.mix")
         return batch
+
+    def rate(self, factor: float, moment: Moment) -> float:
+        self.calls.append(f"{self.name}.rate")
+        return factor
+
+    def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        self.calls.append(f"{self.name}.loss")
+        return value
 
     def step_end(self, model: nn.Module) -> None:
         self.calls.append(f"{self.name}.step_end")
@@ -631,8 +673,8 @@ class TestHooks:
             def epoch(self, number: int, metrics: Epoch) -> None:
                 calls.append(f"record({number})")
 
-        def build_optimizer(params: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-            optimizer = Sgd(lr=0.1).build(params)
+        def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+            optimizer = sgd(lr=0.1)(model)
             optimizer.register_step_post_hook(lambda *_: calls.append("optimizer.step"))
             return optimizer
 
@@ -655,8 +697,12 @@ class TestHooks:
             "b.augment",
             "a.mix",
             "b.mix",
+            "a.rate",
+            "b.rate",
             "forward",
             "loss",
+            "a.loss",
+            "b.loss",
             "optimizer.step",
             "a.step_end",
             "b.step_end",
@@ -676,8 +722,9 @@ class TestHooks:
                 return replace(batch, images=torch.zeros_like(batch.images))
 
             def mix(self, batch: Batch, draws: Draws) -> Batch:
-                assert not batch.images.any()
-                return replace(batch, images=batch.images + 1, targets=torch.zeros_like(batch.targets))
+                black = -DATA.mean / DATA.std
+                assert torch.equal(batch.images, black.expand_as(batch.images))
+                return replace(batch, images=torch.ones_like(batch.images), targets=torch.zeros_like(batch.targets))
 
         def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             assert not targets.any()
@@ -705,8 +752,8 @@ class TestLearningRate:
         """The rate of each parameter group at every step, as the optimizer saw it."""
         seen: list[list[float]] = []
 
-        def build_optimizer(params: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-            first, *rest = params
+        def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+            first, *rest = model.parameters()
             optimizer = torch.optim.SGD([{"params": [first], "lr": 0.2}, {"params": rest, "lr": 0.05}])
             optimizer.register_step_pre_hook(lambda used, *_: seen.append([g["lr"] for g in used.param_groups]))
             return optimizer
@@ -750,7 +797,7 @@ class TestLearning:
         run(
             data=data,
             build_model=linear,
-            build_optimizer=Sgd(lr=0.01).build,
+            build_optimizer=sgd(lr=0.01),
             loss=nn.CrossEntropyLoss(),
             hooks=[Keeps()],
             schedule=Constant(),

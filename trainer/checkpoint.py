@@ -11,7 +11,7 @@ import torch
 from .errors import UserError
 
 PARTS = ("epoch", "model", "optimizer", "hooks")
-"""What a checkpoint consists of."""
+"""What a checkpoint of a training consists of."""
 
 
 def save(state: dict[str, Any], file: Path) -> None:
@@ -28,8 +28,11 @@ def save(state: dict[str, Any], file: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def load(file: Path, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint, or None where there is none. Raises UserError for a file that is no checkpoint of ours."""
+def load(file: Path, device: torch.device, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | None:
+    """The checkpoint, with just these `parts`, or None where there is none.
+
+    Raises UserError for a file that is no checkpoint of ours.
+    """
     if not file.exists():
         return None
     try:
@@ -38,6 +41,6 @@ def load(file: Path, device: torch.device) -> dict[str, Any] | None:
         raise UserError(
             f"{file}: not a checkpoint that can be read ({type(error).__name__}); delete it to start over"
         ) from error
-    if not isinstance(state, dict) or set(state) != set(PARTS):
+    if not isinstance(state, dict) or (parts is not None and set(state) != set(parts)):
         raise UserError(f"{file}: not a checkpoint; delete it to start over")
     return state

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,16 +53,13 @@ class Source:
     splits: dict[str, NDArray[np.int64]]
     """Image indices by split: `train`, `val` and, where the data set has one, `test`."""
 
-    resize: int | None = None
-    """Length of the shorter side before the centre crop; None: the image size itself."""
-
 
 @dataclass(frozen=True)
 class Data:
     """A data set ready for training: pixels resident on the device, as uint8."""
 
     images: torch.Tensor
-    """uint8 [N, 3, S, S] on the training device."""
+    """uint8 [N, 3, S, S] on the training device; S may be more than the network sees, for crops."""
 
     labels: torch.Tensor
     """int64 [N] on the training device."""
@@ -75,8 +72,11 @@ class Data:
     std: torch.Tensor
     """Likewise."""
 
-    def train_batches(self, batch_size: int, draws: Draws, numerics: Numerics) -> Iterator[Batch]:
-        """The training images once, in the order drawn for `draws.epoch`.
+    image_size: int
+    """Side of the images that the network sees, in pixels."""
+
+    def train_batches(self, batch_size: int, draws: Draws) -> Iterator[Batch]:
+        """The training images once, as pixel values 0..255 of stored size, in the order drawn for `draws.epoch`.
 
         A last batch of a single image joins the one before it, because batch norm can't train on one.
         """
@@ -84,7 +84,7 @@ class Data:
         order = train[draws.permutation("order", len(train))]
         bounds = self._bounds(batch_size)
         for begin, end in zip(bounds, bounds[1:], strict=False):
-            yield self._batch(order[begin:end], numerics)
+            yield self._batch(order[begin:end], self.images)
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch."""
@@ -98,19 +98,33 @@ class Data:
         return bounds
 
     def eval_batches(self, split: str, numerics: Numerics, batch_size: int = 256) -> Iterator[Batch]:
-        """The images of a split once, in their own order."""
+        """The centres of a split's images once, normalised, in their own order."""
         samples = self.splits[split]
+        centres = central(self.images, self.image_size)
         for begin in range(0, len(samples), batch_size):
-            yield self._batch(samples[begin : begin + batch_size], numerics)
+            yield self.normalised(self._batch(samples[begin : begin + batch_size], centres), numerics)
 
-    def _batch(self, samples: NDArray[np.int64], numerics: Numerics) -> Batch:
+    def normalised(self, batch: Batch, numerics: Numerics) -> Batch:
+        """The network's input: what is still larger than it is cut to its centre; mean 0, deviation 1."""
+        images = (central(batch.images, self.image_size) - self.mean).div_(self.std)
+        return replace(batch, images=images.contiguous(memory_format=numerics.memory_format()))
+
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class."""
+        labels = self.labels.cpu().numpy()[self.splits["train"]]
+        return tuple(np.bincount(labels, minlength=len(self.classes)).tolist())
+
+    def _batch(self, samples: NDArray[np.int64], images: torch.Tensor) -> Batch:
         import torch
 
-        device = self.images.device
-        index = torch.from_numpy(samples).to(device, non_blocking=True)
-        pixels = self.images[index].to(torch.float32)
-        images = pixels.sub_(self.mean).div_(self.std).contiguous(memory_format=numerics.memory_format())
-        return Batch(images, self.labels[index], samples)
+        index = torch.from_numpy(samples).to(images.device, non_blocking=True)
+        return Batch(images[index].to(torch.float32), self.labels[index], samples)
+
+
+def central(images: torch.Tensor, size: int) -> torch.Tensor:
+    """The central size x size of images [..., H, W]."""
+    top, left = ((length - size) // 2 for length in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]
 
 
 def load(
@@ -120,36 +134,42 @@ def load(
     std: tuple[float, float, float],
     cache: Path,
     device: torch.device,
+    *,
+    stored_size: int | None = None,
+    squash: bool = False,
 ) -> Data:
     """Decode (or find decoded) and place on `device`. Raises UserError naming the first image that can't be read."""
     import torch
 
-    pixels = torch.from_numpy(decoded(source, image_size, cache)).permute(0, 3, 1, 2)
+    stored = decoded(source, stored_size or image_size, cache, squash=squash)
+    pixels = torch.from_numpy(stored).permute(0, 3, 1, 2)
     labels = torch.from_numpy(source.labels)
     centre, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (mean, std))
-    return Data(pixels.to(device), labels.to(device), source.splits, source.classes, centre, spread)
+    return Data(pixels.to(device), labels.to(device), source.splits, source.classes, centre, spread, image_size)
 
 
-def decoded(source: Source, image_size: int, cache: Path, progress: Progress | None = None) -> NDArray[np.uint8]:
+def decoded(
+    source: Source, size: int, cache: Path, progress: Progress | None = None, *, squash: bool = False
+) -> NDArray[np.uint8]:
     """All images as uint8 [N, S, S, 3], from the cache in folder `cache` or decoded into it by all cores.
 
     The key covers the files' paths, sizes and times and the decode settings. A cache appears under its name only when
     complete (written beside it, then renamed): a half-written one is never read, concurrent builders are harmless.
     """
     if isinstance(source.images, np.ndarray):
-        if source.images.shape[1:] == (image_size, image_size, 3):
+        if source.images.shape[1:] == (size, size, 3):
             return source.images
-        return np.stack([_fit(_from_array(image), image_size, source.resize) for image in source.images])
-    file = cache / "decoded" / f"{_cache_key(source.images, image_size, source.resize)}.npy"
+        return np.stack([_fit(_from_array(image), size, squash) for image in source.images])
+    file = cache / "decoded" / f"{_cache_key(source.images, size, squash)}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        _build(source, image_size, file, progress)
+        _build(source, size, squash, file, progress)
     pixels: NDArray[np.uint8] = np.load(file, mmap_mode="c", allow_pickle=False)
     return pixels
 
 
-def _build(source: Source, image_size: int, file: Path, progress: Progress | None) -> None:
-    shape = (len(source.images), image_size, image_size, 3)
+def _build(source: Source, size: int, squash: bool, file: Path, progress: Progress | None) -> None:
+    shape = (len(source.images), size, size, 3)
     needed = int(np.prod(shape))
     free = shutil.disk_usage(file.parent).free
     if needed > free:
@@ -160,7 +180,7 @@ def _build(source: Source, image_size: int, file: Path, progress: Progress | Non
         pixels = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
 
         def decode(i: int) -> None:
-            pixels[i] = decode_file(Path(source.images[i]), image_size, source.resize)
+            pixels[i] = decode_file(Path(source.images[i]), size, squash)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
@@ -176,7 +196,7 @@ def _build(source: Source, image_size: int, file: Path, progress: Progress | Non
         Path(name).unlink(missing_ok=True)
 
 
-def _cache_key(files: Sequence[Path], image_size: int, resize: int | None) -> str:
+def _cache_key(files: Sequence[Path], size: int, squash: bool) -> str:
     listing = []
     for file in files:
         try:
@@ -184,12 +204,12 @@ def _cache_key(files: Sequence[Path], image_size: int, resize: int | None) -> st
         except OSError as error:
             raise UserError(f"{file}: can't be read ({error.strerror})") from error
         listing.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
-    text = json.dumps([DECODER, image_size, resize, listing])
+    text = json.dumps([DECODER, size, squash, listing])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def decode_file(file: Path, image_size: int, resize: int | None = None) -> NDArray[np.uint8]:
-    """One image file as uint8 [S, S, 3]: upright by its EXIF tag, RGB, resized, centre-cropped.
+def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8]:
+    """One image file as uint8 [S, S, 3]: upright by its EXIF tag, RGB, resized, centre-cropped (or squashed).
 
     Transparency is laid over white; 16-bit grey is scaled to 8 bits. Raises UserError naming a file that can't be read.
     """
@@ -199,7 +219,7 @@ def decode_file(file: Path, image_size: int, resize: int | None = None) -> NDArr
         with Image.open(io.BytesIO(file.read_bytes())) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            return _fit(_to_rgb(upright), image_size, resize)
+            return _fit(_to_rgb(upright), size, squash)
     except Exception as error:
         # Pillow's own message for this one is the address of a buffer
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
@@ -229,19 +249,18 @@ def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _fit(image: Image.Image, image_size: int, resize: int | None) -> NDArray[np.uint8]:
-    """Shorter side to `resize` (antialiased bilinear), then the central image_size x image_size."""
+def _fit(image: Image.Image, side: int, squash: bool) -> NDArray[np.uint8]:
+    """Shorter side (squashed: both sides) to `side`, antialiased bilinear; the central side x side."""
     from PIL import Image
 
-    side = max(resize or image_size, image_size)
     longest = ELONGATED * min(image.size)
-    if max(image.size) > longest:
+    if max(image.size) > longest and not squash:
         left, top = (max(0, length - longest) // 2 for length in image.size)
         image = image.crop((left, top, left + min(image.width, longest), top + min(image.height, longest)))
     width, height = image.size
     scale = side / min(width, height)
-    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    size = (side, side) if squash else (max(side, round(width * scale)), max(side, round(height * scale)))
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - image_size) // 2, (size[1] - image_size) // 2
-    return np.asarray(image.crop((left, top, left + image_size, top + image_size)), dtype=np.uint8)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    return np.asarray(image.crop((left, top, left + side, top + side)), dtype=np.uint8)

@@ -4,20 +4,24 @@
     for epoch in 1..epochs:
         hooks.epoch_start(epoch)
         for images, targets, samples in batches(epoch): # samples: their indices, the key of every random draw
-            batch = hooks.augment(batch, draws)         # each image for itself
+            batch = hooks.augment(batch, draws)         # each image for itself, in pixel values 0..255
+            batch = normalised(centre_crop(batch))      # what is still larger than the network's input is cut
             batch = hooks.mix(batch, draws)             # across the images of the batch
-            loss = criterion(model(batch.images), batch.targets)
+            rate = hooks.rate(schedule(moment), moment) # the learning rate's factor
+            logits = model(batch.images)
+            loss = hooks.loss(criterion(logits, batch.targets), logits, batch)
             loss.backward(); optimizer.step()
             hooks.step_end(model)                       # averages of weights
         hooks.epoch_end(epoch)
-        evaluate, record, checkpoint (hooks' state_dict included)
+        evaluate the model and hooks.networks(), record, checkpoint (hooks' state_dict included)
 
-A hook overrides what it needs; at each point the hooks run in alphabetical order of their refinements' kinds.
+A hook overrides what it needs. At each point the hooks run by their refinements' `order`, then by kind.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,13 +32,52 @@ if TYPE_CHECKING:
 
     from .draws import Draws
 
+    Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a refinement or criterion may need to know of the training that it is built for."""
+
+    num_classes: int
+    image_size: int
+    """Side of the square images that the network sees, in pixels."""
+
+    mean: tuple[float, float, float]
+    """The colour that normalisation turns into zero, in pixel values 0..255."""
+
+    std: tuple[float, float, float]
+    """What normalisation divides by, in pixel values 0..255."""
+
+    batch_size: int
+    epochs: int
+    class_counts: tuple[int, ...] = ()
+    """Training images of each class."""
+
+    teachers: Mapping[str, Callable[[], Network]] = field(default_factory=dict)
+    """Trial id to what loads its trained network: normalised images [B, 3, H, W] to logits, float32 [B, K]."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step's place in the training: all that a learning rate may depend on."""
+
+    epoch: float
+    """Epochs behind, fractional: 0 <= epoch < epochs."""
+
+    epochs: int
+    """Epochs planned."""
+
+    history: Sequence[Mapping[str, float]] = ()
+    """The metrics of the whole epochs behind."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """One step's input, on the training device."""
 
     images: torch.Tensor
-    """Normalised images, float32 [B, 3, H, W]."""
+    """float32 [B, 3, H, W]: pixel values 0..255 where they are augmented, normalised from there on."""
 
     targets: torch.Tensor
     """Class indices, int64 [B], or class probabilities, float32 [B, K]."""
@@ -57,8 +100,16 @@ class Hook:
         return batch
 
     def mix(self, batch: Batch, draws: Draws) -> Batch:
-        """Combine images of the batch, after all have been augmented."""
+        """Combine images of the batch, after all have been augmented and normalised."""
         return batch
+
+    def rate(self, factor: float, moment: Moment) -> float:
+        """Change the schedule's factor of the base learning rate."""
+        return factor
+
+    def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Change the scalar to be minimised; `logits` float32 [B, K] are those of `batch`."""
+        return value
 
     def step_end(self, model: nn.Module) -> None:
         """After the optimizer's step."""
@@ -66,9 +117,60 @@ class Hook:
     def epoch_end(self, epoch: int) -> None:
         """After the last batch of `epoch`, before evaluation."""
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Further networks to evaluate after each epoch, by the prefix of their metrics (`ema` for `ema_top1`)."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs: tensors and plain values only."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up `state_dict` of the interrupted training."""
+
+
+class During(Hook):
+    """Another hook, at work in the epochs `first` to `last` only; its state stays in between."""
+
+    def __init__(self, hook: Hook, first: int, last: int) -> None:
+        self.hook = hook
+        self.first = first
+        self.last = last
+        self.active = False
+
+    def start(self, model: nn.Module) -> None:  # noqa: D102
+        self.hook.start(model)
+
+    def epoch_start(self, epoch: int) -> None:  # noqa: D102
+        self.active = self.first <= epoch <= self.last
+        if self.active:
+            self.hook.epoch_start(epoch)
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:  # noqa: D102
+        return self.hook.augment(batch, draws) if self.active else batch
+
+    def mix(self, batch: Batch, draws: Draws) -> Batch:  # noqa: D102
+        return self.hook.mix(batch, draws) if self.active else batch
+
+    def rate(self, factor: float, moment: Moment) -> float:  # noqa: D102
+        return self.hook.rate(factor, moment) if self.active else factor
+
+    def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:  # noqa: D102
+        return self.hook.loss(value, logits, batch) if self.active else value
+
+    def step_end(self, model: nn.Module) -> None:  # noqa: D102
+        if self.active:
+            self.hook.step_end(model)
+
+    def epoch_end(self, epoch: int) -> None:  # noqa: D102
+        if self.active:
+            self.hook.epoch_end(epoch)
+
+    def networks(self) -> dict[str, nn.Module]:  # noqa: D102
+        return self.hook.networks() if self.active else {}
+
+    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return self.hook.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
+        self.hook.load_state_dict(state)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -17,16 +17,18 @@ from .data import Data
 from .draws import Draws
 from .errors import UserError
 from .evaluate import Meter, evaluate
-from .hooks import Hook
+from .hooks import Hook, Moment
+from .kept import Kept
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
+from .stopping import EarlyStopping
 
 
 class Schedule(Protocol):
     """The learning rate's course."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
-        """The factor of the base rate after `epoch` (fractional) of `epochs` epochs."""
+    def factor(self, moment: Moment) -> float:
+        """The factor of the base rate at a step."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Outcome:
 
     seconds: float
     """Training and evaluation, all epochs, interruptions left out."""
+
+    selected: int
+    """The epoch (from 1) whose weights are kept."""
+
+    final: Epoch
+    """The test split with these weights, where the data have one: `test_top1`, ... (`ema_test_top1`, ...)."""
+
+    weights: Path | None
+    """The kept weights (safetensors), where there is a folder to keep them in."""
 
 
 class Diverged(Exception):
@@ -51,7 +62,7 @@ class Diverged(Exception):
 def train(
     *,
     build_model: Callable[[], nn.Module],
-    build_optimizer: Callable[[Any], torch.optim.Optimizer],
+    build_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     schedule: Schedule,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     data: Data,
@@ -59,6 +70,8 @@ def train(
     batch_size: int,
     seed: int,
     hooks: Sequence[Hook] = (),
+    select: str = "last",
+    early_stopping: EarlyStopping | None = None,
     numerics: Numerics | None = None,
     recorder: Recorder | None = None,
     folder: Path | None = None,
@@ -66,10 +79,12 @@ def train(
     """Train a network on `data.images`' device and evaluate it after every epoch.
 
     build_model: draws the initial weights from torch's default generator, which is seeded here.
-    build_optimizer: takes the parameters; its learning rate is the base that `schedule` scales at every step.
+    build_optimizer: takes the network; its learning rate is the base that `schedule` scales at every step.
     loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
-    folder: keeps `journal.jsonl` and `last.pt`; a training that was interrupted goes on from there.
+    select: `last`, `val_loss` or `top1`: the epoch whose weights are kept and tested.
+    folder: keeps `journal.jsonl` and `last.pt`, from where an interrupted training goes on, and at the end
+    `weights.safetensors`.
 
     Raises Diverged when an epoch's training loss is not finite, after recording that epoch.
     """
@@ -78,34 +93,42 @@ def train(
     device = data.images.device
     torch.manual_seed(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
-    optimizer = build_optimizer(model.parameters())
+    optimizer = build_optimizer(model)
     base_rates = [group["lr"] for group in optimizer.param_groups]
     for hook in hooks:
         hook.start(model)
+    kept = Kept(folder, select)
     history = _resume(folder, model, optimizer, hooks, device)
     steps = data.steps(batch_size)
 
-    for epoch in range(len(history) + 1, epochs + 1):
+    while len(history) < epochs and not (early_stopping and early_stopping.is_due(history)):
+        epoch = len(history) + 1
         begin = time.perf_counter()
         draws = Draws(seed, epoch)
         torch.manual_seed(draws.torch_seed("dropout"))
-        model.train()
+        training_mode(model)
         for hook in hooks:
             hook.epoch_start(epoch)
         meter = Meter(device)
         factor = 1.0
-        for step, batch in enumerate(data.train_batches(batch_size, draws, numerics)):
+        for step, batch in enumerate(data.train_batches(batch_size, draws)):
             for hook in hooks:
                 batch = hook.augment(batch, draws)
+            batch = data.normalised(batch, numerics)
             for hook in hooks:
                 batch = hook.mix(batch, draws)
-            factor = schedule.factor(epoch - 1 + step / steps, epochs)
+            moment = Moment(epoch - 1 + step / steps, epochs, history)
+            factor = schedule.factor(moment)
+            for hook in hooks:
+                factor = hook.rate(factor, moment)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
             with numerics.autocast(device):
                 logits = model(batch.images)
             logits = logits.float()
             value = loss(logits, batch.targets)
+            for hook in hooks:
+                value = hook.loss(value, logits, batch)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -116,9 +139,9 @@ def train(
             hook.epoch_end(epoch)
         trained = meter.read("train_loss", "train_top1", "train_top5")
         training_seconds = time.perf_counter() - begin
-        tested = evaluate(model, data, "val", numerics).read("val_loss", "top1", "top5")
+        networks = _networks(model, hooks)
         metrics = {
-            **tested,
+            **_evaluate(networks, data, "val", numerics, ("val_loss", "top1", "top5")),
             **trained,
             "learning_rate": base_rates[0] * factor,
             "epoch_seconds": time.perf_counter() - begin,
@@ -126,13 +149,44 @@ def train(
         }
         history.append(metrics)
         if math.isfinite(trained["train_loss"]):
+            kept.save_if_selected(history, networks)
             _save(folder, epoch, metrics, model, optimizer, hooks)
+            kept.drop_others(history)
         if recorder is not None:
             recorder.epoch(epoch, metrics)
         if not math.isfinite(trained["train_loss"]):
             raise Diverged(epoch, trained["train_loss"])
 
-    return Outcome(history, sum(metrics["epoch_seconds"] for metrics in history))
+    selected = kept.restore(history, model, _networks(model, hooks))
+    final = {}
+    if "test" in data.splits:
+        final = _evaluate(_networks(model, hooks), data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
+    seconds = sum(metrics["epoch_seconds"] for metrics in history)
+    return Outcome(history, seconds, selected, final, kept.export(model))
+
+
+def training_mode(model: nn.Module) -> None:
+    """Training mode, but for modules whose own parameters are all frozen: their statistics must not move."""
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
+    """What is evaluated, by the prefix of its metrics."""
+    return {"": model} | {f"{name}_": network for hook in hooks for name, network in hook.networks().items()}
+
+
+def _evaluate(
+    networks: dict[str, nn.Module], data: Data, split: str, numerics: Numerics, names: tuple[str, str, str]
+) -> Epoch:
+    """Loss, top-1 and top-5 of each network over a split, under its prefix and the three names."""
+    found: Epoch = {}
+    for prefix, network in networks.items():
+        found |= evaluate(network, data, split, numerics).read(*(prefix + name for name in names))
+    return found
 
 
 def _resume(

@@ -1,69 +1,152 @@
-"""Pretrained weights: from timm by name, or from a local file."""
+"""Pretrained weights: by timm's name, from a local file, or from a run of this project."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import UserError, nearest
+from trainer.errors import UserError
+
+from ..fingerprint import content_digest
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
+    State = Mapping[str, torch.Tensor]
 
-def load_pretrained(model: nn.Module, name: str | None, file: Path | None) -> None:
-    """Load weights into `model`; the classifier is left as drawn where its number of classes differs.
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Names under which checkpoints of training scripts keep the state dict, as timm knows them."""
 
-    Raises UserError where the weights are unknown, can't be had, or don't fit the network.
+
+@dataclass(frozen=True)
+class Start:
+    """Where a network's first weights come from; at most one of the three."""
+
+    name: str | None = None
+    """Of timm's weights."""
+
+    file: Path | None = None
+    run: str | None = None
+    """Trial id (12 hex digits) or MLflow run id (32) of a run of this project."""
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Put the file of a timm name in place, or raise UserError saying which file belongs where."""
+        if self.name is not None:
+            from ._fetch import fetch_weights
+
+            fetch_weights(self.name, say)
+
+    def digest(self) -> str | None:
+        """Digest of the file; None where training starts from scratch, or the file is not at hand."""
+        from ._fetch import local_weights
+
+        file = local_weights(self.name) if self.name is not None else self.file
+        if self.run is not None:
+            file = weights_of_run(self.run)
+        return content_digest([file]) if file else None
+
+    def read(self) -> tuple[dict[str, torch.Tensor], str] | None:
+        """The state dict and a name for it in messages; None where training starts from scratch."""
+        if self.name is not None:
+            return _from_timm(self.name), self.name
+        if self.file is not None:
+            return read_state(self.file, f"weights_file {self.file}"), str(self.file)
+        if self.run is not None:
+            return read_state(weights_of_run(self.run), f"weights_run {self.run}"), f"of run {self.run}"
+        return None
+
+
+def weights_of_run(run: str) -> Path:
+    """The file of the weights that a run of this project has kept; raises UserError where there is none."""
+    from ..weights import find_weights
+
+    return find_weights(run)
+
+
+def load_state(model: nn.Module, state: State, origin: str, before: State | None = None) -> None:
+    """Load a state dict; a classifier that differs is left as it is.
+
+    `before` are the tensors of `model` by the names that they had before blocks were placed: weights that do not fit
+    the whole network may fit those. Raises UserError, naming `origin`, where they fit neither.
     """
-    if name is None and file is None:
-        return
-    state, origin = (_from_file(file), str(file)) if file is not None else (_from_timm(str(name)), str(name))
-    own = model.state_dict()
-    head = {key for key in own if key.startswith("fc.") and key in state and own[key].shape != state[key].shape}
-    state = {key: value for key, value in state.items() if key not in head}
-    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
+    import torch
+
+    from ._placement import classifiers, tensors
+
+    heads = tuple(f"{name}." for name in classifiers(model))
+    failures = []
+    for own in (tensors(model), *([before] if before is not None else [])):
+        differing = _differences(own, state, heads)
+        if not differing:
+            loaded = _without_other_head(own, state, heads)
+            with torch.no_grad():
+                for key, value in loaded.items():
+                    own[key].copy_(value)
+            return
+        failures.append(differing)
+    first = min(failures, key=len)[0]
+    raise UserError(f"weights {origin}: they are of another network; first difference at {first!r}")
+
+
+def _differences(own: State, state: State, heads: tuple[str, ...]) -> list[str]:
+    """The names of what differs outside the classifier: shapes, then what is missing, then what is too many."""
+    ours = {key for key in own if not key.startswith(heads)}
+    wrong = [key for key in own if key in ours and key in state and own[key].shape != state[key].shape]
     # files of old releases of torch lack the batch counts, which nothing here reads
-    needed = [key for key in own if not key.startswith("fc.") and not key.endswith("num_batches_tracked")]
-    missing = [key for key in needed if key not in state]
-    unexpected = [key for key in state if key not in own]
-    if wrong or missing or unexpected:
-        first = (wrong + missing + unexpected)[0]
-        raise UserError(f"weights {origin}: they are of another network; first difference at {first!r}")
-    model.load_state_dict(state, strict=False)
+    missing = [key for key in own if key in ours and key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own and not key.startswith(heads)]
+    return wrong + missing + unexpected
 
 
-def _from_timm(name: str) -> dict[str, Any]:
+def _without_other_head(own: State, state: State, heads: tuple[str, ...]) -> State:
+    """The state dict without its classifier where that has other layers or another number of classes."""
+
+    def shapes(tensors: State) -> dict[str, tuple[int, ...]]:
+        return {key: tuple(value.shape) for key, value in tensors.items() if key.startswith(heads)}
+
+    if shapes(own) == shapes(state):
+        return state
+    return {key: value for key, value in state.items() if not key.startswith(heads)}
+
+
+def _from_timm(name: str) -> dict[str, torch.Tensor]:
+    """The state dict that timm's network of this name has, once timm has loaded the file into it."""
     import timm
 
-    if not timm.models.is_model_pretrained(name):
-        tagged = timm.list_pretrained()
-        known = sorted({*tagged, *(full.split(".")[0] for full in tagged)})
-        raise UserError(f"weights: timm has no weights {name!r}{nearest(name, known)}")
+    from ._fetch import fetch_weights
+
+    file = fetch_weights(name, lambda line: None)
+    state = read_state(file, f"weights {name}: {file}")
     try:
-        return dict(timm.create_model(name, pretrained=True).state_dict())
+        # by way of timm's network: it knows which files have other names for the same tensors
+        theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except Exception as error:
-        raise UserError(
-            f"weights {name}: timm could not fetch them ({type(error).__name__}); where the network is away, copy the "
-            f"file from another machine and set architecture.weights_file to it"
-        ) from error
+        reason = f"{file} is no file of these weights ({type(error).__name__})"
+        raise UserError(f"weights {name}: {reason}; remove it, and it will be fetched") from error
+    return dict(theirs.state_dict())
 
 
-def _from_file(file: Path) -> dict[str, Any]:
+def read_state(file: Path, what: str) -> dict[str, torch.Tensor]:
+    """The state dict in a file (.pt, .pth or .safetensors); raises UserError that begins with `what`."""
     import torch
 
     if not file.is_file():
-        raise UserError(f"weights_file {file}: no such file")
+        raise UserError(f"{what}: no such file")
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(file))
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(
-            f"weights_file {file}: not a state dict that can be read safely ({type(error).__name__})"
-        ) from error
+        raise UserError(f"{what}: not a state dict that can be read safely ({type(error).__name__})") from error
     if not isinstance(state, dict):
-        raise UserError(f"weights_file {file}: got {type(state).__name__}, expected a state dict")
-    return dict(state.get("model", state))
+        raise UserError(f"{what}: got {type(state).__name__}, expected a state dict")
+    state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), dict)), state)
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(f"{what}: got {type(value).__name__} at {key!r}, expected a state dict")
+    return dict(state)

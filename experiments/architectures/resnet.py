@@ -7,25 +7,27 @@ Built on timm's ResNet, whose plain bottleneck network *is* Model-B: the stride 
     B  ... on its 3x3 convolution
     C  B, and a stem of three 3x3 convolutions instead of one 7x7
     D  C, and downsampling shortcuts that average 2x2 before their 1x1 convolution
+
+With a cardinality it is ResNeXt (Xie et al., "Aggregated residual transformations", CVPR 2017).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
-from trainer.settings import MachinePath
-
-from ..fingerprint import content_digest
-from ..options import Architecture
+from ._staged import Anatomy, _Staged
 
 if TYPE_CHECKING:
     from torch import nn
 
+EXPANSION = {"basic": 1, "bottleneck": 4}
+"""Channels outside a residual block over those inside."""
 
-class Resnet(Architecture):
-    """A residual network of four stages; resnet18 ... resnet152 preset `block` and `layers`."""
+
+class Resnet(_Staged):
+    """A residual network of four stages; resnet18 ... resnet152, resnext50 and resnext101 preset its size."""
 
     kind: Literal["resnet"] = "resnet"
 
@@ -36,6 +38,20 @@ class Resnet(Architecture):
         "resnet50": {"block": "bottleneck", "layers": [3, 4, 6, 3]},
         "resnet101": {"block": "bottleneck", "layers": [3, 4, 23, 3]},
         "resnet152": {"block": "bottleneck", "layers": [3, 8, 36, 3]},
+        "resnext50": {
+            "block": "bottleneck",
+            "layers": [3, 4, 6, 3],
+            "cardinality": 32,
+            "base_width": 4,
+            "tweak": "B",
+        },
+        "resnext101": {
+            "block": "bottleneck",
+            "layers": [3, 4, 23, 3],
+            "cardinality": 32,
+            "base_width": 8,
+            "tweak": "B",
+        },
     }
 
     block: Literal["basic", "bottleneck"]
@@ -50,53 +66,81 @@ class Resnet(Architecture):
     tweak: Literal["A", "B", "C", "D"]
     """The model tweak, cumulative (see the table above)."""
 
+    cardinality: PositiveInt = 1
+    """Groups of a bottleneck's 3x3 convolution (Xie et al., 2017, section 3)."""
+
+    base_width: PositiveInt = 64
+    """Channels of each group in the first stage, at width 64; doubled from stage to stage."""
+
+    stem_width: PositiveInt | None = None
+    """Channels that the stem gives to the first stage; null: width."""
+
+    stem_pool: bool = True
+    """Whether the stem ends in 3x3 max pooling; false: the first stage's first block halves the resolution instead.
+
+    So in ResNet-D as Bello et al., "Revisiting ResNets", NeurIPS 2021, have it.
+    """
+
     zero_gamma: bool = False
     """Start each block's last batch norm at zero, so that blocks begin as identities (bag of tricks, section 3.1)."""
 
-    weights: str | None = None
-    """Pretrained weights: a timm model name such as `resnet50.a1_in1k`; null trains from scratch."""
-
-    weights_file: MachinePath | None = None
-    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; identified by its content."""
-
     @model_validator(mode="after")
-    def _check(self) -> Resnet:
+    def _check(self) -> Self:
         if self.block == "basic" and self.tweak == "B":
             raise ValueError("got tweak B with basic blocks, expected A, C or D: B moves a stride inside a bottleneck")
-        if self.width % 2:
-            raise ValueError(f"got width {self.width}, expected an even one: a deep stem halves it")
-        if self.weights and self.weights_file:
-            raise ValueError("got both weights and weights_file, expected one of them")
-        if self.weights_file and not self.weights_file.is_file():
-            raise ValueError(f"weights_file {self.weights_file}: no such file")
+        if self.block == "basic" and (self.cardinality, self.base_width) != (1, 64):
+            given = f"cardinality {self.cardinality} and base_width {self.base_width}"
+            raise ValueError(f"got {given} with basic blocks, expected bottlenecks: they have the grouped convolutions")
+        for name, width in (("width", self.width), ("stem_width", self.stem_width)):
+            if width is not None and width % 2:
+                raise ValueError(f"got {name} {width}, expected an even one: a deep stem halves it")
+        if self.width * self.base_width < 64:
+            least = -(-64 // self.base_width)
+            raise ValueError(
+                f"got width {self.width} with base_width {self.base_width}, expected a width of at least {least}: "
+                f"a group of the first stage has width * base_width / 64 channels"
+            )
         return self
 
-    def identity(self) -> dict[str, Any]:  # noqa: D102
-        content = {"weights_file": content_digest([self.weights_file])} if self.weights_file else {}
-        return super().identity() | content
+    def anatomy(self) -> Anatomy:  # noqa: D102
+        stages = range(len(self.layers))
+        return Anatomy(
+            name=self._shown_name(),
+            stages=tuple(f"layer{stage + 1}" for stage in stages),
+            channels=tuple(self.width * 2**stage * EXPANSION[self.block] for stage in stages),
+            residual=self.block,
+        )
 
-    def build(self, num_classes: int) -> nn.Module:  # noqa: D102
+    def _shown_name(self) -> str:
+        """The preset with most settings of those that this network has; `resnet` where there is none."""
+        own = self.model_dump(mode="json")
+        fitting = [name for name, preset in self.presets.items() if all(own[key] == preset[key] for key in preset)]
+        return max(fitting, key=lambda name: len(self.presets[name]), default=self.kind)
+
+    def plain(self, num_classes: int) -> nn.Module:  # noqa: D102
         from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
-        from ._pretrained import load_pretrained
-
         blocks: dict[str, Any] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+        stem_width = self.stem_width or self.width
         model = ResNet(
             block=blocks[self.block],
             layers=self.layers,
             num_classes=num_classes,
             channels=tuple(self.width * 2**stage for stage in range(len(self.layers))),
+            cardinality=self.cardinality,
+            base_width=self.base_width,
             # timm counts the output of a deep stem as twice its stem_width
-            stem_width=self.width // 2,
+            stem_width=stem_width // 2,
             stem_type="deep",
             avg_down=self.tweak == "D",
             zero_init_last=self.zero_gamma,
         )
         if self.tweak in "AB":
-            plain_stem(model, self.width)
+            plain_stem(model, stem_width)
+        if not self.stem_pool:
+            downsample_in_first_stage(model, average=self.tweak == "D")
         if self.block == "bottleneck" and self.tweak == "A":
             stride_on_first_convolution(model)
-        load_pretrained(model, self.weights, self.weights_file)
         return model
 
 
@@ -106,6 +150,21 @@ def plain_stem(model: nn.Module, width: int) -> None:
 
     model.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+
+
+def downsample_in_first_stage(model: nn.Module, *, average: bool) -> None:
+    """Leave out the stem's max pooling; the first stage's first block gets its stride, and its shortcut has it too."""
+    from timm.models.resnet import Bottleneck, downsample_avg, downsample_conv
+    from torch import nn
+
+    model.maxpool = nn.Identity()
+    block: Any = model.get_submodule("layer1.0")
+    strided, last = (block.conv2, block.conv3) if isinstance(block, Bottleneck) else (block.conv1, block.conv2)
+    strided.stride = (2, 2)
+    block.stride = 2
+    shortcut: Any = downsample_avg if average else downsample_conv
+    block.downsample = shortcut(block.conv1.in_channels, last.out_channels, kernel_size=1, stride=2)
+    nn.init.kaiming_normal_(block.downsample[-2].weight, mode="fan_out", nonlinearity="relu")
 
 
 def stride_on_first_convolution(model: nn.Module) -> None:

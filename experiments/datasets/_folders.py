@@ -8,32 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt, model_validator
 
 from trainer.errors import UserError
-from trainer.settings import Settings
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What torchvision.datasets.folder.IMG_EXTENSIONS lists, in lower case; a file's suffix may have any case."""
 
 ImagesByClass = dict[str, list[Path]]
 """Image files by class, both in sorted order; a class's index is its position."""
-
-
-class Resized(Settings):
-    """How an image of any size becomes a square."""
-
-    image_size: PositiveInt
-    """Side of the square images that the network sees, in pixels."""
-
-    resize: PositiveInt | None = None
-    """Pixels of an image's shorter side before its central square is cut out; null: `image_size`."""
-
-    @model_validator(mode="after")
-    def _check_resize(self) -> Resized:
-        if self.resize is not None and self.resize < self.image_size:
-            raise ValueError(f"got resize {self.resize}, expected at least the image_size, {self.image_size}")
-        return self
 
 
 def class_folders(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, NonNegativeInt, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 from pydantic_core import ValidationError
 
 from trainer.draws import Draws
@@ -39,10 +39,27 @@ class SplitSettings(SplitSeed):
     train_fraction: float = Field(default=0.8, gt=0.0, lt=1.0)
     """Share of each class's images that are trained on; the others validate."""
 
+    test_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of each class's images kept out of `train` and `val`, as the split `test`; 0: there is none."""
+
+    @model_validator(mode="after")
+    def _check_fractions(self) -> SplitSettings:
+        if self.train_fraction + self.test_fraction >= 1.0:
+            raise ValueError(
+                f"got train_fraction {self.train_fraction} and test_fraction {self.test_fraction}, "
+                "expected a sum below 1: the rest validates"
+            )
+        return self
+
     def split(self, labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
-        """Image indices of `train` and `val` in a trial with `seed`."""
-        train, val = stratified(labels, self.train_fraction, self.split_key(seed))
-        return {"train": train, "val": val}
+        """Image indices of `train`, `val` and, with a test_fraction, `test` in a trial with `seed`."""
+        draw = self.split_key(seed)
+        if self.test_fraction == 0.0:
+            train, val = stratified(labels, self.train_fraction, draw)
+            return {"train": train, "val": val}
+        rest, test = stratified(labels, 1.0 - self.test_fraction, draw, purpose="test split")
+        train, val = stratified(labels[rest], self.train_fraction / (1.0 - self.test_fraction), draw)
+        return {"train": rest[train], "val": rest[val], "test": test}
 
 
 def stratified(

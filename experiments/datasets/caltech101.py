@@ -14,7 +14,7 @@ from trainer.errors import UserError
 
 from ..options import Dataset, MachinePath
 from ._download import download
-from ._folders import Resized, class_folders, flatten, images_below, images_by_class, put_in_place
+from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
 
 CATEGORIES = "101_ObjectCategories"
@@ -24,7 +24,7 @@ BACKGROUND = "BACKGROUND_Google"
 CLASSES = 101
 
 
-class Caltech101(SplitSettings, Resized, Dataset):
+class Caltech101(SplitSettings, Dataset):
     """8,677 photographs of about 300x200 pixels in 101 categories, in torchvision's folder layout."""
 
     kind: Literal["caltech101"] = "caltech101"
@@ -55,7 +55,7 @@ class Caltech101(SplitSettings, Resized, Dataset):
         # not through torchvision's loader, which only hands out images decoded one by one
         categories = self._categories()
         files, labels = flatten(images_by_class(self._folder(), categories), categories)
-        return Source(files, labels, tuple(categories), self.split(labels, seed), self.resize)
+        return Source(files, labels, tuple(categories), self.split(labels, seed))
 
     def _folder(self) -> Path:
         return self.root.expanduser() / "caltech101" / CATEGORIES

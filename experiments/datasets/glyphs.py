@@ -27,7 +27,7 @@ from trainer.errors import UserError
 
 from ..folders import cache_folder
 from ..options import Dataset, digest
-from ._folders import Resized, class_folders, flatten, images_below, images_by_class, put_in_place
+from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
 
 RENDERER = 1
@@ -51,7 +51,7 @@ FONTS = (
 """Fonts below matplotlib's mpl-data/fonts/ttf that draw all of CHARACTERS."""
 
 
-class Glyphs(SplitSettings, Resized, Dataset):
+class Glyphs(SplitSettings, Dataset):
     """62 characters as JPEG files: random font, size, place, angle and colours; rendered once a machine."""
 
     kind: Literal["glyphs"] = "glyphs"
@@ -90,7 +90,7 @@ class Glyphs(SplitSettings, Resized, Dataset):
         self.prepare(lambda line: None)
         classes = list(CHARACTERS)
         files, labels = flatten(images_by_class(self.folder(), classes), classes)
-        return Source(files, labels, tuple(classes), self.split(labels, seed), self.resize)
+        return Source(files, labels, tuple(classes), self.split(labels, seed))
 
     def folder(self) -> Path:
         """Where the images are or will be; another release of Pillow or matplotlib renders its own."""

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt
 
 from trainer.data import Source
 from trainer.errors import UserError
 
 from ..options import NOT_IDENTITY, Dataset, MachinePath
-from ._folders import ImagesByClass, Resized, class_folders, flatten, images_below, images_by_class
-from ._split import SplitSettings, stratified
+from ._folders import ImagesByClass, class_folders, flatten, images_below, images_by_class
+from ._split import SplitSettings
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """The split that a folder of this name holds."""
@@ -24,7 +24,7 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "
 LAYOUT = "a folder per class with images in it, or train/ and val/ (and test/) with such folders in each"
 
 
-class ImageFolder(SplitSettings, Resized, Dataset):
+class ImageFolder(SplitSettings, Dataset):
     """Images in a folder per class, split by `train_fraction` or beforehand.
 
     Split beforehand means that the folder holds train/ and val/ (or valid/, validation/) and perhaps test/,
@@ -44,18 +44,6 @@ class ImageFolder(SplitSettings, Resized, Dataset):
 
     image_size: PositiveInt = 224
     """Side of the square images that the network sees, in pixels."""
-
-    test_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of each class's images kept out of `train` and `val`, as the split `test`; 0: there is none."""
-
-    @model_validator(mode="after")
-    def _check_fractions(self) -> ImageFolder:
-        if self.train_fraction + self.test_fraction >= 1.0:
-            raise ValueError(
-                f"got train_fraction {self.train_fraction} and test_fraction {self.test_fraction}, "
-                "expected a sum below 1: the rest validates"
-            )
-        return self
 
     def identity(self) -> dict[str, Any]:  # noqa: D102
         return super().identity() | {"name": self.name or Path(os.path.abspath(self._folder())).name}
@@ -87,16 +75,7 @@ class ImageFolder(SplitSettings, Resized, Dataset):
             labels = np.concatenate([labels, more_labels])
         if len(splits) == 1:
             splits = self.split(labels, seed)
-        return Source(files, labels, tuple(classes), splits, self.resize)
-
-    def split(self, labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
-        """Image indices of `train`, `val` and, with a test_fraction, `test` in a trial with `seed`."""
-        if self.test_fraction == 0.0:
-            return super().split(labels, seed)
-        draw = self.split_key(seed)
-        rest, test = stratified(labels, 1.0 - self.test_fraction, draw, purpose="test split")
-        train, val = stratified(labels[rest], self.train_fraction / (1.0 - self.test_fraction), draw)
-        return {"train": rest[train], "val": rest[val], "test": test}
+        return Source(files, labels, tuple(classes), splits)
 
     def _folder(self) -> Path:
         return self.path.expanduser()

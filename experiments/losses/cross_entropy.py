@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import Field
+
+from trainer.hooks import Setup
 
 from ..options import Loss
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
+
+
+def balanced_weights(counts: Sequence[int]) -> NDArray[np.float64]:
+    """N / (K n_k) for K classes with n_k of N images (King & Zeng 2001): every class weighs the same in all.
+
+    Of a class without training images, 0.
+    """
+    numbers = np.asarray(counts, dtype=np.float64)
+    weights: NDArray[np.float64] = np.zeros_like(numbers)
+    np.divide(numbers.sum() / len(numbers), numbers, out=weights, where=numbers > 0)
+    return weights
 
 
 class CrossEntropy(Loss):
@@ -21,7 +36,14 @@ class CrossEntropy(Loss):
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """epsilon of eq. 11: the target becomes (1 - epsilon) * target + epsilon / K for K classes."""
 
-    def build(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: D102
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: an image of class k counts N / (K n_k), by the training split's class counts; the mean is weighted."""
+
+    def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: D102
+        import torch
         from torch import nn
 
-        return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+        weight = None
+        if self.class_weights == "balanced":
+            weight = torch.tensor(balanced_weights(setup.class_counts), dtype=torch.float32)
+        return nn.CrossEntropyLoss(weight=weight, label_smoothing=self.label_smoothing)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,7 +10,6 @@ from ..options import Optimizer
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -30,9 +28,9 @@ class Adam(Optimizer):
     weight_decay: float = Field(default=0.0, ge=0.0)
     """L2 penalty, added to the gradient (not decoupled as in AdamW)."""
 
-    def build(self, params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: D102
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:  # noqa: D102
         import torch
 
         return torch.optim.Adam(
-            params, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, foreach=True
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, foreach=True
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +10,6 @@ from ..options import Optimizer
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 
 class Sgd(Optimizer):
@@ -26,7 +24,7 @@ class Sgd(Optimizer):
     """Look ahead along the velocity; needs momentum."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
-    """L2 penalty, added to the gradient of every parameter."""
+    """L2 penalty, added to the gradient (of every parameter, see decay_bias)."""
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Sgd:
@@ -34,11 +32,11 @@ class Sgd(Optimizer):
             raise ValueError("got nesterov without momentum, expected momentum above 0")
         return self
 
-    def build(self, params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: D102
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:  # noqa: D102
         import torch
 
         return torch.optim.SGD(
-            params,
+            groups,
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook
+from trainer.hooks import Batch, Hook, Setup
 
-from ..options import Refinement
+from ..options import Order, Refinement
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,12 @@ class Flip(Refinement):
     """Mirrors each training image with probability `p`."""
 
     kind: Literal["flip"] = "flip"
+    order: ClassVar[Order] = Order.FLIP
 
     p: float = Field(default=0.5, ge=0.0, le=1.0)
     """Probability that an image is mirrored in an epoch."""
 
-    def build(self, num_classes: int) -> Hook:  # noqa: D102
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
         return _FlipHook(self.p)
 
 

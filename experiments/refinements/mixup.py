@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook
+from trainer.hooks import Batch, Hook, Setup
 
 from ..options import Refinement
 
@@ -48,8 +48,8 @@ class Mixup(Refinement):
     alpha: float = Field(default=0.2, gt=0.0)
     """Both parameters of the Beta distribution of the weight: near 0 hardly mixes, 1 is uniform."""
 
-    def build(self, num_classes: int) -> Hook:  # noqa: D102
-        return _MixupHook(self.alpha, num_classes)
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _MixupHook(self.alpha, setup.num_classes)
 
 
 class _MixupHook(Hook):

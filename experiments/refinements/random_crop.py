@@ -1,55 +1,82 @@
-"""Random crop of the zero-padded image (He et al., "Deep residual learning", CVPR 2016, section 4.2)."""
+"""Random crop of the padded image (He et al., "Deep residual learning", CVPR 2016, section 4.2)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook
+from trainer.hooks import Batch, Hook, Setup
 
-from ..options import Refinement
+from ..options import Order, Refinement
+from ._batches import on_device, real
 
 if TYPE_CHECKING:
     import torch
 
+    from ..recipe import Recipe
 
-def shifted_crop(images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, padding: int) -> torch.Tensor:
-    """Pad images [B, C, H, W] by `padding` zeros on each side and cut H x W at (top, left), int64 [B] each."""
+
+def shifted_crop(
+    images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, *, size: int, padding: int, fill: torch.Tensor
+) -> torch.Tensor:
+    """Put `padding` pixels of the colour fill [3] around images [B, 3, H, W] and cut size x size at (top, left).
+
+    top, left: int64 [B], counted in the padded image.
+    """
     import torch
-    from torch.nn import functional
 
     height, width = images.shape[-2:]
-    padded = functional.pad(images, (padding,) * 4)
-    rows = top[:, None] + torch.arange(height, device=images.device)
-    columns = left[:, None] + torch.arange(width, device=images.device)
+    padded = images
+    if padding > 0:
+        padded = fill.view(-1, 1, 1).repeat(len(images), 1, height + 2 * padding, width + 2 * padding)
+        padded[..., padding : padding + height, padding : padding + width] = images
+    along = torch.arange(size, device=images.device)
+    rows, columns = top[:, None] + along, left[:, None] + along
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     cut = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2)
 
 
 class RandomCrop(Refinement):
-    """Shifts each training image by up to `padding` pixels in each direction; what comes in is the mean colour."""
+    """Cuts each training image at a random place; what comes in from outside the stored image is the mean colour."""
 
     kind: Literal["random_crop"] = "random_crop"
+    order: ClassVar[Order] = Order.CROP
 
-    padding: PositiveInt = 4
-    """Largest shift, in pixels."""
+    padding: NonNegativeInt = 4
+    """Pixels put around the stored image before the cut, 0 or more (He et al. on CIFAR-10: 4)."""
 
-    def build(self, num_classes: int) -> Hook:  # noqa: D102
-        return _RandomCropHook(self.padding)
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        size = recipe.dataset.image_size
+        if self.padding == 0 and recipe.dataset.stored_size in (None, size):
+            raise ValueError(
+                f"got padding 0 for images stored at their image_size, {size}, where there is only one place to cut; "
+                "expected a padding of at least 1, or a larger dataset.stored_size"
+            )
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _RandomCropHook(self.padding, setup.image_size, setup.mean)
 
 
 class _RandomCropHook(Hook):
-    def __init__(self, padding: int) -> None:
+    def __init__(self, padding: int, size: int, mean: tuple[float, float, float]) -> None:
         self.padding = padding
+        self.size = size
+        self.mean = mean
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
-        import torch
-
-        positions = 2 * self.padding + 1
-        offsets = (draws.uniform("random crop", batch.samples, 2) * positions).astype(np.int64)
-        top, left = torch.from_numpy(offsets.T.copy()).to(batch.images.device, non_blocking=True)
-        return Batch(shifted_crop(batch.images, top, left, self.padding), batch.targets, batch.samples)
+        device = batch.images.device
+        places = np.array(batch.images.shape[-2:]) + 2 * self.padding - self.size + 1
+        corners = (draws.uniform("random crop", batch.samples, 2) * places).astype(np.int64)
+        images = shifted_crop(
+            batch.images,
+            on_device(corners[:, 0], device),
+            on_device(corners[:, 1], device),
+            size=self.size,
+            padding=self.padding,
+            fill=real(self.mean, device),
+        )
+        return Batch(images, batch.targets, batch.samples)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from trainer.hooks import Moment
+
 from ..options import Schedule
 
 
@@ -12,5 +14,5 @@ class Constant(Schedule):
 
     kind: Literal["constant"] = "constant"
 
-    def factor(self, epoch: float, epochs: int) -> float:  # noqa: D102
+    def factor(self, moment: Moment) -> float:  # noqa: D102
         return 1.0

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from trainer.hooks import Moment
+
 from ..options import Schedule
 
 
@@ -23,5 +25,5 @@ class Cosine(Schedule):
     floor: float = Field(default=0.0, ge=0.0, le=1.0)
     """The last factor, as a fraction of the base rate."""
 
-    def factor(self, epoch: float, epochs: int) -> float:  # noqa: D102
-        return cosine_factor(epoch / epochs, self.floor)
+    def factor(self, moment: Moment) -> float:  # noqa: D102
+        return cosine_factor(moment.epoch / moment.epochs, self.floor)

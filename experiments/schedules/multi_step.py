@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
+from trainer.hooks import Moment
+
 from ..options import Schedule
 
 
@@ -20,5 +22,5 @@ class MultiStep(Schedule):
     gamma: float = Field(default=0.1, gt=0.0, le=1.0)
     """The factor of each fall."""
 
-    def factor(self, epoch: float, epochs: int) -> float:  # noqa: D102
-        return float(self.gamma ** sum(milestone <= epoch for milestone in self.milestones))
+    def factor(self, moment: Moment) -> float:  # noqa: D102
+        return float(self.gamma ** sum(milestone <= moment.epoch for milestone in self.milestones))

@@ -1,0 +1,178 @@
+"""What networks of stages share: blocks placed in them, the head, freezing, pretrained weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from trainer.errors import UserError
+from trainer.settings import MachinePath
+
+from ..fingerprint import content_digest
+from ..heads.linear import Linear
+from ..options import Architecture, Block, Head, OneOf
+from ..validation import Problem
+from . import _placement, _pretrained, _timm_facts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..recipe import Recipe
+
+WEIGHTS = ("weights", "weights_file", "weights_run")
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The parts of a network, known without building it."""
+
+    name: str
+    """What messages call it."""
+
+    stages: tuple[str, ...]
+    """The names of its stages' modules, first to last."""
+
+    channels: tuple[int, ...]
+    """Channels of each stage's feature maps."""
+
+    residual: str | None
+    """`basic` or `bottleneck`, the residual blocks that its stages consist of; None where blocks can't stand inside."""
+
+
+class _Staged(Architecture):
+    """A network that is built by timm, then furnished. Its name keeps the catalog from offering it."""
+
+    blocks: Annotated[dict[str, Block], OneOf("blocks", keyed=True)] = Field(default_factory=dict)
+    """Modules placed inside or after stages, by kind."""
+
+    head: Annotated[Head, OneOf("heads")] = Linear()
+    """What follows the pooled features; the default is timm's own classifier."""
+
+    freeze: tuple[Literal["stem", "head"] | PositiveInt, ...] = ()
+    """Parts whose parameters stay as they are: `stem`, stages by number from 1, `head`. Blocks in them are trained.
+
+    What stands before the first stage is stem; what stands between the last stage and the head belongs to that stage.
+    """
+
+    weights: str | None = None
+    """Pretrained weights: a timm model name such as `resnet50.a1_in1k`; null trains from scratch."""
+
+    weights_file: MachinePath | None = None
+    """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; identified by its content."""
+
+    weights_run: str | None = None
+    """Pretrained weights: those that a run of this project has kept, by its trial id or MLflow run id, instead."""
+
+    @model_validator(mode="after")
+    def _start_is_one(self) -> Self:
+        given = [name for name in ("pretrained", *WEIGHTS) if getattr(self, name, None)]
+        if len(given) > 1:
+            raise ValueError(f"got both {given[0]} and {given[1]}, expected one of them")
+        if self.weights_file and not self.weights_file.is_file():
+            raise ValueError(f"weights_file {self.weights_file}: no such file")
+        return self
+
+    @abstractmethod
+    def anatomy(self) -> Anatomy:
+        """The parts of the network, without building it."""
+
+    @abstractmethod
+    def plain(self, num_classes: int) -> nn.Module:
+        """The network as timm builds it, with freshly drawn weights: no blocks, its own classifier."""
+
+    def start(self) -> _pretrained.Start:
+        """Where the first weights come from."""
+        return _pretrained.Start(self.weights, self.weights_file, self.weights_run)
+
+    def identity(self) -> dict[str, Any]:
+        content = {"weights_file": content_digest([self.weights_file])} if self.weights_file else {}
+        return super().identity() | content
+
+    def untrained(self) -> Self:
+        return self.model_copy(update=dict.fromkeys(WEIGHTS))
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        self.start().prepare(say)
+
+    def pretrained_digest(self) -> str | None:
+        return self.start().digest()
+
+    def check(self, recipe: Recipe) -> None:
+        self.check_parts()
+
+    def check_parts(self) -> None:
+        """Raise Problem where a block or `freeze` names a part that the network lacks, or timm has no such weights."""
+        anatomy = self.anatomy()
+        for kind, block in self.blocks.items():
+            for setting in ("inside", "after"):
+                for stage in getattr(block, setting):
+                    _check_stage(anatomy, stage, ("blocks", kind, setting))
+            if block.inside:
+                _check_inside(anatomy, kind, block)
+        _check_replaced_once(self.blocks)
+        self._check_freeze(anatomy)
+        name = self.start().name
+        if name is not None and (unknown := _timm_facts.weights(name).unknown) is not None:
+            setting = "weights" if self.weights else "pretrained"
+            raise Problem((setting,), f"timm has no weights {name!r}{unknown}")
+
+    def _check_freeze(self, anatomy: Anatomy) -> None:
+        for index, part in enumerate(self.freeze):
+            if part in self.freeze[:index]:
+                raise Problem(("freeze",), f"got {part!r} twice, expected each part once")
+            if isinstance(part, int) or not anatomy.stages:
+                _check_stage(anatomy, part, ("freeze",))
+        everything = {"stem", "head", *range(1, len(anatomy.stages) + 1)}
+        if everything == set(self.freeze) and not self.blocks:
+            raise Problem(("freeze",), "freezes everything, expected something left to train")
+
+    def build(self, num_classes: int) -> nn.Module:
+        try:
+            self.check_parts()
+        except Problem as problem:
+            raise UserError(f"{'.'.join(map(str, ('architecture', *problem.path)))}: {problem.message}") from None
+        anatomy = self.anatomy()
+        model = self.plain(num_classes)
+        weights = self.start().read()
+        before = _placement.tensors(model)
+        parts = _placement.parameters_by_part(model, anatomy.stages)
+        _placement.place_blocks(model, anatomy.stages, anatomy.channels, self.blocks)
+        if self.head != Linear():
+            _placement.replace_head(model, self.head, num_classes)
+        if weights is not None:
+            _pretrained.load_state(model, *weights, before=before)
+        _placement.freeze(model, parts, self.freeze)
+        return model
+
+
+def _check_stage(anatomy: Anatomy, stage: int | str, path: tuple[str | int, ...]) -> None:
+    count = len(anatomy.stages)
+    if not count:
+        raise Problem(path, f"{anatomy.name} has no stages, got {stage}")
+    if isinstance(stage, int) and stage > count:
+        raise Problem(path, f"{anatomy.name} has the stages 1 to {count}, got {stage}")
+
+
+def _check_inside(anatomy: Anatomy, kind: str, block: Block) -> None:
+    path = ("blocks", kind, "inside")
+    if anatomy.residual is None:
+        raise Problem(
+            path, f"the stages of {anatomy.name} have no residual branches that can hold {kind}, expected after"
+        )
+    if block.replaces_convolution and anatomy.residual != "bottleneck":
+        reason = f"{kind} takes the place of a bottleneck's 3x3 convolution"
+        raise Problem(path, f"got {anatomy.name} with {anatomy.residual} blocks, expected bottlenecks: {reason}")
+
+
+def _check_replaced_once(blocks: dict[str, Block]) -> None:
+    taken: dict[int, str] = {}
+    for kind, block in blocks.items():
+        for stage in block.inside if block.replaces_convolution else ():
+            if stage in taken:
+                message = f"the 3x3 convolutions of stage {stage} are replaced by {taken[stage]} already"
+                raise Problem(("blocks", kind, "inside"), f"{message}, expected one of them there")
+            taken[stage] = kind

@@ -1,0 +1,75 @@
+"""Random affine map about the image's centre, as torchvision's RandomAffine with bilinear interpolation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from trainer.draws import Draws
+from trainer.hooks import Batch, Hook, Setup
+
+from ..options import Order, Refinement
+from ._batches import real
+from ._warp import inverse_affine, warp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(gt=0.0)]
+Slant = Annotated[float, Field(ge=0.0, lt=90.0)]
+
+
+class Affine(Refinement):
+    """Turns, shifts, scales and shears each training image at random; from outside comes the mean colour."""
+
+    kind: Literal["affine"] = "affine"
+    order: ClassVar[Order] = Order.WARP
+
+    degrees: float = Field(default=0.0, ge=0.0, le=180.0)
+    """Largest angle to either side, 0 to 180; 0 (default): none is turned."""
+
+    translate: tuple[Fraction, Fraction] = (0.0, 0.0)
+    """Largest shift along x and y, to either side, as fractions of the image, 0 to 1; whole pixels are drawn."""
+
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
+    """Least and largest factor of the size, above 0; 1 and 1 (default): none is scaled."""
+
+    shear: tuple[Slant, Slant] = (0.0, 0.0)
+    """Largest slant along x and y, to either side, in degrees, 0 to below 90 (torchvision's `shear=s` is [s, 0])."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Affine:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"got scale [{self.scale[0]:g}, {self.scale[1]:g}], expected the smaller one first")
+        if self.degrees == 0 and not any(self.translate) and not any(self.shear) and self.scale == (1.0, 1.0):
+            raise ValueError("nothing is changed; expected at least one of degrees, translate, scale, shear")
+        return self
+
+    def matrices(self, numbers: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+        """The maps [B, 2, 3] that uniform numbers [B, 6] stand for; see _warp.inverse_affine."""
+        sides = 2 * numbers - 1
+        return inverse_affine(
+            self.degrees * sides[:, 0],
+            translate=np.rint(np.array(self.translate) * (width, height) * sides[:, 1:3]),
+            scale=self.scale[0] + (self.scale[1] - self.scale[0]) * numbers[:, 3],
+            shear=np.array(self.shear) * sides[:, 4:6],
+        )
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _AffineHook(self, setup.mean)
+
+
+class _AffineHook(Hook):
+    def __init__(self, settings: Affine, mean: tuple[float, float, float]) -> None:
+        self.settings = settings
+        self.mean = mean
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        device = batch.images.device
+        height, width = batch.images.shape[-2:]
+        matrices = self.settings.matrices(draws.uniform("affine", batch.samples, 6), height, width)
+        images = warp(batch.images, real(matrices, device), real(self.mean, device))
+        return Batch(images, batch.targets, batch.samples)

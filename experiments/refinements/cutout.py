@@ -1,0 +1,79 @@
+"""Cutout (DeVries & Taylor, "Improved regularization of convolutional neural networks with cutout", 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from trainer.draws import Draws
+from trainer.hooks import Batch, Hook, Setup
+
+from ..options import Order, Refinement
+from ._batches import on_device, real
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..recipe import Recipe
+
+
+def cutout(
+    images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, length: int, fill: torch.Tensor
+) -> torch.Tensor:
+    """Fill squares of `length` pixels in images [B, 3, H, W] with the colour fill [3].
+
+    top, left: int64 [B, holes]; what of a square is outside the image is not there.
+    """
+    import torch
+
+    def covered(start: torch.Tensor, pixels: int) -> torch.Tensor:
+        place = torch.arange(pixels, device=images.device) - start[..., None]
+        return (place >= 0) & (place < length)
+
+    height, width = images.shape[-2:]
+    squares = covered(top, height)[..., :, None] & covered(left, width)[..., None, :]
+    return fill.view(-1, 1, 1).where(squares.any(1)[:, None], images)
+
+
+class Cutout(Refinement):
+    """Hides squares of each training image, at places of its own, behind the mean colour."""
+
+    kind: Literal["cutout"] = "cutout"
+    order: ClassVar[Order] = Order.ERASE
+
+    holes: PositiveInt = 1
+    """Squares in an image, 1 or more (DeVries & Taylor: 1); they may overlap."""
+
+    length: PositiveInt = 16
+    """Side of a square in pixels, 1 to the image size; its centre is any pixel, so that the border may clip it.
+
+    DeVries & Taylor: 16 for CIFAR-10, 8 for CIFAR-100, 20 for SVHN, all 32 pixels wide.
+    """
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        size = recipe.dataset.image_size
+        if self.length > size:
+            raise ValueError(f"got length {self.length}, expected at most the image_size, {size}")
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _CutoutHook(self.holes, self.length, setup)
+
+
+class _CutoutHook(Hook):
+    def __init__(self, holes: int, length: int, setup: Setup) -> None:
+        self.holes = holes
+        self.length = length
+        self.size = setup.image_size
+        self.mean = setup.mean
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        device = batch.images.device
+        # of an image that is still larger, the network will see the centre: that is where the holes belong
+        margin = [(pixels - self.size) // 2 for pixels in batch.images.shape[-2:]]
+        centres = (draws.uniform("cutout", batch.samples, 2 * self.holes) * self.size).astype(np.int64)
+        corners = centres.reshape(-1, self.holes, 2) + margin - self.length // 2
+        top, left = on_device(corners[..., 0], device), on_device(corners[..., 1], device)
+        images = cutout(batch.images, top, left, self.length, real(self.mean, device))
+        return Batch(images, batch.targets, batch.samples)

@@ -1,0 +1,81 @@
+"""Exponential moving average of weights (Polyak & Juditsky 1992; Szegedy et al., "Rethinking the Inception ...", 2016).
+
+The averages are evaluated after each epoch beside the raw weights, as `ema_top1`, `ema_top5` and `ema_val_loss`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from trainer.hooks import Hook, Setup
+
+from ..options import Refinement
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def average(averages: list[torch.Tensor], values: list[torch.Tensor], decay: float) -> None:
+    """a <- decay a + (1 - decay) v in place, for lists of float tensors of equal shapes."""
+    import torch
+
+    torch._foreach_lerp_(averages, values, 1.0 - decay)
+
+
+def warm_decay(decay: float, step: int) -> float:
+    """min(decay, (1 + step) / (10 + step)): short at first, so that the initial weights are soon forgotten.
+
+    step: counts from 1. As in TensorFlow's ExponentialMovingAverage with `num_updates`.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+class Ema(Refinement):
+    """Keeps averaged weights and batch-norm statistics beside the trained ones, updated after each step."""
+
+    kind: Literal["ema"] = "ema"
+
+    decay: float = Field(default=0.999, gt=0.0, lt=1.0)
+    """Share of the average that stays at a step; it forgets over about 1 / (1 - decay) steps."""
+
+    warmup: bool = True
+    """Begin with a smaller decay, (1 + step) / (10 + step), until `decay` is reached."""
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _EmaHook(self.decay, self.warmup)
+
+
+class _EmaHook(Hook):
+    def __init__(self, decay: float, warmup: bool) -> None:
+        self.decay = decay
+        self.warmup = warmup
+        self.step = 0
+
+    def start(self, model: nn.Module) -> None:
+        self.averaged = copy.deepcopy(model).requires_grad_(False)
+
+    def step_end(self, model: nn.Module) -> None:
+        import torch
+
+        self.step += 1
+        decay = warm_decay(self.decay, self.step) if self.warmup else self.decay
+        own, theirs = self.averaged.state_dict(), model.state_dict()
+        floats = [name for name, value in own.items() if value.is_floating_point()]
+        with torch.no_grad():
+            average([own[name] for name in floats], [theirs[name] for name in floats], decay)
+            for name in own.keys() - set(floats):
+                own[name].copy_(theirs[name])
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"ema": self.averaged}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "averaged": self.averaged.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.averaged.load_state_dict(state["averaged"])

@@ -1,0 +1,101 @@
+"""One of several refinements for each image, drawn uniformly, as torchvision's RandomChoice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import model_validator
+
+from trainer.draws import Draws
+from trainer.errors import UserError
+from trainer.hooks import Batch, Hook, Setup
+
+from ..options import OneOf, Order, Refinement
+from ..validation import Problem
+from ._batches import change_some, on_device, planar_copy
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+SINGLE_IMAGES = (Order.FLIP, Order.WARP, Order.COLOUR, Order.POLICY, Order.ERASE)
+"""The places in the order that refinements have which change each image for itself and keep its size."""
+
+
+class RandomChoice(Refinement):
+    """Puts each training image through one of several refinements."""
+
+    kind: Literal["random_choice"] = "random_choice"
+    order: ClassVar[Order] = Order.POLICY
+
+    of: Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
+    """The refinements by kind, with their settings; two or more that change single images and keep their size."""
+
+    @model_validator(mode="after")
+    def _check_refinements(self) -> RandomChoice:
+        for kind, refinement in self.of.items():
+            if isinstance(refinement, RandomChoice):
+                raise Problem(("of", kind), "got a random choice inside a random choice, expected its refinements here")
+            if refinement.order == Order.CROP:
+                raise Problem(("of", kind), f"{kind} changes the size of images, expected refinements that keep it")
+            if refinement.order not in SINGLE_IMAGES:
+                raise Problem(("of", kind), f"{kind} does not act on single images, expected refinements that do")
+        if len(self.of) < 2:
+            raise Problem(("of",), f"got {', '.join(self.of) or 'none'}, expected two refinements or more")
+        return self
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        hooks = {kind: refinement.build(setup) for kind, refinement in self.of.items()}
+        for kind, hook in hooks.items():
+            _check_hook(kind, hook)
+        return _RandomChoiceHook(list(hooks.values()))
+
+
+def _check_hook(kind: str, hook: Hook) -> None:
+    """A plugin's order may promise what its hook does not keep."""
+
+    def acts(at: str) -> bool:
+        return getattr(type(hook), at) is not getattr(Hook, at)
+
+    others = [at for at in ("mix", "rate", "loss", "step_end", "epoch_end", "networks", "state_dict") if acts(at)]
+    if others or not acts("augment"):
+        where = f"refinements.random_choice.of.{kind}"
+        raise UserError(f"{where}: its hook acts at {', '.join(others) or 'no point'}, expected augment only")
+
+
+@dataclass(frozen=True)
+class _Inside(Draws):
+    """Draws of their own for the refinements chosen from: another flip, outside, must not always agree with theirs."""
+
+    def uniform(self, purpose: str, samples: NDArray[np.int64], count: int = 1) -> NDArray[np.float64]:
+        return super().uniform(f"random choice of {purpose}", samples, count)
+
+
+def _augmented(images: torch.Tensor, hook: Hook, batch: Batch, chosen: NDArray[np.int64], draws: Draws) -> torch.Tensor:
+    targets = batch.targets.index_select(0, on_device(chosen, images.device))
+    return hook.augment(Batch(images, targets, batch.samples[chosen]), draws).images
+
+
+class _RandomChoiceHook(Hook):
+    def __init__(self, hooks: list[Hook]) -> None:
+        self.hooks = hooks
+
+    def start(self, model: nn.Module) -> None:
+        for hook in self.hooks:
+            hook.start(model)
+
+    def epoch_start(self, epoch: int) -> None:
+        for hook in self.hooks:
+            hook.epoch_start(epoch)
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        drawn = (draws.uniform("random choice", batch.samples)[:, 0] * len(self.hooks)).astype(np.int64)
+        inside = _Inside(draws.seed, draws.epoch)
+        images = planar_copy(batch.images)
+        for i, hook in enumerate(self.hooks):
+            chosen = np.flatnonzero(drawn == i)
+            change_some(images, chosen, _augmented, hook, batch, chosen, inside)
+        return Batch(images, batch.targets, batch.samples)

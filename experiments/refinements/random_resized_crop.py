@@ -1,0 +1,121 @@
+"""Random resized crop (Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6).
+
+Boxes are drawn as torchvision's RandomResizedCrop draws them and resampled as its antialiased bilinear resize does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from trainer.draws import Draws
+from trainer.hooks import Batch, Hook, Setup
+
+from ..options import Order, Refinement
+from ._batches import on_device
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+ATTEMPTS = 10
+"""Boxes that are drawn before the central one is taken, as in torchvision."""
+
+
+def crop_boxes(
+    numbers: NDArray[np.float64], height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Top, left, height and width of each image's box [B, 4], from uniform numbers [B, 2 ATTEMPTS + 2].
+
+    The first attempt that fits in height x width is taken: its area, as a share of the image's, uniform in `scale`, the
+    logarithm of width / height uniform in `ratio`'s.
+    """
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * numbers[:, :ATTEMPTS])
+    aspect = np.exp(low + (high - low) * numbers[:, ATTEMPTS : 2 * ATTEMPTS])
+    sizes = np.rint(np.sqrt([area / aspect, area * aspect])).astype(np.int64)
+    fits = (sizes > 0).all(0) & (sizes[0] <= height) & (sizes[1] <= width)
+    first = np.take_along_axis(sizes, fits.argmax(1)[None, :, None], 2)[:, :, 0].T
+    room = np.array([height, width]) - first + 1
+    corners = (numbers[:, 2 * ATTEMPTS :] * room).astype(np.int64)
+    drawn = np.concatenate([corners, first], 1)
+    return np.where(fits.any(1)[:, None], drawn, central_box(height, width, ratio))
+
+
+def central_box(height: int, width: int, ratio: tuple[float, float]) -> NDArray[np.int64]:
+    """Top, left, height and width of the largest central box whose width / height is in `ratio` [4]."""
+    box_height, box_width = height, width
+    if width / height < ratio[0]:
+        box_height = round(width / ratio[0])
+    elif width / height > ratio[1]:
+        box_width = round(height * ratio[1])
+    return np.array([(height - box_height) // 2, (width - box_width) // 2, box_height, box_width])
+
+
+def interpolation(start: torch.Tensor, length: torch.Tensor, size: int, pixels: int) -> torch.Tensor:
+    """Weights [B, size, pixels] that resample `length` of `pixels` pixels from `start` (int64 [B]) to `size`.
+
+    Antialiased bilinear: a triangle about each output pixel's centre, one input pixel wide to each side or, where the
+    resampling shrinks, one output pixel; of pixels inside the stretch only.
+    """
+    import torch
+
+    step = (length / size).view(-1, 1, 1)
+    place = torch.arange(pixels, device=start.device) - start.view(-1, 1, 1)
+    centre = step * (torch.arange(size, device=start.device).view(-1, 1) + 0.5)
+    weights = (1 - (place + 0.5 - centre).abs() / step.clamp(min=1)).clamp_(min=0)
+    weights = weights * ((place >= 0) & (place < length.view(-1, 1, 1)))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """Cut each of images [B, C, H, W] to its box (top, left, height, width; int64 [B, 4]), resized to size x size.
+
+    Float32 matrix products: on CUDA, `numerics.tf32` rounds them by up to about 0.2 of 255 levels.
+    """
+    height, width = images.shape[-2:]
+    top, left, box_height, box_width = boxes.unbind(1)
+    rows = interpolation(top, box_height, size, height)[:, None]
+    columns = interpolation(left, box_width, size, width)[:, None]
+    return rows @ images @ columns.mT
+
+
+class RandomResizedCrop(Refinement):
+    """Trains on a random box of each image, of random area and aspect ratio, resized to the image size."""
+
+    kind: Literal["random_resized_crop"] = "random_resized_crop"
+    order: ClassVar[Order] = Order.CROP
+
+    scale: tuple[Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]] = (0.08, 1.0)
+    """Least and largest area of the box, as a share of the stored image's, above 0 to 1 (Szegedy et al.: 0.08 to 1)."""
+
+    ratio: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (3 / 4, 4 / 3)
+    """Least and largest width of the box, in heights, above 0 (Szegedy et al.: 3/4 to 4/3)."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> RandomResizedCrop:
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(f"got {name} [{low:g}, {high:g}], expected the smaller one first")
+        if self.scale[0] == self.ratio[0] == self.ratio[1] == 1.0:
+            raise ValueError("got scale [1, 1] and ratio [1, 1], expected boxes that are not always the whole image")
+        return self
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _RandomResizedCropHook(self.scale, self.ratio, setup.image_size)
+
+
+class _RandomResizedCropHook(Hook):
+    def __init__(self, scale: tuple[float, float], ratio: tuple[float, float], size: int) -> None:
+        self.scale = scale
+        self.ratio = ratio
+        self.size = size
+
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        numbers = draws.uniform("random resized crop", batch.samples, 2 * ATTEMPTS + 2)
+        height, width = batch.images.shape[-2:]
+        boxes = on_device(crop_boxes(numbers, height, width, self.scale, self.ratio), batch.images.device)
+        return Batch(resized_crop(batch.images, boxes, self.size), batch.targets, batch.samples)

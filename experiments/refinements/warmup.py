@@ -1,0 +1,47 @@
+"""Learning-rate warm-up (Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from trainer.hooks import Hook, Moment, Setup
+
+from ..options import Refinement
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+
+def warmup_factor(epoch: float, length: float, start: float = 0.0) -> float:
+    """From `start` at epoch 0 in a line to 1 at epoch `length`, 1 from there on."""
+    return start + (1.0 - start) * min(1.0, epoch / length)
+
+
+class Warmup(Refinement):
+    """Scales the schedule's rate up from `start` to 1 over the first epochs, updated at every step."""
+
+    kind: Literal["warmup"] = "warmup"
+
+    epochs: float = Field(default=5.0, gt=0.0)
+    """Length in epochs, may be a fraction."""
+
+    start: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """The first factor."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        if self.epochs > recipe.epochs:
+            raise ValueError(f"got a warm-up of {self.epochs:g} epochs, expected at most all epochs, {recipe.epochs}")
+
+    def build(self, setup: Setup) -> Hook:  # noqa: D102
+        return _WarmupHook(self.epochs, self.start)
+
+
+class _WarmupHook(Hook):
+    def __init__(self, epochs: float, start: float) -> None:
+        self.epochs = epochs
+        self.start_factor = start
+
+    def rate(self, factor: float, moment: Moment) -> float:
+        return factor * warmup_factor(moment.epoch, self.epochs, self.start_factor)

@@ -1,0 +1,48 @@
+"""Cosine annealing with warm restarts (Loshchilov & Hutter, "SGDR", ICLR 2017, eq. 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from trainer.hooks import Moment
+
+from ..options import Schedule
+from .cosine import cosine_factor
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+
+def cycle_progress(epoch: float, period: float, multiplier: float) -> float:
+    """How far into its cycle `epoch` is, 0 <= progress < 1; the i-th cycle is period * multiplier^i epochs long."""
+    begin, length = 0.0, period
+    while epoch >= begin + length:
+        begin, length = begin + length, length * multiplier
+    return (epoch - begin) / length
+
+
+class CosineRestarts(Schedule):
+    """From the base rate to `floor` times it along half a cosine, again and again, updated at every step."""
+
+    kind: Literal["cosine_restarts"] = "cosine_restarts"
+
+    period: float = Field(gt=0.0)
+    """T_0: epochs of the first cycle; a fraction is allowed."""
+
+    multiplier: float = Field(default=1.0, ge=1.0)
+    """T_mult: each cycle is this many times as long as the one before."""
+
+    floor: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """The factor at a cycle's end, as a fraction of the base rate."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        if self.period >= recipe.epochs:
+            raise ValueError(
+                f"got a period of {self.period:g} epochs, which never restarts in {recipe.epochs}; expected less, or "
+                "the schedule cosine"
+            )
+
+    def factor(self, moment: Moment) -> float:  # noqa: D102
+        return cosine_factor(cycle_progress(moment.epoch, self.period, self.multiplier), self.floor)

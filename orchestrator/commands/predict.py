@@ -1,0 +1,41 @@
+"""`ablate predict`: what a finished run says of a folder of images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments.predict import predict, to_csv
+from experiments.wording import count
+from trainer.errors import UserError
+
+from ..resources import check_writable
+
+
+def write(run: str, folder: Path, out: Path) -> None:
+    """Write the predictions file and say what is in it."""
+    check_writable(out.parent)
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; expected a file to write, such as predictions.csv")
+    console = Console(soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("predicting", total=None)
+        record, predictions = predict(run, folder, lambda done, total: bars.update(task, completed=done, total=total))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(to_csv(predictions), encoding="utf-8")
+    console.print(
+        f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}",
+        highlight=False,
+        markup=False,
+    )
+    common = Counter(prediction.class_name for prediction in predictions).most_common(3)
+    listed = ", ".join(f"{name} ({number})" for name, number in common)
+    console.print(
+        f"{count(len(predictions), 'image')}, {len(record.classes)} classes, most often {listed}",
+        highlight=False,
+        markup=False,
+    )
+    console.print(f"predictions: {out}", highlight=False, markup=False)

@@ -1,0 +1,340 @@
+"""cutout, rand_augment and random_choice, and what holds for every refinement that changes single images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from batches import DRAWS, FILL, MEAN, a_batch, a_hook, a_recipe, a_setup, smooth_images, some_images, subset
+from scipy import stats
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import RandAugment as TheirRandAugment
+from torchvision.transforms.v2 import functional as theirs
+
+from experiments import catalog
+from experiments.options import Order, Refinement
+from experiments.recipe import parse_recipe
+from experiments.refinements.cutout import cutout
+from experiments.refinements.rand_augment import BINS, OPERATIONS, rand_augment
+from experiments.refinements.random_choice import SINGLE_IMAGES, RandomChoice
+from experiments.validation import Problem
+from trainer.draws import Draws
+from trainer.errors import UserError
+from trainer.hooks import Batch, Hook, Setup
+
+
+def parsed(kind: str, settings: dict[str, Any]) -> Refinement:
+    option: Refinement = catalog.parse_named("refinements", {kind: settings})[kind]
+    return option
+
+
+class TestCutout:
+    @pytest.mark.parametrize("length", [1, 3, 4])
+    def test_squares_are_filled_and_clipped(self, length: int) -> None:
+        images = some_images(3, side=8)
+        top, left = torch.tensor([[0, 5], [-2, 7], [3, 3]]), torch.tensor([[2, 6], [-1, 7], [3, 4]])
+        covered = cutout(images, top, left, length, FILL)
+        for i in range(3):
+            for y in range(8):
+                for x in range(8):
+                    hit = any(
+                        t <= y < t + length and s <= x < s + length
+                        for t, s in zip(top[i].tolist(), left[i].tolist(), strict=True)
+                    )
+                    assert torch.equal(covered[i, :, y, x], FILL if hit else images[i, :, y, x])
+
+    def holes(self, count: int, length: int, side: int = 12, size: int = 12, **settings: int) -> torch.Tensor:
+        """What is covered of each image [B, H, W]."""
+        images = torch.zeros(count, 3, side, side)
+        hook = a_hook("cutout", {"length": length, **settings}, image_size=size)
+        covered = hook.augment(a_batch(images), DRAWS).images == FILL.view(-1, 1, 1)
+        assert torch.equal(covered.any(1), covered.all(1))
+        return covered.all(1)
+
+    @pytest.mark.parametrize("length", [1, 2, 5, 6, 12])
+    def test_a_square_has_the_exact_side_unless_the_border_clips_it(self, length: int) -> None:
+        covered = self.holes(300, length)
+        rows, columns = covered.any(2).sum(1), covered.any(1).sum(1)
+        assert torch.equal(covered.sum((1, 2)), rows * columns), "one rectangle"
+        assert int(rows.max()) == length == int(columns.max())
+        assert int(rows.min()) >= length // 2
+        if length == 2:
+            assert {int(n) for n in rows} == {1, 2}, "clipped by the border, as in the authors' code"
+
+    def test_every_pixel_is_as_likely_to_be_the_centre(self) -> None:
+        centres = self.holes(5000, 1).sum(0)
+        assert stats.chisquare(centres.flatten().numpy()).pvalue > 1e-3
+
+    def test_several_holes_are_at_places_of_their_own(self) -> None:
+        pixels = self.holes(400, 1, holes=3).sum((1, 2))
+        assert int(pixels.max()) == 3
+        assert float((pixels == 3).float().mean()) > 0.95
+
+    def test_of_a_larger_image_the_part_that_is_seen_is_covered(self) -> None:
+        covered = self.holes(2000, 1, side=17, size=12)
+        assert not covered[:, :2].any()
+        assert not covered[:, 14:].any()
+        assert stats.chisquare(covered[:, 2:14, 2:14].sum(0).flatten().numpy()).pvalue > 1e-3
+
+    def test_a_square_larger_than_the_image_is_refused(self) -> None:
+        for refinements, path in (
+            ({"cutout": {"length": 40}}, ("cutout",)),
+            ({"random_choice": {"of": {"flip": {}, "cutout": {"length": 40}}}}, ("random_choice", "of", "cutout")),
+        ):
+            with pytest.raises(Problem) as caught:
+                parse_recipe(a_recipe(refinements, image_size=32))
+            assert caught.value.message == "got length 40, expected at most the image_size, 32"
+            assert caught.value.path == ("refinements", *path)
+        parse_recipe(a_recipe({"cutout": {"length": 32}}, image_size=32))
+
+
+THEIR_NAMES = {
+    **{name: name.title().replace("_", "") for name in OPERATIONS},
+    "autocontrast": "AutoContrast",
+}
+GEOMETRIC = {"shear_x", "shear_y", "translate_x", "translate_y", "rotate"}
+
+
+class TestRandAugment:
+    def test_the_operations_are_torchvisions_in_their_order(self) -> None:
+        assert list(THEIR_NAMES.values()) == list(TheirRandAugment._AUGMENTATION_SPACE)
+
+    @pytest.mark.parametrize("magnitude", [0, 9, 30])
+    @pytest.mark.parametrize("name", list(OPERATIONS))
+    def test_each_operation_is_torchvisions(self, name: str, magnitude: int) -> None:
+        images = smooth_images(2, side=40).round()
+        index = list(OPERATIONS).index(name)
+        signs = np.array([[1.0], [-1.0]])
+        found = rand_augment(images, np.full((2, 1), index), signs, magnitude, torch.zeros(3))
+        magnitudes, signed = TheirRandAugment._AUGMENTATION_SPACE[THEIR_NAMES[name]]
+        bins = magnitudes(BINS + 1, 40, 40)
+        strength = 0.0 if bins is None else float(bins[magnitude])
+        for i, sign in enumerate([1, -1]):
+            expected = TheirRandAugment()._apply_image_or_video_transform(
+                images[i].to(torch.uint8),
+                THEIR_NAMES[name],
+                sign * strength if signed else strength,
+                interpolation=InterpolationMode.BILINEAR,
+                fill={torch.Tensor: None},
+            )
+            # theirs rounds or cuts to whole levels, and of the blends what they blend with as well
+            tolerance = 0.51 if name in GEOMETRIC else 1 if name == "brightness" else 2
+            exact = name in ("identity", "posterize", "solarize", "autocontrast", "equalize")
+            difference = (found[i] - expected.float()).abs().max()
+            assert float(difference) <= (0 if exact else tolerance)
+
+    def test_operations_follow_each_other(self) -> None:
+        images = smooth_images(2, side=20).round()
+        names = list(OPERATIONS)
+        chosen = np.array(
+            [
+                [names.index("solarize"), names.index("posterize")],
+                [names.index("posterize"), names.index("solarize")],
+            ]
+        )
+        found = rand_augment(images, chosen, np.ones((2, 2)), 20, FILL)
+        whole = images.to(torch.uint8)
+        assert torch.equal(found[0], theirs.posterize(theirs.solarize(whole[0], 85.0), 5).float())
+        assert torch.equal(found[1], theirs.solarize(theirs.posterize(whole[1], 5), 85.0).float())
+        assert not torch.equal(found[0], theirs.solarize(theirs.posterize(whole[0], 5), 85.0).float())
+
+    def test_operations_and_signs_are_uniform_and_independent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[Any] = []
+
+        def see(images: torch.Tensor, *arguments: Any) -> torch.Tensor:
+            seen.extend(arguments)
+            return images
+
+        monkeypatch.setattr("experiments.refinements.rand_augment.rand_augment", see)
+        a_hook("rand_augment", {"num_ops": 3, "magnitude": 4}).augment(a_batch(some_images(5000, side=1)), DRAWS)
+        chosen, signs, magnitude, _ = seen
+        assert chosen.shape == signs.shape == (5000, 3)
+        assert magnitude == 4
+        for column in chosen.T:
+            assert stats.chisquare(np.bincount(column, minlength=14)).pvalue > 1e-3
+        assert set(signs.flatten()) == {-1.0, 1.0}
+        assert stats.binomtest(int((signs > 0).sum()), signs.size).pvalue > 1e-3
+        for one, other in ((chosen[:, 0], chosen[:, 1]), (chosen[:, 0], signs[:, 0]), (signs[:, 0], signs[:, 1])):
+            assert stats.chi2_contingency(stats.contingency.crosstab(one, other).count).pvalue > 1e-3
+
+    def test_a_sharper_magnitude_changes_more(self) -> None:
+        batch = a_batch(smooth_images(200, side=16))
+        changes = [
+            float((a_hook("rand_augment", {"magnitude": m}).augment(batch, DRAWS).images - batch.images).abs().mean())
+            for m in (0, 9, 30)
+        ]
+        assert changes == sorted(changes)
+
+    @pytest.mark.parametrize("settings", [{"num_ops": 0}, {"magnitude": 31}, {"magnitude": -1}])
+    def test_settings_out_of_range_are_refused(self, settings: dict[str, int]) -> None:
+        with pytest.raises(Problem, match="expected"):
+            parsed("rand_augment", settings)
+
+
+CHOICE: dict[str, Any] = {"flip": {"p": 1.0}, "vertical_flip": {"p": 1.0}, "color_jitter": {"brightness": 0.5}}
+
+
+class _Shift(Refinement):
+    """Claims to act on single images but acts on the batch."""
+
+    kind: str = "shift"
+    order = Order.COLOUR
+
+    def build(self, setup: Setup) -> Hook:
+        class Mixes(Hook):
+            def mix(self, batch: Batch, draws: Draws) -> Batch:
+                return batch
+
+        return Mixes()
+
+
+class TestRandomChoice:
+    def test_each_image_gets_exactly_one_and_each_is_as_likely(self) -> None:
+        images = some_images(1, side=4, low=1, high=100).expand(3000, -1, -1, -1)
+        changed = a_hook("random_choice", {"of": CHOICE}).augment(a_batch(images), DRAWS).images
+        mirrored = (changed == images.flip(-1)).flatten(1).all(1)
+        upside_down = (changed == images.flip(-2)).flatten(1).all(1)
+        factors = (changed / images).flatten(1)
+        brighter = ((factors - factors[:, :1]).abs() < 1e-5).all(1)
+        assert torch.equal(mirrored.int() + upside_down.int() + brighter.int(), torch.ones(3000, dtype=torch.int32))
+        assert stats.chisquare([int(each.sum()) for each in (mirrored, upside_down, brighter)]).pvalue > 1e-3
+
+    def test_the_refinements_draw_by_sample_and_apart_from_the_same_ones_outside(self) -> None:
+        images = some_images(1, side=4).expand(3000, -1, -1, -1)
+        settings = {"of": {"flip": {}, "vertical_flip": {"p": 0.0}}}
+        inside = (a_hook("random_choice", settings).augment(a_batch(images), DRAWS).images != images).flatten(1).any(1)
+        outside = (a_hook("flip", {}).augment(a_batch(images), DRAWS).images != images).flatten(1).any(1)
+        assert stats.binomtest(int(inside.sum()), 3000, 0.25).pvalue > 1e-3
+        assert stats.chi2_contingency(np.histogram2d(inside, outside, bins=2)[0]).pvalue > 1e-3
+
+    @pytest.mark.parametrize(
+        ("of", "path", "message"),
+        [
+            ({}, ("of",), "got none, expected two refinements or more"),
+            ({"flip": {}}, ("of",), "got flip, expected two refinements or more"),
+            ({"flip": {}, "mixup": {}}, ("of", "mixup"), "mixup does not act on single images"),
+            ({"flip": {}, "warmup": {}}, ("of", "warmup"), "warmup does not act on single images"),
+            ({"flip": {}, "random_crop": {}}, ("of", "random_crop"), "random_crop changes the size of images"),
+            ({"flip": {}, "random_resized_crop": {}}, ("of", "random_resized_crop"), "changes the size"),
+            ({"flip": {}, "random_choice": {"of": CHOICE}}, ("of", "random_choice"), "inside a random choice"),
+            ({"flip": {}, "flipp": {}}, ("of", "flipp"), "did you mean 'flip'"),
+            ({"flip": {"p": 2}, "cutout": {}}, ("of", "flip", "p"), "less than or equal to 1"),
+        ],
+    )
+    def test_what_cannot_be_chosen_from_is_refused(
+        self, of: dict[str, Any], path: tuple[str, ...], message: str
+    ) -> None:
+        with pytest.raises(Problem, match=message) as caught:
+            parsed("random_choice", {"of": of})
+        assert caught.value.path == ("random_choice", *path)
+
+    def test_its_settings_can_be_written_and_read(self) -> None:
+        option = parsed("random_choice", {"of": CHOICE})
+        data = option.model_dump(mode="json")
+        assert list(data["of"]) == sorted(CHOICE)
+        assert parsed("random_choice", data) == option
+        other = parsed("random_choice", {"of": {**CHOICE, "flip": {"p": 0.9}}})
+        assert option.identity() != other.identity()
+
+    def test_a_hook_that_does_not_keep_what_its_order_promises_is_refused(self) -> None:
+        choice = RandomChoice.model_construct(of={"shift": _Shift()})
+        with pytest.raises(UserError, match=r"random_choice\.of\.shift: its hook acts at mix, expected augment only"):
+            choice.build(a_setup())
+
+    def test_the_order_tells_who_changes_single_images_and_keeps_their_size(self) -> None:
+        for kind in set(catalog.options("refinements")) - {"distillation"}:
+            option = parsed(kind, AUGMENTING.get(kind, {}))
+            augments = type(option.build(a_setup())).augment is not Hook.augment
+            assert augments == (option.order in (*SINGLE_IMAGES, Order.CROP)), kind
+
+
+AUGMENTING: dict[str, dict[str, Any]] = {
+    "affine": {"degrees": 20, "translate": [0.2, 0.1], "scale": [0.8, 1.2], "shear": [10, 5]},
+    "color_jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "cutout": {"holes": 2, "length": 5},
+    "flip": {},
+    "rand_augment": {"num_ops": 3, "magnitude": 15},
+    "random_choice": {"of": {**CHOICE, "cutout": {"length": 3}, "rotation": {}}},
+    "random_crop": {},
+    "random_resized_crop": {},
+    "rotation": {},
+    "vertical_flip": {},
+}
+"""Every refinement that changes single images, with settings that change something."""
+
+
+@pytest.mark.parametrize("kind", list(AUGMENTING))
+class TestEveryRefinementOfSingleImages:
+    def augmented(self, kind: str, batch: Batch, draws: Draws = DRAWS, image_size: int = 12) -> torch.Tensor:
+        return a_hook(kind, AUGMENTING[kind], image_size).augment(batch, draws).images
+
+    @pytest.mark.parametrize("stored", [12, 15])
+    def test_crops_give_the_image_size_and_others_keep_theirs(self, kind: str, stored: int) -> None:
+        batch = a_batch(some_images(20, side=stored))
+        changed = a_hook(kind, AUGMENTING[kind]).augment(batch, DRAWS)
+        side = 12 if parsed(kind, AUGMENTING[kind]).order == Order.CROP else stored
+        assert changed.images.shape == (20, 3, side, side)
+        assert changed.images.dtype == torch.float32
+        assert changed.targets is batch.targets
+        assert changed.samples is batch.samples
+        assert float(changed.images.min()) >= -1e-3
+        assert float(changed.images.max()) <= 255.001
+
+    @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+    def test_the_batch_it_got_is_left_alone(self, kind: str, memory_format: torch.memory_format) -> None:
+        images = some_images(20).contiguous(memory_format=memory_format)
+        before = images.clone()
+        changed = self.augmented(kind, a_batch(images))
+        assert torch.equal(images, before)
+        assert changed.data_ptr() != images.data_ptr()
+
+    def test_images_are_stored_in_any_order_of_their_dimensions(self, kind: str) -> None:
+        images = some_images(20)
+        last = images.contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(self.augmented(kind, a_batch(images)), self.augmented(kind, a_batch(last)), atol=1e-3)
+
+    @pytest.mark.parametrize("chosen", [[13, 2, 8], [5], list(range(40))[::-1]])
+    @pytest.mark.parametrize("side", [12, 33])
+    def test_an_image_does_not_depend_on_its_batch(self, kind: str, side: int, chosen: list[int]) -> None:
+        batch = a_batch(some_images(40, side=side))
+        whole = self.augmented(kind, batch, image_size=12)
+        part = self.augmented(kind, subset(batch, chosen), image_size=12)
+        assert torch.equal(part, whole[chosen]), "bit for bit"
+
+    def test_images_of_one_batch_are_changed_differently(self, kind: str) -> None:
+        images = some_images(1).expand(30, -1, -1, -1)
+        changed = self.augmented(kind, a_batch(images))
+        different = len({image.numpy().tobytes() for image in changed})
+        assert different == 2 if "flip" in kind else different > 12
+
+    def test_another_epoch_and_another_seed_draw_anew(self, kind: str) -> None:
+        batch = a_batch(some_images(30))
+        found = [self.augmented(kind, batch, draws) for draws in (Draws(5, 3), Draws(5, 4), Draws(6, 3))]
+        for other in found[1:]:
+            assert int((other != found[0]).flatten(1).any(1).sum()) > 5
+        assert torch.equal(self.augmented(kind, batch, Draws(5, 3)), found[0])
+
+    def test_nothing_is_asked_of_the_device(self, kind: str) -> None:
+        # tensors without values: whoever reads one, or chooses by one how much is to be done, fails
+        changed = self.augmented(kind, a_batch(some_images(20, side=15).to("meta")))
+        assert changed.device.type == "meta"
+
+
+@pytest.mark.parametrize("kind", ["affine", "cutout", "random_crop", "rotation"])
+def test_what_comes_in_is_exactly_zero_after_normalisation(kind: str) -> None:
+    settings: dict[str, Any] = {"random_crop": {"padding": 10}, "rotation": {"degrees": 180}}.get(
+        kind, AUGMENTING[kind]
+    )
+    batch = a_batch(some_images(50, low=200, high=255))
+    changed = a_hook(kind, settings).augment(batch, DRAWS).images
+    normalised = (changed - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor([58.0, 57.0, 57.0]).view(-1, 1, 1)
+    assert int((normalised == 0).all(1).flatten(1).any(1).sum()) > 30
+    assert int((normalised == 0).sum()) > 1000
+
+
+def test_every_refinement_of_single_images_is_covered_here() -> None:
+    options = catalog.options("refinements").items()
+    found = {kind for kind, option in options if issubclass(option, Refinement) and option.order != Order.ANY}
+    assert found == set(AUGMENTING)

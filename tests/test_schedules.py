@@ -1,0 +1,121 @@
+"""Courses of the learning rate against torch's own schedulers, and the refinements that change them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from experiments.options import Schedule
+from experiments.refinements.linear_scaling import LinearScaling
+from experiments.refinements.warmup import Warmup
+from experiments.schedules.constant import Constant
+from experiments.schedules.cosine import Cosine
+from experiments.schedules.cosine_restarts import CosineRestarts
+from experiments.schedules.multi_step import MultiStep
+from experiments.schedules.plateau import Plateau
+from trainer.hooks import Moment, Setup
+
+BASE = 0.3
+SETUP = Setup(10, 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), batch_size=64, epochs=10)
+
+
+def of_torch(make: Callable[[torch.optim.Optimizer], Any], epochs: int, *values: float) -> list[float]:
+    """The rate in each epoch, where `values` are what a plateau scheduler is told after each."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE)
+    scheduler = make(optimizer)
+    rates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for epoch in range(epochs):
+            rates.append(optimizer.param_groups[0]["lr"])
+            scheduler.step(*values[epoch : epoch + 1])
+    return rates
+
+
+def ours(schedule: Schedule, epochs: int, history: list[dict[str, float]] | None = None) -> list[float]:
+    known = history or []
+    return [BASE * schedule.factor(Moment(float(epoch), epochs, known[:epoch])) for epoch in range(epochs)]
+
+
+def test_constant() -> None:
+    assert ours(Constant(), 4) == [BASE] * 4
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_cosine(floor: float) -> None:
+    expected = of_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, 12, eta_min=BASE * floor), 12)
+    assert ours(Cosine(floor=floor), 12) == pytest.approx(expected)
+
+
+def test_multi_step() -> None:
+    expected = of_torch(lambda o: lr_scheduler.MultiStepLR(o, [3, 7], gamma=0.2), 10)
+    assert ours(MultiStep(milestones=(3, 7), gamma=0.2), 10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("period", "multiplier", "floor"), [(5, 1, 0.0), (3, 2, 0.01), (50, 1, 0.0)])
+def test_cosine_with_warm_restarts(period: int, multiplier: int, floor: float) -> None:
+    epochs = 4 * period
+    expected = of_torch(
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, period, multiplier, eta_min=BASE * floor), epochs
+    )
+    schedule = CosineRestarts(period=period, multiplier=multiplier, floor=floor)
+    assert ours(schedule, epochs) == pytest.approx(expected)
+
+
+def test_a_restart_is_sharp_within_an_epoch_and_a_period_may_be_a_fraction() -> None:
+    schedule = CosineRestarts(period=2.5)
+    factors = [schedule.factor(Moment(epoch, 10)) for epoch in (0.0, 1.25, 2.499999, 2.5, 5.0)]
+    assert factors == pytest.approx([1.0, 0.5, 0.0, 1.0, 1.0], abs=1e-5)
+
+
+class TestPlateau:
+    @pytest.mark.parametrize("metric", ["val_loss", "top1"])
+    @pytest.mark.parametrize("settings", [{}, {"patience": 0}, {"patience": 2, "cooldown": 3}, {"threshold": 0.05}])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_it_is_torch_s(self, metric: str, settings: dict[str, Any], seed: int) -> None:
+        settings = {"patience": 3, "threshold": 1e-4, "cooldown": 0, **settings}
+        generator = np.random.default_rng(seed)
+        values = (1.0 / np.sqrt(1 + np.arange(60)) + generator.normal(0, 0.05, 60) + 0.3).tolist()
+        if metric == "top1":
+            values = [1.0 - value / 2 for value in values]
+        mode = "min" if metric == "val_loss" else "max"
+        expected = of_torch(
+            lambda o: lr_scheduler.ReduceLROnPlateau(o, mode, factor=0.5, eps=0.0, **settings), 60, *values
+        )
+        history = [{metric: value} for value in values]
+        rates = ours(Plateau(metric=metric, gamma=0.5, **settings), 60, history)
+        assert rates == pytest.approx(expected)
+        assert len(set(rates)) > 2, "the rate fell more than once"
+
+    def test_it_stays_above_the_floor(self) -> None:
+        history = [{"val_loss": 1.0}] * 30
+        rates = ours(Plateau(patience=0, gamma=0.1, floor=0.01), 30, history)
+        assert rates[-1] == pytest.approx(0.01 * BASE)
+
+    def test_a_loss_that_is_not_a_number_is_no_improvement(self) -> None:
+        history = [{"val_loss": 1.0}, {"val_loss": math.nan}, {"val_loss": math.nan}, {"val_loss": 0.5}]
+        assert ours(Plateau(patience=1, gamma=0.1), 4, history) == pytest.approx([BASE, BASE, BASE, BASE / 10])
+
+
+class TestWarmup:
+    def test_it_rises_in_a_line_at_every_step_and_then_leaves_the_schedule(self) -> None:
+        hook = Warmup(epochs=2).build(SETUP)
+        factors = [hook.rate(0.5, Moment(epoch, 10)) for epoch in (0.0, 0.5, 1.0, 1.5, 2.0, 7.25)]
+        assert factors == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5, 0.5])
+
+    def test_it_may_start_above_nothing(self) -> None:
+        hook = Warmup(epochs=4, start=0.2).build(SETUP)
+        assert [hook.rate(1.0, Moment(epoch, 10)) for epoch in (0.0, 1.0, 4.0)] == pytest.approx([0.2, 0.4, 1.0])
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(64, 0.25), (256, 1.0), (1024, 4.0)])
+def test_linear_scaling_multiplies_the_rate_by_the_batch_over_the_reference(batch_size: int, expected: float) -> None:
+    setup = Setup(10, 32, (0.0,) * 3, (1.0,) * 3, batch_size=batch_size, epochs=10)
+    assert LinearScaling().build(setup).rate(1.0, Moment(3.0, 10)) == expected

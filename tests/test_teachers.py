@@ -1,0 +1,244 @@
+"""Distillation from a trial of the study: planned, trained first and once, found through the record; and predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from experiments import UserError, expand, load_study
+from experiments.fingerprint import file_digest
+from experiments.weights import find_attempt, weights_of
+from orchestrator.cli import main
+from orchestrator.run import waves
+
+WriteStudy = Callable[..., Path]
+
+STUDY = """
+study: taught
+question: Does a teacher help?
+recipe:
+  dataset: {kind: digits, image_size: 16, classes_kept: 1}
+  architecture: {kind: resnet, block: basic, layers: [1, 1, 1, 1], width: 4, tweak: A}
+  optimizer: {kind: sgd, lr: 0.05, momentum: 0.9}
+  numerics: {precision: fp32}
+  epochs: 1
+  batch_size: 256
+factors:
+  size: {small: {}, large: {architecture.width: 8}}
+  d: {refinements.distillation: {teacher: large, temperature: 4}}
+designs:
+  - list: [small, small+d, large]
+seeds: 2
+""".replace(", classes_kept: 1", "")
+
+
+def ablate(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def states(study: Path) -> dict[str, str]:
+    trials = json.loads(ablate("plan", str(study), "--json").stdout)["trials"]
+    return {f"{trial['cell']} {trial['seed']}": trial["state"] for trial in trials}
+
+
+class TestPlan:
+    def test_the_teacher_is_the_first_seeds_trial_of_its_cell(self, study_file: WriteStudy) -> None:
+        plan = expand(load_study(study_file(text=STUDY)))
+        teacher = plan.ids["large", 0]
+        assert plan.needs == {plan.ids["small+d", seed]: (teacher,) for seed in (0, 1)}
+        for cell in plan.cells:
+            references = json.dumps(cell.recipe.identity())
+            assert (teacher in references) == (cell.name == "small+d")
+        assert [[trial.id for trial in wave] for wave in waves(plan, list(plan.trials))] == [
+            [teacher, plan.ids["small", 0], plan.ids["small", 1], plan.ids["large", 1]],
+            [plan.ids["small+d", 0], plan.ids["small+d", 1]],
+        ]
+
+    def test_another_teacher_is_another_trial_and_another_name_is_not(self, study_file: WriteStudy) -> None:
+        def student(*replaced: tuple[str, str]) -> str:
+            plan = expand(load_study(study_file(*replaced, text=STUDY)))
+            return next(trial.id for trial in plan.trials if "+d" in trial.cell)
+
+        before = student()
+        assert (
+            student(("large: {arch", "big: {arch"), ("teacher: large", "teacher: big"), (", large]", ", big]"))
+            == before
+        )
+        assert student(("width: 8", "width: 12")) != before
+        assert student(("temperature: 4", "temperature: 5")) != before
+
+    def test_a_teacher_may_be_taught(self, study_file: WriteStudy) -> None:
+        text = STUDY.replace(
+            "large: {architecture.width: 8}}", "large: {architecture.width: 8}, huge: {architecture.width: 16}}"
+        )
+        text = text.replace("designs:", "  e: {refinements.distillation: {teacher: huge}}\ndesigns:")
+        text = text.replace("teacher: large,", "teacher: large+e,").replace(
+            "[small, small+d, large]", "[small+d, large+e, huge]"
+        )
+        plan = expand(load_study(study_file(text=text)))
+        found = [[f"{trial.cell} {trial.seed}" for trial in wave] for wave in waves(plan, list(plan.trials))]
+        assert found == [["huge 0", "huge 1"], ["large+e 0", "large+e 1"], ["small+d 0", "small+d 1"]]
+
+    @pytest.mark.parametrize(
+        ("replaced", "said"),
+        [
+            (("teacher: large,", "teacher: larg,"), "no option or switch is called 'larg'"),
+            (("[small, small+d, large]", "[small, small+d]"), "teacher 'large' is cell 'large', which no design makes"),
+            (("teacher: large,", "teacher: small+d,"), "a circle: small+d, which is taught by small+d"),
+            (
+                ("large: {architecture.width: 8}", "large: {dataset: {kind: glyphs, image_size: 16}}"),
+                "the teacher 'large' has 62 classes, expected those of cell 'small+d': 10",
+            ),
+            (
+                ("large: {architecture.width: 8}", "large: {dataset.mean: [0, 0, 0]}"),
+                "the teacher 'large' sees images with dataset.mean [0.0, 0.0, 0.0]",
+            ),
+        ],
+    )
+    def test_what_can_not_teach_is_refused_with_the_line(
+        self, replaced: tuple[str, str], said: str, study_file: WriteStudy
+    ) -> None:
+        with pytest.raises(UserError) as caught:
+            expand(load_study(study_file(replaced, text=STUDY)))
+        assert said in str(caught.value)
+        assert "study.yaml:13: factors.d.refinements.distillation.teacher: " in str(caught.value)
+
+
+@pytest.mark.usefixtures("record")
+class TestRun:
+    def test_the_teacher_is_trained_first_and_once(self, study_file: WriteStudy) -> None:
+        study = study_file(text=STUDY)
+        said = ablate("run", str(study), "--executor", "inline").stdout
+        order = [line.split("] ")[1].split("  ")[0] for line in said.splitlines() if line.startswith("[")]
+        assert order == [
+            "large seed 0",
+            "small seed 0",
+            "small seed 1",
+            "large seed 1",
+            "small+d seed 0",
+            "small+d seed 1",
+        ]
+        assert set(states(study).values()) == {"done"}
+
+        plan = expand(load_study(study))
+        attempt = find_attempt(plan.ids["large", 0])
+        record, weights = weights_of(attempt)
+        assert record.weights == file_digest(weights)
+        assert not list(Path(".ablate").rglob("*.safetensors")), "the record has them, the working folder no more"
+        assert find_attempt(attempt.run_id) == attempt
+
+        # the student's numbers are those of the teacher's weights: gone, the teacher is trained again, and not the rest
+        weights.unlink()
+        assert set(states(study).values()) == {"done"}, "no student needs them any more"
+        with sqlite3.connect("mlflow.db") as database:
+            database.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'small+d seed 1'")
+        expected = {"large 0": "to run", "small+d 1": "to run"}
+        assert {trial: state for trial, state in states(study).items() if state != "done"} == expected
+        before = (Path("results/taught/results.csv")).read_text()
+        ablate("run", str(study), "--executor", "inline")
+        after = list(csv.DictReader(Path("results/taught/results.csv").read_text().splitlines()))
+        for old, new in zip(csv.DictReader(before.splitlines()), after, strict=True):
+            assert {k: old[k] for k in ("trial", "top1", "val_loss")} == {
+                k: new[k] for k in ("trial", "top1", "val_loss")
+            }
+
+    def test_without_its_teacher_a_student_fails_and_the_others_go_on(
+        self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from experiments import trial
+
+        train = trial._train
+
+        def fails(job: Any, *arguments: Any) -> Any:
+            if job.cell == "large":
+                raise UserError("no such luck")
+            return train(job, *arguments)
+
+        monkeypatch.setattr(trial, "_train", fails)
+        said = ablate("run", str(study_file(text=STUDY)), "--executor", "inline", code=1).stdout
+        assert "failed: small+d seed 1: its teacher is missing: run " in said
+        assert "failed: large seed 0: no such luck" in said
+        assert list(states(study_file(text=STUDY)).values()).count("done") == 2
+
+    def test_weights_are_not_kept_where_the_study_says_so_but_for_teachers(self, study_file: WriteStudy) -> None:
+        study = study_file(text=STUDY + "keep_weights: false\n")
+        ablate("run", str(study), "--executor", "inline", "--seeds", "1")
+        kept = [path.parent.parent.name for path in Path("mlruns").rglob("weights.safetensors")]
+        plan = expand(load_study(study))
+        assert kept == [find_attempt(plan.ids["large", 0]).run_id]
+        Image.new("RGB", (8, 8)).save("one.png")
+        refused = ablate("predict", plan.ids["small", 0], ".", code=2).stderr
+        assert "its weights were not kept" in refused
+
+
+@pytest.mark.usefixtures("record")
+class TestPredict:
+    @pytest.fixture
+    def trial(self, tmp_path: Path, study_file: WriteStudy) -> str:
+        """A network that tells black from white, on class folders whose order by name is not that by number."""
+        generator = np.random.default_rng(0)
+        for name, level in (("10", 30), ("2", 130), ("1", 230)):
+            folder = tmp_path / "images" / name
+            folder.mkdir(parents=True)
+            for i in range(24):
+                noise = generator.integers(-20, 20, (20, 16, 3))
+                Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+        study = study_file(
+            ("{kind: digits, image_size: 16}", "{kind: image_folder, path: images, image_size: 8, stored_size: 10}"),
+            ("epochs: 1", "epochs: 8"),
+            ("batch_size: 256", "batch_size: 8"),
+            text=STUDY,
+        )
+        study.write_text(study.read_text().split("factors:")[0])
+        ablate("run", str(study), "--executor", "inline")
+        return expand(load_study(study)).trials[0].id
+
+    def test_classes_are_named_by_their_folders(self, trial: str, tmp_path: Path) -> None:
+        unknown = tmp_path / "unknown"
+        (unknown / "deep").mkdir(parents=True)
+        for name, level in (("black.png", 30), ("deep/grey.jpg", 130), ("white, really.png", 230)):
+            Image.new("RGB", (40, 30), (level,) * 3).save(unknown / name)
+        said = ablate("predict", trial, "unknown", "--out", "out/found.csv").stdout
+        rows = list(csv.DictReader(Path("out/found.csv").read_text().splitlines()))
+        assert [(row["image"], row["class"]) for row in rows] == [
+            ("black.png", "10"),
+            ("deep/grey.jpg", "2"),
+            ("white, really.png", "1"),
+        ]
+        assert all(0.4 < float(row["probability"]) <= 1 for row in rows)
+        assert f"trial {trial}: taught, cell baseline, seed 0, epoch 8" in said
+        assert "3 images, 3 classes" in said
+
+    def test_the_predictions_are_the_accuracy_that_was_recorded(self, trial: str) -> None:
+        ablate("predict", trial, "images")
+        rows = list(csv.DictReader(Path("predictions.csv").read_text().splitlines()))
+        hits = np.mean([row["image"].split("/")[0] == row["class"] for row in rows])
+        assert hits > 0.9
+
+    @pytest.mark.parametrize(
+        ("run", "folder", "said"),
+        [
+            ("0123456789ab", "images", "run 0123456789ab: the record at"),
+            ("best one", "images", "run 'best one': expected a trial id (12 hex digits) or an MLflow run id (32)"),
+            (None, "nowhere", "nowhere: no such folder"),
+            (None, "results", "results: holds no images"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, run: str | None, folder: str, said: str, trial: str) -> None:
+        for file in Path("results").rglob("*.png"):
+            file.unlink()
+        line = ablate("predict", run or trial, folder, code=2).stderr
+        assert said in line
+        assert line.count("\n") == 1
+        assert not Path("predictions.csv").exists()

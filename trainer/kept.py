@@ -1,0 +1,73 @@
+"""The weights that a training leaves: those of the epoch that its recipe selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import checkpoint
+from .errors import UserError
+from .stopping import History, selected_epoch
+
+WEIGHTS = "weights.safetensors"
+
+
+class Kept:
+    """Keeps the selected epoch's weights in `folder` while training goes on; in memory where there is no folder."""
+
+    def __init__(self, folder: Path | None, select: str) -> None:
+        self.folder = folder
+        self.select = select
+        self.memory: dict[str, dict[str, torch.Tensor]] = {}
+
+    def save_if_selected(self, history: History, networks: dict[str, nn.Module]) -> None:
+        """After an epoch: its weights, if they are the best so far. Older ones stay until a checkpoint is written."""
+        epoch = len(history)
+        if self.select == "last" or selected_epoch(history, self.select) != epoch:
+            return
+        state = {name: network.state_dict() for name, network in networks.items()}
+        if self.folder is None:
+            self.memory = {name: {k: v.clone() for k, v in part.items()} for name, part in state.items()}
+        else:
+            checkpoint.save(state, self._file(epoch))
+
+    def drop_others(self, history: History) -> None:
+        """Delete what is no longer selected, now that a checkpoint says so."""
+        if self.folder is None or self.select == "last":
+            return
+        wanted = self._file(selected_epoch(history, self.select))
+        for file in self.folder.glob("selected-*.pt"):
+            if file != wanted:
+                file.unlink(missing_ok=True)
+
+    def restore(self, history: History, model: nn.Module, networks: dict[str, nn.Module]) -> int:
+        """Put the selected epoch's weights into the networks; returns the epoch."""
+        epoch = selected_epoch(history, self.select)
+        if self.select == "last":
+            return epoch
+        device = next(model.parameters()).device
+        state = self.memory or (checkpoint.load(self._file(epoch), device, None) if self.folder else None)
+        if state is None:
+            raise UserError(f"{self._file(epoch)}: the selected weights are gone; delete the folder to start over")
+        # averages that only a later phase keeps have none
+        for name in state.keys() & networks.keys():
+            networks[name].load_state_dict(state[name])
+        return epoch
+
+    def export(self, model: nn.Module) -> Path | None:
+        """Write `model`'s weights as a file of their own and drop the working copies; its path."""
+        if self.folder is None:
+            return None
+        from safetensors.torch import save_file
+
+        file = self.folder / WEIGHTS
+        draft = file.with_suffix(".part")
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, draft)
+        draft.replace(file)
+        return file
+
+    def _file(self, epoch: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"selected-{epoch}.pt"

@@ -1,0 +1,51 @@
+"""Which epoch's weights count, and when training ends early: pure functions of the epochs' metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from .metrics import METRICS
+from .settings import Settings
+
+History = Sequence[Mapping[str, float]]
+
+
+class EarlyStopping(Settings):
+    """Training ends when `metric` has not improved for `patience` epochs (Prechelt, "Early stopping", 1998)."""
+
+    patience: PositiveInt
+    """Epochs without improvement before training ends."""
+
+    metric: Literal["val_loss", "top1"] = "val_loss"
+    """What has to improve."""
+
+    min_delta: float = Field(default=0.0, ge=0.0)
+    """An improvement by no more than this counts as none."""
+
+    def is_due(self, history: History) -> bool:
+        """Whether training ends after the epochs of `history`."""
+        return stale_epochs(history, self.metric, self.min_delta) >= self.patience
+
+
+def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
+    """Epochs since `metric` last improved by more than `min_delta`; a value that is not a number improves nothing."""
+    sign = 1 if METRICS[metric] == "max" else -1
+    best, since = -float("inf"), 0
+    for epoch in history:
+        value = sign * epoch[metric]
+        if value > best + min_delta:
+            best, since = value, 0
+        else:
+            since += 1
+    return since
+
+
+def selected_epoch(history: History, select: str) -> int:
+    """The epoch (from 1) whose weights count: the last, or the first of the best by the metric `select`."""
+    if select == "last":
+        return len(history)
+    # every improvement, however small, is a new best
+    return max(len(history) - stale_epochs(history, select), 1)
