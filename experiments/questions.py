@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
 from trainer.metrics import METRIC_NAMES, METRICS
@@ -14,10 +14,8 @@ from .recipe import Recipe
 from .validation import Path, Problem, shown
 
 if TYPE_CHECKING:
-    from .plan import Cell
+    from .plan import Cell, Plan
     from .study import Study
-
-Value = TypeVar("Value")
 
 FACTS = ("params", "macs")
 """What a table may tell of a cell besides its metrics; known without a run."""
@@ -83,6 +81,19 @@ def by_row(table: Table, word: str, rows: Mapping[str, str], study: Study) -> di
             raise Problem((word, key), f"{key!r} is the row {row!r}, which stands here already")
         found[row] = value
     return found
+
+
+def published_facts(plan: Plan, fact: str) -> dict[str, tuple[float, ...]]:
+    """What the document's tables say of a fact (`params`, `macs`), by cell; all numbers where they differ."""
+    cells = dict.fromkeys([*plan.by_name, *plan.excluded])
+    found: dict[str, tuple[float, ...]] = {}
+    for table in plan.study.tables:
+        rows = table_rows(table, plan.study, cells)
+        for row, numbers in by_row(table, "published", rows, plan.study).items():
+            value = numbers.get(fact, ())
+            several = value if isinstance(value, tuple) else (value,)
+            found[rows[row]] = tuple(dict.fromkeys((*found.get(rows[row], ()), *several)))
+    return {cell: numbers for cell, numbers in found.items() if numbers}
 
 
 def _row_of(key: str, rows: Mapping[str, str], study: Study) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from test_resnet import SMALL, outputs, randomised
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import nn
 
 from experiments import build_architecture, catalog, costs
@@ -22,9 +22,9 @@ from experiments.recipe import Recipe, parse_recipe
 from experiments.validation import Problem
 from trainer.errors import UserError
 
-V2 = {"kind": "resnetv2", "layers": [1, 1, 1, 1], "width": 16}
-BASIC = {**SMALL, "block": "basic", "tweak": "A"}
-TIMM = {"kind": "timm", "name": "test_resnet"}
+V2: dict[str, Any] = {"kind": "resnetv2", "layers": [1, 1, 1, 1], "width": 16}
+BASIC: dict[str, Any] = {**SMALL, "block": "basic", "tweak": "A"}
+TIMM: dict[str, Any] = {"kind": "timm", "name": "test_resnet"}
 STAGED: dict[str, dict[str, Any]] = {"basic": BASIC, "bottleneck": SMALL, "resnetv2": V2, "timm": TIMM}
 # what CoT needs: a multiple of 8 channels where the 3x3 convolution is
 KINDS = ("cbam", "convnext", "cot", "gc", "se")
@@ -198,8 +198,8 @@ class TestBlocks:
         for module in model.modules():
             # a gate that is shut: sigmoid of -1000
             if hasattr(module, "fc2"):
-                module.get_submodule("fc2").weight.data.zero_()
-                module.get_submodule("fc2").bias.data.fill_(-1000.0)
+                module.get_parameter("fc2.weight").data.zero_()
+                module.get_parameter("fc2.bias").data.fill_(-1000.0)
         block = stages(model)[1].get_submodule("blocks.1" if network == "resnetv2" else "1")
         seen: list[tuple[torch.Tensor, torch.Tensor]] = []
         block.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
@@ -225,7 +225,7 @@ class TestBlocks:
         assert isinstance(model.get_submodule("layer2.0.bn2"), nn.Identity)
         assert isinstance(model.get_submodule("layer2.0.act2"), nn.Identity)
         if tweak != "A":
-            pool = model.get_submodule("layer2.0.conv2.pool")
+            pool: Any = model.get_submodule("layer2.0.conv2.pool")
             assert (pool.kernel_size, pool.stride, pool.padding) == (3, 2, 1)
         modules = {name: model.get_submodule(name) for name in ("layer1", "layer2")}
         assert recorded(model, modules) == [("layer1", (32, 16, 16)), ("layer2", (64, 8, 8))]

@@ -247,6 +247,62 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("tables:", "profiles: {demo: {epoch: 1}}\ntables:"),
         (":18:", "profiles.demo.epoch", "did you mean 'epochs'"),
     ),
+    "a block in a stage that the network lacks": (
+        (C, "c: {architecture.blocks.se: {after: [2, 5]}}"),
+        (":13:", "factors.c.architecture.blocks.se.after", "has the stages 1 to 4, got 5"),
+    ),
+    "a block on a network without stages": (
+        (C, "c: {architecture: {kind: timm, name: mixer_s32_224, blocks: {cbam: {after: [4]}}}, dataset.image_size: 224}"),
+        (":13:", "factors.c.architecture.blocks.cbam.after", "mixer_s32_224 has no stages, got 4"),
+    ),
+    "a block nowhere": (
+        (C, "c: {architecture.blocks.gc: {}}"),
+        (":13:", "factors.c.architecture.blocks.gc", "got neither inside nor after"),
+    ),
+    "everything frozen": (
+        (C, "c: {architecture.freeze: [stem, 1, 2, 3, 4, head]}"),
+        (":13:", "factors.c.architecture.freeze", "freezes everything, expected something left to train"),
+    ),
+    "a network that timm lacks": (
+        (C, "c: {architecture: {kind: timm, name: resnet43}}"),
+        (":13:", "factors.c.architecture.name", "timm has no network 'resnet43'; did you mean"),
+    ),
+    "a cutout longer than the image": (
+        (C, "c: {refinements.cutout: {length: 17}}"),
+        (":13:", "factors.c.refinements.cutout", "got length 17, expected at most the image_size, 16"),
+    ),
+    "a cutout longer than the image in a phase": (
+        (C, "c: {phases: [{start: 2, refinements: {cutout: {length: 17}}}]}"),
+        (":13:", "factors.c.phases.0.refinements.cutout", "got length 17, expected at most the image_size, 16"),
+    ),
+    "a phase after the last epoch": (
+        (C, "c: {phases: [{start: 3, refinements: {flip: {}}}]}"),
+        (":13:", "factors.c.phases.0.start", "got a phase that starts in epoch 3, expected at most the last one, 2"),
+    ),
+    "phases out of order": (
+        (C, "c: {phases: [{start: 2, refinements: {flip: {}}}, {start: 2, refinements: {}}]}"),
+        (":13:", "factors.c.phases.1.start", "got 2, expected later than the phase before, 2"),
+    ),
+    "a warm-up longer than the training": (
+        (C, "c: {refinements.warmup: {epochs: 3}}"),
+        (":13:", "factors.c.refinements.warmup", "got a warm-up of 3 epochs, expected at most all epochs, 2"),
+    ),
+    "restarts that never come": (
+        (C, "c: {schedule: {kind: cosine_restarts, period: 2}}"),
+        (":13:", "factors.c.schedule", "got a period of 2 epochs, which never restarts in 2"),
+    ),
+    "a choice of what does not act on single images": (
+        (C, "c: {refinements.random_choice: {of: {flip: {}, mixup: {}}}}"),
+        (":13:", "factors.c.refinements.random_choice.of.mixup", "does not act on single images"),
+    ),
+    "crops of less than the network sees": (
+        (C, "c: {dataset.stored_size: 8}"),
+        (":13:", "factors.c.dataset.stored_size", "got stored_size 8, expected at least the image_size, 16"),
+    ),
+    "an unknown block": (
+        (C, "c: {architecture.blocks.cbm: {after: [4]}}"),
+        (":13:", "factors.c.architecture.blocks.cbm", "unknown block 'cbm'", "did you mean 'cbam'"),
+    ),
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from experiments.options import Architecture
 from experiments.validation import Problem
 from trainer.errors import UserError
 
-SMALL = {"kind": "resnet", "block": "bottleneck", "layers": [1, 1, 1, 1], "width": 8, "tweak": "B"}
+SMALL: dict[str, Any] = {"kind": "resnet", "block": "bottleneck", "layers": [1, 1, 1, 1], "width": 8, "tweak": "B"}
 
 
 def resnet(kind: str, tweak: str, **settings: Any) -> Architecture:
@@ -115,8 +115,8 @@ class TestAgainstTimm:
     @pytest.mark.parametrize("tweak", ["A", "D"])
     def test_weights_are_drawn_as_timm_draws_them(self, tweak: str) -> None:
         torch.manual_seed(4)
-        theirs = ResNet(
-            Bottleneck,
+        theirs: Any = ResNet(
+            Bottleneck,  # type: ignore[arg-type]
             (1, 1, 1, 1),
             num_classes=10,
             channels=(8, 16, 32, 64),
@@ -269,7 +269,7 @@ class TestShape:
     def test_groups_at_a_small_width(self, tweak: str) -> None:
         model = build(tweak=tweak, width=16, cardinality=32, base_width=4)
         for stage in range(4):
-            convolution = model.get_submodule(f"layer{stage + 1}.0.conv2")
+            convolution: Any = model.get_submodule(f"layer{stage + 1}.0.conv2")
             assert (convolution.groups, convolution.out_channels) == (32, 32 * 2**stage)
         assert outputs(model).shape == (2, 10)
 
@@ -310,7 +310,7 @@ class TestStem:
         assert strides(first) == strides(second)
         assert [type(module) for module in first.modules()] == [type(module) for module in second.modules()]
         torch.manual_seed(0)
-        wide = build(block=block, tweak=tweak, stem_pool=False, width=64).get_submodule("layer1.0.downsample")
+        wide: Any = build(block=block, tweak=tweak, stem_pool=False, width=64).get_submodule("layer1.0.downsample")
         (weight,) = (module.weight for module in wide if isinstance(module, nn.Conv2d))
         assert float(weight.detach().std()) == pytest.approx((2 / weight.shape[0]) ** 0.5, rel=0.1)
 

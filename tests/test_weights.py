@@ -190,8 +190,8 @@ class TestWholeNetworks:
     def test_a_convolution_that_a_block_replaces_is_left_out(self, tmp_path: Path) -> None:
         plain = randomised(build()).state_dict()
         torch.save(plain, tmp_path / "plain.pth")
-        cot = {"blocks": {"cot": {"inside": [2]}}}
-        loaded = build(weights_file=str(tmp_path / "plain.pth"), **cot).state_dict()
+        cot = {"cot": {"inside": [2]}}
+        loaded = build(weights_file=str(tmp_path / "plain.pth"), blocks=cot).state_dict()
         assert torch.equal(loaded["layer2.0.conv3.weight"], plain["layer2.0.conv3.weight"])
         assert "layer2.0.bn2.weight" not in loaded
 
@@ -208,6 +208,8 @@ class TestWholeNetworks:
         record.find_weights = find_weights
         monkeypatch.setitem(sys.modules, "experiments.weights", record)
         option = architecture(**SMALL, weights_run="0123456789ab", **FURNISHED)
+        option.prepare(nothing)
+        assert asked == ["0123456789ab"]
         loaded = option.build(10).state_dict()
         assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
         assert option.pretrained_digest() == content_digest([tmp_path / "whole.safetensors"])
@@ -329,7 +331,8 @@ class TestNames:
 
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
         monkeypatch.setattr(_fetch, "_answers", lambda host: host == "huggingface.co")
-        option, said = timms(pretrained=True), []
+        option = timms(pretrained=True)
+        said: list[str] = []
         option.prepare(said.append)
         assert said == [f"weights {NAME}: downloading from huggingface.co"]
         names = ["model.safetensors"] if has_better else ["model.safetensors", "pytorch_model.bin"]

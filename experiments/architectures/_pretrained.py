@@ -33,11 +33,13 @@ class Start:
     """Trial id (12 hex digits) or MLflow run id (32) of a run of this project."""
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Put the file of a timm name in place, or raise UserError saying which file belongs where."""
+        """Put the file of a timm name in place, find that of a run; raises UserError where it can't be had."""
         if self.name is not None:
             from ._fetch import fetch_weights
 
             fetch_weights(self.name, say)
+        if self.run is not None:
+            weights_of_run(self.run)
 
     def digest(self) -> str | None:
         """Digest of the file; None where training starts from scratch, or the file is not at hand."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.plan import Cell, Plan
+from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
 from experiments.wording import count
 
@@ -48,14 +49,17 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
 def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None:
     table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("cell", no_wrap=True)
-    for name in ("params", "MACs", "done"):
+    published = published_facts(plan, "params")
+    document = ("document",) if published else ()
+    for name in ("params", *document, "MACs", "done"):
         table.add_column(name, justify="right", no_wrap=True)
     for cell in plan.cells:
         cost = cell.cost
         trials = [states[plan.ids[cell.name, seed]] for seed in plan.study.seeds]
         done = f"{sum(state.name == 'done' for state in trials)}/{len(trials)}"
-        numbers = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
-        table.add_row(cell.name, *numbers, done)
+        params, macs = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
+        said = (" / ".join(f"{number / 1e6:g} M" for number in published.get(cell.name, ())),) if document else ()
+        table.add_row(cell.name, params, *said, macs, done)
     console.print(table, markup=False)
 
 
