@@ -87,6 +87,7 @@ import os, signal
 from pathlib import Path
 from typing import Literal
 from experiments.options import Schedule
+from trainer.hooks import Moment
 
 
 class Deadly(Schedule):
@@ -94,8 +95,8 @@ class Deadly(Schedule):
 
     kind: Literal["deadly"] = "deadly"
 
-    def factor(self, epoch: float, epochs: int) -> float:
-        if epoch >= 1 and not Path("spared").exists():
+    def factor(self, moment: Moment) -> float:
+        if moment.epoch >= 1 and not Path("spared").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return 1.0
 '''
