@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from .folders import cache_folder
-from .plan import Plan
+from .plan import Plan, Trial
 
 
 def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
@@ -42,14 +43,14 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
     return found
 
 
-def prepare_weights(plan: Plan, console: Console) -> None:
-    """Put the pretrained weights of the plan's networks in place; raises UserError where they can't be had."""
+def prepare_weights(trials: Iterable[Trial], console: Console) -> None:
+    """Put the pretrained weights of the trials' networks in place; raises UserError where they can't be had."""
     seen = set()
-    for cell in plan.cells:
-        key = cell.recipe.architecture.model_dump_json()
+    for trial in trials:
+        key = trial.recipe.architecture.model_dump_json()
         if key not in seen:
             seen.add(key)
-            cell.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
+            trial.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
 
 
 def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:

@@ -259,6 +259,9 @@ class RunWriter:
             self.client.log_artifact(run_id, str(folder / WEIGHTS))
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.client.log_text(run_id, record.model_dump_json(indent=1), ARTIFACT)
+        for name, digest in (("ablate.weights", record.weights), ("ablate.pretrained", record.pretrained)):
+            if digest:
+                self.client.set_tag(run_id, name, digest)
         self.client.set_tag(run_id, STATUS, result.status)
         if result.reason:
             self.client.set_tag(run_id, REASON, result.reason)

@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
-from experiments.states import trial_states
+from experiments.states import data_fingerprints, trial_states
 from experiments.tracking import RunWriter
 from experiments.trial import Job, Result, make_job
 from experiments.weights import WEIGHTS, find_weights
@@ -43,10 +43,10 @@ def run_plan(
     plan: Plan, execute: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
 ) -> Summary:
     """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
-    prepare_weights(plan, console)
+    # weights first: decoding takes minutes, and a file that is missing is soon said
+    prepare_weights(_pending(plan, data_fingerprints(plan)), console)
     fingerprints = prepare_data(plan, console)
-    states = trial_states(plan, fingerprints)
-    pending = [trial for trial in plan.trials if states[trial.id].name != "done"]
+    pending = _pending(plan, fingerprints)
     summary = Summary(done_before=len(plan.trials) - len(pending))
     at_once = f"; {concurrency} at once" if concurrency else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
@@ -75,6 +75,11 @@ def run_plan(
             writer.close("KILLED" if summary.interrupted else "FINISHED" if ended else "FAILED")
             summary.record_errors = writer.errors
     return summary
+
+
+def _pending(plan: Plan, fingerprints: Mapping[str, str | None]) -> list[Trial]:
+    states = trial_states(plan, fingerprints)
+    return [trial for trial in plan.trials if states[trial.id].name != "done"]
 
 
 class _Driver:

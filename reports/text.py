@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from experiments.records import TrialRecord
 from experiments.wording import count
 
 from .claims import Answer, Finding
@@ -30,6 +31,11 @@ def to_text(report: Report) -> str:
         parts.append(
             f"**Profile {markdown(study.profile)}**: not the study at full scale, but one with other {changed}. "
             f"Published numbers are the document's own, at full scale."
+            + (
+                ""
+                if any(r.pretrained for r in report.runs.records.values())
+                else " All networks are trained from scratch."
+            )
         )
     parts.append(_completeness(report.runs))
     parts += [to_markdown(table).strip() for table in report.tables]
@@ -113,8 +119,17 @@ def _provenance(runs: Runs) -> str:
         f"- Command: `ablate run {study.source.file.as_posix()}{profile}`",
         f"- Code: {distinct(lambda r: (r.commit or 'no git commit') + (' with local changes' if r.dirty else ''))}",
         f"- Data: {distinct(lambda r: r.recipe['dataset']['kind'] + ' ' + r.fingerprint)}",
+        f"- Initial weights: {distinct(_initial_weights)}",
         f"- Hardware: {distinct(lambda r: r.hardware)}",
         f"- Software: {markdown(software)}",
         f"- Training time, all trials together: {sum(record.seconds for record in records):.0f} s",
     ]
     return "\n".join(lines)
+
+
+def _initial_weights(record: TrialRecord) -> str:
+    if record.pretrained is None:
+        return "drawn at random (trained from scratch)"
+    architecture = record.recipe["architecture"]
+    named = [architecture.get(setting) for setting in ("weights", "weights_file", "weights_run", "name")]
+    return f"pretrained {next(filter(None, named), '')} ({record.pretrained[:12]})"

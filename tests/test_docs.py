@@ -106,3 +106,14 @@ def test_the_readmes_tree_names_every_file() -> None:
         for file in (REPOSITORY / package).glob("*.py"):
             if file.name != "__init__.py":
                 assert file.name in readme, f"README.md does not say what {package}/{file.name} is for"
+
+
+def test_the_readme_lists_every_study_and_every_document_has_a_page() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for file in (REPOSITORY / "studies").glob("*.yaml"):
+        assert file.stem in readme, f"README.md does not list {file.name}"
+    pages = sorted(page.stem for page in (REPOSITORY / "docs" / "documents").glob("*.md"))
+    for page in pages:
+        assert f"docs/documents/{page}.md" in readme
+        assert (REPOSITORY / "studies" / f"{page}.yaml").exists()
+    assert len(pages) == 5

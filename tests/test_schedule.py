@@ -63,12 +63,14 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_path: Path) -> None:
-    study = study_file(("designs:", "seeds: 2\ndesigns:"))
+    teacher = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
+    study = study_file(("designs:", "seeds: 2\ndesigns:"), ("l: {loss.label_smoothing: 0.1}", teacher))
     done = ablate("run", str(study), "--concurrency", "2")
     assert "ray" not in (done.stdout + done.stderr).lower(), "Ray's own chatter"
     assert done.stderr == ""
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(lines) == 8
+    assert all("plain+l" in line for line in lines[6:]), "students come after their teacher"
     assert {line.split("seed ")[1][0] for line in lines[:3]} == {"0"}, "the first seed of every cell comes first"
     on_ray = results()
     assert statuses() == ["FINISHED"] * 9

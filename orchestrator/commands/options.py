@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from typing import Any
 
 import click
 from pydantic_core import PydanticUndefined
@@ -57,7 +58,12 @@ def _print_option(name: str, option: type[Option], console: Console) -> None:
 
 def _default(option: type[Option], setting: str) -> str:
     value = option.model_fields[setting].get_default(call_default_factory=True)
-    return "null" if value is None else json.dumps(value, default=str)
+    return "null" if value is None else json.dumps(_plain(value))
+
+
+def _plain(value: object) -> Any:
+    """A default as a study would write it; of an option, its kind and what is not its default."""
+    return value.identity() if isinstance(value, Option) else json.loads(json.dumps(value, default=str))
 
 
 def _about(option: type[Option]) -> str:
@@ -76,7 +82,7 @@ def _option_json(option: type[Option]) -> dict[str, object]:
             default = field.get_default(call_default_factory=True)
             entry: dict[str, object] = {"required": field.is_required(), "about": field.description or ""}
             if default is not PydanticUndefined:
-                entry["default"] = json.loads(json.dumps(default, default=str))
+                entry["default"] = _plain(default)
             settings[name] = entry
     return {
         "about": inspect.cleandoc(option.__doc__ or ""),
