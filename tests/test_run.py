@@ -72,6 +72,10 @@ def test_a_study_runs_is_recorded_and_reported(study_file: WriteStudy) -> None:
     ours = [float(row["top1"]) for row in rows if row["cell"] == "plain"]
     assert plain["mean"] == pytest.approx(sum(ours) / 2)
     assert (plain["n"], plain["published"]) == (2, 0.5)
+    assert "Initial weights: drawn at random (trained from scratch)" in Path("results/tiny/report.md").read_text()
+    artifacts = [artifact.path for artifact in client.list_artifacts(first.info.run_id)]
+    assert artifacts == ["trial.json", "weights.safetensors"]
+    assert len(first.data.tags["ablate.weights"]) == 64
     for name in ("report.md", "report.html", "tables/stems.md", "tables/stems.tex"):
         assert (Path("results/tiny") / name).stat().st_size > 100
     for kind in ("svg", "pdf", "png", "csv"):
