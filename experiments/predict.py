@@ -13,14 +13,14 @@ import numpy as np
 
 from trainer.errors import UserError
 
+from . import catalog
+from .assembly import Parts, load_network, read_parts
 from .datasets._folders import images_below
-from .recipe import Recipe, parse_recipe
 from .records import TrialRecord
-from .validation import Problem
 from .weights import find_attempt, weights_of
 
 if TYPE_CHECKING:
-    from trainer.hooks import Network
+    from numpy.typing import NDArray
 
 BATCH = 64
 
@@ -52,13 +52,11 @@ def predict(run: str, folder: Path, progress: Callable[[int, int], None]) -> tup
     record, weights = weights_of(find_attempt(run))
     if not record.classes:
         raise UserError(f"run {run}: its record lacks the classes' names; expected a run of this version")
-    try:
-        recipe = parse_recipe(record.recipe)
-    except Problem as problem:
-        where = ".".join(map(str, problem.path))
-        raise UserError(f"run {run}: its recipe can't be read: {where}: {problem.message}") from None
+    for plugin in record.plugins:
+        catalog.add_plugin(Path(plugin))
+    parts = read_parts(record.recipe)
     found = []
-    for batch, probabilities in _probabilities(recipe, weights, files, len(record.classes)):
+    for batch, probabilities in _probabilities(parts, weights, files, len(record.classes)):
         for file, row in zip(batch, probabilities, strict=True):
             best = int(row.argmax())
             name = file.relative_to(folder).as_posix()
@@ -77,23 +75,21 @@ def to_csv(predictions: list[Prediction]) -> str:
 
 
 def _probabilities(
-    recipe: Recipe, weights: Path, files: list[Path], classes: int
-) -> Iterator[tuple[list[Path], np.ndarray]]:
+    parts: Parts, weights: Path, files: list[Path], classes: int
+) -> Iterator[tuple[list[Path], NDArray[np.float32]]]:
     """Batches of files with their class probabilities [B, K], images prepared as for evaluation."""
     import torch
 
-    from trainer.data import central, decode_file
+    from trainer.data import central, colours, decode_file, normalise
 
-    from .trial import load_network
-
-    dataset = recipe.dataset
+    dataset = parts.dataset
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network: Network = load_network(recipe.as_data(), weights, classes, device)
+    parts.numerics.apply()
+    network = load_network(parts, weights, classes, device)
     stored = dataset.stored_size or dataset.image_size
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (dataset.mean, dataset.std))
-    recipe.numerics.apply()
+    mean, std = colours(dataset.mean, device), colours(dataset.std, device)
     for begin in range(0, len(files), BATCH):
         batch = files[begin : begin + BATCH]
         pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
         images = central(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2), dataset.image_size)
-        yield batch, network((images.float() - mean) / std).softmax(1).cpu().numpy()
+        yield batch, network(normalise(images.float(), mean, std)).softmax(1).cpu().numpy()

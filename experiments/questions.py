@@ -85,10 +85,9 @@ def by_row(table: Table, word: str, rows: Mapping[str, str], study: Study) -> di
 
 def published_facts(plan: Plan, fact: str) -> dict[str, tuple[float, ...]]:
     """What the document's tables say of a fact (`params`, `macs`), by cell; all numbers where they differ."""
-    cells = dict.fromkeys([*plan.by_name, *plan.excluded])
     found: dict[str, tuple[float, ...]] = {}
     for table in plan.study.tables:
-        rows = table_rows(table, plan.study, cells)
+        rows = table_rows(table, plan.study, plan.designed)
         for row, numbers in by_row(table, "published", rows, plan.study).items():
             value = numbers.get(fact, ())
             several = value if isinstance(value, tuple) else (value,)

@@ -52,6 +52,9 @@ class TrialRecord(BaseModel):
     pretrained: str | None = None
     """Digest of the weights that training started from, where it did not start from scratch."""
 
+    plugins: tuple[str, ...] = ()
+    """The study's plugin files, which may hold options of the recipe."""
+
     classes: tuple[str, ...] = ()
     """Class names by index, so that predictions can be named without the data."""
 
@@ -96,6 +99,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         final=_finite(result.final),
         weights=result.weights if plan.keeps_weights(trial.id) else None,
         pretrained=result.pretrained,
+        plugins=tuple(str(plugin) for plugin in plan.study.plugins),
         classes=result.classes,
         seconds=result.seconds,
         hardware=result.hardware,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
 
+from .catalog import kind_of
 from .designs import cell_name, parse_cell
 from .factors import Factor
 from .recipe import Recipe, options_in, parse_recipe
@@ -82,13 +83,23 @@ def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: Pa
         raise Reference(
             cell, place, f"the teacher {name!r} {has}, expected those of cell {cell!r}: {ours or 'its data'}"
         )
+    own, other = _data_name(student), _data_name(teacher)
+    if own != other:
+        raise Reference(cell, place, f"the teacher {name!r} learns {other}, expected the data of cell {cell!r}, {own}")
+    try:
+        teacher.architecture.check(student)
+    except ValueError as error:
+        raise Reference(cell, place, f"the teacher {name!r} can't see the images of cell {cell!r}: {error}") from None
     for setting in ("mean", "std"):
-        own, other = getattr(student.dataset, setting), getattr(teacher.dataset, setting)
-        if own != other:
-            message = (
-                f"the teacher {name!r} sees images with dataset.{setting} {list(other)}, cell {cell!r} with {list(own)}"
-            )
-            raise Reference(cell, place, f"{message}; expected the same")
+        ours_seen, theirs_seen = (list(getattr(recipe.dataset, setting)) for recipe in (student, teacher))
+        if ours_seen != theirs_seen:
+            message = f"the teacher {name!r} sees dataset.{setting} {theirs_seen}, cell {cell!r} {ours_seen}"
+            raise Reference(cell, place, message + "; expected the same")
+
+
+def _data_name(recipe: Recipe) -> str:
+    """What the images are, whatever their size and split."""
+    return str(recipe.dataset.identity().get("name", kind_of(type(recipe.dataset))))
 
 
 def _put(data: Any, path: Path, value: str) -> None:

@@ -51,13 +51,19 @@ def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str
     """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
     attempts = recorded_attempts(plan.trials)
     states = {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
-    # a finished teacher whose weights are gone is trained again, if a student still needs it
-    for student, teachers in plan.needs.items():
-        for teacher in teachers if states[student].name != "done" else ():
+    _retrain_teachers(plan, states)
+    return states
+
+
+def _retrain_teachers(plan: Plan, states: dict[str, State]) -> None:
+    """A finished teacher whose weights are gone is trained again, if a student still needs it, and so on up."""
+    waiting = [trial for trial in plan.needs if states[trial].name != "done"]
+    while waiting:
+        for teacher in plan.needs.get(waiting.pop(), ()):
             attempt = states[teacher].attempt
             if states[teacher].name == "done" and attempt and not has_weights(attempt):
                 states[teacher] = State("to run", reason="its weights, which a student needs, are gone")
-    return states
+                waiting.append(teacher)
 
 
 def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> State:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
+from trainer.files import WEIGHTS
 from trainer.recorder import Epoch, Journal
 
 from .attempts import (
@@ -41,7 +42,6 @@ from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
-from .weights import WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,7 +89,9 @@ def search_attempts() -> list[Attempt]:
 def download_text(run_id: str, artifact: str) -> str:
     """A text artifact of a run."""
     with tempfile.TemporaryDirectory() as folder:
-        return Path(open_client().download_artifacts(run_id, artifact, folder)).read_text(encoding="utf-8")
+        file = Path(folder) / "text"
+        download_file(run_id, artifact, file)
+        return file.read_text(encoding="utf-8")
 
 
 def download_file(run_id: str, artifact: str, target: Path) -> None:

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import UserError
-from trainer.hooks import During, Hook, Setup
 from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
+from .assembly import make_hooks, make_setup
 from .environment import describe_hardware
 from .fingerprint import file_digest
 from .folders import cache_folder
-from .options import Dataset, Refinement
+from .options import Dataset
 from .plan import Trial
-from .recipe import Recipe, parse_recipe
+from .recipe import parse_recipe
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.data import Data
-    from trainer.hooks import Network
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
     setup = make_setup(recipe, data, job.teachers)
     loss = recipe.loss.build(setup)
+    # before training: the file may be gone after it
+    pretrained = recipe.architecture.pretrained_digest()
     outcome = train(
         build_model=lambda: recipe.architecture.build(setup.num_classes),
         build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
@@ -173,71 +173,9 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         selected=outcome.selected,
         final=outcome.final,
         weights=file_digest(outcome.weights),
-        pretrained=recipe.architecture.pretrained_digest(),
+        pretrained=pretrained,
         classes=data.classes,
     )
-
-
-def make_setup(recipe: Recipe, data: Data, teachers: Mapping[str, Mapping[str, Any]]) -> Setup:
-    """What the recipe's refinements and criterion may ask for."""
-    # the very numbers that normalise, so that what is filled with the mean becomes exactly zero
-    means, deviations = (tuple(value.flatten().tolist()) for value in (data.mean, data.std))
-    load = {
-        trial: partial(load_network, teacher["recipe"], Path(teacher["weights"]), len(data.classes), data.images.device)
-        for trial, teacher in teachers.items()
-    }
-    return Setup(
-        num_classes=len(data.classes),
-        image_size=recipe.dataset.image_size,
-        mean=means,
-        std=deviations,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        class_counts=data.class_counts(),
-        teachers=load,
-    )
-
-
-def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
-    """The hooks of all refinements in the order in which they act, those of a phase at work in its epochs only."""
-    timeline = [(1, recipe.refinements), *((phase.start, phase.refinements) for phase in recipe.phases)]
-    ends = [start - 1 for start, _ in timeline[1:]] + [recipe.epochs]
-    spans: list[tuple[Refinement, int, int]] = []
-    for (start, refinements), end in zip(timeline, ends, strict=True):
-        for refinement in refinements.values():
-            before = next((span for span in spans if span[0] == refinement and span[2] == start - 1), None)
-            if before is not None:
-                spans.remove(before)
-            spans.append((refinement, before[1] if before else start, end))
-    spans.sort(key=lambda span: (span[0].order, catalog.kind_of(type(span[0])), span[1]))
-    return [
-        refinement.build(setup) if (first, last) == (1, recipe.epochs) else During(refinement.build(setup), first, last)
-        for refinement, first, last in spans
-    ]
-
-
-def load_network(recipe_data: Mapping[str, Any], weights: Path, num_classes: int, device: torch.device) -> Network:
-    """A trained network of this project, for prediction: normalised images [B, 3, H, W] to logits, float32 [B, K].
-
-    Raises UserError where the weights don't fit the recipe's architecture.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    recipe = parse_recipe(recipe_data)
-    model = recipe.architecture.untrained().build(num_classes)
-    try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
-    model.to(device).to(memory_format=recipe.numerics.memory_format()).eval().requires_grad_(False)
-
-    def network(images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad(), recipe.numerics.autocast(device):
-            logits: torch.Tensor = model(images.contiguous(memory_format=recipe.numerics.memory_format()))
-        return logits.float()
-
-    return network
 
 
 @lru_cache(maxsize=1)

@@ -13,12 +13,13 @@ from rich.console import Console
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
-from experiments.states import data_fingerprints, trial_states
+from experiments.states import State, trial_states
 from experiments.tracking import RunWriter
 from experiments.trial import Job, Result, make_job
-from experiments.weights import WEIGHTS, find_weights
+from experiments.weights import weights_of
 from experiments.wording import count
 from trainer.errors import UserError
+from trainer.files import WEIGHTS
 from trainer.recorder import Epoch
 
 from .events import Executor
@@ -43,8 +44,8 @@ def run_plan(
     plan: Plan, execute: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
 ) -> Summary:
     """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
-    # weights first: decoding takes minutes, and a file that is missing is soon said
-    prepare_weights(_pending(plan, data_fingerprints(plan)), console)
+    # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
+    prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
     fingerprints = prepare_data(plan, console)
     pending = _pending(plan, fingerprints)
     summary = Summary(done_before=len(plan.trials) - len(pending))
@@ -107,10 +108,11 @@ class _Driver:
         # teachers of the waves before must be in the record, where their weights are found
         self.writer.wait()
         plugins = self.plan.study.plugins
+        states = trial_states(self.plan, self.fingerprints) if self.plan.needs else {}
         found = []
         for trial in wave:
             try:
-                teachers = teachers_of(self.plan, trial, self.fingerprints)
+                teachers = teachers_of(self.plan, trial, states)
             except UserError as error:
                 self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
                 continue
@@ -170,19 +172,19 @@ def waves(plan: Plan, pending: list[Trial]) -> list[list[Trial]]:
     return [sorted(wave, key=lambda trial: trial.id not in teachers) for wave in found]
 
 
-def teachers_of(plan: Plan, trial: Trial, fingerprints: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
     """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
     by_id = {other.id: other for other in plan.trials}
-    return {
-        teacher: {
-            "recipe": by_id[teacher].recipe.as_data(),
-            "weights": str(find_weights(teacher, fingerprints[teacher])),
-        }
-        for teacher in plan.needs.get(trial.id, ())
-    }
+    found = {}
+    for teacher in plan.needs.get(trial.id, ()):
+        attempt, of = states[teacher].attempt, by_id[teacher]
+        if states[teacher].name != "done" or attempt is None:
+            raise UserError(f"trial {teacher} (cell {of.cell}, seed {of.seed}): {states[teacher]}")
+        found[teacher] = {"recipe": of.recipe.as_data(), "weights": str(weights_of(attempt)[1])}
+    return found
 
 
 def _tidy(folder: Path) -> None:
     """What is recorded needs no checkpoint; the log and the journal stay."""
-    for file in (*folder.glob("*.pt"), folder / WEIGHTS):
+    for file in (*folder.glob("*.pt"), *folder.glob("*.part"), folder / WEIGHTS):
         file.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def ours(summary: Summary | None, metric: str) -> str:
         return large(summary.mean, ".1f")
     if summary.sd is None:
         return _mean(summary.mean)
-    return f"{_mean(summary.mean)} ± {_mean(summary.sd)}"
+    return f"{_mean(summary.mean)} ± {summary.sd:.{_decimals(summary.mean)}f}"
 
 
 def published(values: tuple[float, ...], metric: str) -> str:
@@ -107,7 +107,11 @@ def setting(value: Any) -> str:
 
 
 def _mean(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.{_decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    return 3 if abs(value) < 100 else 0
 
 
 def _stated(value: float) -> str:

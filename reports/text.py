@@ -59,6 +59,10 @@ def _completeness(runs: Runs) -> str:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")
     for trial, record in runs.failures.items():
         parts.append(f"Failed: {markdown(record.cell)} seed {record.seed} ({trial}): {markdown(record.reason)}.")
+    early = [r for r in runs.records.values() if len(r.history) < r.recipe["epochs"]]
+    if early:
+        lengths = sorted(len(record.history) for record in early)
+        parts.append(f"Early stopping ended {count(len(early), 'trial')} after {lengths[0]} to {lengths[-1]} epochs.")
     for cell, constraint in plan.excluded.items():
         parts.append(f"Left out: {markdown(cell)}, by the constraint {markdown(constraint)}.")
     return "\n\n".join(parts)

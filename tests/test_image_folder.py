@@ -108,6 +108,15 @@ class TestSplitBeforehand:
             assert {file.parent.parent.name for file in files} == {folder}
             assert source.labels[source.splits[split]].tolist() == labels
 
+    def test_a_test_folder_without_classes_is_left_alone(self, tmp_path: Path) -> None:
+        for split in ("train", "val"):
+            fill(tmp_path / split, cat=2, dog=2)
+        fill(tmp_path, test=3)
+        source = ImageFolder(path=tmp_path).read(0)
+        assert sorted(source.splits) == ["train", "val"]
+        assert source.classes == ("cat", "dog")
+        assert len(source.images) == 8
+
     def test_a_class_that_is_not_trained_on_is_named(self, tmp_path: Path) -> None:
         fill(tmp_path / "train", cat=1, dog=1)
         fill(tmp_path / "val", cat=1, dgo=1)

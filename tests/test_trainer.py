@@ -25,7 +25,7 @@ from experiments.refinements.random_crop import RandomCrop
 from experiments.schedules.constant import Constant
 from experiments.schedules.cosine import Cosine
 from trainer import Diverged, Outcome, UserError, checkpoint, train
-from trainer.data import Data
+from trainer.data import Data, _has_room
 from trainer.draws import Draws
 from trainer.evaluate import Meter, evaluate
 from trainer.hooks import Batch, Hook, Moment, Setup
@@ -354,13 +354,13 @@ class TestCheckpoint:
         with pytest.raises(Interrupted):
             checkpoint.save({**state, "epoch": 2}, file)
         assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
-        loaded = checkpoint.load(file, CPU)
+        loaded = checkpoint.load(file)
         assert loaded is not None
         assert loaded["epoch"] == 1
         assert torch.equal(loaded["model"]["w"], torch.ones(3))
 
     def test_none_is_none(self, tmp_path: Path) -> None:
-        assert checkpoint.load(tmp_path / "last.pt", CPU) is None
+        assert checkpoint.load(tmp_path / "last.pt") is None
 
     @staticmethod
     def refused(folder: Path) -> str:
@@ -434,7 +434,7 @@ class TestDivergence:
         assert caught.value.epoch == epoch
         assert [number for number, _ in recorder.epochs] == list(range(1, epoch + 1))
         assert math.isnan(recorder.epochs[-1][1]["train_loss"])
-        state = checkpoint.load(tmp_path / "last.pt", CPU)
+        state = checkpoint.load(tmp_path / "last.pt")
         assert len(Journal(tmp_path / "journal.jsonl").read()) == epoch - 1
         if epoch == 1:
             assert state is None
@@ -576,6 +576,18 @@ class TestBatches:
         batch = next(data.train_batches(7, Draws(0, 1)))
         assert batch.images.shape[-2:] == (16, 16)
         assert data.normalised(batch, FP32).images.shape[-2:] == (9, 9)
+
+    def test_images_may_stay_on_the_host(self) -> None:
+        """Where the device has no room; `meta` stands for a device of its own."""
+        data = replace(DATA, labels=DATA.labels.to("meta"), mean=DATA.mean.to("meta"), std=DATA.std.to("meta"))
+        for batch in (next(data.train_batches(7, Draws(0, 1))), next(data.eval_batches("val", FP32, batch_size=7))):
+            assert (batch.images.device.type, batch.targets.device.type) == ("meta", "meta")
+            assert batch.images.shape == (7, 3, 16, 16)
+
+    def test_a_gpu_keeps_half_of_its_free_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+        assert [_has_room(torch.device("cuda"), size) for size in (400, 500, 501)] == [True, True, False]
+        assert _has_room(CPU, 10**15)
 
     def test_the_data_stay_as_they_are(self) -> None:
         before = DATA.images.clone()

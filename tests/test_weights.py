@@ -22,7 +22,7 @@ from torch import nn
 
 from experiments import build_architecture, catalog
 from experiments.architectures import _fetch
-from experiments.fingerprint import content_digest
+from experiments.fingerprint import file_digest
 from experiments.options import Architecture
 from trainer.errors import UserError
 
@@ -212,7 +212,7 @@ class TestWholeNetworks:
         assert asked == ["0123456789ab"]
         loaded = option.build(10).state_dict()
         assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
-        assert option.pretrained_digest() == content_digest([tmp_path / "whole.safetensors"])
+        assert option.pretrained_digest() == file_digest(tmp_path / "whole.safetensors")
         assert set(asked) == {"0123456789ab"}
         assert option.identity()["weights_run"] == "0123456789ab"
 
@@ -277,7 +277,7 @@ class TestNames:
         for option in (timms(pretrained=True), timms("test_resnet", pretrained=True), timms(weights=NAME)):
             option.prepare(nothing)
             assert torch.equal(outputs(option.build(1000)), outputs(theirs))
-            assert option.pretrained_digest() == content_digest([file])
+            assert option.pretrained_digest() == file_digest(file)
 
     def test_a_differing_classifier_is_left_as_drawn(self, cache: Path, theirs: nn.Module) -> None:
         cache.mkdir(parents=True)

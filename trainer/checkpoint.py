@@ -28,15 +28,16 @@ def save(state: dict[str, Any], file: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def load(file: Path, device: torch.device, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | None:
+def load(file: Path, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | None:
     """The checkpoint, with just these `parts`, or None where there is none.
 
-    Raises UserError for a file that is no checkpoint of ours.
+    On the CPU: what takes the state up copies it, and Adam's step counts must not be on a device that steps would wait
+    for. Raises UserError for a file that is no checkpoint of ours.
     """
     if not file.exists():
         return None
     try:
-        state = torch.load(file, map_location=device, weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
             f"{file}: not a checkpoint that can be read ({type(error).__name__}); delete it to start over"

@@ -59,7 +59,10 @@ class Data:
     """A data set ready for training: pixels resident on the device, as uint8."""
 
     images: torch.Tensor
-    """uint8 [N, 3, S, S] on the training device; S may be more than the network sees, for crops."""
+    """uint8 [N, 3, S, S] on the training device, or on the host where that has no room for them.
+
+    S may be more than the network sees, for crops.
+    """
 
     labels: torch.Tensor
     """int64 [N] on the training device."""
@@ -74,6 +77,11 @@ class Data:
 
     image_size: int
     """Side of the images that the network sees, in pixels."""
+
+    @property
+    def device(self) -> torch.device:
+        """The training device."""
+        return self.labels.device
 
     def train_batches(self, batch_size: int, draws: Draws) -> Iterator[Batch]:
         """The training images once, as pixel values 0..255 of stored size, in the order drawn for `draws.epoch`.
@@ -106,7 +114,7 @@ class Data:
 
     def normalised(self, batch: Batch, numerics: Numerics) -> Batch:
         """The network's input: what is still larger than it is cut to its centre; mean 0, deviation 1."""
-        images = (central(batch.images, self.image_size) - self.mean).div_(self.std)
+        images = normalise(central(batch.images, self.image_size), self.mean, self.std)
         return replace(batch, images=images.contiguous(memory_format=numerics.memory_format()))
 
     def class_counts(self) -> tuple[int, ...]:
@@ -117,14 +125,28 @@ class Data:
     def _batch(self, samples: NDArray[np.int64], images: torch.Tensor) -> Batch:
         import torch
 
-        index = torch.from_numpy(samples).to(images.device, non_blocking=True)
-        return Batch(images[index].to(torch.float32), self.labels[index], samples)
+        index = torch.from_numpy(samples)
+        there = index.to(self.device, non_blocking=True)
+        pixels = images[there if images.device == self.device else index].to(self.device, non_blocking=True)
+        return Batch(pixels.to(torch.float32), self.labels[there], samples)
 
 
 def central(images: torch.Tensor, size: int) -> torch.Tensor:
     """The central size x size of images [..., H, W]."""
     top, left = ((length - size) // 2 for length in images.shape[-2:])
     return images[..., top : top + size, left : left + size]
+
+
+def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Pixel values 0..255 [B, 3, H, W] to mean 0 and deviation 1; mean, std: see `colours`."""
+    return (images - mean).div_(std)
+
+
+def colours(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """A colour in 0..1 as pixel values [1, 3, 1, 1]."""
+    import torch
+
+    return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
 
 
 def load(
@@ -144,8 +166,16 @@ def load(
     stored = decoded(source, stored_size or image_size, cache, squash=squash)
     pixels = torch.from_numpy(stored).permute(0, 3, 1, 2)
     labels = torch.from_numpy(source.labels)
-    centre, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (mean, std))
-    return Data(pixels.to(device), labels.to(device), source.splits, source.classes, centre, spread, image_size)
+    centre, spread = colours(mean, device), colours(std, device)
+    resident = pixels.to(device) if _has_room(device, pixels.nbytes) else pixels
+    return Data(resident, labels.to(device), source.splits, source.classes, centre, spread, image_size)
+
+
+def _has_room(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes of images leave a GPU half of its free memory for training."""
+    import torch
+
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] / 2
 
 
 def decoded(

@@ -34,9 +34,9 @@ class Meter:
 def evaluate(model: nn.Module, data: Data, split: str, numerics: Numerics) -> Meter:
     """Plain cross-entropy and hits of `model` over a split, in evaluation mode."""
     model.eval()
-    meter = Meter(data.images.device)
+    meter = Meter(data.device)
     for batch in data.eval_batches(split, numerics):
-        with numerics.autocast(data.images.device):
+        with numerics.autocast(data.device):
             logits = model(batch.images)
         logits = logits.float()
         meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))

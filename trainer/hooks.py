@@ -13,13 +13,15 @@
             loss.backward(); optimizer.step()
             hooks.step_end(model)                       # averages of weights
         hooks.epoch_end(epoch)
-        evaluate the model and hooks.networks(), record, checkpoint (hooks' state_dict included)
+        evaluate the model and hooks.networks(), checkpoint (hooks' state_dict included), record
 
-A hook overrides what it needs. At each point the hooks run by their refinements' `order`, then by kind.
+A hook overrides what it needs; in an epoch outside its `first` to `last` it is passed over. At each point the hooks run
+by their refinements' `order`, then by kind.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,11 +85,21 @@ class Batch:
     """Class indices, int64 [B], or class probabilities, float32 [B, K]."""
 
     samples: NDArray[np.int64]
-    """Index of each image in the training set, on the host [B]."""
+    """Index of each image in the data set, on the host [B]."""
 
 
 class Hook:
     """Does nothing at every point; subclasses override some."""
+
+    first: int = 1
+    """The first epoch (from 1) in which the loop calls it."""
+
+    last: int = sys.maxsize
+    """The last one."""
+
+    def works_in(self, epoch: int) -> bool:
+        """Whether it is on in `epoch`; `start`, `state_dict` and `load_state_dict` are called in any case."""
+        return self.first <= epoch <= self.last
 
     def start(self, model: nn.Module) -> None:
         """Before the first epoch, also of a resumed training (before `load_state_dict`)."""
@@ -127,50 +139,3 @@ class Hook:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up `state_dict` of the interrupted training."""
-
-
-class During(Hook):
-    """Another hook, at work in the epochs `first` to `last` only; its state stays in between."""
-
-    def __init__(self, hook: Hook, first: int, last: int) -> None:
-        self.hook = hook
-        self.first = first
-        self.last = last
-        self.active = False
-
-    def start(self, model: nn.Module) -> None:  # noqa: D102
-        self.hook.start(model)
-
-    def epoch_start(self, epoch: int) -> None:  # noqa: D102
-        self.active = self.first <= epoch <= self.last
-        if self.active:
-            self.hook.epoch_start(epoch)
-
-    def augment(self, batch: Batch, draws: Draws) -> Batch:  # noqa: D102
-        return self.hook.augment(batch, draws) if self.active else batch
-
-    def mix(self, batch: Batch, draws: Draws) -> Batch:  # noqa: D102
-        return self.hook.mix(batch, draws) if self.active else batch
-
-    def rate(self, factor: float, moment: Moment) -> float:  # noqa: D102
-        return self.hook.rate(factor, moment) if self.active else factor
-
-    def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:  # noqa: D102
-        return self.hook.loss(value, logits, batch) if self.active else value
-
-    def step_end(self, model: nn.Module) -> None:  # noqa: D102
-        if self.active:
-            self.hook.step_end(model)
-
-    def epoch_end(self, epoch: int) -> None:  # noqa: D102
-        if self.active:
-            self.hook.epoch_end(epoch)
-
-    def networks(self) -> dict[str, nn.Module]:  # noqa: D102
-        return self.hook.networks() if self.active else {}
-
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
-        return self.hook.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
-        self.hook.load_state_dict(state)

@@ -9,9 +9,8 @@ from torch import nn
 
 from . import checkpoint
 from .errors import UserError
+from .files import WEIGHTS
 from .stopping import History, selected_epoch
-
-WEIGHTS = "weights.safetensors"
 
 
 class Kept:
@@ -42,22 +41,18 @@ class Kept:
             if file != wanted:
                 file.unlink(missing_ok=True)
 
-    def restore(self, history: History, model: nn.Module, networks: dict[str, nn.Module]) -> int:
-        """Put the selected epoch's weights into the networks; returns the epoch."""
-        epoch = selected_epoch(history, self.select)
+    def restore(self, epoch: int, networks: dict[str, nn.Module]) -> None:
+        """Put the weights of the selected `epoch` into the networks that were evaluated in it."""
         if self.select == "last":
-            return epoch
-        device = next(model.parameters()).device
-        state = self.memory or (checkpoint.load(self._file(epoch), device, None) if self.folder else None)
+            return
+        state = self.memory or (checkpoint.load(self._file(epoch), None) if self.folder else None)
         if state is None:
             raise UserError(f"{self._file(epoch)}: the selected weights are gone; delete the folder to start over")
-        # averages that only a later phase keeps have none
-        for name in state.keys() & networks.keys():
-            networks[name].load_state_dict(state[name])
-        return epoch
+        for name, network in networks.items():
+            network.load_state_dict(state[name])
 
     def export(self, model: nn.Module) -> Path | None:
-        """Write `model`'s weights as a file of their own and drop the working copies; its path."""
+        """Write `model`'s weights as a file of their own; its path."""
         if self.folder is None:
             return None
         from safetensors.torch import save_file

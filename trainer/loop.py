@@ -21,7 +21,7 @@ from .hooks import Hook, Moment
 from .kept import Kept
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
-from .stopping import EarlyStopping
+from .stopping import EarlyStopping, selected_epoch
 
 
 class Schedule(Protocol):
@@ -83,14 +83,14 @@ def train(
     loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
     select: `last`, `val_loss` or `top1`: the epoch whose weights are kept and tested.
-    folder: keeps `journal.jsonl` and `last.pt`, from where an interrupted training goes on, and at the end
-    `weights.safetensors`.
+    folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from where an interrupted training goes
+    on, and at the end `weights.safetensors`.
 
     Raises Diverged when an epoch's training loss is not finite, after recording that epoch.
     """
     numerics = numerics or Numerics()
     numerics.apply()
-    device = data.images.device
+    device = data.device
     torch.manual_seed(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     optimizer = build_optimizer(model)
@@ -98,7 +98,7 @@ def train(
     for hook in hooks:
         hook.start(model)
     kept = Kept(folder, select)
-    history = _resume(folder, model, optimizer, hooks, device)
+    history = _resume(folder, model, optimizer, hooks)
     steps = data.steps(batch_size)
 
     while len(history) < epochs and not (early_stopping and early_stopping.is_due(history)):
@@ -107,39 +107,40 @@ def train(
         draws = Draws(seed, epoch)
         torch.manual_seed(draws.torch_seed("dropout"))
         training_mode(model)
-        for hook in hooks:
+        working = [hook for hook in hooks if hook.works_in(epoch)]
+        for hook in working:
             hook.epoch_start(epoch)
         meter = Meter(device)
         factor = 1.0
         for step, batch in enumerate(data.train_batches(batch_size, draws)):
-            for hook in hooks:
+            for hook in working:
                 batch = hook.augment(batch, draws)
             batch = data.normalised(batch, numerics)
-            for hook in hooks:
+            for hook in working:
                 batch = hook.mix(batch, draws)
             moment = Moment(epoch - 1 + step / steps, epochs, history)
             factor = schedule.factor(moment)
-            for hook in hooks:
+            for hook in working:
                 factor = hook.rate(factor, moment)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor
+                group["lr"] = float(rate * factor)
             with numerics.autocast(device):
                 logits = model(batch.images)
             logits = logits.float()
             value = loss(logits, batch.targets)
-            for hook in hooks:
+            for hook in working:
                 value = hook.loss(value, logits, batch)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            for hook in hooks:
+            for hook in working:
                 hook.step_end(model)
             meter.update(logits.detach(), batch.targets, value.detach())
-        for hook in hooks:
+        for hook in working:
             hook.epoch_end(epoch)
         trained = meter.read("train_loss", "train_top1", "train_top5")
         training_seconds = time.perf_counter() - begin
-        networks = _networks(model, hooks)
+        networks = _networks(model, working)
         metrics = {
             **_evaluate(networks, data, "val", numerics, ("val_loss", "top1", "top5")),
             **trained,
@@ -157,10 +158,12 @@ def train(
         if not math.isfinite(trained["train_loss"]):
             raise Diverged(epoch, trained["train_loss"])
 
-    selected = kept.restore(history, model, _networks(model, hooks))
+    selected = selected_epoch(history, select)
+    networks = _networks(model, [hook for hook in hooks if hook.works_in(selected)])
+    kept.restore(selected, networks)
     final = {}
     if "test" in data.splits:
-        final = _evaluate(_networks(model, hooks), data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
+        final = _evaluate(networks, data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
     seconds = sum(metrics["epoch_seconds"] for metrics in history)
     return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -171,7 +174,8 @@ def training_mode(model: nn.Module) -> None:
     for module in model.modules():
         own = list(module.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
-            module.eval()
+            # not eval(), which would reach the modules inside as well
+            module.training = False
 
 
 def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
@@ -194,7 +198,6 @@ def _resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
-    device: torch.device,
 ) -> list[Epoch]:
     """Take up the last checkpoint, if any; the epochs that it stands for.
 
@@ -203,7 +206,7 @@ def _resume(
     if folder is None:
         return []
     file = folder / "last.pt"
-    state = checkpoint.load(file, device)
+    state = checkpoint.load(file)
     journal = Journal(folder / "journal.jsonl")
     if state is None or len(journal.read()) < state["epoch"]:
         return journal.truncate(0)

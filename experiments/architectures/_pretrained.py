@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
 
-from ..fingerprint import content_digest
+from ..fingerprint import file_digest
 
 if TYPE_CHECKING:
     import torch
@@ -42,13 +42,13 @@ class Start:
             weights_of_run(self.run)
 
     def digest(self) -> str | None:
-        """Digest of the file; None where training starts from scratch, or the file is not at hand."""
+        """SHA-256 of the file; None where training starts from scratch, or the file is not at hand."""
         from ._fetch import local_weights
 
         file = local_weights(self.name) if self.name is not None else self.file
         if self.run is not None:
             file = weights_of_run(self.run)
-        return content_digest([file]) if file else None
+        return file_digest(file) if file else None
 
     def read(self) -> tuple[dict[str, torch.Tensor], str] | None:
         """The state dict and a name for it in messages; None where training starts from scratch."""

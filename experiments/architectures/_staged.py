@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from trainer.errors import UserError
 from trainer.settings import MachinePath
 
-from ..fingerprint import content_digest
+from ..fingerprint import file_digest
 from ..heads.linear import Linear
 from ..options import Architecture, Block, Head, OneOf
 from ..validation import Problem
@@ -89,7 +89,7 @@ class _Staged(Architecture):
         return _pretrained.Start(self.weights, self.weights_file, self.weights_run)
 
     def identity(self) -> dict[str, Any]:
-        content = {"weights_file": content_digest([self.weights_file])} if self.weights_file else {}
+        content = {"weights_file": file_digest(self.weights_file)} if self.weights_file else {}
         return super().identity() | content
 
     def untrained(self) -> Self:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class ConvnextBlock(Block):
     """Depthwise convolution, layer norm over channels, and a GELU network at each position, added to the input.
 
-    Weights start as in the paper's table 5 and the authors' code: truncated normal (standard deviation 0.02), biases 0.
+    Weights start as in the authors' code: truncated normal of standard deviation 0.02 (table 5 says 0.2), biases 0.
     """
 
     kind: Literal["convnext"] = "convnext"

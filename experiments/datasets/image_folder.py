@@ -28,7 +28,7 @@ class ImageFolder(SplitSettings, Dataset):
     """Images in a folder per class, split by `train_fraction` or beforehand.
 
     Split beforehand means that the folder holds train/ and val/ (or valid/, validation/) and perhaps test/,
-    with a folder per class in each.
+    with a folder per class in each. A test/ without class folders holds unlabelled images and is left alone.
     """
 
     kind: Literal["image_folder"] = "image_folder"
@@ -90,6 +90,9 @@ class ImageFolder(SplitSettings, Dataset):
                 both = f"{found[split].name}/ and {name}/"
                 raise UserError(f"{self._folder()}: holds {both}, expected one of them")
             found[split] = self._folder() / name
+        # a flat test/ holds unlabelled images, for `ablate predict`
+        if {"val", "test"} <= found.keys() and not class_folders(found["test"]):
+            del found["test"]
         # `train` alone may be a class of vehicles
         return found if "train" in found and len(found) > 1 else {}
 

@@ -34,7 +34,7 @@ class CrossEntropy(Loss):
     kind: Literal["cross_entropy"] = "cross_entropy"
 
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """epsilon of eq. 11: the target becomes (1 - epsilon) * target + epsilon / K for K classes."""
+    """epsilon: the target becomes (1 - epsilon) * target + epsilon / K for K classes."""
 
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: an image of class k counts N / (K n_k), by the training split's class counts; the mean is weighted."""
@@ -42,8 +42,24 @@ class CrossEntropy(Loss):
     def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: D102
         import torch
         from torch import nn
+        from torch.nn import functional
 
-        weight = None
-        if self.class_weights == "balanced":
-            weight = torch.tensor(balanced_weights(setup.class_counts), dtype=torch.float32)
-        return nn.CrossEntropyLoss(weight=weight, label_smoothing=self.label_smoothing)
+        if self.class_weights == "none":
+            return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+
+        class Weighted(nn.Module):
+            """The weighted mean, of probabilities as of classes: torch's own divides these by their number."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                weights = torch.tensor(balanced_weights(setup.class_counts), dtype=torch.float32)
+                self.register_buffer("weights", weights)
+
+            def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+                weights = self.get_buffer("weights")
+                total = functional.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=smoothing)
+                heaviness = weights[targets] if targets.dim() == 1 else targets @ weights
+                return total / heaviness.sum()
+
+        return Weighted()

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights (Polyak & Juditsky 1992; Szegedy et al., "Rethinking the Inception ...", 2016).
+"""Exponential moving average of weights (Szegedy et al., "Rethinking the Inception architecture", 2016, section 8).
 
 The averages are evaluated after each epoch beside the raw weights, as `ema_top1`, `ema_top5` and `ema_val_loss`.
 """
@@ -56,19 +56,28 @@ class _EmaHook(Hook):
         self.step = 0
 
     def start(self, model: nn.Module) -> None:
+        self.model = model
         self.averaged = copy.deepcopy(model).requires_grad_(False)
+        self.own = self.averaged.state_dict()
+        self.floats = [name for name, value in self.own.items() if value.is_floating_point()]
+        self.counts = [name for name in self.own if name not in self.floats]
+
+    def epoch_start(self, epoch: int) -> None:
+        if epoch == self.first:
+            # in a later phase the average begins with the weights of then
+            self.averaged.load_state_dict(self.model.state_dict())
+            self.step = 0
 
     def step_end(self, model: nn.Module) -> None:
         import torch
 
         self.step += 1
         decay = warm_decay(self.decay, self.step) if self.warmup else self.decay
-        own, theirs = self.averaged.state_dict(), model.state_dict()
-        floats = [name for name, value in own.items() if value.is_floating_point()]
+        theirs = model.state_dict()
         with torch.no_grad():
-            average([own[name] for name in floats], [theirs[name] for name in floats], decay)
-            for name in own.keys() - set(floats):
-                own[name].copy_(theirs[name])
+            average([self.own[name] for name in self.floats], [theirs[name] for name in self.floats], decay)
+            if self.counts:
+                torch._foreach_copy_([self.own[name] for name in self.counts], [theirs[name] for name in self.counts])
 
     def networks(self) -> dict[str, nn.Module]:
         return {"ema": self.averaged}

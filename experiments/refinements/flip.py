@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from trainer.draws import Draws
 from trainer.hooks import Batch, Hook, Setup
 
 from ..options import Order, Refinement
+from ._batches import on_device
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +39,5 @@ class _FlipHook(Hook):
         self.p = p
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
-        import torch
-
-        chosen = draws.uniform("flip", batch.samples)[:, 0] < self.p
-        mask = torch.from_numpy(np.ascontiguousarray(chosen)).to(batch.images.device, non_blocking=True)
-        return Batch(flip(batch.images, mask), batch.targets, batch.samples)
+        chosen = on_device(draws.uniform("flip", batch.samples)[:, 0] < self.p, batch.images.device)
+        return Batch(flip(batch.images, chosen), batch.targets, batch.samples)

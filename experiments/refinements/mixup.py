@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, eq. 1)."""
+"""Mixup (Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trainer.draws import Draws
 from trainer.hooks import Batch, Hook, Setup
 
 from ..options import Refinement
+from ._batches import on_device, real
 
 if TYPE_CHECKING:
     import torch
@@ -58,21 +59,20 @@ class _MixupHook(Hook):
         self.num_classes = num_classes
 
     def mix(self, batch: Batch, draws: Draws) -> Batch:
-        import torch
         from torch.nn import functional
 
         device = batch.images.device
         order = np.argsort(draws.uniform("mixup partner", batch.samples)[:, 0])
         partner = np.empty_like(order)
         partner[order] = np.roll(order, 1)
-        weight = mixing_weights(draws, batch.samples, self.alpha).astype(np.float32)
+        weight = mixing_weights(draws, batch.samples, self.alpha)
         probabilities = batch.targets
         if probabilities.dim() == 1:
             probabilities = functional.one_hot(probabilities, self.num_classes).float()
         images, probabilities = mixup(
             batch.images,
             probabilities,
-            torch.from_numpy(partner).to(device, non_blocking=True),
-            torch.from_numpy(weight).to(device, non_blocking=True),
+            on_device(partner, device),
+            real(weight, device),
         )
         return Batch(images, probabilities, batch.samples)

@@ -1,4 +1,4 @@
-"""Learning-rate warm-up (Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2)."""
+"""Learning-rate warm-up (He et al., "Bag of tricks", CVPR 2019, section 3.1; Goyal et al., 2017, section 2.2)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class Warmup(Refinement):
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         if self.epochs > recipe.epochs:
             raise ValueError(f"got a warm-up of {self.epochs:g} epochs, expected at most all epochs, {recipe.epochs}")
+        if recipe.refinements.get(self.kind) != self:
+            raise ValueError("got a warm-up in a phase, expected one from the first epoch on, among the refinements")
+        for phase in recipe.phases:
+            if phase.start <= self.epochs and phase.refinements.get(self.kind) != self:
+                raise ValueError(
+                    f"got a warm-up of {self.epochs:g} epochs, which the phase of epoch {phase.start} cuts short"
+                )
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
         return _WarmupHook(self.epochs, self.start)

@@ -28,7 +28,7 @@ class CosineRestarts(Schedule):
 
     kind: Literal["cosine_restarts"] = "cosine_restarts"
 
-    period: float = Field(gt=0.0)
+    period: float = Field(ge=0.01)
     """T_0: epochs of the first cycle; a fraction is allowed."""
 
     multiplier: float = Field(default=1.0, ge=1.0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
 from trainer.hooks import Moment
 
 from ..options import Schedule
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
 
 
 class MultiStep(Schedule):
@@ -21,6 +24,11 @@ class MultiStep(Schedule):
 
     gamma: float = Field(default=0.1, gt=0.0, le=1.0)
     """The factor of each fall."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        late = [milestone for milestone in self.milestones if milestone >= recipe.epochs]
+        if late:
+            raise ValueError(f"got the milestone {late[0]}, expected less than all epochs, {recipe.epochs}")
 
     def factor(self, moment: Moment) -> float:  # noqa: D102
         return float(self.gamma ** sum(milestone <= moment.epoch for milestone in self.milestones))

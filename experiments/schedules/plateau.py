@@ -6,6 +6,7 @@ resumed training goes on with the same rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -26,7 +27,7 @@ def reductions(values: Iterable[float], patience: int, threshold: float, cooldow
     falls, stale, cooling = 0, 0, 0
     best: float | None = None
     for value in values:
-        if best is None or sign * value > sign * best + threshold * abs(best):
+        if not math.isnan(value) and (best is None or sign * value > sign * best + threshold * abs(best)):
             best, stale = value, 0
         else:
             stale += 1
