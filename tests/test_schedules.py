@@ -1,4 +1,4 @@
-"""Courses of the learning rate against torch's own schedulers, and the refinements that change them."""
+"""Restarts and plateaus against torch's own schedulers, and refinements that change the rate; see test_refinements."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from torch.optim import lr_scheduler
 from experiments.options import Schedule
 from experiments.refinements.linear_scaling import LinearScaling
 from experiments.refinements.warmup import Warmup
-from experiments.schedules.constant import Constant
-from experiments.schedules.cosine import Cosine
 from experiments.schedules.cosine_restarts import CosineRestarts
-from experiments.schedules.multi_step import MultiStep
 from experiments.schedules.plateau import Plateau
 from trainer.hooks import Moment, Setup
 
@@ -42,21 +39,6 @@ def of_torch(make: Callable[[torch.optim.Optimizer], Any], epochs: int, *values:
 def ours(schedule: Schedule, epochs: int, history: list[dict[str, float]] | None = None) -> list[float]:
     known = history or []
     return [BASE * schedule.factor(Moment(float(epoch), epochs, known[:epoch])) for epoch in range(epochs)]
-
-
-def test_constant() -> None:
-    assert ours(Constant(), 4) == [BASE] * 4
-
-
-@pytest.mark.parametrize("floor", [0.0, 0.1])
-def test_cosine(floor: float) -> None:
-    expected = of_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, 12, eta_min=BASE * floor), 12)
-    assert ours(Cosine(floor=floor), 12) == pytest.approx(expected)
-
-
-def test_multi_step() -> None:
-    expected = of_torch(lambda o: lr_scheduler.MultiStepLR(o, [3, 7], gamma=0.2), 10)
-    assert ours(MultiStep(milestones=(3, 7), gamma=0.2), 10) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("period", "multiplier", "floor"), [(5, 1, 0.0), (3, 2, 0.01), (50, 1, 0.0)])
