@@ -95,7 +95,7 @@ def expand(study: Study) -> Plan:
     """All cells and trials of a study; raises UserError where a design, cell, table or claim does not make sense."""
     designed = _cells(study)
     cells, excluded = _constrained(study, designed)
-    cells, teachers = _with_teachers(study, cells)
+    cells, teachers = _with_teachers(study, cells, excluded)
     ids: dict[tuple[str, int], str] = {}
     trials: dict[str, Trial] = {}
     for seed in study.seeds:
@@ -156,12 +156,14 @@ def _origins(study: Study, choice: Choice) -> dict[str, YamlPath]:
     return where
 
 
-def _with_teachers(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str, tuple[str, ...]]]:
+def _with_teachers(
+    study: Study, cells: list[Cell], excluded: Mapping[str, str]
+) -> tuple[list[Cell], dict[str, tuple[str, ...]]]:
     """The cells with trial ids for what they refer to, and the cells that each of them refers to."""
     by_name = {cell.name: cell for cell in cells}
     recipes = {cell.name: cell.recipe for cell in cells}
     try:
-        found = resolve_references(recipes, study.factors, lambda recipe: trial_id(recipe, study.seeds[0]))
+        found = resolve_references(recipes, study.factors, lambda recipe: trial_id(recipe, study.seeds[0]), excluded)
     except Reference as problem:
         where = _origins(study, by_name[problem.cell].choice)
         raise study.error_in_recipe(problem.path, problem.message, where) from None

@@ -74,7 +74,7 @@ class TrialRecord(BaseModel):
             finite = [value for value in values if value is not None]
             return best(finite, name) if finite else None
         epoch = self.selected if metric == f"selected_{name}" else len(values)
-        return values[epoch - 1] if epoch and values else None
+        return values[epoch - 1] if epoch and epoch <= len(values) else None
 
 
 def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
 
-from .catalog import kind_of
 from .designs import cell_name, parse_cell
 from .factors import Factor
 from .recipe import Recipe, options_in, parse_recipe
-from .validation import Path, Problem
+from .validation import Path, Problem, shown
 
 if TYPE_CHECKING:
     from .options import Option
@@ -21,9 +20,14 @@ Resolved = tuple[Recipe, tuple[str, ...]]
 
 
 def resolve_references(
-    recipes: Mapping[str, Recipe], factors: Mapping[str, Factor], identify: Callable[[Recipe], str]
+    recipes: Mapping[str, Recipe],
+    factors: Mapping[str, Factor],
+    identify: Callable[[Recipe], str],
+    excluded: Mapping[str, str],
 ) -> dict[str, Resolved]:
     """Each cell's recipe with trial ids (`identify` of the recipe referred to) in the place of cells' names.
+
+    excluded: cells that a constraint leaves out, with it.
 
     Raises Reference where a name is no cell, refers in a circle, or a teacher does not fit its student.
     """
@@ -37,7 +41,7 @@ def resolve_references(
         teachers = []
         for path, option, setting in _references(recipe):
             place = (*path, setting)
-            teacher = _cell(getattr(option, setting), recipes, factors, name, place)
+            teacher = _cell(getattr(option, setting), recipes, factors, excluded, name, place)
             chain = (*students, name)
             if teacher in chain:
                 circle = ", which is taught by ".join((*chain[chain.index(teacher) :], teacher))
@@ -65,11 +69,20 @@ def _references(recipe: Recipe) -> list[tuple[Path, Option, str]]:
     return [(path, option, setting) for path, option in options_in(recipe) for setting in option.trial_references]
 
 
-def _cell(text: str, recipes: Mapping[str, Recipe], factors: Mapping[str, Factor], student: str, place: Path) -> str:
+def _cell(
+    text: str,
+    recipes: Mapping[str, Recipe],
+    factors: Mapping[str, Factor],
+    excluded: Mapping[str, str],
+    student: str,
+    place: Path,
+) -> str:
     try:
         name = cell_name(parse_cell(text, factors), factors)
     except Problem as problem:
         raise Reference(student, place, problem.message) from None
+    if name in excluded:
+        raise Reference(student, place, f"{place[-1]} {name!r} is left out by the constraint {excluded[name]}")
     if name not in recipes:
         message = f"{place[-1]} {text!r} is cell {name!r}, which no design makes{nearest(name, recipes)}"
         raise Reference(student, place, message)
@@ -77,29 +90,19 @@ def _cell(text: str, recipes: Mapping[str, Recipe], factors: Mapping[str, Factor
 
 
 def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: Path) -> None:
+    """The same images, split and size for both: a teacher must not have trained on what validates its student."""
     ours, theirs = student.dataset.num_classes(), teacher.dataset.num_classes()
-    if ours != theirs or (ours is None and student.dataset.identity() != teacher.dataset.identity()):
-        has = f"has {theirs} classes" if theirs else "has other classes"
-        raise Reference(
-            cell, place, f"the teacher {name!r} {has}, expected those of cell {cell!r}: {ours or 'its data'}"
-        )
-    own, other = _data_name(student), _data_name(teacher)
-    if own != other:
-        raise Reference(cell, place, f"the teacher {name!r} learns {other}, expected the data of cell {cell!r}, {own}")
-    try:
-        teacher.architecture.check(student)
-    except ValueError as error:
-        raise Reference(cell, place, f"the teacher {name!r} can't see the images of cell {cell!r}: {error}") from None
-    for setting in ("mean", "std"):
-        ours_seen, theirs_seen = (list(getattr(recipe.dataset, setting)) for recipe in (student, teacher))
-        if ours_seen != theirs_seen:
-            message = f"the teacher {name!r} sees dataset.{setting} {theirs_seen}, cell {cell!r} {ours_seen}"
-            raise Reference(cell, place, message + "; expected the same")
-
-
-def _data_name(recipe: Recipe) -> str:
-    """What the images are, whatever their size and split."""
-    return str(recipe.dataset.identity().get("name", kind_of(type(recipe.dataset))))
+    if ours != theirs:
+        has = f"has {theirs or 'other'} classes, expected those of cell {cell!r}: {ours or 'its data'}"
+        raise Reference(cell, place, f"the teacher {name!r} {has}")
+    if getattr(student.dataset, "split_seed", None) == "trial":
+        message = "got split_seed: trial, expected one split: the teacher of the first seed has trained on images that"
+        raise Reference(cell, place, f"{message} validate students of the others")
+    own, other = (recipe.dataset.model_dump(mode="json") for recipe in (student, teacher))
+    for setting in sorted(own.keys() | other.keys()):
+        if own.get(setting) != other.get(setting):
+            message = f"the teacher {name!r} has dataset.{setting} {shown(other.get(setting))}, cell {cell!r} "
+            raise Reference(cell, place, f"{message}{shown(own.get(setting))}; expected the same images for both")
 
 
 def _put(data: Any, path: Path, value: str) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 _PARENT = "mlflow.parentRunId"
+_ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def open_client() -> MlflowClient:
@@ -172,8 +173,12 @@ class RunWriter:
         for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
             tags = run.data.tags
             if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
-                self.client.set_tag(run.info.run_id, STATUS, "interrupted")
-                self.client.set_terminated(run.info.run_id, "KILLED")
+                status = tags.get(STATUS, "running")
+                if status == "running":
+                    status = "interrupted"
+                    self.client.set_tag(run.info.run_id, STATUS, status)
+                # one that was killed between its result and its end has ended as it says
+                self.client.set_terminated(run.info.run_id, _ENDED[status])
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
@@ -267,8 +272,7 @@ class RunWriter:
         self.client.set_tag(run_id, STATUS, result.status)
         if result.reason:
             self.client.set_tag(run_id, REASON, result.reason)
-        ended = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[result.status]
-        self.client.set_terminated(run_id, ended)
+        self.client.set_terminated(run_id, _ENDED[result.status])
         then()
 
 

@@ -44,9 +44,18 @@ def find_weights(run: str) -> Path:
 
 
 def has_weights(attempt: Attempt) -> bool:
-    """Whether a finished attempt's weights are in the record, as far as that can be told without fetching them."""
+    """Whether a finished attempt's weights are in the record, as far as that can be told without fetching them.
+
+    Raises UserError where a server does not answer: what can't be asked is not gone.
+    """
     local = _local(attempt)
-    return read_record(attempt).weights is not None and (local is None or local.exists())
+    if local is None:
+        return read_record(attempt).weights is not None
+    try:
+        weights_of(attempt)
+    except UserError:
+        return False
+    return True
 
 
 def weights_of(attempt: Attempt) -> tuple[TrialRecord, Path]:

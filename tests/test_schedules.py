@@ -84,8 +84,9 @@ class TestPlateau:
     def test_a_loss_that_is_not_a_number_is_no_improvement(self) -> None:
         history = [{"val_loss": 1.0}, {"val_loss": math.nan}, {"val_loss": math.nan}, {"val_loss": 0.5}]
         assert ours(Plateau(patience=1, gamma=0.1), 4, history) == pytest.approx([BASE, BASE, BASE, BASE / 10])
-        history = [{"val_loss": value} for value in (math.nan, 3.0, 2.0, 1.0)]
-        assert ours(Plateau(patience=1, gamma=0.1), 4, history) == pytest.approx([BASE] * 4)
+        for nothing in (math.nan, math.inf):
+            history = [{"val_loss": value} for value in (nothing, 3.0, 2.0, 1.0)]
+            assert ours(Plateau(patience=1, gamma=0.1), 4, history) == pytest.approx([BASE] * 4)
 
 
 class TestWarmup:

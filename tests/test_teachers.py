@@ -103,8 +103,18 @@ class TestPlan:
             ),
             (
                 ("large: {architecture.width: 8}", "large: {dataset.mean: [0, 0, 0]}"),
-                "the teacher 'large' sees dataset.mean [0.0, 0.0, 0.0]",
+                "the teacher 'large' has dataset.mean [0.0, 0.0, 0.0]",
             ),
+            (
+                ("large: {architecture.width: 8}", "large: {dataset.image_size: 24}"),
+                "the teacher 'large' has dataset.image_size 24, cell 'small+d' 16; expected the same images for both",
+            ),
+            (
+                ("large: {architecture.width: 8}", "large: {dataset.train_fraction: 0.5}"),
+                "the teacher 'large' has dataset.train_fraction 0.5, cell 'small+d' 0.8",
+            ),
+            (("image_size: 16", "image_size: 16, split_seed: trial"), "got split_seed: trial, expected one split"),
+            (("seeds: 2", "seeds: 2\nconstraints: [params < 60e3]"), "teacher 'large' is left out by the constraint"),
         ],
     )
     def test_what_can_not_teach_is_refused_with_the_line(

@@ -27,7 +27,7 @@ def reductions(values: Iterable[float], patience: int, threshold: float, cooldow
     falls, stale, cooling = 0, 0, 0
     best: float | None = None
     for value in values:
-        if not math.isnan(value) and (best is None or sign * value > sign * best + threshold * abs(best)):
+        if math.isfinite(value) and (best is None or sign * value > sign * best + threshold * abs(best)):
             best, stale = value, 0
         else:
             stale += 1
