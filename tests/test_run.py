@@ -202,9 +202,16 @@ def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteS
         parents[0].info.experiment_id,
         tags={**children[0].data.tags, "ablate.pid": "999999999", "ablate.status": "running"},
     )
+    # killed between its result and its end
+    recorded_already = client.create_run(
+        parents[0].info.experiment_id,
+        tags={**children[1].data.tags, "ablate.pid": "999999999", "ablate.status": "finished"},
+    )
     client.delete_run(children[0].info.run_id)
     ablate("run", str(study_file()), "--executor", "inline")
     assert client.get_run(dead.info.run_id).info.status == "KILLED"
+    ended = client.get_run(recorded_already.info.run_id)
+    assert (ended.info.status, ended.data.tags["ablate.status"]) == ("FINISHED", "finished")
 
 
 def test_the_file_is_read_as_mlflow_reads_it(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
