@@ -43,6 +43,14 @@ def find_weights(run: str) -> Path:
     return weights_of(find_attempt(run))[1]
 
 
+def recorded_digest(run: str) -> str:
+    """The SHA-256 that the record has of a run's or trial's kept weights; raises UserError where it has none."""
+    record = read_record(find_attempt(run))
+    if record.weights is None:
+        raise UserError(f"run {run}: its weights were not kept")
+    return record.weights
+
+
 def has_weights(attempt: Attempt) -> bool:
     """Whether a finished attempt's weights are in the record, as far as that can be told without fetching them.
 

@@ -194,6 +194,31 @@ class TestRun:
 
 
 @pytest.mark.usefixtures("record")
+class TestWarmStart:
+    TEXT = STUDY.split("factors:")[0].replace("study: taught", "study: warm")
+
+    def test_a_study_starts_from_the_weights_of_a_trial(self, study_file: WriteStudy) -> None:
+        cold = study_file(text=self.TEXT)
+        ablate("run", str(cold), "--executor", "inline")
+        trial = expand(load_study(cold)).trials[0].id
+        first = weights_of(find_attempt(trial))[0]
+        warm = study_file(("tweak: A", f"tweak: A, weights_run: {trial}"), text=self.TEXT)
+        ablate("run", str(warm), "--executor", "inline")
+        plan = expand(load_study(warm))
+        second = weights_of(find_attempt(plan.trials[0].id))[0]
+        assert second.pretrained == first.weights
+        assert second.history[0]["train_loss"] < first.history[0]["train_loss"]
+        assert f"pretrained {trial}" in Path("results/warm/report.md").read_text()
+        by_run = study_file(("tweak: A", f"tweak: A, weights_run: {find_attempt(trial).run_id}"), text=self.TEXT)
+        assert expand(load_study(by_run)).trials[0].id == plan.trials[0].id, "the same weights are the same trial"
+
+    def test_an_unknown_run_is_refused_when_the_plan_is_made(self, study_file: WriteStudy) -> None:
+        study = study_file(("tweak: A", "tweak: A, weights_run: 0123456789ab"), text=self.TEXT)
+        line = ablate("plan", str(study), code=2).stderr
+        assert "study.yaml:6: recipe.architecture.weights_run: run 0123456789ab: the record at" in line
+
+
+@pytest.mark.usefixtures("record")
 class TestPredict:
     @pytest.fixture
     def trial(self, tmp_path: Path, study_file: WriteStudy) -> str:

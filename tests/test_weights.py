@@ -206,6 +206,7 @@ class TestWholeNetworks:
             return tmp_path / "whole.safetensors"
 
         record.find_weights = find_weights
+        record.recorded_digest = lambda run: "ab" * 32
         monkeypatch.setitem(sys.modules, "experiments.weights", record)
         option = architecture(**SMALL, weights_run="0123456789ab", **FURNISHED)
         option.prepare(nothing)
@@ -214,7 +215,7 @@ class TestWholeNetworks:
         assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
         assert option.pretrained_digest() == file_digest(tmp_path / "whole.safetensors")
         assert set(asked) == {"0123456789ab"}
-        assert option.identity()["weights_run"] == "0123456789ab"
+        assert option.identity()["weights_run"] == "ab" * 32
 
         torch.save(randomised(build(width=16)).state_dict(), tmp_path / "other.pth")
         record.find_weights = lambda run: tmp_path / "other.pth"

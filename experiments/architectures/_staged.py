@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 WEIGHTS = ("weights", "weights_file", "weights_run")
 
 
+def _digest_of_run(run: str) -> str:
+    # it knows plans, which know this module
+    from ..weights import recorded_digest
+
+    return recorded_digest(run)
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """The parts of a network, known without building it."""
@@ -65,7 +72,10 @@ class _Staged(Architecture):
     """Pretrained weights: a local state dict (.pt, .pth or .safetensors) instead; identified by its content."""
 
     weights_run: str | None = None
-    """Pretrained weights: those that a run of this project has kept, by its trial id or MLflow run id, instead."""
+    """Pretrained weights: those that a run of this project has kept, instead; its trial id or MLflow run id.
+
+    Identified by their content.
+    """
 
     @model_validator(mode="after")
     def _start_is_one(self) -> Self:
@@ -89,7 +99,12 @@ class _Staged(Architecture):
         return _pretrained.Start(self.weights, self.weights_file, self.weights_run)
 
     def identity(self) -> dict[str, Any]:
-        content = {"weights_file": file_digest(self.weights_file)} if self.weights_file else {}
+        content = {}
+        if self.weights_file:
+            content = {"weights_file": file_digest(self.weights_file)}
+        if self.weights_run:
+            # not the run's id: trained again on other data, a trial of the same id has other weights
+            content = {"weights_run": _digest_of_run(self.weights_run)}
         return super().identity() | content
 
     def untrained(self) -> Self:
@@ -103,6 +118,11 @@ class _Staged(Architecture):
 
     def check(self, recipe: Recipe) -> None:
         self.check_parts()
+        if self.weights_run:
+            try:
+                _digest_of_run(self.weights_run)
+            except UserError as error:
+                raise Problem(("weights_run",), str(error)) from None
 
     def check_parts(self) -> None:
         """Raise Problem where a block or `freeze` names a part that the network lacks, or timm has no such weights."""
