@@ -21,7 +21,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean paired difference with its two-sided confidence interval; the interval is None for fewer than two pairs."""
+    """Mean paired difference with its two-sided confidence interval.
+
+    The interval is None for fewer than two pairs, and where they do not differ: no spread can be estimated then.
+    """
 
     mean: float
     low: float | None
@@ -51,6 +54,10 @@ def paired_difference(
     mean = float(differences.mean())
     if len(seeds) < 2:
         return Difference(mean, None, None, 1)
-    error = float(differences.std(ddof=1)) / math.sqrt(len(seeds))
+    spread = float(differences.std(ddof=1))
+    # of accuracies on few images, two differences are often equal: an interval of no width would decide everything
+    if spread <= 1e-12:
+        return Difference(mean, None, None, len(seeds))
+    error = spread / math.sqrt(len(seeds))
     reach = float(stats.t.ppf(0.5 + confidence / 2, len(seeds) - 1)) * error
     return Difference(mean, mean - reach, mean + reach, len(seeds))

@@ -60,6 +60,13 @@ def test_a_seed_that_one_side_lacks_drops_its_pair() -> None:
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
 
 
+def test_differences_without_spread_have_no_interval() -> None:
+    difference = paired_difference({0: 0.9, 1: 0.8}, {0: 0.85, 1: 0.75})
+    assert difference is not None
+    assert (difference.low, difference.high, difference.n) == (None, None, 2)
+    assert difference.mean == pytest.approx(0.05)
+
+
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
     table = make_table(runs.plan.study.tables[0], runs)
