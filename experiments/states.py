@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer.files import CHECKPOINT, JOURNAL
 from trainer.recorder import Journal
 
 from .attempts import Attempt, recorded_attempts
@@ -75,8 +76,8 @@ def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> St
         return State("failed", attempt=fitting[0], reason=fitting[0].reason)
     if fingerprint is not None:
         folder = trial_folder(trial.id, fingerprint)
-        if (folder / "last.pt").exists():
-            return State("resume", len(Journal(folder / "journal.jsonl").read()))
+        if (folder / CHECKPOINT).exists():
+            return State("resume", len(Journal(folder / JOURNAL).read()))
     if any(attempt.status == "finished" for attempt in attempts):
         return State("to run", reason="its record was deleted" if fitting else "it was finished on other data")
     return State("to run")

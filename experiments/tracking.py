@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
-from trainer.files import WEIGHTS
+from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
 
 from .attempts import (
@@ -241,7 +241,7 @@ class RunWriter:
     def _epoch(self, trial: Trial, number: int, metrics: Epoch, at: int) -> None:
         if not self.logged[trial.id] and number > 1:
             # a resumed training: what it takes up comes first, so that the curve begins at its beginning
-            journal = Journal(trial_folder(trial.id, self.fingerprints[trial.id]) / "journal.jsonl")
+            journal = Journal(trial_folder(trial.id, self.fingerprints[trial.id]) / JOURNAL)
             self._epochs(trial, list(enumerate(journal.read()[: number - 1], start=1)), at)
         self._epochs(trial, [(number, metrics)], at)
 

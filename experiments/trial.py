@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import UserError
+from trainer.files import JOURNAL
 from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
@@ -116,7 +117,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
     except Exception as error:
         logger.exception("failed")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        history = Journal(folder / "journal.jsonl").read()
+        history = Journal(folder / JOURNAL).read()
         if tee.last[0] == len(history) + 1:
             history.append(tee.last[1])
         return Result(

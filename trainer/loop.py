@@ -17,6 +17,7 @@ from .data import Data
 from .draws import Draws
 from .errors import UserError
 from .evaluate import Meter, evaluate
+from .files import CHECKPOINT, JOURNAL
 from .hooks import Hook, Moment
 from .kept import Kept
 from .numerics import Numerics
@@ -205,9 +206,9 @@ def _resume(
     """
     if folder is None:
         return []
-    file = folder / "last.pt"
+    file = folder / CHECKPOINT
     state = checkpoint.load(file)
-    journal = Journal(folder / "journal.jsonl")
+    journal = Journal(folder / JOURNAL)
     if state is None or len(journal.read()) < state["epoch"]:
         return journal.truncate(0)
     try:
@@ -231,11 +232,11 @@ def _save(
     """The journal first: a checkpoint whose epoch the journal lacks could not be resumed."""
     if folder is None:
         return
-    Journal(folder / "journal.jsonl").append(metrics)
+    Journal(folder / JOURNAL).append(metrics)
     state = {
         "epoch": epoch,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "hooks": [hook.state_dict() for hook in hooks],
     }
-    checkpoint.save(state, folder / "last.pt")
+    checkpoint.save(state, folder / CHECKPOINT)

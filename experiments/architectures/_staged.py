@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..recipe import Recipe
 
-WEIGHTS = ("weights", "weights_file", "weights_run")
+STARTS = ("weights", "weights_file", "weights_run")
 
 
 def _digest_of_run(run: str) -> str:
@@ -79,7 +79,7 @@ class _Staged(Architecture):
 
     @model_validator(mode="after")
     def _start_is_one(self) -> Self:
-        given = [name for name in ("pretrained", *WEIGHTS) if getattr(self, name, None)]
+        given = [name for name in ("pretrained", *STARTS) if getattr(self, name, None)]
         if len(given) > 1:
             raise ValueError(f"got both {given[0]} and {given[1]}, expected one of them")
         if self.weights_file and not self.weights_file.is_file():
@@ -108,7 +108,7 @@ class _Staged(Architecture):
         return super().identity() | content
 
     def untrained(self) -> Self:
-        return self.model_copy(update=dict.fromkeys(WEIGHTS))
+        return self.model_copy(update=dict.fromkeys(STARTS))
 
     def prepare(self, say: Callable[[str], None]) -> None:
         self.start().prepare(say)
