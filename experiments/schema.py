@@ -50,7 +50,7 @@ def _options(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_kind(schema: dict[str, Any], kind: str, option: type[Option], *, keyed: bool) -> None:
-    """A refinement's and a block's kind is its key; elsewhere `kind` is required, and supplies what it presets."""
+    """A refinement's or block's kind is its key; elsewhere `kind` is required, and a preset supplies its settings."""
     if keyed:
         schema["properties"].pop("kind")
         return
