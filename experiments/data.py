@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .catalog import kind_of
 from .folders import cache_folder
 from .plan import Plan, Trial
+
+LONG = 1.0
+"""Seconds of decoding that pass without a word where there is no terminal for a bar."""
 
 
 def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
@@ -17,7 +22,7 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
 
     Raises UserError for data that are missing, malformed or hold an image that can't be read.
     """
-    from trainer.data import decoded
+    from trainer.cache import decoded
 
     known: dict[str, str] = {}
     found = {}
@@ -28,14 +33,12 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             dataset.prepare(lambda line: console.print(line, highlight=False, markup=False))
             fingerprint = dataset.fingerprint()
             assert fingerprint is not None, "prepare() leaves files"
-            with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-                task = bars.add_task("decoding images", total=None)
-                report = partial(_show, bars, task)
+            with _display(console, kind_of(type(dataset))) as progress:
                 decoded(
                     dataset.read(trial.seed),
                     dataset.stored_size or dataset.image_size,
                     cache_folder(),
-                    report,
+                    progress,
                     squash=dataset.fit == "squash",
                 )
             known[key] = fingerprint
@@ -53,5 +56,26 @@ def prepare_weights(trials: Iterable[Trial], console: Console) -> None:
             trial.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
 
 
-def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
-    bars.update(task, completed=done, total=total)
+@contextmanager
+def _display(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """What a cache tells its progress: a bar in a terminal, elsewhere a line when it takes long; else nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
+    task = bars.add_task(name, total=None)
+    begin = time.monotonic()
+    said = set()
+
+    def show(done: int, total: int) -> None:
+        doing = f"{name}: decoding {total:,} images"
+        if not done:
+            doing = f"{name}: waiting for another process that decodes {total:,} images"
+        bars.start()
+        bars.update(task, description=doing, completed=done, total=total)
+        if bars.disable and doing not in said and time.monotonic() - begin > LONG:
+            said.add(doing)
+            console.print(f"{doing} ...", highlight=False, markup=False)
+
+    try:
+        yield show
+    finally:
+        bars.stop()

@@ -80,7 +80,8 @@ def _probabilities(
     """Batches of files with their class probabilities [B, K], images prepared as for evaluation."""
     import torch
 
-    from trainer.data import central, colours, decode_file, normalise
+    from trainer.data import central, colours, normalise
+    from trainer.decoding import decode_file
 
     dataset = parts.dataset
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -108,10 +108,10 @@ def download_file(run_id: str, artifact: str, target: Path) -> None:
 class RunWriter:
     """Writes one `ablate run` to the record; every call returns at once, the work is done in order by one thread."""
 
-    def __init__(self, plan: Plan, fingerprints: Mapping[str, str], command: str) -> None:
+    def __init__(self, plan: Plan, fingerprints: Mapping[str, str], command: str, client: MlflowClient) -> None:
         self.plan = plan
         self.fingerprints = fingerprints
-        self.client = open_client()
+        self.client = client
         self.errors: list[str] = []
         self.run_ids: dict[str, str] = {}
         self.logged: dict[str, set[int]] = {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import UserError
 from trainer.files import JOURNAL
+from trainer.leftovers import module_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
@@ -25,7 +25,13 @@ from .recipe import parse_recipe
 if TYPE_CHECKING:
     import torch
 
+    from trainer import Outcome
     from trainer.data import Data
+    from trainer.hooks import Hook
+
+
+HEAVY_MODULES = ("torch", "timm.models.resnet", "trainer.loop")
+"""What run_trial imports that takes seconds: for a worker that has nothing to do yet."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,10 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
     try:
         os.chdir(job.working_folder)
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
-        return _train(job, folder, tee)
+        for plugin in job.plugins:
+            catalog.add_plugin(Path(plugin))
+        with module_hooks_end():
+            return _train(job, folder, tee)
     except Exception as error:
         logger.exception("failed")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -138,32 +147,39 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     import torch
 
     from trainer import train
+    from trainer.failures import explained
 
-    for plugin in job.plugins:
-        catalog.add_plugin(Path(plugin))
     recipe = parse_recipe(job.recipe)
+    # what a trial before left, such as another default dtype, must not get into the data
+    recipe.numerics.apply()
+    # what one trial has compiled, the next ones of its architecture find, in whatever process
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
     setup = make_setup(recipe, data, job.teachers)
     loss = recipe.loss.build(setup)
     # before training: the file may be gone after it
     pretrained = recipe.architecture.pretrained_digest()
-    outcome = train(
-        build_model=lambda: recipe.architecture.build(setup.num_classes),
-        build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
-        schedule=recipe.schedule,
-        loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
-        data=data,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        seed=job.seed,
-        hooks=make_hooks(recipe, setup),
-        select=recipe.select,
-        early_stopping=recipe.early_stopping,
-        numerics=recipe.numerics,
-        recorder=recorder,
-        folder=folder,
-    )
+
+    def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+        return train(
+            build_model=lambda: recipe.architecture.build(setup.num_classes),
+            build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
+            schedule=recipe.schedule,
+            loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
+            data=data,
+            epochs=recipe.epochs,
+            batch_size=batch_size,
+            seed=job.seed,
+            hooks=[*make_hooks(recipe, setup), *([probe] if probe else [])],
+            select=recipe.select,
+            early_stopping=recipe.early_stopping,
+            numerics=recipe.numerics,
+            recorder=None if probe else recorder,
+            folder=None if probe else folder,
+        )
+
+    outcome = explained(attempt, recipe.batch_size, data)
     assert outcome.weights is not None, "there is a folder"
     return Result(
         "finished",
@@ -179,14 +195,28 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     )
 
 
-@lru_cache(maxsize=1)
+_resident: dict[tuple[Dataset, int, torch.device], Data] = {}
+"""At most one data set, by the arguments of `resident_data`."""
+
+
 def resident_data(dataset: Dataset, split_key: int, device: torch.device) -> Data:
-    """The data set on the device; kept for the worker's next trial."""
+    """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded."""
+    key = (dataset, split_key, device)
+    if key not in _resident:
+        _resident.clear()
+        _resident[key] = _load(*key)
+    return _resident[key]
+
+
+def _load(dataset: Dataset, split_key: int, device: torch.device) -> Data:
+    import torch
+
     from trainer.data import load
 
-    source = dataset.read(split_key)
+    # torch keeps the memory of the data before for itself; `load` asks the driver what is free
+    torch.cuda.empty_cache()
     return load(
-        source,
+        dataset.read(split_key),
         dataset.image_size,
         dataset.mean,
         dataset.std,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from experiments.trial import Job, Result
@@ -22,10 +23,18 @@ class Events(Protocol):
         """The attempt is over."""
 
 
-class Executor(Protocol):
-    """Runs jobs in their order, `concurrency` at once (None: as many as a cluster holds); returns when all ended."""
+class Execute(Protocol):
+    """Runs jobs in their order, as many at once as its executor was started for; returns when all ended."""
 
-    def __call__(
-        self, jobs: Sequence[Job], events: Events, *, concurrency: int | None, address: str | None = None
-    ) -> None:
-        """Raises KeyboardInterrupt when interrupted, after everything that it started has stopped."""
+    def __call__(self, jobs: Sequence[Job], events: Events) -> None:
+        """Raises KeyboardInterrupt when interrupted, after every job has stopped."""
+
+
+class Executor(Protocol):
+    """Starts what runs jobs, `concurrency` at once (None: as many as a cluster holds); leaving it stops everything.
+
+    Started before the first job is known, so that its workers get ready meanwhile.
+    """
+
+    def __call__(self, *, concurrency: int | None, address: str | None = None) -> AbstractContextManager[Execute]:
+        """Raises UserError where it can't be started."""

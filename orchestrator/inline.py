@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from experiments.trial import Job, run_trial
 from trainer.recorder import Epoch
 
-from .events import Events
+from .events import Events, Execute
 
 
-def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None = 1, address: str | None = None) -> None:
+@contextmanager
+def start(*, concurrency: int | None = 1, address: str | None = None) -> Iterator[Execute]:
     """See events.Executor; there is one trial at a time, here."""
+    yield run
+
+
+def run(jobs: Sequence[Job], events: Events) -> None:
+    """See events.Execute."""
     for job in jobs:
         events.started(job.id)
         events.ended(job.id, run_trial(job, _Recorder(job.id, events)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
 from experiments.states import State, trial_states
-from experiments.tracking import RunWriter
+from experiments.tracking import RunWriter, open_client
 from experiments.trial import Job, Result, make_job
 from experiments.weights import weights_of
 from experiments.wording import count
@@ -22,7 +23,7 @@ from trainer.errors import UserError
 from trainer.files import WEIGHTS
 from trainer.recorder import Epoch
 
-from .events import Executor
+from .events import Execute, Executor
 from .progress import Progress
 from .signals import handled, raise_interrupt
 
@@ -41,7 +42,7 @@ class Summary:
 
 
 def run_plan(
-    plan: Plan, execute: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
+    plan: Plan, start: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
 ) -> Summary:
     """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
     # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
@@ -58,23 +59,17 @@ def run_plan(
     )
     if not pending:
         return summary
-    writer = RunWriter(plan, fingerprints, command)
     with Progress(console, plan.study.title, pending) as progress:
-        driver = _Driver(plan, pending, fingerprints, writer, progress, summary)
         try:
-            with handled(raise_interrupt, signal.SIGTERM):
-                for wave in waves(plan, pending):
-                    jobs = driver.jobs(wave)
-                    if jobs:
-                        execute(jobs, driver, concurrency=concurrency, address=address)
-            driver.fail_rest()
+            with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
+                # opening a fresh record takes as long as starting workers
+                opening = aside.submit(open_client)
+                with start(concurrency=concurrency, address=address) as execute:
+                    writer = RunWriter(plan, fingerprints, command, opening.result())
+                    driver = _Driver(plan, pending, fingerprints, writer, progress, summary)
+                    driver.run(execute)
         except KeyboardInterrupt:
             summary.interrupted = True
-        finally:
-            driver.interrupt_rest()
-            ended = len(summary.finished) == len(pending)
-            writer.close("KILLED" if summary.interrupted else "FINISHED" if ended else "FAILED")
-            summary.record_errors = writer.errors
     return summary
 
 
@@ -102,6 +97,24 @@ class _Driver:
         self.progress = progress
         self.summary = summary
         self.running: set[str] = set()
+
+    def run(self, execute: Execute) -> None:
+        """Every trial, teachers before students; whatever happens, nothing stays recorded as running."""
+        interrupted = False
+        try:
+            for wave in waves(self.plan, list(self.trials.values())):
+                jobs = self.jobs(wave)
+                if jobs:
+                    execute(jobs, self)
+            self.fail_rest()
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            self.interrupt_rest()
+            ended = len(self.summary.finished) == len(self.trials)
+            self.writer.close("KILLED" if interrupted else "FINISHED" if ended else "FAILED")
+            self.summary.record_errors = self.writer.errors
 
     def jobs(self, wave: list[Trial]) -> list[Job]:
         """What an executor is to do; a student whose teacher has not finished fails here."""

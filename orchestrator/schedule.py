@@ -8,7 +8,9 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 # read by Ray when it is imported
@@ -32,25 +34,34 @@ os.environ.update(
 import ray
 from ray import tune
 
-from experiments.trial import Job, Result, run_trial
+from experiments.trial import HEAVY_MODULES, Job, Result, run_trial
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 
-from .events import Events
+from .events import Events, Execute
 from .signals import Stop, unstoppable
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 
-def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None, address: str | None = None) -> None:
+@contextmanager
+def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Execute]:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     stop = Stop()
-    scratch = tempfile.mkdtemp(prefix="ablate-tune-")
     try:
         with stop.on_signal():
             _start_ray(concurrency, address)
         stop.check()
-        share = _share(concurrency)
+        yield partial(_run, share=_share(concurrency), concurrency=concurrency)
+    finally:
+        with unstoppable():
+            ray.shutdown()
+
+
+def _run(jobs: Sequence[Job], events: Events, *, share: dict[str, float], concurrency: int | None) -> None:
+    stop = Stop()
+    scratch = tempfile.mkdtemp(prefix="ablate-tune-")
+    try:
         tuner = tune.Tuner(
             tune.with_resources(_work, share),
             param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
@@ -68,13 +79,10 @@ def run(jobs: Sequence[Job], events: Events, *, concurrency: int | None, address
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
-        # once more: ray.init puts a handler of its own in the place of the driver's
         with stop.on_signal():
             tuner.fit()
     finally:
-        with unstoppable():
-            ray.shutdown()
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _start_ray(concurrency: int | None, address: str | None) -> None:
@@ -95,6 +103,8 @@ def _start_ray(concurrency: int | None, address: str | None) -> None:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         object_store_memory=_OBJECT_STORE_BYTES,
+        # Ray starts as many workers as there are cores at once: they import meanwhile what their trials will need
+        _system_config={"preload_python_modules": list(HEAVY_MODULES)},
         **quiet,
     )
 

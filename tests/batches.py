@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 
 from experiments import catalog
 from trainer.draws import Draws
+from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Setup
+from trainer.resample import resample
 
 DRAWS = Draws(seed=5, epoch=3)
 MEAN = (124.0, 116.0, 104.0)
@@ -42,6 +46,21 @@ def smooth_images(size: int, side: int = 12) -> torch.Tensor:
 def a_batch(images: torch.Tensor, first_sample: int = 0) -> Batch:
     size = len(images)
     return Batch(images, torch.arange(size) % 7, np.arange(first_sample, first_sample + size))
+
+
+def placed(hooks: Sequence[Hook], batch: Batch, draws: Draws = DRAWS, side: int | None = None) -> torch.Tensor:
+    """The images as the hooks place them; `side`: of those that the network sees, as it comes out if None."""
+    frame = Frame.of(batch.images)
+    for hook in hooks:
+        frame = hook.place(frame, batch.samples, draws)
+    if side is not None:
+        frame = frame.centre((side, side))
+    return resample(batch.images, frame, FILL.to(batch.images.device))
+
+
+def augmented(hook: Hook, batch: Batch, draws: Draws = DRAWS) -> Batch:
+    """What a hook makes of each image, as the loop has it."""
+    return hook.augment(replace(batch, images=placed([hook], batch, draws)), draws)
 
 
 def subset(batch: Batch, chosen: list[int]) -> Batch:

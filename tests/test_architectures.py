@@ -17,6 +17,7 @@ from torch import nn
 
 from experiments import build_architecture, catalog, costs
 from experiments.architectures import _timm_facts
+from experiments.architectures.resnet import Resnet
 from experiments.options import Architecture
 from experiments.recipe import Recipe, parse_recipe
 from experiments.validation import Problem
@@ -434,3 +435,25 @@ class TestRefused:
         assert caught.value.message == (
             "the 3x3 convolutions of stage 3 are replaced by cot already, expected one of them there"
         )
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("kind", ["se", "cbam", "gc", "cot", "convnext"])
+def test_gradients_lie_as_their_parameters_do(kind: str, layout: torch.memory_format) -> None:
+    """torch's fused optimizers on the CPU read both as they lie in memory, and say nothing where they lie differently."""
+    settings = {
+        "block": "bottleneck",
+        "layers": [1, 1, 1, 1],
+        "width": 16,
+        "tweak": "D",
+        "blocks": {kind: {"inside": [3]}},
+    }
+    model = Resnet.model_validate(settings).build(5).to(memory_format=layout)
+    model(torch.randn(4, 3, 32, 32).contiguous(memory_format=layout)).sum().backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            steps = [
+                [step for step, size in zip(one.stride(), one.shape, strict=True) if size > 1]
+                for one in (parameter, parameter.grad)
+            ]
+            assert steps[0] == steps[1], name

@@ -1,4 +1,4 @@
-"""Refinements that move pixels: flips, crops, rotations, affine maps, each against loops or torchvision's functions."""
+"""Refinements that move pixels: what flips, crops, rotations and affine maps draw; test_geometry.py is what they do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batches import DRAWS, FILL, MEAN, a_batch, a_hook, a_recipe, smooth_images, some_images
+from batches import DRAWS, a_batch, a_hook, a_recipe, placed, some_images
 from numpy.typing import NDArray
 from scipy import stats
 from torchvision.transforms import InterpolationMode
@@ -16,44 +16,21 @@ from torchvision.transforms.v2 import functional as theirs
 
 from experiments import catalog
 from experiments.recipe import parse_recipe
-from experiments.refinements._warp import inverse_affine, rotations, warp
+from experiments.refinements._maps import inverse_affine
 from experiments.refinements.affine import Affine
-from experiments.refinements.flip import flip
-from experiments.refinements.random_crop import shifted_crop
-from experiments.refinements.random_resized_crop import (
-    ATTEMPTS,
-    central_box,
-    crop_boxes,
-    interpolation,
-    resized_crop,
-)
-from experiments.refinements.vertical_flip import vertical_flip
+from experiments.refinements.random_resized_crop import ATTEMPTS, central_box, crop_boxes
 from experiments.validation import Problem
 from trainer.draws import Draws
 
-BILINEAR = InterpolationMode.BILINEAR
-NO_FILL = torch.zeros(3)
+FLIPS = ["flip", "vertical_flip"]
 
 
-FLIPS = {"flip": flip, "vertical_flip": vertical_flip}
-
-
-@pytest.mark.parametrize("kind", list(FLIPS))
+@pytest.mark.parametrize("kind", FLIPS)
 class TestFlips:
-    def test_the_chosen_ones_are_mirrored(self, kind: str) -> None:
-        images, chosen = some_images(3, side=5), [True, False, True]
-        mirrored = FLIPS[kind](images, torch.tensor(chosen))
-        for i in range(3):
-            for y in range(5):
-                for x in range(5):
-                    from_y = 4 - y if chosen[i] and kind == "vertical_flip" else y
-                    from_x = 4 - x if chosen[i] and kind == "flip" else x
-                    assert torch.equal(mirrored[i, :, y, x], images[i, :, from_y, from_x])
-
     @pytest.mark.parametrize("p", [0.0, 0.2, 1.0])
     def test_each_image_is_mirrored_with_probability_p(self, kind: str, p: float) -> None:
         batch = a_batch(some_images(2000, side=2))
-        flipped = a_hook(kind, {"p": p}).augment(batch, DRAWS).images
+        flipped = placed([a_hook(kind, {"p": p})], batch)
         mirrored = (flipped == batch.images.flip(-1 if kind == "flip" else -2)).flatten(1).all(1)
         untouched = (flipped == batch.images).flatten(1).all(1)
         assert torch.equal(mirrored, ~untouched)
@@ -61,40 +38,24 @@ class TestFlips:
 
     def test_an_image_is_mirrored_in_some_epochs_only(self, kind: str) -> None:
         batch, hook = a_batch(some_images(1)), a_hook(kind, {})
-        epochs = [torch.equal(hook.augment(batch, Draws(0, epoch)).images, batch.images) for epoch in range(30)]
+        epochs = [torch.equal(placed([hook], batch, Draws(0, epoch)), batch.images) for epoch in range(30)]
         assert 5 < sum(epochs) < 25
 
 
 def test_both_flips_are_drawn_independently() -> None:
     batch = a_batch(some_images(2000, side=2))
-    once = [(a_hook(kind, {}).augment(batch, DRAWS).images != batch.images).flatten(1).any(1) for kind in FLIPS]
+    once = [(placed([a_hook(kind, {})], batch) != batch.images).flatten(1).any(1) for kind in FLIPS]
     table = np.histogram2d(once[0], once[1], bins=2)[0]
     assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
 class TestRandomCrop:
-    def test_it_cuts_from_the_image_padded_with_the_fill(self) -> None:
-        images = some_images(4, side=5)
-        top, left = torch.tensor([0, 6, 3, 1]), torch.tensor([6, 0, 3, 4])
-        cut = shifted_crop(images, top, left, size=5, padding=3, fill=FILL)
-        for i, image in enumerate(images.numpy()):
-            padded = np.stack([np.pad(channel, 3, constant_values=MEAN[c]) for c, channel in enumerate(image)])
-            y, x = int(top[i]), int(left[i])
-            assert np.array_equal(cut[i].numpy(), padded[:, y : y + 5, x : x + 5])
-
-    def test_it_cuts_from_a_larger_image(self) -> None:
-        images, places = some_images(3, side=9), torch.tensor([0, 5, 2])
-        cut = shifted_crop(images, places, places.flip(0), size=4, padding=0, fill=FILL)
-        for i, (y, x) in enumerate([(0, 2), (5, 5), (2, 0)]):
-            assert torch.equal(cut[i], images[i, :, y : y + 4, x : x + 4])
-
     def corners(self, epoch: int, samples: int, stored: int, size: int, padding: int) -> NDArray[np.int64]:
         """Where each image was cut [B, 2], counted in the padded image, read off pixels that say where they are."""
         place = torch.arange(stored, dtype=torch.float32)
         where = torch.stack(torch.meshgrid(place, place, indexing="ij"))
         images = torch.cat([where, torch.zeros(1, stored, stored)]).expand(samples, -1, -1, -1)
-        hook = a_hook("random_crop", {"padding": padding}, image_size=size)
-        cut = hook.augment(a_batch(images), Draws(0, epoch)).images
+        cut = placed([a_hook("random_crop", {"padding": padding}, image_size=size)], a_batch(images), Draws(0, epoch))
         assert cut.shape[-2:] == (size, size)
         middle: NDArray[np.int64] = cut[:, :2, size // 2, size // 2].numpy().astype(np.int64)
         return middle - size // 2 + padding
@@ -121,6 +82,7 @@ class TestRandomCrop:
 
 
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+BILINEAR = InterpolationMode.BILINEAR
 
 
 def boxes_one_by_one(
@@ -191,34 +153,13 @@ class TestRandomResizedCrop:
             place = (start + 0.5) / (1000 - length + 1)
             assert stats.kstest(place[small], "uniform").pvalue > 1e-3
 
-    @pytest.mark.parametrize("stored", [64, 72])
-    def test_pixels_are_torchvisions_antialiased_bilinear_ones(self, stored: int) -> None:
-        numbers = DRAWS.uniform("some boxes", np.arange(40), 22)
-        boxes = crop_boxes(numbers, stored, stored, (0.01, 1.0), (0.3, 3.0))
-        # the whole image, a single pixel, a corner
-        boxes[:3] = [[0, 0, stored, stored], [5, 7, 1, 1], [stored - 9, stored - 6, 9, 6]]
-        images = some_images(40, side=stored)
-        found = resized_crop(images, torch.from_numpy(boxes), 64)
-        for i, (top, left, height, width) in enumerate(boxes.tolist()):
-            expected = theirs.resized_crop(images[i], top, left, height, width, [64, 64], BILINEAR, antialias=True)
-            assert torch.allclose(found[i], expected, atol=1e-3), boxes[i]
-
-    @pytest.mark.parametrize(("length", "size"), [(48, 16), (31, 16), (16, 16), (7, 16)])
-    def test_shrinking_and_growing_are_torchvisions(self, length: int, size: int) -> None:
-        images = some_images(2, side=50)
-        found = resized_crop(images, torch.tensor([[1, 2, length, length]] * 2), size)
-        expected = theirs.resized_crop(images, 1, 2, length, length, [size, size], BILINEAR, antialias=True)
-        assert torch.allclose(found, expected, atol=1e-3)
-
-    def test_the_weights_of_an_output_pixel_add_up_to_one_inside_the_box(self) -> None:
-        start, length = torch.tensor([0, 3, 10]), torch.tensor([20, 2, 10])
-        weights = interpolation(start, length, 8, 20)
-        assert weights.shape == (3, 8, 20)
-        assert torch.allclose(weights.sum(-1), torch.ones(3, 8))
-        assert (weights >= 0).all()
-        assert not weights[1, :, :3].any()
-        assert not weights[1, :, 5:].any()
-        assert not weights[2, :, :10].any()
+    def test_each_image_is_cut_to_the_box_of_its_draw(self) -> None:
+        images = some_images(20, side=40)
+        numbers = DRAWS.uniform("random resized crop", np.arange(20), 2 * ATTEMPTS + 2)
+        found = placed([a_hook("random_resized_crop", {}, 24)], a_batch(images))
+        for i, (top, left, height, width) in enumerate(crop_boxes(numbers, 40, 40, SCALE, RATIO).tolist()):
+            expected = theirs.resized_crop(images[i], top, left, height, width, [24, 24], BILINEAR, antialias=True)
+            assert torch.allclose(found[i], expected, atol=1e-3)
 
     @pytest.mark.parametrize(
         ("settings", "message"),
@@ -235,81 +176,12 @@ class TestRandomResizedCrop:
             catalog.parse_named("refinements", {"random_resized_crop": settings})
 
 
-AFFINE = [
-    # degrees, translate, scale, shear
-    (0.0, (0.0, 0.0), 1.0, (0.0, 0.0)),
-    (30.0, (0.0, 0.0), 1.0, (0.0, 0.0)),
-    (0.0, (3.0, -2.0), 1.0, (0.0, 0.0)),
-    (0.0, (0.0, 0.0), 0.7, (0.0, 0.0)),
-    (0.0, (0.0, 0.0), 1.0, (20.0, 0.0)),
-    (0.0, (0.0, 0.0), 1.0, (0.0, -15.0)),
-    (-75.0, (-4.0, 5.0), 1.3, (12.0, 25.0)),
-]
-
-
-def affine_one_by_one(images: torch.Tensor) -> torch.Tensor:
-    """AFFINE by torchvision, outside of the images 0."""
-    return torch.cat(
-        [
-            theirs.affine(image[None], degrees, [round(x) for x in shift], scale, list(shear), interpolation=BILINEAR)
-            for image, (degrees, shift, scale, shear) in zip(images, AFFINE, strict=True)
-        ]
-    )
-
-
-def our_affine() -> torch.Tensor:
-    degrees, shift, scale, shear = (np.array(column) for column in zip(*AFFINE, strict=True))
-    return torch.from_numpy(inverse_affine(degrees, translate=shift, scale=scale, shear=shear)).float()
-
-
-class TestWarp:
-    @pytest.mark.parametrize("side", [16, 17])
-    def test_it_is_torchvisions_affine(self, side: int) -> None:
-        images = smooth_images(len(AFFINE), side)
-        assert torch.allclose(warp(images, our_affine(), NO_FILL), affine_one_by_one(images), atol=5e-3)
-
-    def test_it_is_torchvisions_affine_of_images_that_are_not_square(self) -> None:
-        images = smooth_images(len(AFFINE), 18)[..., :11]
-        assert torch.allclose(warp(images, our_affine(), NO_FILL), affine_one_by_one(images), atol=5e-3)
-
-    def test_it_blends_with_the_fill_where_a_pixel_is_partly_outside(self) -> None:
-        images = smooth_images(len(AFFINE), 16)
-        inside = affine_one_by_one(torch.ones_like(images))
-        expected = affine_one_by_one(images) + (1 - inside) * FILL.view(-1, 1, 1)
-        assert torch.allclose(warp(images, our_affine(), FILL), expected, atol=5e-3)
-
-    def test_what_is_wholly_outside_is_exactly_the_fill(self) -> None:
-        images = smooth_images(len(AFFINE), 16)
-        inside = affine_one_by_one(torch.ones_like(images))
-        outside = warp(images, our_affine(), FILL) == FILL.view(-1, 1, 1)
-        assert outside[inside == 0].all()
-        assert int((inside == 0).sum()) > 900
-
-    @pytest.mark.parametrize("degrees", [-170.0, -33.0, 10.0, 90.0])
-    def test_rotations_are_torchvisions_and_counter_clockwise(self, degrees: float) -> None:
-        images = smooth_images(2, 15)
-        found = warp(images, torch.from_numpy(rotations(np.full(2, degrees))).float(), NO_FILL)
-        assert torch.allclose(found, theirs.rotate(images, degrees, interpolation=BILINEAR), atol=5e-3)
-        if degrees == 90:
-            assert torch.allclose(found, images.rot90(1, (2, 3)), atol=5e-3)
-
-    def test_a_map_about_another_centre_leaves_it_where_it_is(self) -> None:
-        centre = (-3.0, 5.0)
-        matrix = inverse_affine(np.array([40.0]), scale=np.array([0.5]), shear=np.array([[10.0, 0.0]]), centre=centre)
-        assert matrix[0] @ [*centre, 1] == pytest.approx(centre)
-
-    def test_whole_pixels_are_moved_as_they_are(self) -> None:
-        images = some_images(1, side=10)
-        matrix = torch.from_numpy(inverse_affine(np.zeros(1), translate=np.array([[3.0, -2.0]]))).float()
-        assert torch.allclose(warp(images, matrix, FILL)[..., :8, 3:], images[..., 2:, :7], atol=5e-3)
-
-
 class TestRotation:
     def test_angles_are_uniform_to_both_sides(self) -> None:
         # pixels that say where they were: bilinear interpolation is exact on them
         place = torch.arange(41.0) - 20
         images = torch.stack([place.expand(41, 41), place[:, None].expand(41, 41), torch.zeros(41, 41)])
-        turned = a_hook("rotation", {"degrees": 60}).augment(a_batch(images.expand(600, -1, -1, -1)), DRAWS).images
+        turned = placed([a_hook("rotation", {"degrees": 60})], a_batch(images.expand(600, -1, -1, -1)))
         x, y = turned[:, 0, 20, 30], turned[:, 1, 20, 30]
         degrees = torch.rad2deg(torch.atan2(y, x)).double().numpy()
         assert degrees == pytest.approx(60 * (2 * DRAWS.uniform("rotation", np.arange(600))[:, 0] - 1), abs=1e-2)
@@ -340,6 +212,13 @@ class TestAffine:
         # shears and rotations keep areas
         scale = np.linalg.det(matrices[:, :, :2]) ** -0.5
         assert stats.kstest(scale, stats.uniform(0.5, 1.5).cdf).pvalue > 1e-3
+
+    def test_fine_patterns_fade_where_it_shrinks(self) -> None:
+        board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255.0).expand(8, 3, 32, 32)
+        shown = placed([a_hook("affine", {"degrees": 10, "scale": [0.5, 0.55]}, 32)], a_batch(board))[..., 12:20, 12:20]
+        same = placed([a_hook("affine", {"degrees": 10, "scale": [1.0, 1.05]}, 32)], a_batch(board))[..., 12:20, 12:20]
+        assert float(shown.std()) < 0.3 * float(same.std())
+        assert float(shown.mean()) == pytest.approx(127.5, abs=3)
 
     def test_shifts_are_whole_pixels_of_each_axis(self) -> None:
         option = Affine(translate=(0.25, 0.5))

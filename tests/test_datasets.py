@@ -19,7 +19,7 @@ from experiments.datasets.digits import Digits
 from experiments.datasets.glyphs import Glyphs
 from experiments.datasets.image_folder import ImageFolder
 from experiments.options import Dataset
-from trainer.data import decode_file
+from trainer.decoding import decode_file
 from trainer.errors import UserError
 
 Paint = tuple[int, int, int]

@@ -1,10 +1,8 @@
-"""Image files of every mode to pixels, and the cache that keeps them."""
+"""Image files of every mode, and arrays, to pixels."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from trainer import data
-from trainer.data import Source, decode_file, decoded
+from trainer.decoding import decode_array, decode_file
 from trainer.errors import UserError
 
 GREY = np.array([[0, 80, 160, 255]] * 4, dtype=np.uint8)
@@ -131,89 +128,9 @@ class TestUnreadable:
             assert "\n" not in message
             assert "0x" not in message
 
-    @pytest.mark.parametrize("broken", ["text", "gone"])
-    def test_among_others_it_leaves_no_cache(self, broken: str, tmp_path: Path) -> None:
-        source = files_source(tmp_path, 5)
-        bad = Path(source.images[3])
-        bad.unlink()
-        if broken == "text":
-            bad.write_text("no image")
-        with pytest.raises(UserError, match=bad.name):
-            decoded(source, 4, tmp_path / "cache")
-        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
-
-def files_source(folder: Path, count: int) -> Source:
-    files = [folder / f"{i}.png" for i in range(count)]
-    for i, file in enumerate(files):
-        Image.new("RGB", (4, 4), (i, 2 * i, 3 * i)).save(file)
-    return Source(files, np.zeros(count, np.int64), ("x",), {"train": np.arange(count)})
-
-
-class TestCache:
-    def test_images_are_decoded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        source = files_source(tmp_path, 5)
-        seen: list[tuple[int, int]] = []
-        first = decoded(source, 4, tmp_path / "cache", lambda done, total: seen.append((done, total)))
-        assert first.shape == (5, 4, 4, 3)
-        assert first[:, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(5)]
-        assert seen == [(i, 5) for i in range(1, 6)]
-        monkeypatch.setattr(data, "decode_file", lambda *args: pytest.fail("decoded again"))
-        assert np.array_equal(decoded(source, 4, tmp_path / "cache"), first)
-
-    @pytest.mark.parametrize("change", ["time", "content", "size", "squash"])
-    def test_what_changes_the_pixels_builds_another(self, change: str, tmp_path: Path) -> None:
-        source = files_source(tmp_path, 3)
-        decoded(source, 4, tmp_path / "cache")
-        size, file = 4, Path(source.images[1])
-        if change == "time":
-            os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
-        elif change == "content":
-            Image.new("RGB", (4, 4), (77, 78, 79)).save(file, compress_level=0)
-            assert decoded(source, 4, tmp_path / "cache")[1, 0, 0].tolist() == [77, 78, 79]
-        elif change == "size":
-            size = 2
-        squash = change == "squash"
-        assert decoded(source, size, tmp_path / "cache", squash=squash).shape[1] == size
-        assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2
-
-    def test_a_half_written_one_is_never_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        source = files_source(tmp_path, 6)
-        whole = data.decode_file
-
-        def interrupted(file: Path, *args: Any) -> NDArray[np.uint8]:
-            if file.name == "3.png":
-                raise KeyboardInterrupt
-            return whole(file, *args)
-
-        monkeypatch.setattr(data, "decode_file", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            decoded(source, 4, tmp_path / "cache")
-        monkeypatch.setattr(data, "decode_file", whole)
-        (tmp_path / "cache" / "decoded" / "left-by-a-killed-process.part").write_bytes(b"\0" * 100)
-        assert decoded(source, 4, tmp_path / "cache")[:, 0, 0, 0].tolist() == list(range(6))
-
-    def test_its_pages_are_private(self, tmp_path: Path) -> None:
-        source = files_source(tmp_path, 2)
-        decoded(source, 4, tmp_path / "cache")[:] = 255
-        assert decoded(source, 4, tmp_path / "cache")[1, 0, 0].tolist() == [1, 2, 3]
-
-    def test_a_disk_too_small_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10))
-        with pytest.raises(UserError, match="free"):
-            decoded(files_source(tmp_path, 2), 4, tmp_path / "cache")
-
-
-class TestArrays:
-    def test_of_the_right_size_they_are_used_as_they_are(self, tmp_path: Path) -> None:
-        images = np.random.default_rng(0).integers(0, 255, (3, 8, 8, 3), dtype=np.uint8)
-        source = Source(images, np.zeros(3, np.int64), ("x",), {})
-        assert decoded(source, 8, tmp_path / "cache") is images
-
-    def test_of_another_they_are_resized(self, tmp_path: Path) -> None:
-        images = np.full((3, 8, 8, 3), 7, dtype=np.uint8)
-        source = Source(images, np.zeros(3, np.int64), ("x",), {})
-        larger = decoded(source, 32, tmp_path / "cache")
-        assert larger.shape == (3, 32, 32, 3)
-        assert larger.dtype == np.uint8
-        assert (larger == 7).all()
+@pytest.mark.parametrize("squash", [False, True])
+def test_an_array_becomes_what_a_file_of_it_does(squash: bool, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 14, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    assert np.array_equal(decode_array(pixels, 6, squash), decode_file(tmp_path / "x.png", 6, squash))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments.datasets.glyphs import CHARACTERS, FONTS, Glyphs, font_files
-from trainer.data import decode_file
+from trainer.decoding import decode_file
 from trainer.errors import UserError
 
 

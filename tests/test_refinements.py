@@ -18,7 +18,8 @@ from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.adam import Adam
 from experiments.optimizers.sgd import Sgd
 from experiments.options import Schedule
-from experiments.refinements.mixup import Mixup, mixing_weights, mixup
+from experiments.refinements._pairs import mixing_weights
+from experiments.refinements.mixup import Mixup, mixup
 from experiments.schedules.constant import Constant
 from experiments.schedules.cosine import Cosine
 from experiments.schedules.multi_step import MultiStep
@@ -108,7 +109,7 @@ class TestMixup:
 
     @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
     def test_weights_are_beta_distributed(self, alpha: float) -> None:
-        weights = mixing_weights(DRAWS, np.arange(5000), alpha)
+        weights = mixing_weights(DRAWS, "mixup weight", np.arange(5000), alpha)
         assert stats.kstest(weights, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
 
     def test_a_single_image_stays_as_it_is(self) -> None:

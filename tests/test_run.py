@@ -180,7 +180,7 @@ def test_a_trial_that_the_executor_leaves_out_has_failed(
     from orchestrator import inline
 
     plain_run = inline.run
-    monkeypatch.setattr(inline, "run", lambda jobs, events, **options: plain_run(jobs[:3], events, **options))
+    monkeypatch.setattr(inline, "run", lambda jobs, events: plain_run(jobs[:3], events))
     result = ablate("run", str(study_file()), "--executor", "inline", code=1)
     assert "failed: plain+l seed 0: the executor ended without finishing it" in result.stdout
     assert [run.info.status for run in recorded()[0]] == ["FAILED"]

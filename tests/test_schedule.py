@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from plugins import VANDAL, written
 
 WriteStudy = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
@@ -62,6 +63,13 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
+def inline_in(folder: Path, study: Path) -> list[dict[str, str]]:
+    """The results of the study in one process, in a folder of its own."""
+    folder.mkdir()
+    subprocess.run(command("run", str(study), "--executor", "inline"), cwd=folder, check=True, capture_output=True)
+    return results(folder)
+
+
 def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_path: Path) -> None:
     teacher = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
     study = study_file(("designs:", "seeds: 2\ndesigns:"), ("l: {loss.label_smoothing: 0.1}", teacher))
@@ -74,13 +82,25 @@ def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_pat
     assert {line.split("seed ")[1][0] for line in lines[:2]} == {"0"}, "the first seed of every cell comes first"
     on_ray = results()
     assert statuses() == ["FINISHED"] * 9
-    assert not ray_processes()
+    wait_until(lambda: not ray_processes(), 20, "Ray's processes to end")
 
-    other = tmp_path / "inline"
-    other.mkdir()
-    subprocess.run(command("run", str(study), "--executor", "inline"), cwd=other, check=True, capture_output=True)
-    for one, two in zip(on_ray, results(other), strict=True):
+    for one, two in zip(on_ray, inline_in(tmp_path / "inline", study), strict=True):
         assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
+
+
+def test_what_a_trial_leaves_in_its_worker_changes_no_other(study_file: WriteStudy, tmp_path: Path) -> None:
+    written(tmp_path, VANDAL)
+    vandal = ("deep: {architecture.tweak: D}", "deep: {refinements.vandal: {}, epochs: 1}")
+    study = study_file(vandal, ("\nstudy:", "\nplugins: [vandal.py]\nseeds: 2\nstudy:"))
+    ablate("run", str(study), "--concurrency", "1")
+    in_one_worker = {row["trial"]: row for row in results()}
+    assert [row["status"] for row in in_one_worker.values()] == ["finished"] * 8
+
+    alone = inline_in(tmp_path / "alone", study_file(("\nstudy:", "\nseeds: 2\nstudy:")))
+    others = [row for row in alone if row["cell"] != "deep"]
+    assert len(others) == 6
+    for row in others:
+        assert [in_one_worker[row["trial"]][name] for name in METRICS] == [row[name] for name in METRICS]
 
 
 KILLS_ITS_PROCESS = '''
@@ -118,7 +138,9 @@ def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(number: int, study_file: WriteStudy) -> None:
+def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
+    number: int, study_file: WriteStudy, tmp_path: Path
+) -> None:
     study = study_file(("epochs: 2", "epochs: 12"))
     process = subprocess.Popen(
         command("run", str(study), "--concurrency", "1"),
@@ -138,3 +160,5 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(number
     ablate("run", str(study))
     assert [row["status"] for row in results()] == ["finished"] * 4
     assert "RUNNING" not in statuses()
+    for resumed, whole in zip(results(), inline_in(tmp_path / "whole", study), strict=True):
+        assert [resumed[name] for name in METRICS] == [whole[name] for name in METRICS]

@@ -232,7 +232,8 @@ class TestPredict:
                 Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
         study = study_file(
             ("{kind: digits, image_size: 16}", "{kind: image_folder, path: images, image_size: 8, stored_size: 10}"),
-            ("epochs: 1", "epochs: 8"),
+            ("epochs: 1", "epochs: 16"),
+            ("lr: 0.05", "lr: 0.005"),
             ("batch_size: 256", "batch_size: 8"),
             text=STUDY,
         )
@@ -253,7 +254,7 @@ class TestPredict:
             ("white, really.png", "1"),
         ]
         assert all(0.4 < float(row["probability"]) <= 1 for row in rows)
-        assert f"trial {trial}: taught, cell baseline, seed 0, epoch 8" in said
+        assert f"trial {trial}: taught, cell baseline, seed 0, epoch 16" in said
         assert "3 images, 3 classes" in said
 
     def test_the_predictions_are_the_accuracy_that_was_recorded(self, trial: str) -> None:

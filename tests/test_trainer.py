@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from experiments.losses.cross_entropy import CrossEntropy
@@ -28,6 +29,7 @@ from trainer import Diverged, Outcome, UserError, checkpoint, train
 from trainer.data import Data, _has_room
 from trainer.draws import Draws
 from trainer.evaluate import Meter, evaluate
+from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment, Setup
 from trainer.metrics import METRICS
 from trainer.numerics import Numerics
@@ -473,7 +475,7 @@ class TestEvaluation:
         torch.manual_seed(1)
         model = network(classes)
         model[1].running_mean.uniform_(-1, 1)
-        found = evaluate(model, data, split, FP32).read("loss", "top1", "top5")
+        found = evaluate([model], data, split, FP32)[0].read("loss", "top1", "top5")
         loss, top1, top5 = naive_evaluation(model, data, split)
         assert found["loss"] == pytest.approx(loss, rel=1e-5)
         assert found["top1"] == pytest.approx(top1)
@@ -484,7 +486,7 @@ class TestEvaluation:
         model = network().train()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         state = torch.get_rng_state()
-        evaluate(model, DATA, "val", FP32)
+        evaluate([model], DATA, "val", FP32)
         assert equal(before, model.state_dict())
         assert torch.equal(torch.get_rng_state(), state)
 
@@ -563,10 +565,13 @@ class TestBatches:
                     expected = (DATA.images[i, channel].double() - 120) / [50, 60, 70][channel]
                     assert torch.allclose(image[channel].double(), expected, atol=1e-6)
 
-    def test_training_starts_from_pixel_values(self) -> None:
+    def test_training_starts_from_the_stored_pixels_and_places_them_as_pixel_values(self) -> None:
         for batch in DATA.train_batches(7, Draws(0, 1)):
-            assert batch.images.dtype == torch.float32
-            assert torch.equal(batch.images, DATA.images[torch.from_numpy(batch.samples)].float())
+            assert torch.equal(batch.images, DATA.images[torch.from_numpy(batch.samples)])
+            placed = DATA.placed(batch, Frame.of(batch.images))
+            assert placed.images.dtype == torch.float32
+            assert torch.equal(placed.images, batch.images.float())
+            assert (placed.targets is batch.targets, placed.samples is batch.samples) == (True, True)
 
     def test_of_larger_images_the_network_sees_the_centre(self) -> None:
         data = replace(DATA, image_size=9)
@@ -575,7 +580,15 @@ class TestBatches:
             assert torch.equal(batch.images, whole.images[:, :, 3:12, 3:12])
         batch = next(data.train_batches(7, Draws(0, 1)))
         assert batch.images.shape[-2:] == (16, 16)
-        assert data.normalised(batch, FP32).images.shape[-2:] == (9, 9)
+        placed = data.placed(batch, Frame.of(batch.images))
+        assert torch.equal(placed.images, batch.images[:, :, 3:12, 3:12].float())
+
+    def test_what_comes_in_from_outside_is_zero_to_the_network(self) -> None:
+        batch = next(DATA.train_batches(7, Draws(0, 1)))
+        frame = Frame.of(batch.images).crop(np.zeros(7, np.int64), np.full(7, 4), (16, 16), padding=4)
+        images = DATA.normalised(DATA.placed(batch, frame), FP32).images
+        assert not images[..., :4, :].any()
+        assert torch.equal(images[..., 4:, :], DATA.normalised(batch, FP32).images[..., :12, :])
 
     def test_images_may_stay_on_the_host(self) -> None:
         """Where the device has no room; `meta` stands for a device of its own."""
@@ -626,6 +639,10 @@ class Notes(Hook):
 
     def epoch_start(self, epoch: int) -> None:
         self.calls.append(f"{self.name}.epoch_start({epoch})")
+
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        self.calls.append(f"{self.name}.place")
+        return frame
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
         self.calls.append(f"{self.name}.augment")
@@ -705,6 +722,8 @@ class TestHooks:
             return list(calls)
 
         step = [
+            "a.place",
+            "b.place",
             "a.augment",
             "b.augment",
             "a.mix",
@@ -756,6 +775,24 @@ class TestHooks:
 
         run(hooks=[Blackens()], loss=loss, build_model=build_model, epochs=1)
         assert Counter(bool((images == 1).all()) for images in seen) == {True: 5}
+
+    def test_a_hook_that_only_augments_gets_what_the_others_placed_of_the_networks_size(self) -> None:
+        seen: list[Batch] = []
+
+        class Cuts(Hook):
+            def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+                assert (frame.size, frame.count, draws) == ((16, 16), len(samples), Draws(3, 1))
+                return frame.crop(np.zeros(len(samples), np.int64), np.ones(len(samples), np.int64), (12, 12))
+
+        class Looks(Hook):
+            def augment(self, batch: Batch, draws: Draws) -> Batch:
+                seen.append(batch)
+                return batch
+
+        run(hooks=[Looks(), Cuts()], data=replace(DATA, image_size=10), epochs=1)
+        for batch in seen:
+            stored = DATA.images[torch.from_numpy(batch.samples)]
+            assert torch.equal(batch.images, stored[:, :, 1:11, 2:12].float())
 
 
 class TestLearningRate:

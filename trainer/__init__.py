@@ -12,7 +12,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from .loop import Diverged, Outcome, train
 
-SEMANTICS = 2
+SEMANTICS = 3
 """Raised by hand when the same recipe and seed would now give another result; part of every trial's identity."""
 
 __all__ = ["SEMANTICS", "Diverged", "Outcome", "UserError", "train"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def save(state: dict[str, Any], file: Path) -> None:
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def copied(state: Any) -> Any:
+    """`state` with a copy of every tensor where it is, so that training may go on while it is written."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().clone()
+    if isinstance(state, Mapping):
+        return {key: copied(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(copied(value) for value in state)
+    return state
 
 
 def load(file: Path, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -31,13 +33,15 @@ class Meter:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: Data, split: str, numerics: Numerics) -> Meter:
-    """Plain cross-entropy and hits of `model` over a split, in evaluation mode."""
-    model.eval()
-    meter = Meter(data.device)
+def evaluate(networks: Sequence[nn.Module], data: Data, split: str, numerics: Numerics) -> list[Meter]:
+    """Plain cross-entropy and hits of each network over a split, in evaluation mode; each image is fetched once."""
+    for network in networks:
+        network.eval()
+    meters = [Meter(data.device) for _ in networks]
     for batch in data.eval_batches(split, numerics):
-        with numerics.autocast(data.device):
-            logits = model(batch.images)
-        logits = logits.float()
-        meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))
-    return meter
+        for network, meter in zip(networks, meters, strict=True):
+            with numerics.autocast(data.device):
+                logits = network(batch.images)
+            logits = logits.float()
+            meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))
+    return meters

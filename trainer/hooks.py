@@ -3,9 +3,12 @@
     hooks.start(model)                                  # once, before the first epoch
     for epoch in 1..epochs:
         hooks.epoch_start(epoch)
-        for images, targets, samples in batches(epoch): # samples: their indices, the key of every random draw
-            batch = hooks.augment(batch, draws)         # each image for itself, in pixel values 0..255
-            batch = normalised(centre_crop(batch))      # what is still larger than the network's input is cut
+        for batch in batches(epoch):                    # images as they are stored
+            frame = Frame.of(batch.images)              # where each pixel comes from
+            frame = hooks.place(frame, samples, draws)  # samples: the images' indices, the key of every random draw
+            batch = placed(batch, frame.centre(size))   # resampled once, to the network's size; pixel values 0..255
+            batch = hooks.augment(batch, draws)         # each image for itself
+            batch = normalised(batch)
             batch = hooks.mix(batch, draws)             # across the images of the batch
             rate = hooks.rate(schedule(moment), moment) # the learning rate's factor
             logits = model(batch.images)
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .draws import Draws
+    from .geometry import Frame
 
     Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -79,7 +83,10 @@ class Batch:
     """One step's input, on the training device."""
 
     images: torch.Tensor
-    """float32 [B, 3, H, W]: pixel values 0..255 where they are augmented, normalised from there on."""
+    """uint8 [B, 3, S, S] as they are stored; once they are placed, float32 [B, 3, H, W].
+
+    Pixel values 0..255 where they are augmented, normalised from there on.
+    """
 
     targets: torch.Tensor
     """Class indices, int64 [B], or class probabilities, float32 [B, K]."""
@@ -107,8 +114,12 @@ class Hook:
     def epoch_start(self, epoch: int) -> None:
         """Before the first batch of `epoch` (from 1)."""
 
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        """Say where the pixels of each image come from: `frame` with one more map, on the host. No pixel moves yet."""
+        return frame
+
     def augment(self, batch: Batch, draws: Draws) -> Batch:
-        """Change each image for itself; random numbers come from `draws`, keyed by sample."""
+        """Change each image for itself and keep its size; random numbers come from `draws`, keyed by sample."""
         return batch
 
     def mix(self, batch: Batch, draws: Draws) -> Batch:

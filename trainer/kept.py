@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -21,16 +22,19 @@ class Kept:
         self.select = select
         self.memory: dict[str, dict[str, torch.Tensor]] = {}
 
-    def save_if_selected(self, history: History, networks: dict[str, nn.Module]) -> None:
-        """After an epoch: its weights, if they are the best so far. Older ones stay until a checkpoint is written."""
+    def taken(self, history: History, networks: Mapping[str, nn.Module]) -> Callable[[], None]:
+        """After an epoch: copies its weights, if they are the best so far; what is returned writes them.
+
+        Older ones stay until a checkpoint is written.
+        """
         epoch = len(history)
         if self.select == "last" or selected_epoch(history, self.select) != epoch:
-            return
-        state = {name: network.state_dict() for name, network in networks.items()}
+            return lambda: None
+        state = checkpoint.copied({name: network.state_dict() for name, network in networks.items()})
         if self.folder is None:
-            self.memory = {name: {k: v.clone() for k, v in part.items()} for name, part in state.items()}
-        else:
-            checkpoint.save(state, self._file(epoch))
+            self.memory = state
+            return lambda: None
+        return lambda: checkpoint.save(state, self._file(epoch))
 
     def drop_others(self, history: History) -> None:
         """Delete what is no longer selected, now that a checkpoint says so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,10 +18,13 @@ from .draws import Draws
 from .errors import UserError
 from .evaluate import Meter, evaluate
 from .files import CHECKPOINT, JOURNAL
+from .frozen import beginning_once
+from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
+from .saver import Saver
 from .stopping import EarlyStopping, selected_epoch
 
 
@@ -94,79 +97,88 @@ def train(
     device = data.device
     torch.manual_seed(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
-    optimizer = build_optimizer(model)
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    for hook in hooks:
-        hook.start(model)
-    kept = Kept(folder, select)
-    history = _resume(folder, model, optimizer, hooks)
-    steps = data.steps(batch_size)
+    training_mode(model)
+    begin = time.perf_counter()
+    with beginning_once(model, data, hooks, numerics) as data, Saver() as saver:
+        network = numerics.compiled(model)
+        optimizer = build_optimizer(model)
+        base_rates = [group["lr"] for group in optimizer.param_groups]
+        for hook in hooks:
+            hook.start(model)
+        kept = Kept(folder, select)
+        history = _resume(folder, model, optimizer, hooks)
+        steps = data.steps(batch_size)
+        before = time.perf_counter() - begin
 
-    while len(history) < epochs and not (early_stopping and early_stopping.is_due(history)):
-        epoch = len(history) + 1
-        begin = time.perf_counter()
-        draws = Draws(seed, epoch)
-        torch.manual_seed(draws.torch_seed("dropout"))
-        training_mode(model)
-        working = [hook for hook in hooks if hook.works_in(epoch)]
-        for hook in working:
-            hook.epoch_start(epoch)
-        meter = Meter(device)
-        factor = 1.0
-        for step, batch in enumerate(data.train_batches(batch_size, draws)):
+        while len(history) < epochs and not (early_stopping and early_stopping.is_due(history)):
+            epoch = len(history) + 1
+            begin = time.perf_counter()
+            draws = Draws(seed, epoch)
+            torch.manual_seed(draws.torch_seed("dropout"))
+            training_mode(model)
+            working = [hook for hook in hooks if hook.works_in(epoch)]
             for hook in working:
-                batch = hook.augment(batch, draws)
-            batch = data.normalised(batch, numerics)
+                hook.epoch_start(epoch)
+            meter = Meter(device)
+            factor = 1.0
+            for step, batch in enumerate(data.train_batches(batch_size, draws)):
+                frame = Frame.of(batch.images)
+                for hook in working:
+                    frame = hook.place(frame, batch.samples, draws)
+                batch = data.placed(batch, frame)
+                for hook in working:
+                    batch = hook.augment(batch, draws)
+                batch = data.normalised(batch, numerics)
+                for hook in working:
+                    batch = hook.mix(batch, draws)
+                moment = Moment(epoch - 1 + step / steps, epochs, history)
+                factor = schedule.factor(moment)
+                for hook in working:
+                    factor = hook.rate(factor, moment)
+                for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                    group["lr"] = float(rate * factor)
+                with numerics.autocast(device):
+                    logits = network(batch.images)
+                logits = logits.float()
+                value = loss(logits, batch.targets)
+                for hook in working:
+                    value = hook.loss(value, logits, batch)
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                for hook in working:
+                    hook.step_end(model)
+                meter.update(logits.detach(), batch.targets, value.detach())
             for hook in working:
-                batch = hook.mix(batch, draws)
-            moment = Moment(epoch - 1 + step / steps, epochs, history)
-            factor = schedule.factor(moment)
-            for hook in working:
-                factor = hook.rate(factor, moment)
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = float(rate * factor)
-            with numerics.autocast(device):
-                logits = model(batch.images)
-            logits = logits.float()
-            value = loss(logits, batch.targets)
-            for hook in working:
-                value = hook.loss(value, logits, batch)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            for hook in working:
-                hook.step_end(model)
-            meter.update(logits.detach(), batch.targets, value.detach())
-        for hook in working:
-            hook.epoch_end(epoch)
-        trained = meter.read("train_loss", "train_top1", "train_top5")
-        training_seconds = time.perf_counter() - begin
-        networks = _networks(model, working)
-        metrics = {
-            **_evaluate(networks, data, "val", numerics, ("val_loss", "top1", "top5")),
-            **trained,
-            "learning_rate": base_rates[0] * factor,
-            "epoch_seconds": time.perf_counter() - begin,
-            "images_per_second": meter.images / training_seconds,
-        }
-        history.append(metrics)
-        if math.isfinite(trained["train_loss"]):
-            kept.save_if_selected(history, networks)
-            _save(folder, epoch, metrics, model, optimizer, hooks)
-            kept.drop_others(history)
-        if recorder is not None:
-            recorder.epoch(epoch, metrics)
-        if not math.isfinite(trained["train_loss"]):
-            raise Diverged(epoch, trained["train_loss"])
+                hook.epoch_end(epoch)
+            trained = meter.read("train_loss", "train_top1", "train_top5")
+            training_seconds = time.perf_counter() - begin
+            networks = _networks(model, working)
+            metrics = {
+                **_evaluate(networks, data, "val", numerics, ("val_loss", "top1", "top5")),
+                **trained,
+                "learning_rate": base_rates[0] * factor,
+                "epoch_seconds": before + time.perf_counter() - begin,
+                "images_per_second": meter.images / training_seconds,
+            }
+            history.append(metrics)
+            before = 0.0
+            if math.isfinite(trained["train_loss"]):
+                saver.submit(_writing(folder, history, model, optimizer, hooks, kept, networks))
+            if recorder is not None:
+                recorder.epoch(epoch, metrics)
+            if not math.isfinite(trained["train_loss"]):
+                raise Diverged(epoch, trained["train_loss"])
 
-    selected = selected_epoch(history, select)
-    networks = _networks(model, [hook for hook in hooks if hook.works_in(selected)])
-    kept.restore(selected, networks)
-    final = {}
-    if "test" in data.splits:
-        final = _evaluate(networks, data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
-    seconds = sum(metrics["epoch_seconds"] for metrics in history)
-    return Outcome(history, seconds, selected, final, kept.export(model))
+        saver.wait()
+        selected = selected_epoch(history, select)
+        networks = _networks(model, [hook for hook in hooks if hook.works_in(selected)])
+        kept.restore(selected, networks)
+        final = {}
+        if "test" in data.splits:
+            final = _evaluate(networks, data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
+        seconds = sum(metrics["epoch_seconds"] for metrics in history)
+        return Outcome(history, seconds, selected, final, kept.export(model))
 
 
 def training_mode(model: nn.Module) -> None:
@@ -185,12 +197,12 @@ def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
 
 
 def _evaluate(
-    networks: dict[str, nn.Module], data: Data, split: str, numerics: Numerics, names: tuple[str, str, str]
+    networks: Mapping[str, nn.Module], data: Data, split: str, numerics: Numerics, names: tuple[str, str, str]
 ) -> Epoch:
     """Loss, top-1 and top-5 of each network over a split, under its prefix and the three names."""
     found: Epoch = {}
-    for prefix, network in networks.items():
-        found |= evaluate(network, data, split, numerics).read(*(prefix + name for name in names))
+    for prefix, meter in zip(networks, evaluate(list(networks.values()), data, split, numerics), strict=True):
+        found |= meter.read(*(prefix + name for name in names))
     return found
 
 
@@ -221,22 +233,36 @@ def _resume(
     return journal.truncate(state["epoch"])
 
 
-def _save(
+def _writing(
     folder: Path | None,
-    epoch: int,
-    metrics: Epoch,
+    history: Sequence[Epoch],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
-) -> None:
-    """The journal first: a checkpoint whose epoch the journal lacks could not be resumed."""
+    kept: Kept,
+    networks: Mapping[str, nn.Module],
+) -> Callable[[], None]:
+    """What puts the last epoch of `history` on the disk, from a copy of the state as it is now.
+
+    Selected weights, then the journal, then the checkpoint: one whose epoch lacks either could not be resumed.
+    """
+    so_far = list(history)
+    keep = kept.taken(so_far, networks)
     if folder is None:
-        return
-    Journal(folder / JOURNAL).append(metrics)
-    state = {
-        "epoch": epoch,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "hooks": [hook.state_dict() for hook in hooks],
-    }
-    checkpoint.save(state, folder / CHECKPOINT)
+        return keep
+    state = checkpoint.copied(
+        {
+            "epoch": len(so_far),
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "hooks": [hook.state_dict() for hook in hooks],
+        }
+    )
+
+    def write() -> None:
+        keep()
+        Journal(folder / JOURNAL).append(so_far[-1])
+        checkpoint.save(state, folder / CHECKPOINT)
+        kept.drop_others(so_far)
+
+    return write

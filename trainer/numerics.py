@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveInt
 
+from .leftovers import reset_switches
 from .settings import Settings
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class Numerics(Settings):
@@ -32,25 +35,40 @@ class Numerics(Settings):
     deterministic: bool = False
     """Refuse CUDA kernels whose result depends on the order in which threads finish."""
 
+    compile: bool = False
+    """Train through torch.compile: other last bits, and half a minute for each network before its first step."""
+
     def apply(self) -> None:
         """Set torch's process-wide switches; everything is set, so nothing stays from the trial before."""
         import torch
 
-        if self.deterministic:
-            # read when CUDA starts; without it cuBLAS refuses
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # read once, when CUDA starts: a later trial may be deterministic, and without it cuBLAS refuses
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        reset_switches()
         torch.set_num_threads(self.threads)
-        torch.set_default_dtype(torch.float32)
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32
         torch.backends.cudnn.benchmark = not self.deterministic
-        torch.use_deterministic_algorithms(self.deterministic)
+        warns = torch.is_deterministic_algorithms_warn_only_enabled()
+        if torch.are_deterministic_algorithms_enabled() != self.deterministic or warns:
+            # only on a change: it imports torch's compiler, which takes seconds
+            torch.use_deterministic_algorithms(self.deterministic)
 
     def memory_format(self) -> torch.memory_format:
         """The memory format of images and weights."""
         import torch
 
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def compiled(self, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What a training step calls: the network, or compiled code of it."""
+        if not self.compile:
+            return model
+        import torch
+
+        # torch keeps the code of former trials, and past some limit runs new networks uncompiled without a word
+        torch.compiler.reset()
+        return torch.compile(model)
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The context of every forward pass."""

@@ -32,5 +32,5 @@ class Adam(Optimizer):
         import torch
 
         return torch.optim.Adam(
-            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, foreach=True
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
         )

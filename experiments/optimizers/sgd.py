@@ -41,5 +41,5 @@ class Sgd(Optimizer):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
-            foreach=True,
+            fused=True,
         )

@@ -1,27 +1,16 @@
-"""What the refinements of single images share: what the host drew beside the images, and changes of some of them."""
+"""What the refinements that change colours and regions share: numbers for each image, and changes of some of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from trainer.transfer import on_device
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
-
-
-def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """A tensor of the host's values; the host does not wait for the device."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
-
-
-def real(values: Any, device: torch.device) -> torch.Tensor:
-    """Likewise, as float32: factors, matrices, a colour."""
-    return on_device(np.asarray(values, dtype=np.float32), device)
 
 
 def per_image(values: torch.Tensor) -> torch.Tensor:

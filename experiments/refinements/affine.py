@@ -1,4 +1,8 @@
-"""Random affine map about the image's centre, as torchvision's RandomAffine with bilinear interpolation."""
+"""Random affine map about the image's centre, as torchvision's RandomAffine with bilinear interpolation.
+
+Where a map brings pixels together (a scale below 1; a shear, in one direction) torchvision skips some; here they are
+averaged (trainer.resample), so that fine patterns fade instead of turning into coarse ones.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import real
-from ._warp import inverse_affine, warp
+from ._maps import inverse_affine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +53,7 @@ class Affine(Refinement):
         return self
 
     def matrices(self, numbers: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-        """The maps [B, 2, 3] that uniform numbers [B, 6] stand for; see _warp.inverse_affine."""
+        """The maps [B, 2, 3] that uniform numbers [B, 6] stand for; see _maps.inverse_affine."""
         sides = 2 * numbers - 1
         return inverse_affine(
             self.degrees * sides[:, 0],
@@ -59,17 +63,12 @@ class Affine(Refinement):
         )
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
-        return _AffineHook(self, setup.mean)
+        return _AffineHook(self)
 
 
 class _AffineHook(Hook):
-    def __init__(self, settings: Affine, mean: tuple[float, float, float]) -> None:
+    def __init__(self, settings: Affine) -> None:
         self.settings = settings
-        self.mean = mean
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        device = batch.images.device
-        height, width = batch.images.shape[-2:]
-        matrices = self.settings.matrices(draws.uniform("affine", batch.samples, 6), height, width)
-        images = warp(batch.images, real(matrices, device), real(self.mean, device))
-        return Batch(images, batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        return frame.affine(self.settings.matrices(draws.uniform("affine", samples, 6), *frame.size))

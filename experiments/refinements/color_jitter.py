@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 
 from trainer.draws import Draws
 from trainer.hooks import Batch, Hook, Setup
+from trainer.transfer import real
 
 from ..options import Order, Refinement
 from . import _colour_ops
-from ._batches import change_some, planar_copy, real
+from ._batches import change_some, planar_copy
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from pydantic import PositiveInt
 
 from trainer.draws import Draws
 from trainer.hooks import Batch, Hook, Setup
+from trainer.transfer import on_device, real
 
 from ..options import Order, Refinement
-from ._batches import on_device, real
 
 if TYPE_CHECKING:
     import torch
@@ -58,22 +58,19 @@ class Cutout(Refinement):
             raise ValueError(f"got length {self.length}, expected at most the image_size, {size}")
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
-        return _CutoutHook(self.holes, self.length, setup)
+        return _CutoutHook(self.holes, self.length, setup.mean)
 
 
 class _CutoutHook(Hook):
-    def __init__(self, holes: int, length: int, setup: Setup) -> None:
+    def __init__(self, holes: int, length: int, mean: tuple[float, float, float]) -> None:
         self.holes = holes
         self.length = length
-        self.size = setup.image_size
-        self.mean = setup.mean
+        self.mean = mean
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
         device = batch.images.device
-        # of an image that is still larger, the network will see the centre: that is where the holes belong
-        margin = [(pixels - self.size) // 2 for pixels in batch.images.shape[-2:]]
-        centres = (draws.uniform("cutout", batch.samples, 2 * self.holes) * self.size).astype(np.int64)
-        corners = centres.reshape(-1, self.holes, 2) + margin - self.length // 2
+        numbers = draws.uniform("cutout", batch.samples, 2 * self.holes).reshape(-1, self.holes, 2)
+        corners = (numbers * batch.images.shape[-2:]).astype(np.int64) - self.length // 2
         top, left = on_device(corners[..., 0], device), on_device(corners[..., 1], device)
         images = cutout(batch.images, top, left, self.length, real(self.mean, device))
         return Batch(images, batch.targets, batch.samples)

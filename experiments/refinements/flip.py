@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import on_device
 
 if TYPE_CHECKING:
-    import torch
-
-
-def flip(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Mirror the chosen (bool [B]) of images [B, C, H, W] left to right."""
-    return images.flip(-1).where(chosen.view(-1, 1, 1, 1), images)
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Flip(Refinement):
@@ -38,6 +34,5 @@ class _FlipHook(Hook):
     def __init__(self, p: float) -> None:
         self.p = p
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        chosen = on_device(draws.uniform("flip", batch.samples)[:, 0] < self.p, batch.images.device)
-        return Batch(flip(batch.images, chosen), batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        return frame.flip(draws.uniform("flip", samples)[:, 0] < self.p)

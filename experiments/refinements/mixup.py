@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from trainer.draws import Draws
 from trainer.hooks import Batch, Hook, Setup
+from trainer.transfer import on_device, real
 
 from ..options import Refinement
-from ._batches import on_device, real
+from ._pairs import as_probabilities, check_batch_size, mixed_targets, mixing_weights, partners
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
+
+    from ..recipe import Recipe
 
 
 def mixup(
@@ -26,19 +27,10 @@ def mixup(
     images [B, C, H, W], probabilities [B, K], partner int64 [B] (indices into the batch), weight [B] in 0..1.
     """
     pixel_weight = weight.view(-1, 1, 1, 1).to(images.dtype)
-    class_weight = weight.view(-1, 1).to(probabilities.dtype)
     return (
         images * pixel_weight + images[partner] * (1 - pixel_weight),
-        probabilities * class_weight + probabilities[partner] * (1 - class_weight),
+        mixed_targets(probabilities, partner, weight),
     )
-
-
-def mixing_weights(draws: Draws, samples: NDArray[np.int64], alpha: float) -> NDArray[np.float64]:
-    """One Beta(alpha, alpha) weight a sample [B], by inversion of its own uniform draw."""
-    from scipy.special import betaincinv
-
-    weights: NDArray[np.float64] = betaincinv(alpha, alpha, draws.uniform("mixup weight", samples)[:, 0])
-    return weights
 
 
 class Mixup(Refinement):
@@ -48,6 +40,9 @@ class Mixup(Refinement):
 
     alpha: float = Field(default=0.2, gt=0.0)
     """Both parameters of the Beta distribution of the weight: near 0 hardly mixes, 1 is uniform."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        check_batch_size(recipe)
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
         return _MixupHook(self.alpha, setup.num_classes)
@@ -59,20 +54,11 @@ class _MixupHook(Hook):
         self.num_classes = num_classes
 
     def mix(self, batch: Batch, draws: Draws) -> Batch:
-        from torch.nn import functional
-
         device = batch.images.device
-        order = np.argsort(draws.uniform("mixup partner", batch.samples)[:, 0])
-        partner = np.empty_like(order)
-        partner[order] = np.roll(order, 1)
-        weight = mixing_weights(draws, batch.samples, self.alpha)
-        probabilities = batch.targets
-        if probabilities.dim() == 1:
-            probabilities = functional.one_hot(probabilities, self.num_classes).float()
         images, probabilities = mixup(
             batch.images,
-            probabilities,
-            on_device(partner, device),
-            real(weight, device),
+            as_probabilities(batch, self.num_classes),
+            on_device(partners(draws, "mixup partner", batch.samples), device),
+            real(mixing_weights(draws, "mixup weight", batch.samples, self.alpha), device),
         )
         return Batch(images, probabilities, batch.samples)

@@ -15,12 +15,15 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from trainer.draws import Draws
+from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Setup
+from trainer.resample import resample
+from trainer.transfer import real
 
 from ..options import Order, Refinement
 from . import _colour_ops
-from ._batches import change_some, planar_copy, real
-from ._warp import inverse_affine, rotations, warp
+from ._batches import change_some, planar_copy
+from ._maps import inverse_affine, rotations
 
 if TYPE_CHECKING:
     import torch
@@ -29,31 +32,28 @@ if TYPE_CHECKING:
 BINS = 30
 """The greatest magnitude."""
 
-Operation = Callable[["torch.Tensor", "NDArray[np.float64]", float, "torch.Tensor"], "torch.Tensor"]
-"""(images [B, 3, H, W], signs +-1 [B], magnitude / BINS, fill [3]) -> images."""
+Change = Callable[["torch.Tensor", "NDArray[np.float64]", float], "torch.Tensor"]
+"""(images [B, 3, H, W], signs +-1 [B], magnitude / BINS) -> images."""
+
+Map = Callable[["NDArray[np.float64]", float, int, int], "NDArray[np.float64]"]
+"""(signs +-1 [B], magnitude / BINS, height, width) -> inverse matrices [B, 2, 3], see _maps.inverse_affine."""
 
 
-def _shear(
-    axis: int, images: torch.Tensor, signs: NDArray[np.float64], level: float, fill: torch.Tensor
-) -> torch.Tensor:
-    height, width = images.shape[-2:]
+def _shear(axis: int, signs: NDArray[np.float64], level: float, height: int, width: int) -> NDArray[np.float64]:
     shear = np.zeros((len(signs), 2))
     shear[:, axis] = signs * math.degrees(math.atan(0.3 * level))
     # Cubuk et al. shear about the corner
-    matrices = inverse_affine(np.zeros(len(signs)), shear=shear, centre=(-width / 2, -height / 2))
-    return warp(images, real(matrices, images.device), fill)
+    return inverse_affine(np.zeros(len(signs)), shear=shear, centre=(-width / 2, -height / 2))
 
 
-def _translate(
-    axis: int, images: torch.Tensor, signs: NDArray[np.float64], level: float, fill: torch.Tensor
-) -> torch.Tensor:
+def _translate(axis: int, signs: NDArray[np.float64], level: float, height: int, width: int) -> NDArray[np.float64]:
     shift = np.zeros((len(signs), 2))
-    shift[:, axis] = signs * int(150 / 331 * images.shape[3 - axis] * level)
-    return warp(images, real(inverse_affine(np.zeros(len(signs)), translate=shift), images.device), fill)
+    shift[:, axis] = signs * int(150 / 331 * (width, height)[axis] * level)
+    return inverse_affine(np.zeros(len(signs)), translate=shift)
 
 
-def _rotate(images: torch.Tensor, signs: NDArray[np.float64], level: float, fill: torch.Tensor) -> torch.Tensor:
-    return warp(images, real(rotations(30 * level * signs), images.device), fill)
+def _rotate(signs: NDArray[np.float64], level: float, height: int, width: int) -> NDArray[np.float64]:
+    return rotations(30 * level * signs)
 
 
 def _blend(
@@ -61,27 +61,31 @@ def _blend(
     images: torch.Tensor,
     signs: NDArray[np.float64],
     level: float,
-    fill: torch.Tensor,
 ) -> torch.Tensor:
     return change(images, real(1 + 0.9 * level * signs, images.device))
 
 
-OPERATIONS: dict[str, Operation | None] = {
-    "identity": None,
+MAPS: dict[str, Map] = {
     "shear_x": partial(_shear, 0),
     "shear_y": partial(_shear, 1),
     "translate_x": partial(_translate, 0),
     "translate_y": partial(_translate, 1),
     "rotate": _rotate,
+}
+
+CHANGES: dict[str, Change] = {
     "brightness": partial(_blend, _colour_ops.brightness),
     "color": partial(_blend, _colour_ops.saturation),
     "contrast": partial(_blend, _colour_ops.contrast),
     "sharpness": partial(_blend, _colour_ops.sharpness),
-    "posterize": lambda images, signs, level, fill: _colour_ops.posterize(images, 8 - round(4 * level)),
-    "solarize": lambda images, signs, level, fill: _colour_ops.solarize(images, 255 * (1 - level)),
-    "autocontrast": lambda images, signs, level, fill: _colour_ops.autocontrast(images),
-    "equalize": lambda images, signs, level, fill: _colour_ops.equalize(images),
+    "posterize": lambda images, signs, level: _colour_ops.posterize(images, 8 - round(4 * level)),
+    "solarize": lambda images, signs, level: _colour_ops.solarize(images, 255 * (1 - level)),
+    "autocontrast": lambda images, signs, level: _colour_ops.autocontrast(images),
+    "equalize": lambda images, signs, level: _colour_ops.equalize(images),
 }
+
+OPERATIONS = ("identity", *MAPS, *CHANGES)
+"""All that are drawn from, in torchvision's order."""
 
 
 def rand_augment(
@@ -95,13 +99,26 @@ def rand_augment(
 
     chosen: indices of OPERATIONS [B, n]; signs: +-1 [B, n], for the operations that have one.
     """
-    changed = planar_copy(images)
+    changed, level = planar_copy(images), magnitude / BINS
     for own, sign in zip(chosen.T, signs.T, strict=True):
-        for index, operation in enumerate(OPERATIONS.values()):
-            if operation is not None:
-                those = np.flatnonzero(own == index)
-                change_some(changed, those, operation, sign[those], magnitude / BINS, fill)
+        moved = np.flatnonzero(np.isin(own, [OPERATIONS.index(name) for name in MAPS]))
+        change_some(changed, moved, _moved, own[moved], sign[moved], level, fill)
+        for name, change in CHANGES.items():
+            those = np.flatnonzero(own == OPERATIONS.index(name))
+            change_some(changed, those, change, sign[those], level)
     return changed
+
+
+def _moved(
+    images: torch.Tensor, own: NDArray[np.int64], signs: NDArray[np.float64], level: float, fill: torch.Tensor
+) -> torch.Tensor:
+    """Images [B, 3, H, W] through the MAPS that `own` [B] names (indices of OPERATIONS), bilinearly as torchvision."""
+    height, width = images.shape[-2:]
+    inverse = np.empty((len(images), 2, 3))
+    for name, matrices in MAPS.items():
+        those = own == OPERATIONS.index(name)
+        inverse[those] = matrices(signs[those], level, height, width)
+    return resample(images, Frame.of(images).affine(inverse), fill, antialias=False)
 
 
 class RandAugment(Refinement):

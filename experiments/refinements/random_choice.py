@@ -10,11 +10,14 @@ from pydantic import model_validator
 
 from trainer.draws import Draws
 from trainer.errors import UserError
+from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Setup
+from trainer.resample import resample
+from trainer.transfer import on_device, real
 
 from ..options import OneOf, Order, Refinement
 from ..validation import Problem
-from ._batches import change_some, on_device, planar_copy
+from ._batches import change_some, planar_copy
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +54,7 @@ class RandomChoice(Refinement):
         hooks = {kind: refinement.build(setup) for kind, refinement in self.of.items()}
         for kind, hook in hooks.items():
             _check_hook(kind, hook)
-        return _RandomChoiceHook(list(hooks.values()))
+        return _RandomChoiceHook(list(hooks.values()), setup.mean)
 
 
 def _check_hook(kind: str, hook: Hook) -> None:
@@ -61,9 +64,9 @@ def _check_hook(kind: str, hook: Hook) -> None:
         return getattr(type(hook), at) is not getattr(Hook, at)
 
     others = [at for at in ("mix", "rate", "loss", "step_end", "epoch_end", "networks", "state_dict") if acts(at)]
-    if others or not acts("augment"):
+    if others or not (acts("place") or acts("augment")):
         where = f"refinements.random_choice.of.{kind}"
-        raise UserError(f"{where}: its hook acts at {', '.join(others) or 'no point'}, expected augment only")
+        raise UserError(f"{where}: its hook acts at {', '.join(others) or 'no point'}, expected place or augment only")
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,20 @@ class _Inside(Draws):
         return super().uniform(f"random choice of {purpose}", samples, count)
 
 
-def _augmented(images: torch.Tensor, hook: Hook, batch: Batch, chosen: NDArray[np.int64], draws: Draws) -> torch.Tensor:
+def _changed(
+    images: torch.Tensor, hook: Hook, batch: Batch, chosen: NDArray[np.int64], draws: Draws, fill: torch.Tensor
+) -> torch.Tensor:
+    """The images of `batch` that are `chosen` (indices into it), as `hook` makes them."""
+    samples = batch.samples[chosen]
+    images = resample(images, hook.place(Frame.of(images), samples, draws), fill)
     targets = batch.targets.index_select(0, on_device(chosen, images.device))
-    return hook.augment(Batch(images, targets, batch.samples[chosen]), draws).images
+    return hook.augment(Batch(images, targets, samples), draws).images
 
 
 class _RandomChoiceHook(Hook):
-    def __init__(self, hooks: list[Hook]) -> None:
+    def __init__(self, hooks: list[Hook], mean: tuple[float, float, float]) -> None:
         self.hooks = hooks
+        self.mean = mean
 
     def start(self, model: nn.Module) -> None:
         for hook in self.hooks:
@@ -94,8 +103,8 @@ class _RandomChoiceHook(Hook):
     def augment(self, batch: Batch, draws: Draws) -> Batch:
         drawn = (draws.uniform("random choice", batch.samples)[:, 0] * len(self.hooks)).astype(np.int64)
         inside = _Inside(draws.seed, draws.epoch)
-        images = planar_copy(batch.images)
+        images, fill = planar_copy(batch.images), real(self.mean, batch.images.device)
         for i, hook in enumerate(self.hooks):
             chosen = np.flatnonzero(drawn == i)
-            change_some(images, chosen, _augmented, hook, batch, chosen, inside)
+            change_some(images, chosen, _changed, hook, batch, chosen, inside, fill)
         return Batch(images, batch.targets, batch.samples)

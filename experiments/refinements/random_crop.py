@@ -8,36 +8,22 @@ import numpy as np
 from pydantic import NonNegativeInt
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame, Size
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import on_device, real
 
 if TYPE_CHECKING:
-    import torch
+    from numpy.typing import NDArray
 
     from ..recipe import Recipe
 
 
-def shifted_crop(
-    images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, *, size: int, padding: int, fill: torch.Tensor
-) -> torch.Tensor:
-    """Put `padding` pixels of the colour fill [3] around images [B, 3, H, W] and cut size x size at (top, left).
-
-    top, left: int64 [B], counted in the padded image.
-    """
-    import torch
-
-    height, width = images.shape[-2:]
-    padded = images
-    if padding > 0:
-        padded = fill.view(-1, 1, 1).repeat(len(images), 1, height + 2 * padding, width + 2 * padding)
-        padded[..., padding : padding + height, padding : padding + width] = images
-    along = torch.arange(size, device=images.device)
-    rows, columns = top[:, None] + along, left[:, None] + along
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    cut = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
-    return cut.permute(0, 3, 1, 2)
+def crop_corners(numbers: NDArray[np.float64], stored: Size, size: Size, padding: int) -> NDArray[np.int64]:
+    """Top and left of each crop [B, 2] in the padded image, every place as likely, from uniform numbers [B, 2]."""
+    places = np.array(stored) + 2 * padding - np.array(size) + 1
+    corners: NDArray[np.int64] = (numbers * places).astype(np.int64)
+    return corners
 
 
 class RandomCrop(Refinement):
@@ -58,25 +44,15 @@ class RandomCrop(Refinement):
             )
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
-        return _RandomCropHook(self.padding, setup.image_size, setup.mean)
+        return _RandomCropHook(self.padding, setup.image_size)
 
 
 class _RandomCropHook(Hook):
-    def __init__(self, padding: int, size: int, mean: tuple[float, float, float]) -> None:
+    def __init__(self, padding: int, size: int) -> None:
         self.padding = padding
-        self.size = size
-        self.mean = mean
+        self.size = (size, size)
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        device = batch.images.device
-        places = np.array(batch.images.shape[-2:]) + 2 * self.padding - self.size + 1
-        corners = (draws.uniform("random crop", batch.samples, 2) * places).astype(np.int64)
-        images = shifted_crop(
-            batch.images,
-            on_device(corners[:, 0], device),
-            on_device(corners[:, 1], device),
-            size=self.size,
-            padding=self.padding,
-            fill=real(self.mean, device),
-        )
-        return Batch(images, batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        numbers = draws.uniform("random crop", samples, 2)
+        top, left = crop_corners(numbers, frame.size, self.size, self.padding).T
+        return frame.crop(top, left, self.size, padding=self.padding)

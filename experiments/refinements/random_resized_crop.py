@@ -12,13 +12,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import on_device
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 ATTEMPTS = 10
@@ -55,34 +54,6 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> NDArray[
     return np.array([(height - box_height) // 2, (width - box_width) // 2, box_height, box_width])
 
 
-def interpolation(start: torch.Tensor, length: torch.Tensor, size: int, pixels: int) -> torch.Tensor:
-    """Weights [B, size, pixels] that resample `length` of `pixels` pixels from `start` (int64 [B]) to `size`.
-
-    Antialiased bilinear: a triangle about each output pixel's centre, one input pixel wide to each side or, where the
-    resampling shrinks, one output pixel; of pixels inside the stretch only.
-    """
-    import torch
-
-    step = (length / size).view(-1, 1, 1)
-    place = torch.arange(pixels, device=start.device) - start.view(-1, 1, 1)
-    centre = step * (torch.arange(size, device=start.device).view(-1, 1) + 0.5)
-    weights = (1 - (place + 0.5 - centre).abs() / step.clamp(min=1)).clamp_(min=0)
-    weights = weights * ((place >= 0) & (place < length.view(-1, 1, 1)))
-    return weights / weights.sum(-1, keepdim=True)
-
-
-def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
-    """Cut each of images [B, C, H, W] to its box (top, left, height, width; int64 [B, 4]), resized to size x size.
-
-    Float32 matrix products: on CUDA, `numerics.tf32` rounds them by up to about 0.2 of 255 levels.
-    """
-    height, width = images.shape[-2:]
-    top, left, box_height, box_width = boxes.unbind(1)
-    rows = interpolation(top, box_height, size, height)[:, None]
-    columns = interpolation(left, box_width, size, width)[:, None]
-    return rows @ images @ columns.mT
-
-
 class RandomResizedCrop(Refinement):
     """Trains on a random box of each image, of random area and aspect ratio, resized to the image size."""
 
@@ -112,10 +83,8 @@ class _RandomResizedCropHook(Hook):
     def __init__(self, scale: tuple[float, float], ratio: tuple[float, float], size: int) -> None:
         self.scale = scale
         self.ratio = ratio
-        self.size = size
+        self.size = (size, size)
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        numbers = draws.uniform("random resized crop", batch.samples, 2 * ATTEMPTS + 2)
-        height, width = batch.images.shape[-2:]
-        boxes = on_device(crop_boxes(numbers, height, width, self.scale, self.ratio), batch.images.device)
-        return Batch(resized_crop(batch.images, boxes, self.size), batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        numbers = draws.uniform("random resized crop", samples, 2 * ATTEMPTS + 2)
+        return frame.box(crop_boxes(numbers, *frame.size, self.scale, self.ratio), self.size)

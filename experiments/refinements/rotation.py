@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import real
-from ._warp import rotations, warp
+from ._maps import rotations
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Rotation(Refinement):
@@ -24,16 +28,13 @@ class Rotation(Refinement):
     """Largest angle to either side, above 0 to 180 (torchvision has no default; by 15 digits stay what they are)."""
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
-        return _RotationHook(self.degrees, setup.mean)
+        return _RotationHook(self.degrees)
 
 
 class _RotationHook(Hook):
-    def __init__(self, degrees: float, mean: tuple[float, float, float]) -> None:
+    def __init__(self, degrees: float) -> None:
         self.degrees = degrees
-        self.mean = mean
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        device = batch.images.device
-        degrees = self.degrees * (2 * draws.uniform("rotation", batch.samples)[:, 0] - 1)
-        images = warp(batch.images, real(rotations(degrees), device), real(self.mean, device))
-        return Batch(images, batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        degrees = self.degrees * (2 * draws.uniform("rotation", samples)[:, 0] - 1)
+        return frame.affine(rotations(degrees))

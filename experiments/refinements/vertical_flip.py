@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from trainer.draws import Draws
-from trainer.hooks import Batch, Hook, Setup
+from trainer.geometry import Frame
+from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
-from ._batches import on_device, per_image
 
 if TYPE_CHECKING:
-    import torch
-
-
-def vertical_flip(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Turn the chosen (bool [B]) of images [B, C, H, W] upside down, as a mirror below them does."""
-    return images.flip(-2).where(per_image(chosen), images)
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class VerticalFlip(Refinement):
@@ -38,7 +34,5 @@ class _VerticalFlipHook(Hook):
     def __init__(self, p: float) -> None:
         self.p = p
 
-    def augment(self, batch: Batch, draws: Draws) -> Batch:
-        chosen = draws.uniform("vertical flip", batch.samples)[:, 0] < self.p
-        images = vertical_flip(batch.images, on_device(chosen, batch.images.device))
-        return Batch(images, batch.targets, batch.samples)
+    def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
+        return frame.flip(draws.uniform("vertical flip", samples)[:, 0] < self.p, vertical=True)

@@ -51,10 +51,10 @@ def _executor(name: str) -> Executor:
     if name == "inline":
         from .. import inline
 
-        return inline.run
+        return inline.start
     from .. import schedule
 
-    return schedule.run
+    return schedule.start
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""Affine maps of images [B, 3, H, W], each by a matrix of its own: what the geometric refinements share.
+"""Affine maps as matrices, one for each image: what the geometric refinements share. trainer.geometry composes them.
 
 Angles, signs and the order of the parts of a map are torchvision's (transforms.v2.functional.affine).
 """
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 
@@ -43,23 +42,3 @@ def inverse_affine(
 def rotations(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
     """The matrices [B, 2, 3] of rotations about the centre by degrees [B], counter-clockwise."""
     return inverse_affine(-degrees)
-
-
-def warp(images: torch.Tensor, inverse: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
-    """Resample images [B, 3, H, W] bilinearly by `inverse` [B, 2, 3] (see `inverse_affine`), fill [3] around them."""
-    import torch
-    from torch.nn import functional
-
-    height, width = images.shape[-2:]
-    x = torch.arange(width, dtype=images.dtype, device=images.device) - (width - 1) / 2
-    y = torch.arange(height, dtype=images.dtype, device=images.device) - (height - 1) / 2
-    per_x, per_y, offset = inverse[:, None, None].unbind(-1)
-    source = per_x * x[None, None, :, None] + per_y * y[None, :, None, None] + offset
-    # grid_sample counts from -1 to 1
-    grid = torch.stack([source[..., 0] * (2 / width), source[..., 1] * (2 / height)], -1)
-    # around the image it reads zeros: with the fill colour as zero, edges blend into the fill as they should
-    background = fill.view(-1, 1, 1)
-    sampled = functional.grid_sample(
-        images - background, grid, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
-    return sampled.add_(background)

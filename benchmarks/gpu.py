@@ -1,0 +1,211 @@
+"""Everything that needs a GPU, in one call: the CUDA tests, then the races, then one table.
+
+Needs torch, torchvision, timm, numpy, scipy, pydantic and pytest; not ray, mlflow or optuna. Races:
+
+- steady state: the trainer against a bare loop over resident tensors (steady_state.py);
+- throughput: ResNet-50 at 224 px in bf16 from images of 256 px, without augmentation, with random resized crop and
+  flip, with full augmentation, and with the images on the host instead of the GPU;
+- what determinism costs, what torch.compile saves a step and costs before the first one;
+- packing: one, two and four trials of ResNet-18 at 32 px at once on one GPU, images a second of all together.
+
+    python benchmarks/gpu.py [--quick] [--skip-tests] [--out FILE]
+
+`--device cpu` runs the same races on tiny inputs, to try the script itself where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import steady_state
+import timm
+import torch
+from machine import describe
+from synthetic import Constant, hooks_of, noise, sgd
+from torch.nn import functional
+
+from trainer import train
+from trainer.numerics import Numerics
+
+EAGER_TARGET = 5400
+"""Images a second of ResNet-50 at 224 px with full augmentation on an H200."""
+
+CROPPED: dict[str, Any] = {"random_resized_crop": {}, "flip": {}}
+FULL: dict[str, Any] = {
+    **CROPPED,
+    "rotation": {"degrees": 15},
+    "color_jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "cutout": {"length": 56},
+    "mixup": {"alpha": 0.2},
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One throughput measurement."""
+
+    network: str = "resnet50"
+    size: int = 224
+    stored: int = 256
+    batch: int = 256
+    steps: int = 20
+    refinements: str = "none"
+    resident: bool = True
+    numerics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a training reached."""
+
+    images_per_second: float
+    first_epoch_seconds: float
+    memory_gib: float
+
+
+SETS: dict[str, dict[str, Any]] = {"none": {}, "crop + flip": CROPPED, "full": FULL}
+
+
+def measure(training: Training, device: torch.device, epochs: int) -> Speed:
+    """Train on noise; the median epoch after the first."""
+    count = training.batch * training.steps
+    data = noise(count, training.size, device, stored=training.stored, resident=training.resident)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    outcome = train(
+        build_model=lambda: timm.create_model(training.network, num_classes=10),
+        build_optimizer=sgd,
+        schedule=Constant(),
+        loss=functional.cross_entropy,
+        data=data,
+        epochs=epochs + 1,
+        batch_size=training.batch,
+        seed=0,
+        hooks=hooks_of(refinements(training), data, training.batch),
+        numerics=Numerics.model_validate(training.numerics),
+    )
+    rates = [epoch["images_per_second"] for epoch in outcome.history]
+    memory = torch.cuda.max_memory_reserved() / 2**30 if device.type == "cuda" else 0.0
+    return Speed(median(rates[1:]), count / rates[0], memory)
+
+
+def refinements(training: Training) -> dict[str, Any]:
+    """The training's set, with a cutout in proportion to its images."""
+    found = dict(SETS[training.refinements])
+    if "cutout" in found:
+        found["cutout"] = {"length": training.size // 4}
+    return found
+
+
+def throughput(device: torch.device, base: Training, epochs: int) -> list[str]:
+    """Rows of the throughput table; each is measured in this process, after the one before."""
+    deterministic, compiled = {"deterministic": True}, {"compile": True}
+    trainings = {
+        "no augmentation": base,
+        "random resized crop, flip": replace(base, refinements="crop + flip"),
+        "full augmentation": replace(base, refinements="full"),
+        "full augmentation, images on the host": replace(base, refinements="full", resident=False),
+        "full augmentation, deterministic": replace(base, refinements="full", numerics=deterministic),
+        "full augmentation, compiled": replace(base, refinements="full", numerics=compiled),
+    }
+    rows = ["| training | images/s | of no augmentation | first epoch, s | GiB |", "|---|---|---|---|---|"]
+    reference = 0.0
+    for name, training in trainings.items():
+        speed = measure(training, device, epochs)
+        reference = reference or speed.images_per_second
+        rows.append(
+            f"| {name} | {speed.images_per_second:,.0f} | {speed.images_per_second / reference:.3f} "
+            f"| {speed.first_epoch_seconds:.1f} | {speed.memory_gib:.1f} |"
+        )
+        show(rows[-1])
+        if name == "full augmentation" and device.type == "cuda":
+            verdict = "met" if speed.images_per_second >= EAGER_TARGET else "missed"
+            show(f"target of {EAGER_TARGET:,} images/s on an H200: {verdict}")
+    return rows
+
+
+def packing(device: torch.device, quick: bool) -> list[str]:
+    """Rows of the packing table: processes at once, each with its own context, as Ray's workers are."""
+    rows = ["| trials at once | images/s of each | images/s together | of one alone |", "|---|---|---|---|"]
+    alone = 0.0
+    for count in (1, 2, 4):
+        begin = str(time.time() + 30)
+        command = [sys.executable, __file__, "--packed", begin, "--device", device.type]
+        command += ["--quick"] if quick else []
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        rates = [float(process.communicate()[0].split()[-1]) for process in running]
+        alone = alone or sum(rates)
+        rows.append(f"| {count} | {sum(rates) / count:,.0f} | {sum(rates):,.0f} | {sum(rates) / alone:.2f} |")
+        show(rows[-1])
+    return rows
+
+
+def packed(device: torch.device, begin: float, quick: bool) -> float:
+    """Images a second of one of several trials; all start their measured epochs at about the same time."""
+    small = Training("resnet18", 32, 40, 128, 20 if quick else 200, "crop + flip")
+    measure(replace(small, steps=2), device, 1)
+    time.sleep(max(0.0, begin - time.time()))
+    return measure(small, device, 2 if quick else 6).images_per_second
+
+
+def cuda_tests() -> str:
+    """The last line of pytest's over tests/test_cuda.py."""
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "tests/test_cuda.py"]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        show("\n".join(lines[-60:]))
+    return lines[-1] if lines else "pytest printed nothing"
+
+
+def show(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def report(device: torch.device, quick: bool, tests: bool) -> str:
+    """The whole page."""
+    tiny = device.type == "cpu"
+    base = Training("resnet18", 32, 40, 16, 2) if tiny else Training(steps=8 if quick else 20)
+    epochs = 2 if quick or tiny else 5
+    parts = [describe()]
+    if tests:
+        parts += ["### CUDA tests", cuda_tests()]
+        show(parts[-1])
+    names = [] if tiny else list(steady_state.CASES[device.type])
+    if names:
+        parts += ["### Steady state", steady_state.table(device, names, 3 if quick else 7)]
+    parts += ["### Throughput", "\n".join(throughput(device, base, epochs))]
+    parts += ["### Packing", "\n".join(packing(device, quick or tiny))]
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--quick", action="store_true", help="fewer steps and rounds")
+    parser.add_argument("--skip-tests", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the page there as well")
+    parser.add_argument("--packed", type=float, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device here; --device cpu tries the script itself")
+    device = torch.device(given.device)
+    if given.packed is not None:
+        print(packed(device, given.packed, given.quick))
+        return
+    page = report(device, given.quick, not given.skip_tests)
+    print(page)
+    if given.out:
+        given.out.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

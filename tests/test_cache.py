@@ -1,0 +1,267 @@
+"""The cache of decoded images: built once, by one process, and never read when it isn't whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer import cache
+from trainer.cache import cache_file, decoded
+from trainer.data import Source
+from trainer.errors import UserError
+
+
+def source_of(images: list[Path] | NDArray[np.uint8]) -> Source:
+    return Source(images, np.zeros(len(images), np.int64), ("x",), {"train": np.arange(len(images))})
+
+
+def files_source(folder: Path, count: int) -> Source:
+    files = [folder / f"{i}.png" for i in range(count)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (4, 4), (i, 2 * i, 3 * i)).save(file)
+    return source_of(files)
+
+
+def kept(folder: Path) -> list[str]:
+    """The files of the cache in `folder`, but for its lock."""
+    return sorted({file.name for file in (folder / "decoded").glob("*")} - {"lock"})
+
+
+class TestBuilding:
+    def test_images_are_decoded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = files_source(tmp_path, 5)
+        seen: list[tuple[int, int]] = []
+        monkeypatch.setattr(cache, "AHEAD", 2)
+        first = decoded(source, 4, tmp_path / "cache", lambda done, total: seen.append((done, total)))
+        assert first.shape == (5, 4, 4, 3)
+        assert first[:, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(5)]
+        assert seen == [(i, 5) for i in range(1, 6)]
+        monkeypatch.setattr(cache, "decode_file", lambda *args: pytest.fail("decoded again"))
+        assert np.array_equal(decoded(source, 4, tmp_path / "cache"), first)
+        (tmp_path / "link").symlink_to(tmp_path)
+        linked = source_of([tmp_path / "link" / Path(file).name for file in source.images])
+        assert np.array_equal(decoded(linked, 4, tmp_path / "cache"), first)
+
+    def test_by_all_cores_that_the_process_may_use(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        together = threading.Barrier(7)
+        original = cache.decode_file
+
+        def meets(*args: Any) -> NDArray[np.uint8]:
+            together.wait(timeout=20)
+            return original(*args)
+
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)))
+        monkeypatch.setattr(cache, "decode_file", meets)
+        decoded(files_source(tmp_path, 7), 4, tmp_path / "cache")
+
+    def test_decoding_is_never_far_ahead_of_writing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        ahead: list[int] = []
+        begun: list[Path] = []
+        original = cache.decode_file
+        monkeypatch.setattr(cache, "decode_file", lambda file, *args: (begun.append(file), original(file, *args))[1])
+        monkeypatch.setattr(cache, "AHEAD", 3)
+
+        def slow(done: int, total: int) -> None:
+            time.sleep(0.01)
+            ahead.append(len(begun) - done)
+
+        decoded(files_source(tmp_path, 30), 4, tmp_path / "cache", slow)
+        assert max(ahead) < 3
+
+    def test_it_is_a_npy_file_no_larger_than_the_pixels(self, tmp_path: Path) -> None:
+        pixels = decoded(files_source(tmp_path, 100), 4, tmp_path / "cache")
+        (name,) = kept(tmp_path / "cache")
+        file = tmp_path / "cache" / "decoded" / name
+        assert np.array_equal(np.load(file), pixels)
+        assert file.stat().st_size == 100 * 4 * 4 * 3 + 128
+
+    @pytest.mark.parametrize("change", ["time", "content", "decoder", "pillow"])
+    def test_another_state_of_the_files_takes_the_place_of_the_one_before(
+        self, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = files_source(tmp_path, 3)
+        mapped = decoded(source, 4, tmp_path / "cache")
+        before = kept(tmp_path / "cache")
+        file = Path(source.images[1])
+        if change == "time":
+            os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+        elif change == "content":
+            Image.new("RGB", (4, 4), (77, 78, 79)).save(file, compress_level=0)
+        elif change == "decoder":
+            monkeypatch.setattr(cache, "DECODER", 0)
+        else:
+            monkeypatch.setattr(PIL, "__version__", "1.0")
+        pixels = decoded(source, 4, tmp_path / "cache")
+        assert pixels[1, 0, 0].tolist() == ([77, 78, 79] if change == "content" else [1, 2, 3])
+        assert len(kept(tmp_path / "cache")) == 1
+        assert kept(tmp_path / "cache") != before
+        assert mapped[1, 0, 0].tolist() == [1, 2, 3], "a training goes on with what it has mapped"
+
+    def test_other_settings_and_other_files_are_kept_beside_it(self, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 3)
+        for size, squash in ((4, False), (2, False), (4, True)):
+            assert decoded(source, size, tmp_path / "cache", squash=squash).shape == (3, size, size, 3)
+        decoded(source_of(list(source.images[:2])), 4, tmp_path / "cache")
+        assert len(kept(tmp_path / "cache")) == 4
+
+    def test_a_file_that_changes_meanwhile_is_not_cached(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = files_source(tmp_path, 3)
+        original = cache.decode_file
+
+        def changes(file: Path, *args: Any) -> NDArray[np.uint8]:
+            pixels = original(file, *args)
+            os.utime(file, ns=(0, 1))
+            return pixels
+
+        monkeypatch.setattr(cache, "decode_file", changes)
+        with pytest.raises(UserError, match=f"{tmp_path}: images changed while they were decoded"):
+            decoded(source, 4, tmp_path / "cache")
+        assert kept(tmp_path / "cache") == []
+
+    @pytest.mark.parametrize("broken", ["text", "gone"])
+    def test_an_image_that_cannot_be_read_leaves_no_cache(self, broken: str, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 5)
+        bad = Path(source.images[3])
+        bad.unlink()
+        if broken == "text":
+            bad.write_text("no image")
+        with pytest.raises(UserError, match=bad.name):
+            decoded(source, 4, tmp_path / "cache")
+        assert kept(tmp_path / "cache") == []
+
+
+def spoil(file: Path, how: str) -> None:
+    pixels = np.load(file)
+    other: dict[str, NDArray[Any]] = {
+        "dtype": pixels.astype(np.int8),
+        "shape": pixels.reshape(6, 2, 8, 3),
+        "order": np.asfortranarray(pixels),
+        "objects": np.array([{"a": 1}], dtype=object),
+    }
+    if how in other:
+        with file.open("wb") as handle:
+            np.save(handle, other[how], allow_pickle=True)
+    elif how == "truncated":
+        os.truncate(file, file.stat().st_size - 1)
+    else:
+        file.write_bytes({"longer": file.read_bytes() + b"\0", "empty": b"", "text": b"no array\n" * 500}[how])
+
+
+class TestOnlyAWholeOneIsRead:
+    @pytest.mark.parametrize(
+        "how", ["truncated", "longer", "empty", "text", "dtype", "shape", "order", "objects", "missing"]
+    )
+    def test_what_is_not_a_cache_is_replaced(self, how: str, tmp_path: Path) -> None:
+        source = files_source(tmp_path, 6)
+        decoded(source, 4, tmp_path / "cache")
+        file = cache_file(source.images, 4, tmp_path / "cache", squash=False)
+        whole = file.read_bytes()
+        file.unlink() if how == "missing" else spoil(file, how)
+        assert decoded(source, 4, tmp_path / "cache")[:, 0, 0, 2].tolist() == [0, 3, 6, 9, 12, 15]
+        assert file.read_bytes() == whole
+
+    def test_an_interrupted_one_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = files_source(tmp_path, 6)
+        whole = cache.decode_file
+
+        def interrupted(file: Path, *args: Any) -> NDArray[np.uint8]:
+            if file.name == "3.png":
+                raise KeyboardInterrupt
+            return whole(file, *args)
+
+        monkeypatch.setattr(cache, "decode_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            decoded(source, 4, tmp_path / "cache")
+        assert kept(tmp_path / "cache") == []
+
+    def test_nothing_can_write_to_it(self, tmp_path: Path) -> None:
+        pixels = decoded(files_source(tmp_path, 2), 4, tmp_path / "cache")
+        with pytest.raises(ValueError, match="read-only"):
+            pixels[:] = 255
+
+
+BUILDER = """
+import os, time
+from pathlib import Path
+from trainer import cache
+from trainer.data import Source
+
+folder, original = Path.cwd(), cache.decode_file
+
+def held(*args):
+    os.write(1, b"decodes\\n")
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    return original(*args)
+
+cache.decode_file = held
+source = Source([folder / f"{i}.png" for i in range(6)], None, (), {})
+waits = lambda done, total: done or os.write(1, b"waits\\n")
+print(cache.decoded(source, 4, folder / "cache", waits)[:, 0, 0, 2].tolist())
+"""
+
+
+class Builder:
+    """A process that builds the cache in `folder`, or waits for it; its decoding goes on when `folder` has a `go`."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.log = folder / f"{number}.txt"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", BUILDER], cwd=folder, stdout=log, stderr=log)
+
+    def says(self) -> str:
+        """Its first word."""
+        for _ in range(6000):
+            if words := self.log.read_text().split():
+                return words[0]
+            time.sleep(0.01)
+        return "nothing"
+
+
+@pytest.fixture
+def builders(tmp_path: Path) -> Iterator[tuple[Builder, Builder]]:
+    """Two of them; the first holds the lock and decodes, the second waits."""
+    files_source(tmp_path, 6)
+    first, second = Builder(tmp_path, 1), Builder(tmp_path, 2)
+    try:
+        by_word = {builder.says(): builder for builder in (first, second)}
+        assert sorted(by_word) == ["decodes", "waits"]
+        yield by_word["decodes"], by_word["waits"]
+    finally:
+        for builder in (first, second):
+            builder.process.kill()
+            builder.process.wait()
+
+
+class TestProcesses:
+    def test_one_decodes_and_the_other_gets_it(self, tmp_path: Path, builders: tuple[Builder, Builder]) -> None:
+        (tmp_path / "go").touch()
+        assert [builder.process.wait(timeout=60) for builder in builders] == [0, 0]
+        pixels = "[0, 3, 6, 9, 12, 15]\n"
+        assert [builder.log.read_text() for builder in builders] == ["decodes\n" * 6 + pixels, "waits\n" + pixels]
+
+    def test_a_killed_one_neither_blocks_nor_leaves_anything(
+        self, tmp_path: Path, builders: tuple[Builder, Builder]
+    ) -> None:
+        killed, waiting = builders
+        killed.process.kill()
+        killed.process.wait()
+        (part,) = kept(tmp_path / "cache")
+        assert part.endswith(".part")
+        (tmp_path / "cache" / "decoded" / "of-other-files.part").write_bytes(b"left by another")
+        (tmp_path / "go").touch()
+        assert waiting.process.wait(timeout=60) == 0
+        assert waiting.log.read_text() == "waits\n" + "decodes\n" * 6 + "[0, 3, 6, 9, 12, 15]\n"
+        assert kept(tmp_path / "cache") == [part.replace(".part", ".npy")]

@@ -1,0 +1,258 @@
+"""Where memory runs out: what the line says, and that nothing of the failed training stays in the worker.
+
+The GPU is made up: a training takes a gibibyte and a tenth of one for each image of its batch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from batches import a_recipe
+from torch import nn
+
+from experiments.trial import Job, Result, run_trial
+from trainer.data import Data
+from trainer.errors import UserError
+from trainer.failures import GIB, _Enough, _TwoSteps, explained
+from trainer.hooks import Hook
+from trainer.loop import Outcome
+from trainer.recorder import Epoch
+
+DONE = Outcome([], 0.0, 1, {}, None)
+DATA = Data(
+    images=torch.zeros(3, 3, 2, 2, dtype=torch.uint8),
+    labels=torch.zeros(3, dtype=torch.int64),
+    splits={"train": np.arange(2), "val": np.arange(2, 3)},
+    classes=("a", "b"),
+    mean=torch.zeros(1, 3, 1, 1),
+    std=torch.ones(1, 3, 1, 1),
+    image_size=2,
+)
+
+
+@dataclass
+class Gpu:
+    total: float = 16.0
+    others: float = 0.0
+    fixed: float = 1.0
+    most: float = 1.0
+    """The most that was taken since this was reset."""
+
+    tried: list[int] = field(default_factory=list)
+    error: type[RuntimeError] = torch.OutOfMemoryError
+
+    def take(self, batch_size: int) -> None:
+        """All that a training with this batch takes, where there is room."""
+        needed = self.fixed + 0.1 * batch_size
+        self.tried.append(batch_size)
+        if needed > self.total - self.others:
+            raise self.error("CUDA out of memory. Tried to allocate 20.00 MiB. CUBLAS_STATUS_ALLOC_FAILED")
+        self.most = max(self.most, needed)
+
+    def attempt(self, batch_size: int, probe: Hook | None = None) -> Outcome:
+        self.take(batch_size)
+        for _ in range(3):
+            if probe:
+                probe.step_end(nn.Identity())
+        return DONE
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    made_up = Gpu()
+    free = lambda: made_up.total - made_up.others - 0.5  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free() * GIB), int(made_up.total * GIB)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: GIB // 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: int(made_up.most * GIB))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: setattr(made_up, "most", made_up.fixed))
+    return made_up
+
+
+def line(gpu: Gpu, batch_size: int) -> str:
+    with pytest.raises(UserError) as caught:
+        explained(gpu.attempt, batch_size, DATA)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 400
+    return message
+
+
+class TestGpu:
+    def test_what_fits_is_not_touched(self, gpu: Gpu) -> None:
+        assert explained(gpu.attempt, 100, DATA) is DONE
+        assert gpu.tried == [100]
+
+    def test_the_batch_and_the_share_that_would_fit_are_named(self, gpu: Gpu) -> None:
+        gpu.others = 6.0
+        assert line(gpu, 100) == (
+            "CUDA out of memory at batch_size 100, which takes about 11.0 GiB, a share of 0.69, while others hold 6.0 "
+            "of the GPU's 16.0 GiB; expected at most 50, which fits, or at most 1 at once on such a GPU (--concurrency)"
+        )
+        assert gpu.tried == [100, 50, 25]
+
+    def test_what_needs_more_than_the_gpu_has_is_told_so(self, gpu: Gpu) -> None:
+        message = line(gpu, 512)
+        assert "takes about 52.2 GiB, a share of 3.27, while others hold 0.0 of the GPU's 16.0 GiB" in message
+        assert message.endswith("expected at most 128, which fits, or a larger GPU")
+
+    def test_what_fits_several_times_may_be_run_so_often_at_once(self, gpu: Gpu) -> None:
+        gpu.others = 14.0
+        assert "a share of 0.27" in line(gpu, 32)
+        assert line(gpu, 32).endswith("at most 8, which fits, or at most 3 at once on such a GPU (--concurrency)")
+
+    def test_where_nothing_fits(self, gpu: Gpu) -> None:
+        gpu.others = 15.0
+        assert line(gpu, 32) == (
+            "CUDA out of memory at batch_size 32, and at 2 as well, while others hold 15.0 of the GPU's 16.0 GiB; "
+            "expected fewer trials at once (--concurrency) or a larger GPU"
+        )
+        assert gpu.tried == [32, 16, 8, 4, 2]
+
+    @pytest.mark.parametrize(("batch_size", "fits"), [(4, 2), (6, 3)])
+    def test_two_or_three_images_have_no_half_to_measure(self, batch_size: int, fits: int, gpu: Gpu) -> None:
+        gpu.others = 14.65
+        assert line(gpu, batch_size).endswith(
+            f"expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
+        )
+
+    def test_a_batch_of_one(self, gpu: Gpu) -> None:
+        gpu.others = 15.0
+        assert "expected fewer trials at once" in line(gpu, 1)
+        assert gpu.tried == [1]
+
+    def test_cublas_has_an_error_of_its_own(self, gpu: Gpu) -> None:
+        gpu.error, gpu.others = RuntimeError, 6.0
+        assert "CUDA out of memory at batch_size 100" in line(gpu, 100)
+
+    def test_the_note_is_what_torch_said_and_where(self, gpu: Gpu) -> None:
+        with pytest.raises(UserError) as caught:
+            explained(gpu.attempt, 512, DATA)
+        (note,) = caught.value.__notes__
+        assert "Tried to allocate 20.00 MiB" in note
+        assert "in take" in note
+        assert caught.value.__context__ is None
+
+    def test_two_steps_are_tried(self) -> None:
+        steps = _TwoSteps()
+        steps.step_end(nn.Identity())
+        with pytest.raises(_Enough):
+            steps.step_end(nn.Identity())
+
+    def test_what_the_training_held_is_gone_before_another_is_tried(self, gpu: Gpu) -> None:
+        held: list[weakref.ref[torch.Tensor]] = []
+        emptied: list[bool] = []
+
+        def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+            assert all(tensor() is None for tensor in held)
+            weights = torch.zeros(10)
+            cycle = [weights]
+            cycle.append(cycle)  # type: ignore[arg-type]
+            held.append(weakref.ref(weights))
+            return gpu.attempt(batch_size, probe)
+
+        original = torch.cuda.empty_cache
+        torch.cuda.empty_cache = lambda: emptied.append(all(tensor() is None for tensor in held))
+        try:
+            with pytest.raises(UserError):
+                explained(attempt, 512, DATA)
+        finally:
+            torch.cuda.empty_cache = original
+        assert len(held) == 4
+        assert emptied
+        assert all(emptied)
+        assert all(tensor() is None for tensor in held)
+
+
+class TestHost:
+    def test_torch_without_memory(self) -> None:
+        def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+            torch.empty(2**60, dtype=torch.uint8)
+            return DONE
+
+        with pytest.raises(UserError, match="the host is out of memory at batch_size 64; expected a smaller one"):
+            explained(attempt, 64, DATA)
+
+    def test_numpy_without_memory(self) -> None:
+        def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+            np.empty(2**60, dtype=np.uint8)
+            return DONE
+
+        with pytest.raises(UserError, match="the host is out of memory at batch_size 64"):
+            explained(attempt, 64, DATA)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes"), ValueError("no"), KeyError("x"), UserError("y")]
+)
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        explained(attempt, 64, DATA)
+    assert caught.value is error
+
+
+HUNGRY = '''
+"""Runs out of memory."""
+from typing import Literal
+import torch
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+seen = []
+
+
+class Hungry(Refinement):
+    """Fails as CUDA does with more than 20 images."""
+
+    kind: Literal["hungry"] = "hungry"
+
+    def build(self, setup):
+        return HungryHook()
+
+
+class HungryHook(Hook):
+    def mix(self, batch, draws):
+        seen.append(len(batch.samples))
+        if len(batch.samples) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return batch
+'''
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def epoch(self, number: int, metrics: Epoch) -> None:
+        self.epochs.append(number)
+
+
+def test_in_a_worker_the_trial_fails_with_the_line_and_the_next_one_trains(tmp_path: Path, gpu: Gpu) -> None:
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+
+    def attempt(name: str, refinements: dict[str, dict[str, object]]) -> tuple[Result, Notes]:
+        recipe = a_recipe(refinements) | {"batch_size": 64, "epochs": 1, "numerics": {"precision": "fp32"}}
+        notes = Notes()
+        job = Job(name, "baseline", 1, recipe, str(tmp_path / name), str(tmp_path), (str(tmp_path / "hungry.py"),))
+        return run_trial(job, notes), notes
+
+    failed, notes = attempt("failed", {"hungry": {}, "ema": {}})
+    assert failed.status == "failed"
+    assert failed.reason.startswith("CUDA out of memory at batch_size 64, which takes about ")
+    assert "expected at most 16, which fits" in failed.reason
+    assert failed.history == []
+    assert notes.epochs == [], "smaller batches are tried in silence"
+    assert sorted(path.name for path in Path(failed.log).parent.iterdir()) == ["journal.jsonl", "log.txt"]
+    assert "Tried to allocate 2.00 GiB" in Path(failed.log).read_text()
+
+    after, _ = attempt("after", {"ema": {}})
+    alone, _ = attempt("alone", {"ema": {}})
+    assert after.status == "finished"
+    assert after.weights == alone.weights

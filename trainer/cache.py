@@ -1,0 +1,196 @@
+"""The decoded images of a data set in one file per machine: built once by all cores, then mapped by every worker."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import io
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import DECODER, decode_array, decode_file
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .data import Source
+
+Images = Sequence[Path] | NDArray[np.uint8]
+"""See Source.images."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) images while a cache is built; with (0, total) where another process is waited for."""
+
+AHEAD = 256
+"""Images that may be decoded before they are written: memory and the queue must not grow with the data set."""
+
+PATIENCE = 1.0
+"""Seconds of waiting for another process before `Progress` hears of it."""
+
+
+def decoded(
+    source: Source, size: int, cache: Path, progress: Progress | None = None, *, squash: bool = False
+) -> NDArray[np.uint8]:
+    """All images as uint8 [N, S, S, 3]: arrays of that size as they are, others from a file in folder `cache`.
+
+    The file is built where it is not there, and mapped read-only: it may be larger than memory, and processes share
+    its pages. It has its name only when complete. Of processes that want the same one, the first builds it.
+    Raises UserError naming an image that can't be read or changes meanwhile, or a folder without room or permission.
+    """
+    images = source.images
+    if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, 3):
+        return images
+    report = progress or (lambda done, total: None)
+    shape = (len(images), size, size, 3)
+    file = cache_file(images, size, cache, squash=squash)
+    pixels = _mapped(file, shape)
+    if pixels is None:
+        with _explained(file.parent, len(_header(shape)) + math.prod(shape)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(file.parent, lambda: report(0, len(images))):
+                pixels = _mapped(file, shape)
+                if pixels is None:
+                    pixels = _build(images, size, squash, file, report)
+    return pixels
+
+
+def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
+    """The file of these images' pixels: `<which>-<state>.npy`, uint8 [N, S, S, 3], below folder `cache`.
+
+    `which` covers the images (their paths; of arrays, their bytes), the side and how they become square; `state` the
+    files' sizes and times, DECODER and Pillow's version: of one `which`, only the last state is wanted again.
+    Raises UserError naming a file that is gone.
+    """
+    import PIL
+
+    which = hashlib.blake2b(f"{size} {squash}\0".encode(), digest_size=12)
+    state = hashlib.blake2b(f"{DECODER} {PIL.__version__}\0".encode(), digest_size=12)
+    if isinstance(images, np.ndarray):
+        which.update(f"{images.shape}\0".encode())
+        which.update(np.ascontiguousarray(images).data)
+    else:
+        # folders are few: resolving every file would take half a minute for a million of them
+        resolved = functools.cache(os.path.realpath)
+        for file in images:
+            folder, name = os.path.split(file)
+            try:
+                stat = os.stat(file)
+            except OSError as error:
+                raise UserError(f"{file}: can't be read ({error.strerror})") from error
+            which.update(os.fsencode(os.path.join(resolved(folder), name)) + b"\0")
+            state.update(f"{stat.st_size} {stat.st_mtime_ns}\0".encode())
+    return cache / "decoded" / f"{which.hexdigest()}-{state.hexdigest()}.npy"
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """What a .npy file of uint8 in C order begins with."""
+    start = io.BytesIO()
+    np.lib.format.write_array_header_1_0(start, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return start.getvalue()
+
+
+def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The file's pixels, mapped read-only; None where it is missing or not byte for byte what `_build` begins with."""
+    header = _header(shape)
+    try:
+        handle = file.open("rb")
+    except OSError:
+        return None
+    with handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size != len(header) + math.prod(shape) or handle.read(len(header)) != header:
+            return None
+        # private writable pages, of a file larger than memory, would be refused
+        return np.memmap(handle, np.uint8, "r", len(header), shape)
+
+
+def _build(images: Images, size: int, squash: bool, file: Path, progress: Progress) -> NDArray[np.uint8]:
+    """Decode into `file`, whose folder's lock is held."""
+    which, _ = file.name.split("-")
+    # before building, because their room may be needed; a process that has one of them mapped keeps it
+    for old in (*file.parent.glob("*.part"), *file.parent.glob(f"{which}-*.npy")):
+        old.unlink(missing_ok=True)
+    shape = (len(images), size, size, 3)
+    draft = file.with_suffix(".part")
+    try:
+        with draft.open("wb") as handle:
+            handle.write(_header(shape))
+            if hasattr(os, "posix_fallocate"):
+                # a disk that is too small is said before an hour of decoding instead of after it
+                os.posix_fallocate(handle.fileno(), 0, len(_header(shape)) + math.prod(shape))
+            _decode_into(handle, images, size, squash, progress)
+            handle.flush()
+            # else a machine that crashes after the renaming has zeros under the right name
+            os.fsync(handle.fileno())
+        if cache_file(images, size, file.parent.parent, squash=squash) != file:
+            folder = os.path.commonpath([os.path.dirname(os.path.abspath(image)) for image in images])
+            raise UserError(f"{folder}: images changed while they were decoded; run again when they no longer change")
+        pixels = _mapped(draft, shape)
+        assert pixels is not None, "it was written a moment ago"
+        draft.replace(file)
+        return pixels
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, progress: Progress) -> None:
+    """Append the pixels of every image, decoded by all cores that this process may use."""
+    decode: Callable[..., Any] = decode_array if isinstance(images, np.ndarray) else decode_file
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # threads, because Pillow decodes and resizes without the interpreter's lock
+    with ThreadPoolExecutor(cores) as pool:
+        try:
+            for begin in range(0, len(images), AHEAD):
+                some = pool.map(lambda image: decode(image, size, squash), images[begin : begin + AHEAD])
+                for done, pixels in enumerate(some, start=begin + 1):
+                    handle.write(pixels)
+                    progress(done, len(images))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Inside, no other process builds in `folder`; a killed one lets go. Calls `waiting` where another is inside."""
+    # here, because reading a plan imports this module and filelock imports much
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _explained(folder: Path, needed: int) -> Iterator[None]:
+    """Turns what the system says of a cache folder, which is to hold `needed` bytes more, into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            free = shutil.disk_usage(folder).free
+            raise UserError(
+                f"{folder}: no room for the decoded images ({reason}): {needed / 1e6:,.1f} MB needed, "
+                f"{free / 1e6:,.1f} MB free; make room, or set ABLATE_CACHE to a folder elsewhere"
+            ) from error
+        raise UserError(
+            f"{folder}: can't hold the decoded images ({reason}); expected a folder that can be written, "
+            "set ABLATE_CACHE to one"
+        ) from error

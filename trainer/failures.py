@@ -1,0 +1,153 @@
+"""Failures that a training's batch size explains, said in a line that names a value which would do."""
+
+from __future__ import annotations
+
+import gc
+import math
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import UserError
+from .hooks import Hook
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from .data import Data
+    from .loop import Outcome
+
+GIB = 2**30
+
+
+class Attempt(Protocol):
+    """The training of one recipe, with batches of any size."""
+
+    def __call__(self, batch_size: int, probe: Hook | None = None) -> Outcome:
+        """With `probe`, which then acts beside the recipe's hooks, it leaves nothing behind."""
+
+
+def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
+    """What `attempt` comes to with `batch_size`.
+
+    Raises UserError where memory ran out or where batch norm got a single value; the note holds the traceback.
+    """
+    try:
+        return attempt(batch_size)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        reason = _explanation(error)
+        if reason is None:
+            raise
+        told = traceback.format_exc()
+    # only now that the error is gone, and with its traceback the training's tensors, is their memory free
+    _release()
+    try:
+        problem = UserError(reason(attempt, batch_size, data))
+    finally:
+        _release()
+    problem.add_note(told)
+    raise problem
+
+
+def _explanation(error: Exception) -> Callable[[Attempt, int, Data], str] | None:
+    import torch
+
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text or "_ALLOC_FAILED" in text:
+        return _gpu_memory
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+        return _host_memory
+    if "Expected more than 1 value per channel" in text:
+        return _batch_norm
+    return None
+
+
+def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> str:
+    """What an allocation that failed says of a whole step is little: smaller batches are tried until one fits."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(data.device)
+    # CUDA's own is among it: a few hundred MiB a process
+    others = total - free - torch.cuda.memory_reserved(data.device)
+    place = f"CUDA out of memory at batch_size {batch_size}"
+    held = f"others hold {others / GIB:.1f} of the GPU's {total / GIB:.1f} GiB"
+    fits, taken = _largest_that_fits(attempt, batch_size // 2, data.device)
+    if fits < 2:
+        return f"{place}, and at 2 as well, while {held}; expected fewer trials at once (--concurrency) or a larger GPU"
+    less = _bytes_taken(attempt, fits // 2, data.device) if fits > 3 else None
+    if less is None:
+        return f"{place}, while {held}; expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
+    each = max(0.0, (taken - less) / (fits - fits // 2))
+    needed = taken + each * (batch_size - fits)
+    share, trials = math.ceil(100 * needed / total) / 100, int(total / needed)
+    otherwise = f"at most {trials} at once on such a GPU (--concurrency)" if trials else "a larger GPU"
+    return (
+        f"{place}, which takes about {needed / GIB:.1f} GiB, a share of {share:.2f}, while {held}; "
+        f"expected at most {fits}, which fits, or {otherwise}"
+    )
+
+
+def _host_memory(attempt: Attempt, batch_size: int, data: Data) -> str:
+    return (
+        f"the host is out of memory at batch_size {batch_size}; "
+        "expected a smaller one, or fewer trials at once (--concurrency)"
+    )
+
+
+def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> str:
+    return (
+        f"got a batch of one image (batch_size: {batch_size}, training images: {len(data.splits['train'])}), expected "
+        "at least 2 of each: batch norm can't train on one value, which is what one image gives where its maps are of "
+        "one pixel (a larger dataset.image_size has larger maps)"
+    )
+
+
+class _TwoSteps(Hook):
+    """Ends a training after its second step, the first in which all is there: activations, gradients, momenta."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step_end(self, model: nn.Module) -> None:
+        self.steps += 1
+        if self.steps == 2:
+            raise _Enough
+
+
+class _Enough(Exception):
+    pass
+
+
+def _largest_that_fits(attempt: Attempt, batch_size: int, device: torch.device) -> tuple[int, int]:
+    """The first of batch_size, its half, its quarter, ... 2 that fits, and the bytes that it takes; or less than 2."""
+    while batch_size > 1:
+        taken = _bytes_taken(attempt, batch_size, device)
+        if taken is not None:
+            return batch_size, taken
+        batch_size //= 2
+    return batch_size, 0
+
+
+def _bytes_taken(attempt: Attempt, batch_size: int, device: torch.device) -> int | None:
+    """The most that torch holds of the GPU in two steps, resident images included; None where they don't fit."""
+    import torch
+
+    _release()
+    torch.cuda.reset_peak_memory_stats(device)
+    try:
+        attempt(batch_size, _TwoSteps())
+    except _Enough:
+        pass
+    except RuntimeError:
+        # short of memory, cuDNN and cuBLAS have errors of their own
+        return None
+    return torch.cuda.max_memory_reserved(device)
+
+
+def _release() -> None:
+    """Give back what nothing refers to any more, to the device as well."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()

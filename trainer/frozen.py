@@ -1,0 +1,177 @@
+"""The frozen beginning of a network: what it makes of an image never changes, so it is computed once a training.
+
+Where no refinement needs the images, the network is trained on what its frozen first modules make of them, from one
+pass over the data. Whether that is done depends on the recipe and the data, never on the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from .data import Data
+from .geometry import Frame
+from .hooks import Batch, Hook
+from .numerics import Numerics
+from .transfer import on_device
+
+MOST_BYTES = 2 * 2**30
+"""More is not kept: the frozen modules then run in every epoch."""
+
+NEEDS_IMAGES = ("place", "augment", "mix", "loss")
+"""Where a hook acts that changes images, or reads them."""
+
+
+@dataclass(frozen=True)
+class Features(Data):
+    """A data set whose images are a network's features of them [N, ...]: there is nothing left to prepare."""
+
+    def eval_batches(self, split: str, numerics: Numerics, batch_size: int = 256) -> Iterator[Batch]:
+        """See Data."""
+        samples = self.splits[split]
+        for begin in range(0, len(samples), batch_size):
+            yield self._batch(samples[begin : begin + batch_size], self.images)
+
+    def placed(self, batch: Batch, frame: Frame) -> Batch:
+        """See Data; as they are."""
+        return batch
+
+    def normalised(self, batch: Batch, numerics: Numerics) -> Batch:
+        """See Data; as they are."""
+        return batch
+
+    def _batch(self, samples: NDArray[np.int64], images: torch.Tensor) -> Batch:
+        index = on_device(samples, self.device)
+        chosen = images.index_select(0, index)
+        return Batch(_as_taken(chosen), self.labels[index], samples)
+
+
+@contextmanager
+def beginning_once(model: nn.Module, data: Data, hooks: Sequence[Hook], numerics: Numerics) -> Iterator[Data]:
+    """Inside, `model` takes what is yielded: features of the images where it can begin behind its frozen modules.
+
+    model: in training mode; a copy that is made of it inside begins there as well.
+    """
+    frozen = [] if any(_needs_images(hook) for hook in hooks) else frozen_beginning(model)
+    if not frozen or not _passes_through(model, frozen, data, numerics):
+        yield data
+        return
+    kept = _features(frozen, data, numerics)
+    if kept is None:
+        yield data
+        return
+    with _skipped(frozen):
+        yield kept
+
+
+def frozen_beginning(model: nn.Module) -> list[nn.Module]:
+    """The first modules of a network that give the same for the same image in every step, up to one that learns."""
+    found = []
+    for module in _in_order(model):
+        if any(map(_varies, module.modules())):
+            break
+        found.append(module)
+    return found if any(list(module.parameters()) for module in found) else []
+
+
+def _in_order(model: nn.Module) -> Iterator[nn.Module]:
+    for module in model.children():
+        if type(module) is nn.Sequential:
+            yield from _in_order(module)
+        else:
+            yield module
+
+
+def _varies(module: nn.Module) -> bool:
+    """Whether a module learns, gathers statistics or draws random numbers."""
+    if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+        return True
+    if isinstance(module, _NormBase):
+        return module.training
+    # timm's modules call theirs by other names
+    drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "drop_prob", None)
+    return bool(drops)
+
+
+def _needs_images(hook: Hook) -> bool:
+    return any(getattr(type(hook), point) is not getattr(Hook, point) for point in NEEDS_IMAGES)
+
+
+@contextmanager
+def _skipped(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, the modules give what they take."""
+    for module in modules:
+        module.forward = _as_it_is
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+def _as_it_is(features: torch.Tensor) -> torch.Tensor:
+    return features
+
+
+@torch.no_grad()
+def _passes_through(model: nn.Module, frozen: Sequence[nn.Module], data: Data, numerics: Numerics) -> bool:
+    """Whether the network does nothing to an image but put it through its modules in their order.
+
+    Tried out on two images. In training mode, batch norm would gather statistics of them.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        images = next(data.eval_batches("train", numerics, 2)).images
+        with numerics.autocast(data.device):
+            expected = model(images)
+            features = _through(frozen, images)
+            with _skipped(frozen):
+                found = model(features)
+    except (RuntimeError, TypeError, AttributeError):
+        # a shape or type that the next module does not take
+        return False
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return bool(torch.equal(expected, found))
+
+
+@torch.no_grad()
+def _features(frozen: Sequence[nn.Module], data: Data, numerics: Numerics) -> Features | None:
+    """Of every image of every split, where they are not too large."""
+    found: torch.Tensor | None = None
+    for split in data.splits:
+        for batch in data.eval_batches(split, numerics):
+            with numerics.autocast(data.device):
+                some = _through(frozen, batch.images)
+            if found is None:
+                if some[0].numel() * some.element_size() * len(data.images) > MOST_BYTES:
+                    return None
+                found = some.new_empty(len(data.images), *_as_kept(some).shape[1:])
+            found[on_device(batch.samples, data.device)] = _as_kept(some)
+    assert found is not None, "a training split holds images"
+    return Features(found, *(getattr(data, field.name) for field in fields(Data)[1:]))
+
+
+def _as_kept(features: torch.Tensor) -> torch.Tensor:
+    """Maps [N, C, H, W] as [N, H, W, C], so that those of an image lie together."""
+    return features.permute(0, 2, 3, 1) if features.dim() == 4 else features
+
+
+def _as_taken(features: torch.Tensor) -> torch.Tensor:
+    return features.permute(0, 3, 1, 2) if features.dim() == 4 else features
+
+
+def _through(modules: Sequence[nn.Module], images: torch.Tensor) -> torch.Tensor:
+    for module in modules:
+        images = module(images)
+    return images
