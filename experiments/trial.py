@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from trainer.hooks import Hook
 
 
-HEAVY_MODULES = ("torch", "timm.models.resnet", "trainer.loop")
-"""What run_trial imports that takes seconds: for a worker that has nothing to do yet."""
-
-
 @dataclass(frozen=True)
 class Job:
     """A trial as plain data, to be handed to a worker process."""

@@ -34,7 +34,7 @@ os.environ.update(
 import ray
 from ray import tune
 
-from experiments.trial import HEAVY_MODULES, Job, Result, run_trial
+from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 
@@ -103,8 +103,8 @@ def _start_ray(concurrency: int | None, address: str | None) -> None:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         object_store_memory=_OBJECT_STORE_BYTES,
-        # Ray starts as many workers as there are cores at once: they import meanwhile what their trials will need
-        _system_config={"preload_python_modules": list(HEAVY_MODULES)},
+        # Tune's workers have an environment of their own: those that Ray starts beforehand would never be used
+        _system_config={"prestart_worker_first_driver": False},
         **quiet,
     )
 
