@@ -33,7 +33,7 @@ class Execute(Protocol):
 class Executor(Protocol):
     """Starts what runs jobs, `concurrency` at once (None: as many as a cluster holds); leaving it stops everything.
 
-    Started before the first job is known, so that its workers get ready meanwhile.
+    Started before the first job, because that takes seconds in which the record can open; once for all waves of jobs.
     """
 
     def __call__(self, *, concurrency: int | None, address: str | None = None) -> AbstractContextManager[Execute]:

@@ -122,12 +122,12 @@ def test_the_network_is_itself_again_afterwards() -> None:
     torch.testing.assert_close(models[0].eval()(images), fresh.eval()(images))
 
 
-class Erases(Hook):
+class Mixes(Hook):
     def mix(self, batch: Batch, draws: object) -> Batch:
         return batch
 
 
-@pytest.mark.parametrize("hook", [Flip().build(a_setup()), Erases()])
+@pytest.mark.parametrize("hook", [Flip().build(a_setup()), Mixes()])
 def test_where_a_refinement_needs_images_the_network_gets_images(hook: Hook) -> None:
     build, sizes = counted(lambda: resnet("stem", 1))
     run(build, (hook,), epochs=2)
