@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -33,8 +32,10 @@ def trial_folder(trial_id: str, fingerprint: str) -> Path:
 @contextmanager
 def locked(what: str) -> Iterator[None]:
     """Inside, no other process of this machine is inside for the same `what`; a killed holder lets go."""
+    # here, because reading a plan imports this module and filelock imports much
+    from filelock import FileLock
+
     file = cache_folder() / "locks" / hashlib.blake2b(what.encode(), digest_size=12).hexdigest()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with FileLock(file):
         yield
