@@ -205,7 +205,7 @@ class RunWriter:
 
     def _start(self, trial: Trial) -> None:
         from mlflow.entities import Dataset as MlflowDataset
-        from mlflow.entities import DatasetInput, InputTag, Param
+        from mlflow.entities import DatasetInput, InputTag
 
         cell = self.plan.by_name[trial.cell]
         fingerprint = self.fingerprints[trial.id]
@@ -227,16 +227,19 @@ class RunWriter:
             **{f"factor.{k}": v for k, v in cell.choice.items()},
         }
         params |= _flat(trial.recipe.as_data())
-        if cell.cost is not None:
-            params |= {"params": cell.cost.params, "macs": cell.cost.macs}
+        self._params(run_id, params)
+        kind = trial.recipe.as_data()["dataset"]["kind"]
+        dataset = MlflowDataset(kind, fingerprint, "ablate", json.dumps(trial.recipe.dataset.identity()))
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _params(self, run_id: str, params: Mapping[str, object]) -> None:
+        from mlflow.entities import Param
+
         # MLflow takes letters, digits and / _ - . : and blanks in names
         named = {re.sub(r"[^\w/.: -]", "_", key): value for key, value in params.items()}
         listed = [Param(key, str(value)[:6000]) for key, value in named.items()]
         for i in range(0, len(listed), 100):
             self.client.log_batch(run_id, params=listed[i : i + 100])
-        kind = trial.recipe.as_data()["dataset"]["kind"]
-        dataset = MlflowDataset(kind, fingerprint, "ablate", json.dumps(trial.recipe.dataset.identity()))
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def _epoch(self, trial: Trial, number: int, metrics: Epoch, at: int) -> None:
         if not self.logged[trial.id] and number > 1:
@@ -258,6 +261,7 @@ class RunWriter:
         # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
+        self._params(run_id, {"params": result.params, "macs": result.macs} if result.params is not None else {})
         if result.final:
             last = result.selected or len(result.history)
             self.client.log_batch(run_id, metrics=_metrics(last, result.final, _now()))

@@ -15,6 +15,7 @@ from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
 from .assembly import make_hooks, make_setup
+from .costs import cost_of
 from .environment import describe_hardware
 from .fingerprint import file_digest
 from .folders import cache_folder
@@ -83,6 +84,10 @@ class Result:
 
     classes: tuple[str, ...] = ()
     """Class names (of a folder of images: its folders) by index."""
+
+    params: int | None = None
+    macs: int | None = None
+    """See costs.Cost; measured here, where torch is loaded and the number of classes is known."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for a driver in another process."""
@@ -153,6 +158,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
     setup = make_setup(recipe, data, job.teachers)
+    cost = cost_of(recipe.architecture, setup.num_classes, recipe.dataset.image_size)
     loss = recipe.loss.build(setup)
     # before training: the file may be gone after it
     pretrained = recipe.architecture.pretrained_digest()
@@ -188,6 +194,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         weights=file_digest(outcome.weights),
         pretrained=pretrained,
         classes=data.classes,
+        params=cost.params,
+        macs=cost.macs,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +17,17 @@ SEEDS = click.option(
     "--seeds", type=click.IntRange(min=1), metavar="N", help="Replicates of each cell, instead of the study's."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def command() -> None:
+    """The program `ablate`: `main`, then out at once. Python would first take apart all that Ray and MLflow loaded."""
+    try:
+        main()
+    except SystemExit as end:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
 class _Commands(click.Group):
@@ -154,4 +167,4 @@ def ui(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command()

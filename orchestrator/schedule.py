@@ -33,6 +33,7 @@ os.environ.update(
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
@@ -103,10 +104,19 @@ def _start_ray(concurrency: int | None, address: str | None) -> None:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         object_store_memory=_OBJECT_STORE_BYTES,
-        # Tune's workers have an environment of their own: those that Ray starts beforehand would never be used
-        _system_config={"prestart_worker_first_driver": False},
         **quiet,
     )
+    _take_started_workers()
+
+
+def _take_started_workers() -> None:
+    """Let trials run in the workers that Ray starts at once, which have this process's environment.
+
+    Tune asks for a few variables by name, even where they are the same: such workers start only after an agent has
+    made their environment, three seconds later.
+    """
+    class_cache.DEFAULT_ENV_VARS = {}
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
 
 
 def _share(concurrency: int | None) -> dict[str, float]:

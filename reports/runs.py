@@ -39,12 +39,12 @@ class Runs:
 
     def fact(self, cell: str, name: str) -> int | None:
         """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run."""
-        cost = self.plan.designed[cell].cost
-        if cost is not None:
-            return int(getattr(cost, name))
         ids = [self.plan.ids.get((cell, seed), "") for seed in self.plan.study.seeds]
-        recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
-        return next((value for value in recorded if value is not None), None)
+        for recorded in (getattr(self.records[i], name) for i in ids if i in self.records):
+            if recorded is not None:
+                return int(recorded)
+        cost = self.plan.designed[cell].cost
+        return int(getattr(cost, name)) if cost is not None else None
 
     @property
     def missing(self) -> list[str]:
@@ -67,8 +67,8 @@ class Runs:
         facts = {
             "seed": seed,
             "status": record.status if record else "missing",
-            "params": cell.cost.params if cell.cost else None,
-            "macs": cell.cost.macs if cell.cost else None,
+            "params": self.fact(cell_name, "params"),
+            "macs": self.fact(cell_name, "macs"),
             "epochs": len(record.history) if record else 0,
             "seconds": record.seconds if record else None,
             **{name: record.value(name) if record else None for name in METRIC_NAMES},

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ def paired_difference(
     if spread <= 1e-12:
         return Difference(mean, None, None, len(seeds))
     error = spread / math.sqrt(len(seeds))
-    reach = float(stats.t.ppf(0.5 + confidence / 2, len(seeds) - 1)) * error
+    reach = float(stdtrit(len(seeds) - 1, 0.5 + confidence / 2)) * error
     return Difference(mean, mean - reach, mean + reach, len(seeds))

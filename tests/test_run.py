@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from test_image_folder import fill
 
 from orchestrator.cli import main
 
@@ -289,3 +290,12 @@ def test_more_seeds_may_be_reported(study_file: WriteStudy) -> None:
     ablate("report", study, "--seeds", "2")
     assert len(results()) == 8
     assert "8 of 8 trials done" in ablate("status", study, "--seeds", "2").stdout
+
+
+def test_parameters_and_macs_come_from_the_worker(study_file: WriteStudy, tmp_path: Path) -> None:
+    fill(tmp_path / "pets", cat=12, dog=12)
+    folder = f"dataset: {{kind: image_folder, path: {tmp_path / 'pets'}, image_size: 16}}"
+    study = study_file(("dataset: {kind: digits, image_size: 16}", folder), ("batch_size: 256", "batch_size: 8"))
+    ablate("run", str(study), "--executor", "inline")
+    assert all(int(row["params"]) > 1000 and int(row["macs"]) > 1000 for row in results())
+    assert {run.data.params["params"] for run in recorded()[1]} == {row["params"] for row in results()}

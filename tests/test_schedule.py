@@ -88,6 +88,16 @@ def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_pat
         assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
 
 
+def test_trials_need_no_environment_of_their_own() -> None:
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    from orchestrator import schedule
+
+    schedule._take_started_workers()
+    actor = _ActorClassCache().get(type("Trainable", (), {}))
+    assert actor._default_options["runtime_env"] == {}, "else Ray starts other workers for them, seconds later"
+
+
 def test_what_a_trial_leaves_in_its_worker_changes_no_other(study_file: WriteStudy, tmp_path: Path) -> None:
     written(tmp_path, VANDAL)
     vandal = ("deep: {architecture.tweak: D}", "deep: {refinements.vandal: {}, epochs: 1}")
