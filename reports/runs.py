@@ -39,12 +39,12 @@ class Runs:
 
     def fact(self, cell: str, name: str) -> int | None:
         """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run."""
-        ids = [self.plan.ids.get((cell, seed), "") for seed in self.plan.study.seeds]
-        for recorded in (getattr(self.records[i], name) for i in ids if i in self.records):
-            if recorded is not None:
-                return int(recorded)
         cost = self.plan.designed[cell].cost
-        return int(getattr(cost, name)) if cost is not None else None
+        if cost is not None:
+            return int(getattr(cost, name))
+        ids = [self.plan.ids.get((cell, seed), "") for seed in self.plan.study.seeds]
+        recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
+        return next((value for value in recorded if value is not None), None)
 
     @property
     def missing(self) -> list[str]:
