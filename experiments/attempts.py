@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlparse
@@ -28,7 +29,7 @@ HOST, PID = "ablate.host", "ablate.pid"
 ARTIFACT = "trial.json"
 
 _TAGS_OF_ATTEMPTS = f"""
-    SELECT r.run_uuid, r.artifact_uri, t.key, t.value
+    SELECT r.run_uuid, r.artifact_uri, r.start_time, t.key, t.value
     FROM runs r
     JOIN experiments e ON e.experiment_id = r.experiment_id
     JOIN tags t ON t.run_uuid = r.run_uuid
@@ -53,14 +54,17 @@ class Attempt:
     artifacts: str
     """Where MLflow keeps the run's artifacts, a path or URI."""
 
+    started: float = 0.0
+    """Seconds since the epoch."""
+
     def is_readable(self) -> bool:
         """Whether its record is still there, as far as that can be told without asking a server."""
         location = urlparse(self.artifacts)
         return location.scheme not in ("", "file") or (Path(url2pathname(location.path)) / ARTIFACT).exists()
 
 
-def attempt_from(run_id: str, artifacts: str, tags: Mapping[str, str]) -> Attempt:
-    """The attempt that a run's tags describe."""
+def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
+    """The attempt that a run's tags describe; it `started` so many milliseconds after the epoch."""
     return Attempt(
         run_id=run_id,
         trial=tags[TRIAL],
@@ -68,6 +72,7 @@ def attempt_from(run_id: str, artifacts: str, tags: Mapping[str, str]) -> Attemp
         fingerprint=tags.get(FINGERPRINT, ""),
         reason=tags.get(REASON, ""),
         artifacts=artifacts,
+        started=started / 1000,
     )
 
 
@@ -108,17 +113,31 @@ def all_attempts() -> list[Attempt]:
 
 def read_embedded(file: Path) -> list[Attempt]:
     """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
-    runs: dict[tuple[str, str], dict[str, str]] = {}
+    runs: dict[tuple[str, str, int], dict[str, str]] = {}
     try:
-        connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)
-        try:
-            for run_id, artifacts, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
-                runs.setdefault((run_id, artifacts or ""), {})[key] = value
-        finally:
-            connection.close()
+        with closing(_connect(file)) as connection:
+            for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+                runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
     except sqlite3.Error as error:
         raise UserError(f"the record at {shown_uri()} can't be opened: {error}") from error
-    return [attempt_from(run_id, artifacts, tags) for (run_id, artifacts), tags in runs.items()]
+    return [attempt_from(run_id, artifacts, started, tags) for (run_id, artifacts, started), tags in runs.items()]
+
+
+def has_open_runs(study: str) -> bool:
+    """Whether MLflow may have runs of this study (an experiment's name) that have not ended."""
+    file = embedded_record()
+    if file is None or not file.exists():
+        return file is None
+    with closing(_connect(file)) as connection:
+        asked = (
+            "SELECT 1 FROM runs JOIN experiments USING (experiment_id) "
+            "WHERE experiments.name = ? AND runs.status = 'RUNNING'"
+        )
+        return connection.execute(asked, (study,)).fetchone() is not None
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)
 
 
 def read_record(attempt: Attempt) -> TrialRecord:

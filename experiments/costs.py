@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,14 @@ class Cost:
 
 def cost_of(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
     """The cost, from the machine's memory of earlier measurements where it has one."""
-    blank = architecture.untrained()
-    key = [blank.identity(), num_classes, image_size, version("timm"), _sources(blank)]
+    key = _key(architecture, num_classes, image_size)
     return Cost(**remembered("costs", key, lambda: asdict(measure(architecture, num_classes, image_size))))
+
+
+def known_cost(architecture: Architecture, num_classes: int, image_size: int) -> Cost | None:
+    """The cost, where this machine has measured it before; loads no torch."""
+    known = _remembered(_file("costs", _key(architecture, num_classes, image_size)))
+    return Cost(**known) if known is not None else None
 
 
 def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -42,13 +48,10 @@ def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) ->
 
     Both are JSON-like. A cache that can't be written only costs time.
     """
-    file = cache_folder() / what / f"{digest(key, 24)}.json"
-    try:
-        known = json.loads(file.read_text())
-        if isinstance(known, dict):
-            return known
-    except (OSError, ValueError):
-        pass
+    file = _file(what, key)
+    known = _remembered(file)
+    if known is not None:
+        return known
     found = measure()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,23 @@ def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) ->
         draft.write_text(json.dumps(found))
         draft.replace(file)
     return found
+
+
+def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
+    blank = architecture.untrained()
+    return [blank.identity(), num_classes, image_size, version("timm"), _sources(blank)]
+
+
+def _file(what: str, key: object) -> Path:
+    return cache_folder() / what / f"{digest(key, 24)}.json"
+
+
+def _remembered(file: Path) -> dict[str, Any] | None:
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
@@ -91,4 +111,9 @@ def _sources(architecture: Architecture) -> list[str]:
                 files.add(file)
                 if cls.__module__.startswith(f"{__package__}."):
                     files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
-    return [file.read_text(encoding="utf-8") for file in sorted(files)]
+    return [_text(file) for file in sorted(files)]
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

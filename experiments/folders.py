@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainer.errors import UserError
+
 
 def cache_folder() -> Path:
     """Per machine and user: decoded images, rendered data sets, measured costs. May be deleted at any time.
@@ -27,6 +29,32 @@ def state_folder() -> Path:
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
     """What one trial keeps: `log.txt` and what trainer.files names; on other data, another folder."""
     return state_folder() / "trials" / f"{trial_id}-{fingerprint[:8]}"
+
+
+@contextmanager
+def alone_in(folder: Path, seconds: float = 60) -> Iterator[None]:
+    """Inside, no other process trains in this trial folder; waits so long for one that a kill has just orphaned."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / "lock", timeout=seconds):
+            yield
+    except Timeout as error:
+        raise UserError(f"{folder}: another process trains here; expected one at a time") from error
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds this lock file."""
+    from filelock import FileLock, Timeout
+
+    if not lock.exists():
+        return False
+    try:
+        # another process may be asking the same, for a moment
+        with FileLock(lock, timeout=0.1, poll_interval=0.02):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager

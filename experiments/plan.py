@@ -14,7 +14,7 @@ from trainer.errors import nearest
 
 from .catalog import kind_of
 from .comparisons import NUMBER, check_claim
-from .costs import Cost, cost_of
+from .costs import Cost, cost_of, known_cost
 from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
 from .options import digest
@@ -43,6 +43,13 @@ class Cell:
         if classes is None:
             return None
         return cost_of(self.recipe.architecture, classes, self.recipe.dataset.image_size)
+
+    @property
+    def known_macs(self) -> int | None:
+        """Multiply-accumulates of an image where this machine has measured them before; answers at once."""
+        classes = self.recipe.dataset.num_classes()
+        cost = known_cost(self.recipe.architecture, classes, self.recipe.dataset.image_size) if classes else None
+        return cost.macs if cost else None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from trainer.files import CHECKPOINT, JOURNAL
 from trainer.recorder import Journal
 
 from .attempts import Attempt, recorded_attempts
+from .claims import Claim, claims_of_others
 from .folders import trial_folder
 from .plan import Plan, Trial
 from .weights import has_weights
@@ -19,20 +20,23 @@ from .weights import has_weights
 class State:
     """Where a trial stands."""
 
-    name: Literal["done", "resume", "failed", "to run"]
-    """done: recorded as finished on the data at hand. resume: an interrupted training can go on. failed: so did the
-    last attempt, and it would be tried again. to run: nothing is there."""
+    name: Literal["done", "running", "waiting", "resume", "failed", "to run"]
+    """done: recorded as finished on the data at hand. running, waiting: another process of this folder is training it,
+    or will. resume: an interrupted training can go on. failed: so did the last attempt, and it would be tried again.
+    to run: nothing is there."""
 
     epoch: int = 0
-    """The last epoch that was saved, for `resume`."""
+    """The last epoch that was saved, for `running` and `resume`."""
 
     attempt: Attempt | None = None
     """The attempt that makes it done or failed."""
 
     reason: str = ""
-    """Why it failed, or why a finished attempt does not count."""
+    """Why it failed, why a finished attempt does not count, or which process has it."""
 
     def __str__(self) -> str:
+        if self.name in ("running", "waiting"):
+            return f"{self.name} elsewhere"
         return f"resume from epoch {self.epoch}" if self.name == "resume" else self.name
 
 
@@ -51,7 +55,8 @@ def data_fingerprints(plan: Plan) -> dict[str, str | None]:
 def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str, State]:
     """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
     attempts = recorded_attempts(plan.trials)
-    states = {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id]) for trial in plan.trials}
+    claims = claims_of_others()
+    states = {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id], claims) for trial in plan.trials}
     _retrain_teachers(plan, states)
     return states
 
@@ -67,15 +72,20 @@ def _retrain_teachers(plan: Plan, states: dict[str, State]) -> None:
                 waiting.append(teacher)
 
 
-def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None) -> State:
+def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None, claims: Mapping[str, Claim]) -> State:
     fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
     for attempt in fitting:
         if attempt.status == "finished" and attempt.is_readable():
             return State("done", trial.recipe.epochs, attempt)
-    if fitting and fitting[0].status == "failed":
+    folder = trial_folder(trial.id, fingerprint) if fingerprint is not None else None
+    claim = claims.get(folder.name) if folder else None
+    if fitting and fitting[0].status == "failed" and (claim is None or fitting[0].started > claim.since):
         return State("failed", attempt=fitting[0], reason=fitting[0].reason)
-    if fingerprint is not None:
-        folder = trial_folder(trial.id, fingerprint)
+    if folder is not None:
+        if claim is not None:
+            running = bool(fitting) and fitting[0].status == "running"
+            epoch = len(Journal(folder / JOURNAL).read()) if running else 0
+            return State("running" if running else "waiting", epoch, reason=str(claim))
         if (folder / CHECKPOINT).exists():
             return State("resume", len(Journal(folder / JOURNAL).read()))
     if any(attempt.status == "finished" for attempt in attempts):

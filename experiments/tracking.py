@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import re
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,9 +32,11 @@ from .attempts import (
     TRIAL,
     Attempt,
     attempt_from,
+    has_open_runs,
     shown_uri,
     tracking_uri,
 )
+from .delivery import Delivery
 from .environment import describe_software, git_state
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
@@ -55,7 +55,7 @@ def open_client() -> MlflowClient:
     """MLflow's client of the record; raises UserError where the record can't be opened."""
     # read by MLflow when it is imported
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -81,7 +81,10 @@ def search_attempts() -> list[Attempt]:
     token = None
     while True:
         page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
-        found += [attempt_from(run.info.run_id, run.info.artifact_uri or "", run.data.tags) for run in page]
+        found += [
+            attempt_from(run.info.run_id, run.info.artifact_uri or "", run.info.start_time or 0, run.data.tags)
+            for run in page
+        ]
         token = page.token
         if not token:
             return found
@@ -105,57 +108,80 @@ def download_file(run_id: str, artifact: str, target: Path) -> None:
             raise UserError(f"run {run_id}: its {artifact} can't be had from {shown_uri()}: {reason}") from error
 
 
-class RunWriter:
-    """Writes one `ablate run` to the record; every call returns at once, the work is done in order by one thread."""
+def close_left_open(study: str) -> None:
+    """End what killed drivers of this machine left running of a study that has nothing to train any more."""
+    if not has_open_runs(study):
+        return
+    client = open_client()
+    found = client.get_experiment_by_name(study)
+    if found is not None:
+        _bury_the_dead(client, found.experiment_id)
 
-    def __init__(self, plan: Plan, fingerprints: Mapping[str, str], command: str, client: MlflowClient) -> None:
+
+def _bury_the_dead(client: MlflowClient, experiment: str) -> None:
+    """Runs that a killed driver of this machine left as running."""
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
+            status = tags.get(STATUS, "running")
+            if status == "running":
+                status = "interrupted"
+                client.set_tag(run.info.run_id, STATUS, status)
+            # one that was killed between its result and its end has ended as it says
+            client.set_terminated(run.info.run_id, _ENDED[status])
+
+
+class RunWriter:
+    """Writes one `ablate run` to the record. Every call returns at once; a record that is away gets it all later.
+
+    say: hears when it is away and when it is back.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        fingerprints: Mapping[str, str],
+        command: str,
+        client: MlflowClient,
+        say: Callable[[str], None],
+    ) -> None:
         self.plan = plan
         self.fingerprints = fingerprints
         self.client = client
-        self.errors: list[str] = []
         self.run_ids: dict[str, str] = {}
         self.logged: dict[str, set[int]] = {}
         self.experiment = self._experiment()
-        self._bury_the_dead()
+        _bury_the_dead(client, self.experiment)
         self.parent = self._start_parent(command)
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
-        self._thread.start()
+        self._delivery = Delivery(_may_pass, say)
+
+    @property
+    def errors(self) -> list[str]:
+        """Why what the record lacks was refused."""
+        return self._delivery.errors
 
     def start(self, trial: Trial) -> None:
         """An attempt at a trial begins."""
-        self._queue.put(lambda: self._start(trial))
+        self._delivery.put(lambda: self._start(trial))
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """An epoch of a running trial has ended."""
         at = _now()
-        self._queue.put(lambda: self._epoch(trial, number, metrics, at))
+        self._delivery.put(lambda: self._epoch(trial, number, metrics, at))
 
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
         """An attempt has ended; `then` is called once the record holds it."""
-        self._queue.put(lambda: self._finish(trial, result, then))
+        at = _now()
+        self._delivery.put(lambda: self._finish(trial, result, then, at))
 
     def wait(self) -> None:
         """Return when everything so far is written."""
-        written = threading.Event()
-        self._queue.put(written.set)
-        written.wait()
+        self._delivery.wait()
 
     def close(self, status: str) -> None:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
-        self._queue.put(None)
-        self._thread.join()
-        try:
-            self.client.set_terminated(self.parent, status)
-        except Exception as error:
-            self.errors.append(f"{type(error).__name__}: {error}")
-
-    def _work(self) -> None:
-        while (task := self._queue.get()) is not None:
-            try:
-                task()
-            except Exception as error:
-                self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        self._delivery.put(lambda: self.client.set_terminated(self.parent, status))
+        self._delivery.close()
 
     def _experiment(self) -> str:
         study = self.plan.study
@@ -167,18 +193,6 @@ class RunWriter:
         # the kind lets MLflow's page open on training runs
         tags = {"mlflow.note.content": study.question, "mlflow.experimentKind": "custom_model_development"}
         return str(self.client.create_experiment(study.title, tags=tags))
-
-    def _bury_the_dead(self) -> None:
-        """Runs that a killed driver of this machine left as running."""
-        for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
-            tags = run.data.tags
-            if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
-                status = tags.get(STATUS, "running")
-                if status == "running":
-                    status = "interrupted"
-                    self.client.set_tag(run.info.run_id, STATUS, status)
-                # one that was killed between its result and its end has ended as it says
-                self.client.set_terminated(run.info.run_id, _ENDED[status])
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
@@ -218,9 +232,10 @@ class RunWriter:
             "ablate.cell": trial.cell,
             **self._common_tags(),
         }
-        run = self.client.create_run(self.experiment, tags=tags)
-        run_id = self.run_ids[trial.id] = str(run.info.run_id)
-        self.logged[trial.id] = set()
+        if trial.id not in self.run_ids:
+            self.run_ids[trial.id] = str(self.client.create_run(self.experiment, tags=tags).info.run_id)
+            self.logged[trial.id] = set()
+        run_id = self.run_ids[trial.id]
         params = {
             "cell": trial.cell,
             "seed": trial.seed,
@@ -254,17 +269,17 @@ class RunWriter:
             self.client.log_batch(self.run_ids[trial.id], metrics=entities[i : i + 1000])
         self.logged[trial.id].update(number for number, _ in epochs)
 
-    def _finish(self, trial: Trial, result: Result, then: Callable[[], None]) -> None:
+    def _finish(self, trial: Trial, result: Result, then: Callable[[], None], at: int) -> None:
         if trial.id not in self.run_ids:
             self._start(trial)
         run_id = self.run_ids[trial.id]
         # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
-        self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], _now())
+        self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], at)
         self._params(run_id, {"params": result.params, "macs": result.macs} if result.params is not None else {})
         if result.final:
             last = result.selected or len(result.history)
-            self.client.log_batch(run_id, metrics=_metrics(last, result.final, _now()))
+            self.client.log_batch(run_id, metrics=_metrics(last, result.final, at))
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
             self.client.log_artifact(run_id, str(folder / WEIGHTS))
@@ -277,7 +292,20 @@ class RunWriter:
         if result.reason:
             self.client.set_tag(run_id, REASON, result.reason)
         self.client.set_terminated(run_id, _ENDED[result.status])
+        # another attempt has a run of its own
+        del self.run_ids[trial.id]
         then()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a write failed because a server or its database does not answer, or a database is locked."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    if isinstance(error, MlflowException):
+        unavailable = error.error_code == "TEMPORARILY_UNAVAILABLE"
+        return unavailable or isinstance(error.__context__, RequestException | ConnectionError)
+    return isinstance(error, RequestException | ConnectionError)
 
 
 def _metrics(number: int, metrics: Epoch, at: int) -> list[Metric]:

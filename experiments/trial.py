@@ -18,7 +18,7 @@ from .assembly import make_hooks, make_setup
 from .costs import cost_of
 from .environment import describe_hardware
 from .fingerprint import file_digest
-from .folders import cache_folder
+from .folders import alone_in, cache_folder
 from .options import Dataset
 from .plan import Trial
 from .recipe import parse_recipe
@@ -65,6 +65,9 @@ class Result:
 
     reason: str = ""
     """Why it failed, in one line."""
+
+    again: bool = False
+    """Of a failure: whether another attempt might end otherwise. A loss that diverged would do so again."""
 
     log: str = ""
     """The trial's log file."""
@@ -122,9 +125,11 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
         for plugin in job.plugins:
             catalog.add_plugin(Path(plugin))
-        with module_hooks_end():
+        with alone_in(folder), module_hooks_end():
             return _train(job, folder, tee)
     except Exception as error:
+        from trainer.loop import Diverged
+
         logger.exception("failed")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         history = Journal(folder / JOURNAL).read()
@@ -137,6 +142,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             reason=" ".join(reason.split())[:500],
             log=str(log),
             hardware=describe_hardware(),
+            again=not isinstance(error, UserError | Diverged),
         )
     finally:
         for handler in logger.handlers:

@@ -75,6 +75,14 @@ def plan(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     help="Ray Tune's workers, or one trial after the other in this process.",
 )
 @click.option("--address", metavar="RAY", help="Join a running Ray cluster.")
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="New attempts at a trial whose worker died, hung or met an error that may pass.",
+)
 def run(
     study: Path,
     profile: str | None,
@@ -82,6 +90,7 @@ def run(
     concurrency: int | None,
     executor: str,
     address: str | None,
+    retries: int,
 ) -> None:
     """Train what STUDY lacks, record it, report.
 
@@ -89,7 +98,7 @@ def run(
     """
     from .commands import run as command
 
-    sys.exit(command.run(study, profile, seeds, concurrency, executor, address))
+    sys.exit(command.run(study, profile, seeds, concurrency, executor, address, retries))
 
 
 @main.command()
@@ -115,6 +124,20 @@ def report(study: Path, profile: str | None, seeds: int | None, out: Path | None
     from .commands import report as command
 
     command.write(study, profile, seeds, out, allow_partial)
+
+
+@main.command()
+@click.argument("trial", metavar="TRIAL")
+@click.option("--follow", "-f", is_flag=True, help="Go on printing what is added, until Ctrl-C.")
+def logs(trial: str, follow: bool) -> None:
+    """Print what TRIAL has logged: its epochs, and where it failed the traceback.
+
+    TRIAL is a trial id (the column `trial` of results.csv) or its first digits. Of a trial that ran on several data,
+    the newest log.
+    """
+    from .commands import logs as command
+
+    command.show(trial, follow)
 
 
 @main.command()
@@ -164,6 +187,20 @@ def ui(port: int) -> None:
     from .commands import ui as command
 
     command.serve(port)
+
+
+@main.command()
+@click.argument("study", required=False, type=click.Path(path_type=Path))
+@PROFILE
+@JSON
+def doctor(study: Path | None, profile: str | None, as_json: bool) -> None:
+    """Check this machine, the record and STUDY's data.
+
+    Says of everything that is not as it should be what to do about it. Exit code 1 if `ablate run` would fail.
+    """
+    from .commands import doctor as command
+
+    sys.exit(command.show(study, profile, as_json))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from experiments.attempts import shown_uri
 from experiments.plan import Trial
 from experiments.trial import Result
 from trainer.recorder import Epoch
+
+from .eta import Estimate
 
 
 @dataclass
@@ -28,8 +31,9 @@ class _Running:
 class Progress:
     """Shows the trials of one `ablate run`; use as a context manager."""
 
-    def __init__(self, console: Console, title: str, trials: Sequence[Trial]) -> None:
+    def __init__(self, console: Console, title: str, trials: Sequence[Trial], estimate: Estimate) -> None:
         self.console = console
+        self.estimate = estimate
         self.title = title
         self.total = len(trials)
         self.epochs_left = sum(trial.recipe.epochs for trial in trials)
@@ -38,8 +42,6 @@ class Progress:
         self.failed = 0
         self.running: dict[str, _Running] = {}
         self.begin = time.monotonic()
-        self.first_report: float | None = None
-        self.first_pace = 0.0
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -54,21 +56,21 @@ class Progress:
     def started(self, trial: Trial) -> None:
         """A worker has taken up a trial."""
         self.running[trial.id] = _Running(trial)
+        self.estimate.started(trial)
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """A running trial has ended an epoch; of a resumed one, the epochs before count as done."""
         running = self.running.setdefault(trial.id, _Running(trial))
         self.epochs_left -= number - running.epoch
         self.epochs_done += 1
-        if self.first_report is None:
-            self.first_report = time.monotonic()
-            self.first_pace = metrics["epoch_seconds"] / len(self.running)
+        self.estimate.epoch(trial, number, metrics["epoch_seconds"])
         running.epoch, running.metrics = number, metrics
 
     def finished(self, trial: Trial, result: Result) -> None:
         """An attempt has ended: one line stays on the screen."""
         running = self.running.pop(trial.id, _Running(trial))
         self.epochs_left -= trial.recipe.epochs - running.epoch
+        self.estimate.ended(trial)
         self.ended += 1
         counter = f"[{self.ended:>{len(str(self.total))}}/{self.total}]"
         name = f"{trial.cell} seed {trial.seed}"
@@ -82,20 +84,29 @@ class Progress:
             if result.log:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
+    def retried(self, trial: Trial, result: Result) -> None:
+        """An attempt has failed, and there will be another one, which goes on from the last epoch that was saved."""
+        running = self.running.pop(trial.id, _Running(trial))
+        # the next attempt's first report counts them again
+        self.epochs_left += running.epoch
+        self.estimate.ended(trial, again=True)
+        line = f"{trial.cell} seed {trial.seed}  failed and will be tried again: {result.reason}"
+        self.console.print(line, style="yellow", highlight=False, markup=False)
+
+    def record(self, what: str) -> None:
+        """The record is away, or back."""
+        self.console.print(f"the record at {shown_uri()} {what}", style="yellow", highlight=False, markup=False)
+
     def _eta(self, before: str = "") -> str:
-        if not self.epochs_left or self.first_report is None:
-            return ""
-        # from the first report on, so that the workers' start does not count as training
-        measured = self.epochs_done - 1
-        pace = (time.monotonic() - self.first_report) / measured if measured >= 3 else self.first_pace
-        return f"{before}{_clock(pace * self.epochs_left)} left"
+        left = self.estimate.remaining()
+        return f"{before}{clock(left)} left" if left is not None else ""
 
     def __rich__(self) -> RenderableType:
         """The bar and a line for each running trial."""
         bar = Table.grid(padding=(0, 1))
         share = self.epochs_done / max(1, self.epochs_done + self.epochs_left)
         failed = Text(f"{self.failed} failed", style="red") if self.failed else Text("")
-        elapsed = _clock(time.monotonic() - self.begin)
+        elapsed = clock(time.monotonic() - self.begin)
         bar.add_row(
             Text(self.title, style="bold"),
             ProgressBar(total=1.0, completed=share, width=36),
@@ -120,7 +131,8 @@ class Progress:
         ]
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """`0:07`, `12:30`, `3:05:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,20 +12,23 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.claims import claimed
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
 from experiments.states import State, trial_states
-from experiments.tracking import RunWriter, open_client
+from experiments.tracking import RunWriter, close_left_open, open_client
 from experiments.trial import Job, Result, make_job
 from experiments.weights import weights_of
 from experiments.wording import count
 from trainer.errors import UserError
-from trainer.files import WEIGHTS
+from trainer.files import CHECKPOINT, WEIGHTS
 from trainer.recorder import Epoch
 
 from .events import Execute, Executor
+from .paces import estimate_of, remember_pace
 from .progress import Progress
+from .resources import gpu_count
 from .signals import handled, raise_interrupt
 
 
@@ -33,6 +37,9 @@ class Summary:
     """What one `ablate run` did."""
 
     done_before: int
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Trial id to the process of this folder that trains it."""
+
     finished: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Result]] = field(default_factory=list)
     interrupted: bool = False
@@ -42,35 +49,68 @@ class Summary:
 
 
 def run_plan(
-    plan: Plan, start: Executor, *, concurrency: int | None, address: str | None, console: Console, command: str
+    plan: Plan,
+    start: Executor,
+    *,
+    concurrency: int | None,
+    address: str | None,
+    retries: int,
+    console: Console,
+    command: str,
 ) -> Summary:
-    """Train and record what the record lacks. Raises UserError before anything is written if the data are unfit."""
+    """Train and record what the record lacks and no other process of this folder is training.
+
+    retries: how often a trial that failed for a reason that may pass is begun again. Raises UserError before anything
+    is written if the data are unfit, and if everything is being trained elsewhere.
+    """
     # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
     prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
     fingerprints = prepare_data(plan, console)
-    pending = _pending(plan, fingerprints)
-    summary = Summary(done_before=len(plan.trials) - len(pending))
+    folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
+    with claimed(folders.values()) as others:
+        pending = _pending(plan, fingerprints)
+        summary = Summary(done_before=len(plan.trials) - len(pending))
+        summary.elsewhere = _elsewhere(plan, pending, {id: str(others[f]) for id, f in folders.items() if f in others})
+        mine = [trial for trial in pending if trial.id not in summary.elsewhere]
+        if pending and not mine:
+            process = next(iter(summary.elsewhere.values()))
+            missing = "the trial that is" if len(pending) == 1 else f"all {len(pending)} trials that are"
+            raise UserError(f"{missing} missing are left to {process}; expected one `ablate run` of them at a time")
+        _announce(plan, summary, concurrency, console)
+        _tidy_done(plan, pending, fingerprints)
+        if not mine:
+            close_left_open(plan.study.title)
+            return summary
+        with Progress(console, plan.study.title, mine, estimate_of(plan, mine, concurrency)) as progress:
+            try:
+                with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
+                    # opening a fresh record takes as long as starting workers
+                    opening = aside.submit(open_client)
+                    with start(concurrency=concurrency, address=address) as execute:
+                        writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
+                        _Driver(plan, mine, fingerprints, writer, progress, summary, retries).run(execute)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+    return summary
+
+
+def _announce(plan: Plan, summary: Summary, concurrency: int | None, console: Console) -> None:
     at_once = f"; {concurrency} at once" if concurrency else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
-    console.print(
-        f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {count(len(plan.trials), 'trial')}{already}{at_once}",
-        highlight=False,
-        markup=False,
-    )
-    if not pending:
-        return summary
-    with Progress(console, plan.study.title, pending) as progress:
-        try:
-            with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
-                # opening a fresh record takes as long as starting workers
-                opening = aside.submit(open_client)
-                with start(concurrency=concurrency, address=address) as execute:
-                    writer = RunWriter(plan, fingerprints, command, opening.result())
-                    driver = _Driver(plan, pending, fingerprints, writer, progress, summary)
-                    driver.run(execute)
-        except KeyboardInterrupt:
-            summary.interrupted = True
-    return summary
+    head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {count(len(plan.trials), 'trial')}{already}{at_once}"
+    console.print(head, highlight=False, markup=False)
+    for process, number in Counter(summary.elsewhere.values()).items():
+        console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)
+
+
+def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[str, str]:
+    """The pending trials that are taken, and those that need one of them as their teacher; by id, who has them."""
+    found = {trial.id: taken[trial.id] for trial in pending if trial.id in taken}
+    left = [trial.id for trial in pending if trial.id not in found]
+    while late := {id: found[t] for id in left for t in plan.needs.get(id, ()) if t in found}:
+        found |= late
+        left = [id for id in left if id not in late]
+    return found
 
 
 def _pending(plan: Plan, fingerprints: Mapping[str, str | None]) -> list[Trial]:
@@ -89,6 +129,7 @@ class _Driver:
         writer: RunWriter,
         progress: Progress,
         summary: Summary,
+        retries: int,
     ) -> None:
         self.plan = plan
         self.trials = {trial.id: trial for trial in trials}
@@ -97,15 +138,20 @@ class _Driver:
         self.progress = progress
         self.summary = summary
         self.running: set[str] = set()
+        self.tries_left = dict.fromkeys(self.trials, retries)
+        self.again: list[Trial] = []
+        self.on_gpu = gpu_count() > 0
 
     def run(self, execute: Execute) -> None:
         """Every trial, teachers before students; whatever happens, nothing stays recorded as running."""
         interrupted = False
         try:
             for wave in waves(self.plan, list(self.trials.values())):
-                jobs = self.jobs(wave)
-                if jobs:
-                    execute(jobs, self)
+                while wave:
+                    self.again = []
+                    if jobs := self.jobs(wave):
+                        execute(jobs, self)
+                    wave = self.again
             self.fail_rest()
         except KeyboardInterrupt:
             interrupted = True
@@ -149,8 +195,14 @@ class _Driver:
             self.writer.finish(of, result, then=lambda: _tidy(folder))
             self.summary.finished.append(of)
             self.summary.training_seconds += result.seconds
+            remember_pace(of.recipe, result.history, self.on_gpu)
         else:
             self.writer.finish(of, result)
+            if result.again and self.tries_left[trial]:
+                self.tries_left[trial] -= 1
+                self.again.append(of)
+                self.progress.retried(of, result)
+                return
             self.summary.failed.append((of, result))
         self.progress.finished(of, result)
 
@@ -195,6 +247,15 @@ def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[s
             raise UserError(f"trial {teacher} (cell {of.cell}, seed {of.seed}): {states[teacher]}")
         found[teacher] = {"recipe": of.recipe.as_data(), "weights": str(weights_of(attempt)[1])}
     return found
+
+
+def _tidy_done(plan: Plan, pending: list[Trial], fingerprints: Mapping[str, str]) -> None:
+    """A driver that was killed between recording a trial and tidying up has left its checkpoint."""
+    missing = {trial.id for trial in pending}
+    for trial in plan.trials:
+        folder = trial_folder(trial.id, fingerprints[trial.id])
+        if trial.id not in missing and (folder / CHECKPOINT).exists():
+            _tidy(folder)
 
 
 def _tidy(folder: Path) -> None:

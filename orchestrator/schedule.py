@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 # read by Ray when it is imported
 os.environ.update(
     {
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_DEDUP_LOGS": "0",
+        # what Ray would print of a worker's death is the reason of a trial's failure
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_process_group_cleanup_enabled": "1",
@@ -40,7 +41,9 @@ from trainer.errors import UserError
 from trainer.recorder import Epoch
 
 from .events import Events, Execute
+from .scratch import scratch_folder
 from .signals import Stop, unstoppable
+from .watch import Watch
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 
@@ -49,44 +52,43 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Execute]:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     stop = Stop()
-    try:
-        with stop.on_signal():
-            _start_ray(concurrency, address)
-        stop.check()
-        yield partial(_run, share=_share(concurrency), concurrency=concurrency)
-    finally:
-        with unstoppable():
-            ray.shutdown()
+    with scratch_folder() as scratch:
+        try:
+            with stop.on_signal():
+                _start_ray(concurrency, address, scratch)
+            stop.check()
+            yield partial(_run, share=_share(concurrency), concurrency=concurrency, scratch=scratch)
+        finally:
+            with unstoppable():
+                ray.shutdown()
 
 
-def _run(jobs: Sequence[Job], events: Events, *, share: dict[str, float], concurrency: int | None) -> None:
+def _run(
+    jobs: Sequence[Job], events: Events, *, share: dict[str, float], concurrency: int | None, scratch: Path
+) -> None:
     stop = Stop()
-    scratch = tempfile.mkdtemp(prefix="ablate-tune-")
-    try:
-        tuner = tune.Tuner(
-            tune.with_resources(_work, share),
-            param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,
-                max_concurrent_trials=concurrency,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=tune.RunConfig(
-                name="study",
-                storage_path=scratch,
-                callbacks=[_Forward(events, stop)],
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            ),
-        )
-        with stop.on_signal():
-            tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(_work, share),
+        param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=concurrency,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=uuid4().hex,
+            storage_path=str(scratch),
+            callbacks=[_Forward(events, stop)],
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    with stop.on_signal():
+        tuner.fit()
 
 
-def _start_ray(concurrency: int | None, address: str | None) -> None:
+def _start_ray(concurrency: int | None, address: str | None, scratch: Path) -> None:
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
@@ -103,6 +105,7 @@ def _start_ray(concurrency: int | None, address: str | None) -> None:
         num_cpus=concurrency,
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
+        _temp_dir=str(scratch),
         object_store_memory=_OBJECT_STORE_BYTES,
         **quiet,
     )
@@ -144,6 +147,8 @@ class _Forward(tune.Callback):
     def __init__(self, events: Events, stop: Stop) -> None:
         self.events: Events | None = events
         self.stop: Stop | None = stop
+        self.watch = Watch()
+        self.hanging: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -155,9 +160,16 @@ class _Forward(tune.Callback):
         """Several times a second, between the events of trials."""
         if self.stop:
             self.stop.check()
+        silent = self.watch.silent()
+        for trial in trials if silent else ():
+            reason, worker = silent.get(_id(trial)), trial.temporary_state.ray_actor
+            if reason and worker and _id(trial) not in self.hanging:
+                self.hanging[_id(trial)] = reason
+                ray.kill(worker)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.events:
+            self.watch.started(_id(trial))
             self.events.started(_id(trial))
 
     def on_trial_result(
@@ -166,16 +178,21 @@ class _Forward(tune.Callback):
         if self.events is None:
             return
         if "result" in result:
+            self.watch.ended(_id(trial))
             self.events.ended(_id(trial), Result(**json.loads(result["result"])))
         elif "epoch" in result:
-            self.events.epoch(_id(trial), int(result["epoch"]), json.loads(result["metrics"]))
+            metrics = json.loads(result["metrics"])
+            self.watch.epoch(_id(trial), metrics["epoch_seconds"])
+            self.events.epoch(_id(trial), int(result["epoch"]), metrics)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker itself died, or what it ran could not be run."""
         if self.events:
             last = (trial.get_error() or "").__str__().strip().splitlines()
             reason = f"the worker died: {last[-1] if last else 'no reason given'}"
-            self.events.ended(_id(trial), Result("failed", reason=reason[:500]))
+            reason = self.hanging.pop(_id(trial), reason)
+            self.watch.ended(_id(trial))
+            self.events.ended(_id(trial), Result("failed", reason=reason[:500], again=True))
 
 
 def _id(trial: Any) -> str:

@@ -99,7 +99,10 @@ def _apart(curves: Curves) -> Figure:
             for metric, style in zip(panel, _styles(panel), strict=True):
                 _draw_grey(axis, curves, curves.cells, metric)
                 _draw(axis, curves, cell, metric, _COLOURS[0], style)
-            axis.set_title(_plain(names[cell]), fontsize=7, pad=2)
+            # with a place of their own, titles and (absent) labels are not laid around every tick, which takes longest
+            axis.set_title(_plain(names[cell]), fontsize=7, pad=2, y=1.0)
+            axis.xaxis.set_label_coords(0.5, -0.1)
+            axis.yaxis.set_label_coords(-0.1, 0.5)
             axis.tick_params(labelsize=7)
             # an axis that has no other below it
             axis.tick_params(labelbottom=index + columns >= len(curves.cells))

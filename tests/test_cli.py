@@ -34,11 +34,13 @@ def test_the_commands_and_their_options_are_these() -> None:
         if isinstance(command, click.Command)
     }
     assert found == {
+        "doctor": ["study", "--profile", "--json"],
+        "logs": ["trial", "--follow"],
         "options": ["kind", "--json"],
         "plan": ["study", "--profile", "--seeds", "--json"],
         "predict": ["run", "folder", "--out"],
         "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
-        "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address"],
+        "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address", "--retries"],
         "schema": [],
         "status": ["study", "--profile", "--seeds", "--json"],
         "ui": ["--port"],
@@ -61,6 +63,8 @@ assert not heavy, heavy
     [
         (["--help"], 0, ["torch", "ray", "mlflow", "pydantic", "pandas", "rich"]),
         (["run", "--help"], 0, ["torch", "ray", "mlflow", "pydantic", "pandas", "rich"]),
+        (["doctor", "none.yaml"], 2, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
+        (["logs", "0123456789ab"], 2, ["torch", "ray", "mlflow", "pandas", "rich"]),
         (["plan", STUDY, "--profile", "demo"], 0, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
         (["status", STUDY, "--profile", "demo"], 0, ["torch", "ray", "mlflow", "pandas", "sklearn"]),
         (["options"], 0, ["torch", "ray", "mlflow", "timm"]),

@@ -140,7 +140,8 @@ def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteS
     done = ablate("run", str(study), "--concurrency", "1", code=1)
     assert "failed: plain+c seed 0: the worker died" in done.stdout
     assert [row["status"] for row in results()] == ["finished", "finished", "failed", "finished"]
-    assert statuses() == ["FAILED", "FAILED", "FINISHED", "FINISHED", "FINISHED"]
+    assert "plain+c seed 0  failed and will be tried again: the worker died" in done.stdout
+    assert statuses() == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED", "FINISHED"], "each attempt is kept"
 
     (tmp_path / "spared").touch()
     ablate("run", str(study))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
 from experiments.wording import count
 
+from ..eta import Estimate
+from ..paces import estimate_of
+from ..progress import clock
+from ..resources import default_concurrency
 from .loading import load_plan
 
 
@@ -35,6 +40,8 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
+    if line := _cost(plan, _estimate(plan, states)):
+        console.print(line, highlight=False)
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
     shared = len(plan.cells) * len(plan.study.seeds) - len(plan.trials)
@@ -44,6 +51,25 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
+
+
+def _estimate(plan: Plan, states: dict[str, State]) -> Estimate:
+    """Of what is missing and nobody is at, with as many trials at once as `ablate run` would choose."""
+    missing = [trial for trial in plan.trials if states[trial.id].name not in ("done", "running", "waiting")]
+    return estimate_of(plan, missing, default_concurrency(max(cell.recipe.numerics.threads for cell in plan.cells)))
+
+
+def _cost(plan: Plan, estimate: Estimate) -> str:
+    """What that will take, where this machine remembers what such epochs take."""
+    seconds = estimate.remaining()
+    if not estimate.trials:
+        return ""
+    if seconds is None:
+        return "what they cost is known once such a training has run on this machine"
+    ends = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
+    guessed = sum(cell.name not in estimate.known for cell in plan.cells)
+    basis = f"; {guessed} of {count(len(plan.cells), 'cell')} guessed from the others" if guessed else ""
+    return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
 
 
 def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None:
@@ -80,6 +106,7 @@ def _as_json(plan: Plan, states: dict[str, State]) -> dict[str, object]:
             for trial in plan.trials
         ],
         "excluded": dict(plan.excluded),
+        "seconds": _estimate(plan, states).remaining(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -28,8 +29,9 @@ def run(
     concurrency: int | None,
     executor: str,
     address: str | None,
+    retries: int,
 ) -> int:
-    """Returns the exit code: 0 all finished, 1 some failed, 130 interrupted."""
+    """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, 130 interrupted."""
     begin = time.monotonic()
     plan = load_plan(study, profile, seeds)
     for folder in (state_folder(), results_folder(plan)):
@@ -42,7 +44,13 @@ def run(
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
     summary = run_plan(
-        plan, _executor(executor), concurrency=at_once, address=address, console=console, command=command
+        plan,
+        _executor(executor),
+        concurrency=at_once,
+        address=address,
+        retries=retries,
+        console=console,
+        command=command,
     )
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
@@ -82,4 +90,6 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     if summary.done_before or summary.finished:
         text = write_report(make_report(plan, allow_partial=True), results_folder(plan))
         say(f"report: {text}")
-    return 1 if summary.failed or summary.record_errors else 0
+    for process, number in Counter(summary.elsewhere.values()).items():
+        say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
+    return 1 if summary.failed or summary.record_errors or summary.elsewhere else 0

@@ -10,13 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.states import data_fingerprints, trial_states
+from experiments.plan import Trial
+from experiments.states import State, data_fingerprints, trial_states
 
 from .loading import load_plan
 
 
 def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
-    """Print a line for each cell, then what failed and why."""
+    """Print a line for each cell, then what is running and how far, what failed and why."""
     plan = load_plan(study, profile, seeds)
     states = trial_states(plan, data_fingerprints(plan))
     if as_json:
@@ -32,8 +33,17 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         table.add_row(cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     console.print(table, markup=False, highlight=False)
     for trial in plan.trials:
-        state = states[trial.id]
-        if state.name == "failed":
-            console.print(f"failed: {trial.cell} seed {trial.seed}: {state.reason}", markup=False, highlight=False)
+        if line := _detail(trial, states[trial.id]):
+            console.print(line, markup=False, highlight=False)
     done = sum(state.name == "done" for state in states.values())
     console.print(f"{done} of {len(plan.trials)} trials done", highlight=False)
+
+
+def _detail(trial: Trial, state: State) -> str:
+    """What the table has no room for."""
+    name = f"{trial.cell} seed {trial.seed}"
+    if state.name == "running":
+        return f"running: {name}: epoch {state.epoch} of {trial.recipe.epochs} is done ({state.reason})"
+    if state.name == "failed":
+        return f"failed: {name}: {state.reason} (ablate logs {trial.id})"
+    return ""

@@ -1,0 +1,48 @@
+"""Options of a training that does next to nothing: one step of a linear network on eight images of noise.
+
+A plugin of the study that overhead.py writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from experiments.options import Architecture, Dataset
+from trainer.data import Source
+
+SIDE = 8
+
+
+class Noise(Dataset):
+    """Eight images to train on and eight to evaluate, of two classes."""
+
+    kind: Literal["noise"] = "noise"
+    image_size: int = SIDE
+
+    def num_classes(self) -> int:
+        return 2
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        pass
+
+    def files(self) -> list[Path]:
+        return [Path(__file__)]
+
+    def read(self, seed: int) -> Source:
+        images = np.random.default_rng(0).integers(0, 256, (16, SIDE, SIDE, 3)).astype(np.uint8)
+        splits = {"train": np.arange(8), "val": np.arange(8, 16)}
+        return Source(images=images, labels=np.arange(16) % 2, classes=("a", "b"), splits=splits)
+
+
+class Linear(Architecture):
+    """One matrix."""
+
+    kind: Literal["linear"] = "linear"
+
+    def build(self, num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, num_classes))

@@ -1,0 +1,143 @@
+"""torch, and the GPUs that it sees. Everything of torch's runs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.wording import count
+
+from .finding import Finding, one_line, size
+from .packages import pip_install
+from .probe import Unanswered, answer
+
+SECONDS = 120.0
+"""How long an import, or all GPUs together, may take; from a cold network disk, an import takes a minute."""
+
+DRIVERS = {"CUDA": "/dev/nvidiactl", "ROCm": "/dev/kfd"}
+"""What torch is built for, and what is there where its driver is."""
+
+GUIDE = "https://pytorch.org/get-started/locally/"
+
+
+def torch_and_gpus(drivers: Mapping[str, str] = DRIVERS) -> Iterator[Finding]:
+    """Whether torch and torchvision can be imported, what torch was built for, and each GPU."""
+    try:
+        torch = answer(versions, SECONDS)
+    except Unanswered as error:
+        yield Finding("problem", "torch", f"can't be imported: {error}", _reinstall())
+        return
+    if torch["torchvision"]:
+        found = f"torch {torch['version']} works, torchvision can't be imported: {torch['torchvision']}"
+        yield Finding("problem", "torch", found, _reinstall())
+        return
+    listed = [line for line in smi("-L") if line.startswith("GPU ")]
+    driver = drivers.get((torch["built"] or "").partition(" ")[0])
+    if torch["built"] and (listed or (driver and Path(driver).exists())):
+        yield from gpus(torch, listed)
+    else:
+        yield without_gpu(torch, len(listed))
+
+
+def without_gpu(torch: dict[str, Any], listed: int) -> Finding:
+    """torch as `versions` tells it, where it can't use a GPU or there is none; the driver lists `listed` of them."""
+    if listed:
+        found = f"{torch['version']} is built for the processor only, and the driver lists {count(listed, 'GPU')}"
+        remedy = f"PyPI's build for Linux has CUDA: {_reinstall()}; builds for older drivers: {GUIDE}"
+        return Finding("warning", "torch", found, remedy)
+    built = f"built with {torch['built']}" if torch["built"] else "built for the processor only"
+    return Finding("ok", "torch", f"{torch['version']}, {built}; no GPU here, trials train on the processor")
+
+
+def gpus(torch: dict[str, Any], listed: Sequence[str]) -> Iterator[Finding]:
+    """torch, where it is built for GPUs and a driver is there, and each GPU that it sees."""
+    about = f"{torch['version']}, built with {torch['built']}"
+    try:
+        seen = answer(seen_gpus, SECONDS)
+    except Unanswered as error:
+        remedy = "see whether nvidia-smi answers, restart the driver or the machine"
+        yield Finding("problem", "torch", f"{about}; using a GPU fails: {error}", f"{remedy}; else {GUIDE}")
+        return
+    if seen["gpus"]:
+        yield Finding("ok", "torch", f"{about}; sees {count(len(seen['gpus']), 'GPU')}")
+        others = smi("--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader,nounits")
+        for number, one in enumerate(seen["gpus"]):
+            yield gpu(f"GPU {number}", one, others)
+    elif os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        yield Finding("ok", "torch", f"{about}; CUDA_VISIBLE_DEVICES hides the GPUs, trials train on the processor")
+    else:
+        remedy = f"install a driver that knows {torch['built']}, or torch built for the driver that is there: {GUIDE}"
+        there = f"the driver lists {count(len(listed), 'GPU')}" if listed else "a driver is there"
+        yield Finding("problem", "torch", f"{about}; can use no GPU, although {there}: {seen['reason']}", remedy)
+
+
+def gpu(name: str, seen: dict[str, Any], processes: Sequence[str]) -> Finding:
+    """A GPU as `seen_gpus` tells it, and who else uses it, by nvidia-smi's lines `uuid, pid, name, MiB`."""
+    found = f"{seen['name']}, {size(seen['total'])}, {size(seen['free'])} of it free"
+    others = []
+    for line in processes:
+        uuid, pid, *middle, used = (part.strip() for part in line.split(","))
+        if seen["uuid"] and seen["uuid"] in uuid:
+            others.append(f"{','.join(middle).rsplit('/', 1)[-1]} (process {pid}, {used} MiB)")
+    if others:
+        found = f"{found}; in use by {', '.join(others)}"
+    if not others and seen["free"] >= seen["total"] / 2:
+        return Finding("ok", name, found)
+    remedy = "trials share what is left of it: end what need not run, or choose other GPUs with CUDA_VISIBLE_DEVICES"
+    return Finding("warning", name, found, remedy)
+
+
+def smi(*arguments: str) -> list[str]:
+    """The lines of nvidia-smi; none where it is missing or fails."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line for line in done.stdout.splitlines() if line.strip()]
+
+
+def versions() -> dict[str, str | None]:
+    """torch's version, what it was `built` for, and what keeps torchvision from being imported; imports both."""
+    import torch
+
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else None
+    if torch.version.hip:
+        built = f"ROCm {torch.version.hip}"
+    failed = None
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:
+        failed = one_line(error)
+    return {"version": str(torch.__version__), "built": built, "torchvision": failed}
+
+
+def seen_gpus() -> dict[str, Any]:
+    """Every GPU with its memory in bytes, after a kernel has run on it; where there is none, the reason."""
+    import torch
+
+    if not torch.cuda.is_available():
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            return {"gpus": [], "reason": one_line(error)}
+        return {"gpus": [], "reason": "it says nothing more"}
+    found = []
+    for number in range(torch.cuda.device_count()):
+        # a GPU that this build has no code for is listed as well
+        torch.ones(1, device=f"cuda:{number}").add_(1.0).item()
+        free, total = torch.cuda.mem_get_info(number)
+        properties = torch.cuda.get_device_properties(number)
+        uuid = str(getattr(properties, "uuid", ""))
+        found.append({"name": properties.name, "uuid": uuid, "free": free, "total": total})
+    return {"gpus": found, "reason": ""}
+
+
+def _reinstall() -> str:
+    return pip_install("torch", "torchvision", again=True)

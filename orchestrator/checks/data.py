@@ -1,0 +1,122 @@
+"""What a study trains on and starts from: data sets and pretrained weights, as far as they are here."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.catalog import kind_of
+from experiments.datasets.digits import Digits
+from experiments.datasets.glyphs import font_files
+from experiments.options import Architecture, Dataset
+from experiments.plan import Plan
+from trainer.errors import UserError
+
+from .finding import Finding, size
+
+
+class _WouldDo(Exception):
+    """Raised in the place of what a data set is about to do, with the line that announces it."""
+
+
+def embedded_data() -> Iterator[Finding]:
+    """The data sets that need no download: what they are made of is installed."""
+    try:
+        Digits().prepare(_raise)
+        font_files()
+    except UserError as error:
+        yield Finding("problem", "data", str(error), "reinstall the package that the line names")
+    else:
+        yield Finding("ok", "data", "digits and glyphs need no download")
+
+
+def study_data(plan: Plan) -> Iterator[Finding]:
+    """Each data set of a study: at hand, or what `ablate run` will do first, or what is missing where."""
+    seen = {cell.recipe.dataset.model_dump_json(): cell.recipe.dataset for cell in plan.cells}
+    for dataset in seen.values():
+        yield _dataset(f"data {kind_of(type(dataset))}", dataset)
+
+
+def _dataset(name: str, dataset: Dataset) -> Finding:
+    """Lists files at most: a fingerprint would read all of them."""
+    remedy = "put the data there, or correct `dataset` in the study"
+    try:
+        if type(dataset).__module__.startswith("experiments.datasets."):
+            dataset.prepare(_raise)
+        # of a plugin's `prepare` it is not known that it says what it does before it does it
+        elif not dataset.files():
+            advice = "`ablate run` puts them in place, or says what belongs where"
+            return Finding("warning", name, "not at hand", advice)
+    except UserError as error:
+        return Finding("problem", name, str(error), remedy)
+    except _WouldDo as announced:
+        found = f"not at hand; `ablate run` begins with {announced}"
+        if "download" not in found:
+            return Finding("ok", name, found)
+        return Finding(
+            "warning", name, found, "run it where there is a network; without one, it says what belongs where"
+        )
+    return Finding("ok", name, "at hand")
+
+
+def _raise(line: str) -> None:
+    raise _WouldDo(line)
+
+
+def study_weights(plan: Plan) -> Iterator[Finding]:
+    """Each file of pretrained weights that a network of a study, or its teacher, starts from."""
+    seen = {cell.recipe.architecture.model_dump_json(): cell.recipe.architecture for cell in plan.cells}
+    told = set()
+    for architecture in seen.values():
+        for finding in _weights(architecture):
+            if finding not in told:
+                told.add(finding)
+                yield finding
+
+
+def _weights(architecture: Architecture) -> Iterator[Finding]:
+    for setting in type(architecture).model_fields:
+        value = getattr(architecture, setting)
+        if isinstance(value, Path):
+            yield _file(setting, value)
+    start = getattr(architecture, "start", None)
+    name = start().name if start else None
+    if name is not None:
+        if architecture.pretrained_digest() is not None:
+            yield Finding("ok", f"weights {name}", "at hand")
+        else:
+            remedy = "run it where there is a network; without one, it says which file belongs where"
+            yield Finding(
+                "warning", f"weights {name}", "not at hand; `ablate run` begins with downloading them", remedy
+            )
+
+
+def _file(setting: str, file: Path) -> Finding:
+    """A file of weights, opened as far as its format shows that it is whole."""
+    remedy = f"copy or download it again, or correct {setting} in the study"
+    try:
+        reason = _broken(file)
+    except OSError as error:
+        return Finding("problem", setting, f"{file}: can't be read ({error.strerror})", remedy)
+    if reason:
+        return Finding("problem", setting, f"{file}: {reason}", remedy)
+    return Finding("ok", setting, f"{file}: {size(file.stat().st_size)}")
+
+
+def _broken(file: Path) -> str | None:
+    with file.open("rb") as handle:
+        start = handle.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the weights; `git lfs pull` fetches them"
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            safe_open(file, framework="np")
+        except SafetensorError as error:
+            return f"no whole safetensors file ({error})"
+    # what torch.save writes is a ZIP archive, whose directory comes last
+    elif start.startswith(b"PK") and not zipfile.is_zipfile(file):
+        return "cut off: a ZIP archive, as torch.save writes, without its end"
+    return None

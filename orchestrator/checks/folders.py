@@ -1,0 +1,111 @@
+"""The folders that `ablate run` writes to: room, permission, and a temporary one that Ray's sockets fit in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.folders import cache_folder, state_folder
+
+from .finding import Finding, size
+
+LITTLE = 5 * 2**30
+"""Bytes free; checkpoints and weights of a study fit in them, decoded photographs may not."""
+
+FULL = 2**29
+"""Bytes free below which the first trials may already fail."""
+
+SOCKET = len("/ablate-run-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""What of a socket's path comes behind the temporary folder; see scratch.scratch_folder."""
+
+SOCKET_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes that the path of a socket may have."""
+
+
+def working_folder(folder: Path = Path(), little: int = LITTLE, full: int = FULL) -> Iterator[Finding]:
+    """Where the record, checkpoints and results go, and what a run of another user may have left there."""
+    elsewhere = "run in another folder"
+    yield _folder("working folder", folder, "", f"make room, or {elsewhere}", elsewhere, little, full)
+    for made in (folder / state_folder(), folder / "results"):
+        if made.is_dir() and (reason := refusal(made)) is not None:
+            found = f"{made.absolute()}: can't be written to ({reason})"
+            yield Finding("problem", "working folder", found, f"make it yours, or {elsewhere}")
+
+
+def cache(folder: Path | None = None, little: int = LITTLE, full: int = FULL) -> Iterator[Finding]:
+    """Where decoded images, downloaded weights and measured costs go, and how much of them there is."""
+    folder = folder or cache_folder()
+    held = f", {size(_held(folder))} in it" if folder.is_dir() else ""
+    elsewhere = "set ABLATE_CACHE to a folder elsewhere"
+    yield _folder("cache", folder, held, f"delete what is in it, or {elsewhere}", elsewhere, little, full)
+
+
+def temporary_folder(
+    folder: Path | None = None,
+    asked: str | None = None,
+    longest: int = SOCKET_PATH - SOCKET,
+    short: Path = Path("/tmp"),
+) -> Iterator[Finding]:
+    """Can be written to, and one is there for Ray's sockets: itself with at most `longest` bytes, else `short`.
+
+    `asked` is what TMPDIR says; Python takes another folder without a word where it can't write there.
+    """
+    asked = asked or os.environ.get("TMPDIR")
+    folder = (folder or Path(tempfile.gettempdir())).absolute()
+    length = len(os.fsencode(folder))
+    if (reason := refusal(folder)) is not None:
+        remedy = "set TMPDIR to a folder that can be written, such as /tmp"
+        yield Finding("problem", "temp folder", f"{folder}: can't be written to ({reason})", remedy)
+    elif length > longest and (reason := refusal(short)) is not None:
+        found = (
+            f"{folder}: {length} characters, Ray's sockets leave room for {longest}; {short} refuses them ({reason})"
+        )
+        yield Finding("problem", "temp folder", found, f"set TMPDIR to a shorter path, or make {short} writable")
+    elif asked and os.path.abspath(asked) != str(folder):
+        found = f"{folder}, because TMPDIR, {asked}, can't be written to"
+        yield Finding("warning", "temp folder", found, "make that folder, or unset TMPDIR")
+    else:
+        aside = f"; Ray's sockets in {short}, as their paths would be too long" if length > longest else ""
+        yield Finding("ok", "temp folder", f"{folder}{aside}")
+
+
+def _folder(name: str, folder: Path, held: str, make_room: str, elsewhere: str, little: int, full: int) -> Finding:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return Finding("problem", name, f"{place}: is a file, expected a folder", elsewhere)
+    free = shutil.disk_usage(place).free
+    found = f"{folder.absolute()}: {size(free)} free{held}"
+    if free < full:
+        return Finding("problem", name, f"{found}, expected {size(little)} or more", make_room)
+    if (reason := refusal(place)) is not None:
+        return Finding("problem", name, f"{place}: can't be written to ({reason})", elsewhere)
+    if free < little:
+        return Finding("warning", name, f"{found}, expected {size(little)} or more", make_room)
+    return Finding("ok", name, found)
+
+
+def refusal(folder: Path) -> str | None:
+    """Why no file can be made in a folder; None where it can. Permissions alone don't tell, and nothing stays."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _held(folder: Path) -> int:
+    """Bytes of all files below a folder, as far as they can be listed."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:
+                continue
+    return total

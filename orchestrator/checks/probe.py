@@ -1,0 +1,77 @@
+"""Questions whose answering may crash or hang: put to a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import IO, Any
+
+_SCRIPT = """
+import importlib, json, os, sys
+sys.path[:] = {path!r}
+try:
+    said = dict(answer=getattr(importlib.import_module({module!r}), {name!r})())
+except BaseException as error:
+    said = dict(error=f"{{type(error).__name__}}: {{(str(error).strip().splitlines() or [''])[0]}}")
+print(json.dumps(said), flush=True)
+os._exit(0)
+"""
+
+
+class Unanswered(Exception):
+    """The process raised, crashed or took too long; the message says which, in one line."""
+
+
+def answer(question: Callable[[], object], seconds: float) -> Any:
+    """What a function at a module's top level returns, through JSON, in another process; waits so many `seconds`.
+
+    Raises Unanswered.
+    """
+    script = _SCRIPT.format(path=sys.path, module=question.__module__, name=question.__name__)
+    # files, not pipes: what the process starts may keep a pipe open after its end
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            # -P: a file of the working folder must not pass for a library
+            [sys.executable, "-P", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Unanswered(f"no answer within {seconds:g} s") from None
+        finally:
+            _end(process)
+        if code != 0:
+            raise Unanswered(_death(code, _last_line(errors)))
+        try:
+            said = json.loads(_last_line(out))
+        except ValueError:
+            raise Unanswered(_death(code, _last_line(errors))) from None
+    if "error" in said:
+        raise Unanswered(said["error"])
+    return said["answer"]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        # and what it has started: the group is its own
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    return (file.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1]
+
+
+def _death(code: int, last: str) -> str:
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"{how} ({last[:160]})" if last else how

@@ -1,0 +1,130 @@
+"""The record: whether MLflow could open it and write to it, found out without importing MLflow."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from experiments.attempts import embedded_record
+from experiments.wording import count
+
+from .finding import Finding, size
+from .folders import refusal
+from .schema import QUERY, check_schema
+from .servers import database, server
+from .uris import scheme, shown
+
+PATIENCE = 2.0
+"""Seconds to wait for a lock; a write of `ablate run` takes milliseconds."""
+
+READING = 5.0
+"""Seconds after which reading through a large file is given up."""
+
+DATABASES = ("postgresql", "mysql", "mssql")
+
+
+def record() -> Iterator[Finding]:
+    """The record that MLFLOW_TRACKING_URI names, else the SQLite file of the working folder."""
+    file = embedded_record()
+    if file is not None:
+        yield embedded(file)
+    elif scheme() in ("http", "https"):
+        yield server()
+    elif scheme() in DATABASES:
+        yield database()
+    elif scheme() in ("", "file"):
+        remedy = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
+        yield Finding("problem", "record", f"{shown()}: a folder, which MLflow no longer writes to", remedy)
+    else:
+        remedy = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}; `ablate run` will tell"
+        yield Finding("warning", "record", f"{shown()}: a kind of record that isn't checked", remedy)
+
+
+def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -> Finding:
+    """An SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
+    if file.is_dir():
+        return _problem(f"{file}: is a folder, expected a file", "move it away")
+    folder = file.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if (reason := refusal(folder)) is not None:
+        remedy = "make the folder writable: SQLite keeps its journal beside the file"
+        return _problem(f"{file}: nothing can be written to {folder} ({reason})", remedy)
+    if not file.exists():
+        return Finding("ok", "record", f"{file}: SQLite, not there yet; `ablate run` makes it")
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(file.absolute()))}?mode=rw", uri=True, timeout=patience, isolation_level=None
+        )
+        try:
+            return _opened(file, connection, reading)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return _refused(file, error)
+
+
+def _opened(file: Path, connection: sqlite3.Connection, reading: float) -> Finding:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return Finding("ok", "record", f"{file}: SQLite, empty; `ablate run` makes its tables")
+    damage = _damage(connection, reading)
+    if damage:
+        return _damaged(file, damage)
+    try:
+        (schema,) = connection.execute(QUERY).fetchone() or ("",)
+        (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    except sqlite3.OperationalError:
+        return _problem(
+            f"{file}: SQLite, but no record of MLflow's", "move it away, or set MLFLOW_TRACKING_URI elsewhere"
+        )
+    found = f"{file}: SQLite, {size(file.stat().st_size)}, {count(runs, 'run')}"
+    unread = "" if damage is not None else "; too large to be read through here"
+    return check_schema(schema) or Finding("ok", "record", f"{found}{unread}")
+
+
+def _damage(connection: sqlite3.Connection, reading: float) -> str | None:
+    """What SQLite finds damaged, the empty string where nothing is; None where reading takes too long."""
+    end = time.monotonic() + reading
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+    return "" if said == "ok" else " ".join(str(said).split())
+
+
+def _refused(file: Path, error: sqlite3.Error) -> Finding:
+    # the low byte is the error, what is above it says where it arose
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        remedy = f"wait for it or end it; `{shlex.join(['fuser', str(file)])}` names it"
+        return _problem(f"{file}: another process holds its lock", remedy)
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return _damaged(file, str(error))
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return _problem(
+            f"{file}: can't be written to ({error})", f"make it yours: {shlex.join(['chmod', 'u+rw', str(file)])}"
+        )
+    return _problem(f"{file}: can't be opened ({error})", "see whether its disk is full or broken")
+
+
+def _damaged(file: Path, reason: str) -> Finding:
+    remedy = (
+        f"put a backup in its place, or what `{shlex.join(['sqlite3', str(file), '.recover'])}` still reads; "
+        "without either, move it away: trials are then trained again"
+    )
+    return _problem(f"{file}: damaged ({reason[:160]})", remedy)
+
+
+def _problem(found: str, remedy: str) -> Finding:
+    return Finding("problem", "record", found, remedy)

@@ -1,0 +1,52 @@
+"""The schema version of a record in a database, against what the installed MLflow writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from experiments.attempts import embedded_record, tracking_uri
+
+from .finding import Finding
+from .packages import pip_install
+from .uris import shown
+
+QUERY = "SELECT version_num FROM alembic_version"
+
+
+def revisions() -> tuple[str, frozenset[str]]:
+    """The schema version that the installed MLflow writes, and all that it knows.
+
+    Read from its migrations, because importing MLflow takes seconds.
+    """
+    package = importlib.util.find_spec("mlflow")
+    assert package is not None
+    assert package.origin is not None
+    known, replaced = set(), set()
+    for file in (Path(package.origin).parent / "store" / "db_migrations" / "versions").glob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        known.update(re.findall(r"^revision\b[^=]*= *[\"'](\w+)", text, re.M))
+        replaced.update(re.findall(r"\w{8,}", " ".join(re.findall(r"^down_revision\b[^=]*=(.*)$", text, re.M))))
+    (head,) = known - replaced
+    return head, frozenset(known)
+
+
+def check_schema(found: str) -> Finding | None:
+    """What is wrong with a record of schema version `found`; None where it is the installed MLflow's."""
+    head, known = revisions()
+    if found == head:
+        return None
+    ours = f"MLflow {version('mlflow')} (schema {head})"
+    if found not in known:
+        about = f"{shown()}: written by another MLflow, its schema {found} is unknown to {ours}"
+        remedy = f"if that was a newer one: {pip_install('mlflow')} --upgrade; else set MLFLOW_TRACKING_URI elsewhere"
+        return Finding("problem", "record", about, remedy)
+    # a URI that may hold secrets is left to the shell
+    uri = '"$MLFLOW_TRACKING_URI"' if embedded_record() is None else shlex.quote(tracking_uri())
+    command = f"{shlex.join([sys.executable, '-m', 'mlflow', 'db', 'upgrade'])} {uri}"
+    about = f"{shown()}: of an older MLflow, schema {found}, {ours} expects its own"
+    return Finding("problem", "record", about, f"keep a copy, then {command}")

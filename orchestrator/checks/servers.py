@@ -1,0 +1,169 @@
+"""A record on a server: MLflow's own, asked as its client asks, or a database."""
+
+from __future__ import annotations
+
+import os
+import re
+from configparser import ConfigParser
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.attempts import tracking_uri
+
+from .finding import Finding, one_line
+from .probe import Unanswered, answer
+from .schema import QUERY, check_schema
+from .uris import shown, without_secrets
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+SECONDS = 5.0
+"""How long a server may take to answer."""
+
+REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"
+OTHER_WAYS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
+"""Settings of MLflow's client that let it log in as only it can."""
+
+DRIVERS = {
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "psycopg[binary]",
+    "MySQLdb": "mysqlclient",
+}
+"""Module to what pip calls it, where that differs."""
+
+TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
+"""What a driver calls the seconds to connect in, where it is not connect_timeout."""
+
+
+def server(seconds: float = SECONDS) -> Finding:
+    """MLflow's server at the tracking URI: whether it is well, lets this user in, and is of the client's release."""
+    try:
+        status, _ = _get("/health", seconds)
+        if status == 200:
+            status, told = _get("/version", seconds)
+    except Exception as error:
+        return _problem(f"{shown()}: {_reason(error, seconds)}", REACH)
+    if status in (401, 403):
+        if any(os.environ.get(name) for name in OTHER_WAYS):
+            remedy = "`ablate status STUDY` tells whether it lets this user in"
+            return Finding("warning", "record", f"{shown()}: there, with a login that isn't checked here", remedy)
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or start it with --allowed-hosts"
+        return _problem(f"{shown()}: refuses this client (HTTP status {status})", remedy)
+    if status != 200:
+        remedy = "correct MLFLOW_TRACKING_URI, or look into the server's log"
+        return _problem(f"{shown()}: answers, but not as an MLflow server that is well (HTTP status {status})", remedy)
+    return _without_store(seconds) or _compared(told.strip(), version("mlflow"))
+
+
+def _without_store(seconds: float) -> Finding | None:
+    """What is wrong where the server is well and what it keeps its runs in is not."""
+    try:
+        status, _ = _get("/api/2.0/mlflow/experiments/search?max_results=1", seconds)
+        reason = f"HTTP status {status}"
+    except Exception as error:
+        status, reason = 0, _reason(error, seconds)
+    if status == 200:
+        return None
+    remedy = "look into the server's log, and whether its database is up"
+    return _problem(f"{shown()}: there, but can't tell its experiments ({reason})", remedy)
+
+
+def _compared(theirs: str, ours: str) -> Finding:
+    if not re.fullmatch(r"\d+\.\d+[\w.+-]*", theirs):
+        remedy = "correct MLFLOW_TRACKING_URI: it should lead to the server's first page"
+        return _problem(f"{shown()}: answers, but not as an MLflow server", remedy)
+    if theirs.split(".")[:2] == ours.split(".")[:2]:
+        return Finding("ok", "record", f"{shown()}: MLflow server {theirs}")
+    remedy = f"run the same release on both sides, such as {ours} on the server"
+    return Finding("warning", "record", f"{shown()}: MLflow server {theirs}, the client here is {ours}", remedy)
+
+
+def _get(path: str, seconds: float) -> tuple[int, str]:
+    """HTTP status and text, by the library, credentials and certificates that MLflow's client uses."""
+    import requests
+
+    login = _login()
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    response = requests.get(
+        tracking_uri().rstrip("/") + path,
+        auth=login,
+        headers={"Authorization": f"Bearer {token}"} if token and not login else {},
+        cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        verify=False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
+        timeout=seconds,
+    )
+    return int(response.status_code), str(response.text[:200])
+
+
+def _login() -> tuple[str, str] | None:
+    """User and password from where MLflow's client looks besides the URI: the environment, then a file."""
+    file = ConfigParser()
+    file.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    user, password = (os.environ.get(name) or file.get("mlflow", name, fallback="") or "" for name in names)
+    return (user, password) if user and password else None
+
+
+def _reason(error: Exception, seconds: float) -> str:
+    name = type(error).__name__
+    if "Timeout" in name:
+        return f"does not answer within {seconds:g} s"
+    if "SSL" in name:
+        return f"its certificate is not accepted ({one_line(error)[-120:]})"
+    if isinstance(error, ValueError):
+        return "is no URL"
+    told = re.search(r"\[Errno -?\d+\] ([\w ]+)", str(error))
+    return f"can't be reached ({told[1] if told else name})"
+
+
+def database(seconds: float = 2 * SECONDS) -> Finding:
+    """See open_database; some drivers wait without end for a server that accepts them and then says nothing."""
+    try:
+        return Finding(**answer(open_database, seconds))
+    except Unanswered as error:
+        return _problem(f"{shown()}: {without_secrets(str(error))}", REACH)
+
+
+def open_database() -> dict[str, str]:
+    """A database at the tracking URI: driver, connection and schema; a finding as plain data."""
+    return asdict(_database())
+
+
+def _database() -> Finding:
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(tracking_uri())
+    # its message would repeat what may be a password's part
+    except Exception:
+        remedy = "expected dialect://user:password@host:port/name, with / ? # @ in a password as %2F %3F %23 %40"
+        return _problem(f"{shown()}: is no URI of a database", remedy)
+    try:
+        engine = sqlalchemy.create_engine(url, connect_args=_timeout(url), poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+                return Finding("ok", "record", f"{shown()}: reached, empty; `ablate run` makes its tables")
+            schema = connection.execute(sqlalchemy.text(QUERY)).scalar()
+    except ModuleNotFoundError as error:
+        driver = str(error.name)
+        remedy = f"install it: pip install '{DRIVERS.get(driver, driver)}'"
+        return _problem(f"{shown()}: its driver, the package {driver}, is not installed", remedy)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        return _problem(f"{shown()}: can't be opened ({without_secrets(reason)[:160]})", REACH)
+    return check_schema(str(schema)) or Finding("ok", "record", f"{shown()}: reached, schema as it should be")
+
+
+def _timeout(url: URL) -> dict[str, int]:
+    """SQLite, which tests stand in with, has no connection to wait for."""
+    if url.get_backend_name() == "sqlite":
+        return {}
+    return {TIMEOUTS.get(url.get_driver_name(), "connect_timeout"): int(SECONDS)}
+
+
+def _problem(found: str, remedy: str) -> Finding:
+    return Finding("problem", "record", found, remedy)

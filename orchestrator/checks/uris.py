@@ -1,0 +1,52 @@
+"""The tracking URI as it may be shown: it, and the messages of what opens it, can hold passwords and tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qsl, unquote
+
+from experiments.attempts import embedded_record, shown_uri, tracking_uri
+
+SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""Where MLflow's client looks for secrets besides the URI."""
+
+HIDDEN = "***"
+
+
+def scheme() -> str:
+    """What the tracking URI begins with, without SQLAlchemy's driver: `https`, `postgresql`; of a path, nothing."""
+    match = re.match(r"([a-zA-Z][\w.-]*)(\+\w+)?:", tracking_uri())
+    return match[1].lower() if match else ""
+
+
+def shown() -> str:
+    """The tracking URI without user, password and settings; only its scheme where these can't be told apart."""
+    if (file := embedded_record()) is not None:
+        return str(file)
+    beginning, _, settings = tracking_uri().partition("?")
+    # an @ that is left over belongs to a password that holds a slash or a question mark
+    if "@" in settings or "@" in re.sub(r"//[^/]*@", "//", beginning):
+        return f"{scheme()}://{HIDDEN}"
+    return shown_uri().partition("?")[0]
+
+
+def without_secrets(text: str) -> str:
+    """`text` with *** wherever it repeats a secret of the tracking URI or of MLflow's settings."""
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _secrets() -> set[str]:
+    uri = tracking_uri()
+    found = [os.environ.get(name, "") for name in SECRET_SETTINGS]
+    if embedded_record() is None:
+        match = re.search(r"//(.*)@", uri)
+        user, colon, password = match[1].partition(":") if match else ("", "", "")
+        found.append(password if colon else user)
+        # a password that isn't escaped ends early for whoever reads the URI by the rules
+        found += re.split(r"[/?#@]", password)
+        found += [value for _, value in parse_qsl(uri.partition("?")[2])]
+        found.append(uri if shown() != uri else "")
+    return {form for secret in found for form in (secret, unquote(secret)) if len(form) > 1}

@@ -1,0 +1,122 @@
+"""How long the rest of a study takes, from the epochs that have been measured so far."""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from experiments.plan import Trial
+
+
+@dataclass
+class _Course:
+    """A trial on its way."""
+
+    since: float
+    epoch: int = 0
+    reported: float = 0.0
+    """When its last epoch ended."""
+
+    trained: float = 0.0
+    """Seconds of the epochs of this attempt."""
+
+
+@dataclass
+class Estimate:
+    """Hears what happens to every trial, and plays the rest through: trials in their order, `at_once` at a time.
+
+    An epoch of a trial is taken to last as long as the median of its cell's, of whatever seed; of a cell that has not
+    been measured yet, as it did in earlier trainings; else as the average of the other cells, in proportion to the
+    multiply-accumulates where these are known.
+    """
+
+    trials: Sequence[Trial]
+    at_once: int | None
+    """None: as many as have been seen running at once."""
+
+    work: Mapping[str, float | None] = field(default_factory=dict)
+    """Cell to multiply-accumulates of an image, where they are known."""
+
+    known: Mapping[str, float] = field(default_factory=dict)
+    """Cell to seconds of an epoch, from earlier trainings; what is measured now takes its place."""
+
+    clock: Callable[[], float] = time.monotonic
+    _waiting: dict[str, Trial] = field(init=False)
+    _running: dict[str, _Course] = field(default_factory=dict)
+    _paces: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Cell to the seconds of each measured epoch."""
+
+    _besides: list[float] = field(default_factory=list)
+    """Seconds that each ended trial took besides its epochs: starting, building, recording."""
+
+    _most: int = 0
+
+    def __post_init__(self) -> None:
+        self._waiting = {trial.id: trial for trial in self.trials}
+        self._all = dict(self._waiting)
+
+    def started(self, trial: Trial) -> None:
+        """A worker has taken it up."""
+        self._waiting.pop(trial.id, None)
+        self._running[trial.id] = _Course(self.clock())
+        self._most = max(self._most, len(self._running))
+
+    def epoch(self, trial: Trial, number: int, seconds: float) -> None:
+        """It has ended an epoch that lasted so long."""
+        course = self._running.setdefault(trial.id, _Course(self.clock() - seconds))
+        course.epoch, course.reported = number, self.clock()
+        course.trained += seconds
+        self._paces[trial.cell].append(seconds)
+
+    def ended(self, trial: Trial, *, again: bool = False) -> None:
+        """The attempt is over; `again`: another one follows."""
+        self._waiting.pop(trial.id, None)
+        course = self._running.pop(trial.id, None)
+        if course is not None and course.trained and not again:
+            self._besides.append(max(0.0, self.clock() - course.since - course.trained))
+        if again:
+            self._waiting[trial.id] = trial
+
+    def remaining(self) -> float | None:
+        """Seconds until the last trial ends; None before an epoch has been measured, or with nothing left."""
+        if not (self._paces or self.known) or not (self._running or self._waiting):
+            return None
+        now = self.clock()
+        # the first trials' start, with all imports, is in the list as well: the median passes it over
+        besides = statistics.median(self._besides) if len(self._besides) > 2 else 0.0
+        pace = self._pace()
+        running = ((self._all[id], course) for id, course in self._running.items())
+        slots = [_left_of(trial, course, pace(trial), now) for trial, course in running]
+        slots += [0.0] * max(0, (self.at_once or self._most) - len(slots))
+        heapq.heapify(slots)
+        for trial in self._waiting.values():
+            heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)
+        return max(slots)
+
+    def _pace(self) -> Callable[[Trial], float]:
+        """What tells the seconds of a trial's epoch."""
+        now = {cell: statistics.median(seconds) for cell, seconds in self._paces.items()}
+        # the machine may be slower or faster than it was, for instance because more trials share it
+        ratios = [now[cell] / self.known[cell] for cell in now if cell in self.known]
+        factor = statistics.median(ratios) if ratios else 1.0
+        measured = {cell: seconds * factor for cell, seconds in self.known.items()} | now
+        average = statistics.mean(measured.values())
+        rates = [measured[cell] / work for cell, work in self.work.items() if work and cell in measured]
+        rate = statistics.mean(rates) if rates else None
+
+        def pace(trial: Trial) -> float:
+            if trial.cell in measured:
+                return measured[trial.cell]
+            work = self.work.get(trial.cell)
+            return work * rate if work and rate else average
+
+        return pace
+
+
+def _left_of(trial: Trial, course: _Course, pace: float, now: float) -> float:
+    into = min(pace, now - course.reported) if course.epoch else 0.0
+    return max(0.0, (trial.recipe.epochs - course.epoch) * pace - into)

@@ -1,0 +1,60 @@
+"""A temporary folder that nothing outlives; what a killed process left of its own is cleared by the next one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from experiments.folders import is_held
+
+_PREFIX = "ablate-run-"
+_LOCK = ".ablate-alive"
+_LONGEST = 18
+"""Characters: a socket's path has 104 (on Linux 107), of which Ray's names and ours take 86."""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Short enough for the sockets that Ray puts there; deletes what killed processes have left of theirs."""
+    from filelock import FileLock
+
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > _LONGEST and os.access("/tmp", os.W_OK):
+        base = Path("/tmp")
+    for other in base.glob(f"{_PREFIX}*"):
+        _delete_if_dead(other)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    try:
+        with FileLock(folder / _LOCK):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_if_dead(folder: Path) -> None:
+    try:
+        dead = (folder / _LOCK).is_file() and not is_held(folder / _LOCK)
+    except OSError:
+        # another user's, or just deleted
+        return
+    if dead:
+        # some of Ray's processes notice only after minutes that it is gone
+        for process in _processes_in(folder):
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _processes_in(folder: Path) -> list[int]:
+    """Processes that have a file in `folder` open, where the system tells (Linux)."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link).startswith(f"{folder}/"):
+                found.add(int(link.parts[2]))
+    return sorted(found - {os.getpid()})

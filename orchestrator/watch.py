@@ -1,0 +1,52 @@
+"""When a trial has gone silent for so long that its worker must be hanging."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+LEAST = 120.0
+"""Seconds of silence that are always allowed: an evaluation, a slow disk, a full machine."""
+
+OWN, OTHERS = 10.0, 30.0
+"""How many of its own longest epochs a trial may be silent; before it has one, how many of the longest of all."""
+
+
+class Watch:
+    """Hears of every running trial, and names those that have been silent for too long.
+
+    The allowed silence follows from measured epochs. Before the first one of all nothing is known, so nothing hangs.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.heard: dict[str, float] = {}
+        self.longest: dict[str, float] = {}
+
+    def started(self, trial: str) -> None:
+        """A worker has taken up a trial."""
+        self.heard[trial] = self.clock()
+
+    def epoch(self, trial: str, seconds: float) -> None:
+        """It has reported an epoch that lasted so long."""
+        self.heard[trial] = self.clock()
+        self.longest[trial] = max(seconds, self.longest.get(trial, 0.0))
+
+    def ended(self, trial: str) -> None:
+        """It is over."""
+        self.heard.pop(trial, None)
+
+    def allowed(self, trial: str) -> float:
+        """Seconds for which a trial may be silent."""
+        if trial in self.longest:
+            return max(LEAST, OWN * self.longest[trial])
+        return max(LEAST, OTHERS * max(self.longest.values())) if self.longest else float("inf")
+
+    def silent(self) -> dict[str, str]:
+        """The running trials that hang, each with the reason in words."""
+        now = self.clock()
+        return {
+            trial: f"its worker hangs: no report for {now - heard:.0f} s, {self.allowed(trial):.0f} s are allowed"
+            for trial, heard in self.heard.items()
+            if now - heard > self.allowed(trial)
+        }

@@ -1,0 +1,143 @@
+"""The time left, against studies played through with a clock of their own."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import pytest
+
+from orchestrator.eta import Estimate
+
+
+@dataclass(frozen=True)
+class Recipe:
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an estimate looks at."""
+
+    id: str
+    cell: str
+    recipe: Recipe
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trials(paces: dict[str, float], seeds: int, epochs: int) -> list[Trial]:
+    return [Trial(f"{cell} {seed}", cell, Recipe(epochs)) for seed in range(seeds) for cell in paces]
+
+
+def played(
+    paces: dict[str, float],
+    work: dict[str, float] | None = None,
+    seeds: int = 3,
+    start: float = 10.0,
+    besides: float = 0.2,
+) -> tuple[list[tuple[float, float]], float]:
+    """(share of the epochs done, seconds left as estimated / as they turn out) after every epoch; the whole time."""
+    clock = Clock()
+    rows = trials(paces, seeds, epochs=5)
+    estimate = Estimate(rows, 2, work or {}, clock=clock)  # type: ignore[arg-type]
+    events: list[tuple[float, int, str, Trial, int]] = []
+    waiting = list(rows)
+    count = 0
+
+    def begin(at: float) -> None:
+        nonlocal count
+        if waiting:
+            trial, first = waiting.pop(0), at
+            heapq.heappush(events, (at, count := count + 1, "start", trial, 0))
+            for epoch in range(1, 6):
+                first += paces[trial.cell]
+                heapq.heappush(events, (first, count := count + 1, "epoch", trial, epoch))
+            heapq.heappush(events, (first + besides, count := count + 1, "end", trial, 5))
+
+    begin(start)
+    begin(start)
+    said: list[tuple[float, float]] = []
+    done = 0
+    while events:
+        clock.now, _, what, trial, number = heapq.heappop(events)
+        if what == "start":
+            estimate.started(trial)  # type: ignore[arg-type]
+        elif what == "epoch":
+            done += 1
+            estimate.epoch(trial, number, paces[trial.cell])  # type: ignore[arg-type]
+            if (left := estimate.remaining()) is not None:
+                said.append((done / (5 * len(rows)), clock.now + left))
+        else:
+            estimate.ended(trial)  # type: ignore[arg-type]
+            begin(clock.now)
+    assert estimate.remaining() is None
+    return said, clock.now
+
+
+@pytest.mark.parametrize("slow", [1.0, 3.0])
+def test_it_is_right_within_a_fifth_after_a_tenth(slow: float) -> None:
+    paces = {f"c{i}": slow if i % 2 else 1.0 for i in range(18)}
+    said, end = played(paces, work={cell: 7e9 * pace for cell, pace in paces.items()})
+    for share, expected in said:
+        if share >= 0.1:
+            assert expected == pytest.approx(end, rel=0.2)
+    halfway = [expected for share, expected in said if share > 0.5]
+    assert all(expected == pytest.approx(end, rel=0.03) for expected in halfway)
+
+
+def test_without_sizes_the_average_stands_for_what_has_not_been_seen() -> None:
+    said, end = played({"a": 1.0, "b": 1.2, "c": 0.8, "d": 1.0})
+    assert all(expected == pytest.approx(end, rel=0.2) for share, expected in said if share >= 0.1)
+
+
+def test_a_long_last_trial_is_waited_for_alone() -> None:
+    said, end = played({"a": 1.0, "b": 1.0, "long": 30.0}, seeds=1, work={"a": 1.0, "b": 1.0, "long": 30.0})
+    assert said[2][1] == pytest.approx(end, rel=0.05), "two slots do not halve what one trial takes"
+
+
+def test_nothing_is_said_before_an_epoch() -> None:
+    rows = trials({"a": 1.0}, 2, 5)
+    estimate = Estimate(rows, 1)  # type: ignore[arg-type]
+    assert estimate.remaining() is None
+    estimate.started(rows[0])  # type: ignore[arg-type]
+    assert estimate.remaining() is None
+
+
+def test_a_trial_that_is_tried_again_is_waited_for_again() -> None:
+    clock = Clock()
+    (trial,) = trials({"a": 1.0}, 1, 10)
+    estimate = Estimate([trial], 1, clock=clock)  # type: ignore[list-item]
+    estimate.started(trial)  # type: ignore[arg-type]
+    for epoch in range(1, 4):
+        clock.now += 1
+        estimate.epoch(trial, epoch, 1.0)  # type: ignore[arg-type]
+    assert estimate.remaining() == 7
+    estimate.ended(trial, again=True)  # type: ignore[arg-type]
+    assert estimate.remaining() == 10
+    estimate.started(trial)  # type: ignore[arg-type]
+    clock.now += 1
+    estimate.epoch(trial, 4, 1.0)  # type: ignore[arg-type]
+    assert estimate.remaining() == 6
+
+
+def test_what_earlier_trainings_took_is_known_before_the_first_epoch() -> None:
+    rows = trials({"a": 1.0, "b": 3.0}, 2, 5)
+    estimate = Estimate(rows, 2, known={"a": 1.0, "b": 3.0})  # type: ignore[arg-type]
+    # a, then a and b again on one side, b on the other
+    assert estimate.remaining() == 5 + 5 + 15
+
+
+def test_a_machine_that_has_become_slower_is_slower_for_all() -> None:
+    clock = Clock()
+    rows = trials({"a": 1.0, "b": 3.0}, 1, 5)
+    estimate = Estimate(rows, 1, known={"a": 1.0, "b": 3.0}, clock=clock)  # type: ignore[arg-type]
+    estimate.started(rows[0])  # type: ignore[arg-type]
+    clock.now += 2
+    estimate.epoch(rows[0], 1, 2.0)  # type: ignore[arg-type]
+    assert estimate.remaining() == 4 * 2 + 5 * 6

@@ -1,0 +1,138 @@
+"""Nothing is lost: processes killed and hung in the middle of a study; the same command then ends as if nothing was."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from test_schedule import METRICS, WriteStudy, ablate, command, inline_in, ray_processes, results, statuses, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
+EPOCHS = 12
+LONG = (("epochs: 2", f"epochs: {EPOCHS}"),)
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Short, because Ray's sockets are in it; nothing of anyone else's is."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def begin(study: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", str(study), *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def epochs_reported() -> int:
+    return sum(len(file.read_text().splitlines()) for file in Path(".ablate/trials").glob("*/journal.jsonl"))
+
+
+def wait_for_epochs(number: int, process: subprocess.Popen[str]) -> None:
+    wait_until(lambda: epochs_reported() >= number or process.poll() is not None, 120, f"{number} epochs")
+
+
+def processes(name: str) -> list[int]:
+    """Ids of this test's processes whose command line or title has `name`."""
+    found = []
+    for process in ray_processes():
+        try:
+            line = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+        if name in line:
+            found.append(process)
+    return found
+
+
+def nothing_is_left(temporary: Path) -> None:
+    wait_until(lambda: not ray_processes(), 30, "every process to end")
+    assert [path.name for path in temporary.iterdir()] == []
+    assert [path.name for path in Path(".ablate/claims").iterdir()] == ["lock"]
+    kept = {path.name for path in Path(".ablate/trials").glob("*/*")}
+    assert kept <= {"journal.jsonl", "log.txt", "lock"}
+
+
+def nothing_is_lost(study: Path, folder: Path, kills: int) -> None:
+    """The results equal an uninterrupted run's, each metric is recorded once, and little was trained twice."""
+    assert [row["status"] for row in results()] == ["finished"] * 4
+    assert "RUNNING" not in statuses()
+    for row, whole in zip(results(), inline_in(folder, study), strict=True):
+        assert [row[name] for name in METRICS] == [whole[name] for name in METRICS]
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    finished = [
+        run
+        for run in client.search_runs([experiment.experiment_id])
+        if run.info.status == "FINISHED" and "mlflow.parentRunId" in run.data.tags
+    ]
+    assert len(finished) == 4
+    for run in finished:
+        for metric in ("top1", "train_loss", "epoch_seconds"):
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
+            assert steps == list(range(1, EPOCHS + 1))
+    trained = sum(
+        len(re.findall(r"epoch \d+: ", file.read_text())) for file in Path(".ablate/trials").glob("*/log.txt")
+    )
+    assert trained <= 4 * EPOCHS + 2 * kills, "at most one epoch of each running trial was trained again"
+
+
+def test_a_killed_driver(study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path) -> None:
+    study = study_file(*LONG)
+    moments = random.Random(0)
+    kills = 3
+    for kill in range(kills):
+        process = begin(study, "--concurrency", "2")
+        wanted = min(epochs_reported() + 1 + moments.randrange(12), 4 * EPOCHS - 1) if kill else 0
+        wait_for_epochs(wanted, process)
+        time.sleep(moments.random())
+        process.kill()
+        process.communicate()
+    ablate("run", str(study), "--concurrency", "2")
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(study, tmp_path / "whole", kills)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
+    number: signal.Signals, study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
+) -> None:
+    study = study_file(*LONG)
+    # long enough for a worker to start
+    impatient = "import orchestrator.watch as watch; watch.LEAST = 25; from orchestrator.cli import command; command()"
+    arguments = [sys.executable, "-c", impatient, "run", str(study), "--concurrency", "2"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_epochs(3, process)
+    os.kill(processes("ray::ImplicitFunc")[0], number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    reason = "its worker hangs: no report for" if number == signal.SIGSTOP else "the worker died"
+    assert output.count(f"failed and will be tried again: {reason}") == 1, output
+    assert "raylet" not in output
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(study, tmp_path / "whole", 1)
+
+
+def test_a_killed_ray(study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path) -> None:
+    study = study_file(*LONG)
+    process = begin(study, "--concurrency", "2")
+    wait_for_epochs(3, process)
+    os.kill(processes("raylet/raylet")[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode in (0, 1), output
+    assert "Traceback" not in output
+    ablate("run", str(study), "--concurrency", "2")
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(study, tmp_path / "whole", 2)

@@ -1,0 +1,55 @@
+"""When a silent worker counts as hanging."""
+
+from __future__ import annotations
+
+import math
+
+from orchestrator.watch import LEAST, OTHERS, OWN, Watch
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_nothing_hangs_before_an_epoch_has_been_measured() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    watch.started("a")
+    clock.now = 1e9
+    assert watch.allowed("a") == math.inf
+    assert watch.silent() == {}
+
+
+def test_the_allowed_silence_follows_from_a_trials_own_longest_epoch() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    watch.started("a")
+    for seconds in (50.0, 20.0):
+        watch.epoch("a", seconds)
+    assert watch.allowed("a") == OWN * 50
+    clock.now = OWN * 50
+    assert watch.silent() == {}
+    clock.now += 1
+    assert watch.silent() == {"a": "its worker hangs: no report for 501 s, 500 s are allowed"}
+    watch.epoch("a", 20.0)
+    assert watch.silent() == {}
+
+
+def test_before_its_first_epoch_it_follows_from_the_longest_of_all() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    watch.started("quick")
+    watch.epoch("quick", 1.0)
+    watch.ended("quick")
+    watch.started("a")
+    assert watch.allowed("a") == LEAST, "short epochs allow a minute or two all the same"
+    watch.epoch("slow", 100.0)
+    assert watch.allowed("a") == OTHERS * 100
+    clock.now = OTHERS * 100 + 1
+    assert set(watch.silent()) == {"a", "slow"}
+    watch.ended("a")
+    watch.ended("slow")
+    assert watch.silent() == {}
