@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,6 +53,9 @@ class Estimate:
     _besides: list[float] = field(default_factory=list)
     """Seconds that each ended trial took besides its epochs: starting, building, recording."""
 
+    _recent: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=16))
+    """Cell and seconds of the last epochs: how fast the machine is now."""
+
     _most: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class Estimate:
         course.epoch, course.reported = number, self.clock()
         course.trained += seconds
         self._paces[trial.cell].append(seconds)
+        self._recent.append((trial.cell, seconds))
 
     def ended(self, trial: Trial, *, again: bool = False) -> None:
         """The attempt is over; `again`: another one follows."""
@@ -104,6 +108,9 @@ class Estimate:
         ratios = [now[cell] / self.known[cell] for cell in now if cell in self.known]
         factor = statistics.median(ratios) if ratios else 1.0
         measured = {cell: seconds * factor for cell, seconds in self.known.items()} | now
+        # other work on the machine comes and goes
+        lately = statistics.median(seconds / now[cell] for cell, seconds in self._recent) if now else 1.0
+        measured = {cell: seconds * lately for cell, seconds in measured.items()}
         average = statistics.mean(measured.values())
         rates = [measured[cell] / work for cell, work in self.work.items() if work and cell in measured]
         rate = statistics.mean(rates) if rates else None

@@ -141,3 +141,16 @@ def test_a_machine_that_has_become_slower_is_slower_for_all() -> None:
     clock.now += 2
     estimate.epoch(rows[0], 1, 2.0)  # type: ignore[arg-type]
     assert estimate.remaining() == 4 * 2 + 5 * 6
+
+
+def test_a_machine_that_slows_down_is_noticed() -> None:
+    clock = Clock()
+    rows = trials({"a": 1.0}, 2, 40)
+    estimate = Estimate(rows, 1, clock=clock)  # type: ignore[arg-type]
+    estimate.started(rows[0])  # type: ignore[arg-type]
+    for epoch in range(1, 41):
+        seconds = 1.0 if epoch <= 22 else 3.0
+        clock.now += seconds
+        estimate.epoch(rows[0], epoch, seconds)  # type: ignore[arg-type]
+    estimate.ended(rows[0])  # type: ignore[arg-type]
+    assert estimate.remaining() == 40 * 3
