@@ -6,8 +6,6 @@ SQLite file, its tables of runs and tags are read as they are; a server is asked
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,6 +18,7 @@ from trainer.errors import UserError
 
 from .plan import Trial
 from .records import TrialRecord, parse_record
+from .uris import embedded_record, shown_uri, without_secrets
 
 TRIAL = "ablate.trial"
 FINGERPRINT = "ablate.fingerprint"
@@ -76,22 +75,6 @@ def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, s
     )
 
 
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-
-
-def shown_uri() -> str:
-    """The tracking URI without the secrets that it may hold."""
-    return re.sub(r"//[^/]*@", "//", tracking_uri())
-
-
-def embedded_record() -> Path | None:
-    """The record's SQLite file (which may not exist yet); None where the record is a server."""
-    uri = tracking_uri()
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Attempt]]:
     """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
     found: dict[str, list[Attempt]] = {trial.id: [] for trial in trials}
@@ -119,7 +102,7 @@ def read_embedded(file: Path) -> list[Attempt]:
             for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
                 runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
     except sqlite3.Error as error:
-        raise UserError(f"the record at {shown_uri()} can't be opened: {error}") from error
+        raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error
     return [attempt_from(run_id, artifacts, started, tags) for (run_id, artifacts, started), tags in runs.items()]
 
 

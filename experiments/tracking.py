@@ -33,8 +33,6 @@ from .attempts import (
     Attempt,
     attempt_from,
     has_open_runs,
-    shown_uri,
-    tracking_uri,
 )
 from .delivery import Delivery
 from .environment import describe_software, git_state
@@ -42,6 +40,7 @@ from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
+from .uris import shown_uri, tracking_uri, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +67,7 @@ def open_client() -> MlflowClient:
             client = MlflowClient(tracking_uri())
             client.search_experiments(max_results=1)
     except Exception as error:
-        reason = " ".join(str(error).split()).replace(tracking_uri(), shown_uri())[:160]
+        reason = without_secrets(" ".join(str(error).split()))[:160]
         raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
     return client
 
@@ -104,7 +103,7 @@ def download_file(run_id: str, artifact: str, target: Path) -> None:
         try:
             Path(open_client().download_artifacts(run_id, artifact, folder)).replace(target)
         except Exception as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = without_secrets(" ".join(str(error).split()))[:160]
             raise UserError(f"run {run_id}: its {artifact} can't be had from {shown_uri()}: {reason}") from error
 
 
@@ -153,12 +152,12 @@ class RunWriter:
         self.experiment = self._experiment()
         _bury_the_dead(client, self.experiment)
         self.parent = self._start_parent(command)
-        self._delivery = Delivery(_may_pass, say)
+        self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)))
 
     @property
     def errors(self) -> list[str]:
         """Why what the record lacks was refused."""
-        return self._delivery.errors
+        return [without_secrets(error) for error in self._delivery.errors]
 
     def start(self, trial: Trial) -> None:
         """An attempt at a trial begins."""

@@ -11,10 +11,11 @@ from urllib.request import url2pathname
 from trainer.errors import UserError
 from trainer.files import WEIGHTS
 
-from .attempts import Attempt, all_attempts, read_record, shown_uri
+from .attempts import Attempt, all_attempts, read_record
 from .fingerprint import file_digest
 from .folders import state_folder
 from .records import TrialRecord
+from .uris import shown_uri
 
 
 def find_attempt(run: str) -> Attempt:

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from experiments.attempts import shown_uri
 from experiments.plan import Trial
 from experiments.trial import Result
+from experiments.uris import shown_uri
 from trainer.recorder import Epoch
 
 from .eta import Estimate

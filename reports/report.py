@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.attempts import shown_uri
 from experiments.plan import Plan
+from experiments.uris import shown_uri
 from experiments.wording import count
 from trainer.errors import UserError
 

@@ -81,7 +81,7 @@ def crashes() -> None:
 
 
 def hangs() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     Path("pids").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(60)
 
@@ -633,6 +633,8 @@ class TestSecrets:
             assert found.level == "problem"
             with pytest.raises(UserError):
                 open_client()
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        assert one(records.record()).level == "warning"
 
 
 class TestDatabase:

@@ -299,3 +299,14 @@ def test_parameters_and_macs_come_from_the_worker(study_file: WriteStudy, tmp_pa
     ablate("run", str(study), "--executor", "inline")
     assert all(int(row["params"]) > 1000 and int(row["macs"]) > 1000 for row in results())
     assert {run.data.params["params"] for run in recorded()[1]} == {row["params"] for row in results()}
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_the_password_of_the_record_is_never_said(
+    command: str, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said = ablate(command, str(study_file()), code=2).output
+    assert "s3cret" not in said
+    assert "127.0.0.1:9" in said

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 _SCRIPT = """
@@ -61,10 +63,28 @@ def answer(question: Callable[[], object], seconds: float) -> Any:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it where it still runs, with what it has started: Ray's processes would go on for a while."""
     if process.poll() is None:
-        # and what it has started: the group is its own
+        started = _descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
+        for other in started:
+            with suppress(ProcessLookupError):
+                os.kill(other, signal.SIGKILL)
         process.wait()
+
+
+def _descendants(process: int) -> list[int]:
+    """The processes that it has started, and that those have, where the system tells (Linux)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # one that has ended meanwhile
+        with suppress(OSError):
+            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found = [process]
+    for one in found:
+        found += children.get(one, [])
+    return found[1:]
 
 
 def _last_line(file: IO[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 import time
@@ -9,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from experiments.attempts import embedded_record
+from experiments.uris import embedded_record, scheme, shown_uri
 from experiments.wording import count
 
 from .finding import Finding, size
 from .folders import refusal
 from .schema import QUERY, check_schema
 from .servers import database, server
-from .uris import scheme, shown
 
 PATIENCE = 2.0
 """Seconds to wait for a lock; a write of `ablate run` takes milliseconds."""
@@ -36,12 +36,12 @@ def record() -> Iterator[Finding]:
         yield server()
     elif scheme() in DATABASES:
         yield database()
-    elif scheme() in ("", "file"):
+    elif scheme() in ("", "file") and not os.environ.get("MLFLOW_ALLOW_FILE_STORE"):
         remedy = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
-        yield Finding("problem", "record", f"{shown()}: a folder, which MLflow no longer writes to", remedy)
+        yield Finding("problem", "record", f"{shown_uri()}: a folder, which MLflow no longer writes to", remedy)
     else:
         remedy = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}; `ablate run` will tell"
-        yield Finding("warning", "record", f"{shown()}: a kind of record that isn't checked", remedy)
+        yield Finding("warning", "record", f"{shown_uri()}: a kind of record that isn't checked", remedy)
 
 
 def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -> Finding:

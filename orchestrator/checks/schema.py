@@ -9,11 +9,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.attempts import embedded_record, tracking_uri
+from experiments.uris import embedded_record, shown_uri, tracking_uri
 
 from .finding import Finding
 from .packages import pip_install
-from .uris import shown
 
 QUERY = "SELECT version_num FROM alembic_version"
 
@@ -42,11 +41,11 @@ def check_schema(found: str) -> Finding | None:
         return None
     ours = f"MLflow {version('mlflow')} (schema {head})"
     if found not in known:
-        about = f"{shown()}: written by another MLflow, its schema {found} is unknown to {ours}"
+        about = f"{shown_uri()}: written by another MLflow, its schema {found} is unknown to {ours}"
         remedy = f"if that was a newer one: {pip_install('mlflow')} --upgrade; else set MLFLOW_TRACKING_URI elsewhere"
         return Finding("problem", "record", about, remedy)
     # a URI that may hold secrets is left to the shell
     uri = '"$MLFLOW_TRACKING_URI"' if embedded_record() is None else shlex.quote(tracking_uri())
     command = f"{shlex.join([sys.executable, '-m', 'mlflow', 'db', 'upgrade'])} {uri}"
-    about = f"{shown()}: of an older MLflow, schema {found}, {ours} expects its own"
+    about = f"{shown_uri()}: of an older MLflow, schema {found}, {ours} expects its own"
     return Finding("problem", "record", about, f"keep a copy, then {command}")

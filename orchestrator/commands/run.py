@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.attempts import shown_uri
 from experiments.folders import state_folder
 from experiments.plan import Plan
+from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.report import make_report, results_folder, write_report
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
-
-from experiments.attempts import embedded_record, shown_uri, tracking_uri
 
 SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Where MLflow's client looks for secrets besides the URI."""
 
 HIDDEN = "***"
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def embedded_record() -> Path | None:
+    """The record's SQLite file (which may not exist yet); None where the record is a server."""
+    uri = tracking_uri()
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def scheme() -> str:
@@ -20,7 +30,7 @@ def scheme() -> str:
     return match[1].lower() if match else ""
 
 
-def shown() -> str:
+def shown_uri() -> str:
     """The tracking URI without user, password and settings; only its scheme where these can't be told apart."""
     if (file := embedded_record()) is not None:
         return str(file)
@@ -28,7 +38,7 @@ def shown() -> str:
     # an @ that is left over belongs to a password that holds a slash or a question mark
     if "@" in settings or "@" in re.sub(r"//[^/]*@", "//", beginning):
         return f"{scheme()}://{HIDDEN}"
-    return shown_uri().partition("?")[0]
+    return re.sub(r"//[^/]*@", "//", beginning)
 
 
 def without_secrets(text: str) -> str:
@@ -48,5 +58,5 @@ def _secrets() -> set[str]:
         # a password that isn't escaped ends early for whoever reads the URI by the rules
         found += re.split(r"[/?#@]", password)
         found += [value for _, value in parse_qsl(uri.partition("?")[2])]
-        found.append(uri if shown() != uri else "")
+        found.append(uri if shown_uri() != uri else "")
     return {form for secret in found for form in (secret, unquote(secret)) if len(form) > 1}
