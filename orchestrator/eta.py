@@ -95,7 +95,7 @@ class Estimate:
         pace = self._pace()
         running = ((self._all[id], course) for id, course in self._running.items())
         slots = [_left_of(trial, course, pace(trial), now) for trial, course in running]
-        slots += [0.0] * max(0, (self.at_once or self._most) - len(slots))
+        slots += [0.0] * max(0, (self.at_once or self._most or 1) - len(slots))
         heapq.heapify(slots)
         for trial in self._waiting.values():
             heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)

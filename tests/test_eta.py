@@ -131,6 +131,8 @@ def test_what_earlier_trainings_took_is_known_before_the_first_epoch() -> None:
     estimate = Estimate(rows, 2, known={"a": 1.0, "b": 3.0})  # type: ignore[arg-type]
     # a, then a and b again on one side, b on the other
     assert estimate.remaining() == 5 + 5 + 15
+    unknown = Estimate(rows, None, known={"a": 1.0, "b": 3.0})  # type: ignore[arg-type]
+    assert unknown.remaining() == 40, "one at a time, before any has been seen running"
 
 
 def test_a_machine_that_has_become_slower_is_slower_for_all() -> None:
