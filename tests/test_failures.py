@@ -249,7 +249,7 @@ def test_in_a_worker_the_trial_fails_with_the_line_and_the_next_one_trains(tmp_p
     assert "expected at most 16, which fits" in failed.reason
     assert failed.history == []
     assert notes.epochs == [], "smaller batches are tried in silence"
-    assert sorted(path.name for path in Path(failed.log).parent.iterdir()) == ["journal.jsonl", "log.txt"]
+    assert sorted(path.name for path in Path(failed.log).parent.iterdir()) == ["journal.jsonl", "lock", "log.txt"]
     assert "Tried to allocate 2.00 GiB" in Path(failed.log).read_text()
 
     after, _ = attempt("after", {"ema": {}})
