@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import nn
 
 from experiments.options import Architecture, Dataset
-from trainer.data import Source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trainer.data import Source
 
 SIDE = 8
 
@@ -34,6 +37,8 @@ class Noise(Dataset):
         return [Path(__file__)]
 
     def read(self, seed: int) -> Source:
+        from trainer.data import Source
+
         images = np.random.default_rng(0).integers(0, 256, (16, SIDE, SIDE, 3)).astype(np.uint8)
         splits = {"train": np.arange(8), "val": np.arange(8, 16)}
         return Source(images=images, labels=np.arange(16) % 2, classes=("a", "b"), splits=splits)
@@ -45,4 +50,7 @@ class Linear(Architecture):
     kind: Literal["linear"] = "linear"
 
     def build(self, num_classes: int) -> nn.Module:
+        # here, so that planning loads no torch
+        from torch import nn
+
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, num_classes))

@@ -53,7 +53,7 @@ recipe:
 factors:
   rate: {{{rates}}}
 designs:
-  - grid: {{rate: all}}
+  - grid: {{rate: [{cells}]}}
 seeds: {seeds}
 """
 RAW = """
@@ -80,10 +80,12 @@ nothing()
 
 def study(folder: Path, trials: int, seeds: int = 1) -> Path:
     """A study of this many trials that do nothing."""
-    cells = trials // seeds
-    rates = ", ".join(f"r{i}: {{optimizer.lr: {(i + 1) * 1e-5:.5f}}}" for i in range(cells))
+    names = [f"r{i}" for i in range(trials // seeds)]
+    # a factor has two options at least, even where one is asked for
+    rates = ", ".join(f"r{i}: {{optimizer.lr: {(i + 1) * 1e-5:.5f}}}" for i in range(len(names) + 1))
+    text = STUDY.format(plugin=HERE / "noop.py", rates=rates, cells=", ".join(names), seeds=seeds)
     file = folder / "nothing.yaml"
-    file.write_text(STUDY.format(plugin=HERE / "noop.py", rates=rates, seeds=seeds), encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -173,9 +175,22 @@ def scale(trials: int, repeats: int) -> None:
                 fill_record(folder, file)
             for command in ("plan", "status"):
                 seconds = [timed([str(ABLATE), command, str(file)], folder) for _ in range(repeats)]
-                # of the largest child so far, all of which are smaller than this
-                memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-                print(f"| {command} | {recorded:,} | {statistics.median(seconds):.2f} | {memory:.0f} at most |")
+                print(f"| {command} | {recorded:,} | {statistics.median(seconds):.2f} | {peak(folder, command):.0f} |")
+
+
+def peak(folder: Path, command: str) -> float:
+    """MB of memory that the command takes at most."""
+    environment = {**os.environ, "ABLATE_CACHE": str(folder / "cache")}
+    asked = [str(ABLATE), command, str(folder / "nothing.yaml")]
+    # started by a small process: a child counts what its parent held when it was forked
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *asked], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout) / 1024
 
 
 def fill_record(folder: Path, file: Path) -> None:

@@ -63,7 +63,7 @@ def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) ->
 
 def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
     blank = architecture.untrained()
-    return [blank.identity(), num_classes, image_size, version("timm"), _sources(blank)]
+    return [blank.identity(), num_classes, image_size, _timm(), _sources(blank)]
 
 
 def _file(what: str, key: object) -> Path:
@@ -112,6 +112,11 @@ def _sources(architecture: Architecture) -> list[str]:
                 if cls.__module__.startswith(f"{__package__}."):
                     files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
     return [_text(file) for file in sorted(files)]
+
+
+@cache
+def _timm() -> str:
+    return version("timm")
 
 
 @cache

@@ -95,7 +95,11 @@ class Plan:
 
 def trial_id(recipe: Recipe, seed: int) -> str:
     """The identity of a training: 12 hex digits of its resolved recipe, seed and the trainer's semantics."""
-    return digest({"recipe": recipe.identity(), "seed": seed, "semantics": SEMANTICS})
+    return _id_of(recipe.identity(), seed)
+
+
+def _id_of(recipe: object, seed: int) -> str:
+    return digest({"recipe": recipe, "seed": seed, "semantics": SEMANTICS})
 
 
 def expand(study: Study) -> Plan:
@@ -105,9 +109,10 @@ def expand(study: Study) -> Plan:
     cells, teachers = _with_teachers(study, cells, excluded)
     ids: dict[tuple[str, int], str] = {}
     trials: dict[str, Trial] = {}
+    identities = {cell.name: cell.recipe.identity() for cell in cells}
     for seed in study.seeds:
         for cell in cells:
-            name = trial_id(cell.recipe, seed)
+            name = _id_of(identities[cell.name], seed)
             ids[cell.name, seed] = name
             trials.setdefault(name, Trial(name, cell.name, seed, cell.recipe))
     needs = {
