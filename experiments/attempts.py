@@ -7,8 +7,8 @@ SQLite file, its tables of runs and tags are read as they are; a server is asked
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlparse
@@ -97,12 +97,9 @@ def all_attempts() -> list[Attempt]:
 def read_embedded(file: Path) -> list[Attempt]:
     """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
     runs: dict[tuple[str, str, int], dict[str, str]] = {}
-    try:
-        with closing(_connect(file)) as connection:
-            for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
-                runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
-    except sqlite3.Error as error:
-        raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error
+    with _reading(file) as connection:
+        for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+            runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
     return [attempt_from(run_id, artifacts, started, tags) for (run_id, artifacts, started), tags in runs.items()]
 
 
@@ -111,7 +108,7 @@ def has_open_runs(study: str) -> bool:
     file = embedded_record()
     if file is None or not file.exists():
         return file is None
-    with closing(_connect(file)) as connection:
+    with _reading(file) as connection:
         asked = (
             "SELECT 1 FROM runs JOIN experiments USING (experiment_id) "
             "WHERE experiments.name = ? AND runs.status = 'RUNNING'"
@@ -119,8 +116,14 @@ def has_open_runs(study: str) -> bool:
         return connection.execute(asked, (study,)).fetchone() is not None
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)
+@contextmanager
+def _reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """Inside, SQLite's errors are the user's to hear."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error
 
 
 def read_record(attempt: Attempt) -> TrialRecord:

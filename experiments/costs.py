@@ -39,26 +39,37 @@ def cost_of(architecture: Architecture, num_classes: int, image_size: int) -> Co
 
 def known_cost(architecture: Architecture, num_classes: int, image_size: int) -> Cost | None:
     """The cost, where this machine has measured it before; loads no torch."""
-    known = _remembered(_file("costs", _key(architecture, num_classes, image_size)))
+    known = recall("costs", _key(architecture, num_classes, image_size))
     return Cost(**known) if known is not None else None
 
 
 def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `measure` gives, from the folder `what` of the machine's cache where it has been measured for `key` before.
-
-    Both are JSON-like. A cache that can't be written only costs time.
-    """
-    file = _file(what, key)
-    known = _remembered(file)
+    """What `measure` gives, or what was remembered when it was measured for `key` before; see remember."""
+    known = recall(what, key)
     if known is not None:
         return known
     found = measure()
+    remember(what, key, found)
+    return found
+
+
+def recall(what: str, key: object) -> dict[str, Any] | None:
+    """What was remembered for a JSON-like key; None where there is nothing that can be read."""
+    try:
+        known = json.loads(_file(what, key).read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def remember(what: str, key: object, found: dict[str, Any]) -> None:
+    """Keep JSON-like data in the folder `what` of the machine's cache. One that can't be written only costs time."""
+    file = _file(what, key)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(found))
         draft.replace(file)
-    return found
 
 
 def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
@@ -68,14 +79,6 @@ def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[
 
 def _file(what: str, key: object) -> Path:
     return cache_folder() / what / f"{digest(key, 24)}.json"
-
-
-def _remembered(file: Path) -> dict[str, Any] | None:
-    try:
-        known = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None
-    return known if isinstance(known, dict) else None
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:

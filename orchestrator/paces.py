@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from experiments.folders import cache_folder
-from experiments.options import digest
+from experiments.costs import recall, remember
 from experiments.plan import Plan, Trial
 from experiments.recipe import Recipe
 from trainer.recorder import Epoch
@@ -22,22 +17,14 @@ from .resources import gpu_count
 
 
 def remember_pace(recipe: Recipe, history: Iterable[Epoch], on_gpu: bool) -> None:
-    """Keep the median epoch of a finished training, without the first, which holds what comes before it.
-
-    A cache that can't be written is passed over.
-    """
+    """Keep the median epoch of a finished training, without the first, which holds what comes before it."""
     seconds = [epoch["epoch_seconds"] for epoch in history]
-    file = _file(recipe, on_gpu)
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"seconds": statistics.median(seconds[1:] or seconds)}))
-        draft.replace(file)
+    remember("paces", _key(recipe, on_gpu), {"seconds": statistics.median(seconds[1:] or seconds)})
 
 
 def known_paces(plan: Plan, on_gpu: bool) -> dict[str, float]:
     """Cell to the seconds of its epoch, training and evaluation, of those that have been measured on this machine."""
-    found = {cell.name: _known(_file(cell.recipe, on_gpu)) for cell in plan.cells}
+    found = {cell.name: _known(cell.recipe, on_gpu) for cell in plan.cells}
     return {cell: seconds for cell, seconds in found.items() if seconds is not None}
 
 
@@ -47,16 +34,9 @@ def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None) -> Est
     return Estimate(trials, at_once, work, known_paces(plan, gpu_count() > 0))
 
 
-def _known(file: Path) -> float | None:
-    try:
-        seconds = float(json.loads(file.read_text())["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
-
-
-def _file(recipe: Recipe, on_gpu: bool) -> Path:
-    return cache_folder() / "paces" / f"{digest(_key(recipe, on_gpu), 24)}.json"
+def _known(recipe: Recipe, on_gpu: bool) -> float | None:
+    seconds = (recall("paces", _key(recipe, on_gpu)) or {}).get("seconds")
+    return seconds if isinstance(seconds, float) and math.isfinite(seconds) and seconds > 0 else None
 
 
 def _key(recipe: Recipe, on_gpu: bool) -> list[Any]:
