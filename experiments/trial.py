@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.errors import UserError
+from trainer.errors import Diverged, UserError
 from trainer.files import JOURNAL
 from trainer.leftovers import module_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
@@ -128,8 +128,6 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         with alone_in(folder), module_hooks_end():
             return _train(job, folder, tee)
     except Exception as error:
-        from trainer.loop import Diverged
-
         logger.exception("failed")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         history = Journal(folder / JOURNAL).read()

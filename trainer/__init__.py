@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import Diverged, UserError
 
 if TYPE_CHECKING:
-    from .loop import Diverged, Outcome, train
+    from .loop import Outcome, train
 
 SEMANTICS = 3
 """Raised by hand when the same recipe and seed would now give another result; part of every trial's identity."""
@@ -19,7 +19,7 @@ __all__ = ["SEMANTICS", "Diverged", "Outcome", "UserError", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("train", "Outcome", "Diverged"):
+    if name in ("train", "Outcome"):
         from . import loop
 
         return getattr(loop, name)

@@ -15,7 +15,7 @@ from torch import nn
 from . import checkpoint
 from .data import Data
 from .draws import Draws
-from .errors import UserError
+from .errors import Diverged, UserError
 from .evaluate import Meter, evaluate
 from .files import CHECKPOINT, JOURNAL
 from .frozen import beginning_once
@@ -53,14 +53,6 @@ class Outcome:
 
     weights: Path | None
     """The kept weights (safetensors), where there is a folder to keep them in."""
-
-
-class Diverged(Exception):
-    """The training loss stopped being a finite number."""
-
-    def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"the training loss became {loss} in epoch {epoch}")
-        self.epoch = epoch
 
 
 def train(
