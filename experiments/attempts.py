@@ -120,7 +120,8 @@ def has_open_runs(study: str) -> bool:
 def _reading(file: Path) -> Iterator[sqlite3.Connection]:
     """Inside, SQLite's errors are the user's to hear."""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30)) as connection:
+        # not mode=ro: what a driver was killed in the middle of writing is undone by the next who reads
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=30)) as connection:
             yield connection
     except sqlite3.Error as error:
         raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error

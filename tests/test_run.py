@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,6 +236,19 @@ def test_the_file_is_read_as_mlflow_reads_it(study_file: WriteStudy, monkeypatch
     read = read_embedded(Path("mlflow.db"))
     assert [attempt.status for attempt in read] == ["finished", "failed", "finished"]
     assert read == search_attempts()
+
+
+def test_a_write_that_was_cut_short_is_undone_by_the_next_reader(record: Path, study_file: WriteStudy) -> None:
+    # a small page cache makes SQLite write to the file before the transaction ends, as with a large one
+    cut_short = (
+        "import os, sqlite3; c = sqlite3.connect('mlflow.db'); c.execute('PRAGMA cache_size = 1');"
+        "c.executemany('INSERT INTO experiments (experiment_id, name) VALUES (?, ?)',"
+        " [(i, str(i) * 900) for i in range(10, 900)]); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", cut_short], check=False)
+    assert Path("mlflow.db-journal").stat().st_size > 0
+    assert ablate("status", str(study_file())).output.endswith("0 of 4 trials done\n")
+    assert not Path("mlflow.db-journal").exists()
 
 
 def test_a_record_that_is_no_database_is_refused(study_file: WriteStudy) -> None:
