@@ -29,19 +29,19 @@ class Delivery:
         self._patience = patience
         self._closed_at: float | None = None
         self._lost = False
+        self._given = self._done = 0
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
     def put(self, task: Callable[[], None]) -> None:
         """Have it done after all that came before."""
+        self._given += 1
         self._queue.put(task)
 
-    def wait(self) -> None:
-        """Return when everything so far is done or given up."""
-        reached = threading.Event()
-        self._queue.put(reached.set)
-        reached.wait()
+    def is_idle(self) -> bool:
+        """Whether everything so far is done or given up."""
+        return self._done == self._given
 
     def close(self) -> None:
         """Return when everything is done, or given up after `patience` seconds."""
@@ -52,6 +52,7 @@ class Delivery:
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             self._do(task)
+            self._done += 1
 
     def _do(self, task: Callable[[], None]) -> None:
         pause, late = 0.5, False

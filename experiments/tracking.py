@@ -173,9 +173,9 @@ class RunWriter:
         at = _now()
         self._delivery.put(lambda: self._finish(trial, result, then, at))
 
-    def wait(self) -> None:
-        """Return when everything so far is written."""
-        self._delivery.wait()
+    def is_idle(self) -> bool:
+        """Whether everything so far is written, or was refused."""
+        return self._delivery.is_idle()
 
     def close(self, status: str) -> None:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.errors import Diverged, UserError
+from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL
 from trainer.leftovers import module_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
@@ -68,6 +68,12 @@ class Result:
 
     again: bool = False
     """Of a failure: whether another attempt might end otherwise. A loss that diverged would do so again."""
+
+    short_of_memory: bool = False
+    """Of a failure: whether memory ran out, so that the trial may do with more of the machine to itself."""
+
+    needed: float | None = None
+    """The share of a GPU that it would have taken, where that is known."""
 
     log: str = ""
     """The trial's log file."""
@@ -141,6 +147,8 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             log=str(log),
             hardware=describe_hardware(),
             again=not isinstance(error, UserError | Diverged),
+            short_of_memory=isinstance(error, OutOfMemory),
+            needed=error.share if isinstance(error, OutOfMemory) else None,
         )
     finally:
         for handler in logger.handlers:

@@ -66,7 +66,8 @@ def plan(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
 @STUDY
 @PROFILE
 @SEEDS
-@click.option("--concurrency", type=int, metavar="N", help="Trials at once (default: GPUs, else cores).")
+@click.option("--concurrency", type=int, metavar="N", help="Trials at once (default: as many as there is room for).")
+@click.option("--gpu", type=float, metavar="SHARE", help="Of one GPU for each trial, 0 to 1 (default: as measured).")
 @click.option(
     "--executor",
     type=click.Choice(["ray", "inline"]),
@@ -88,6 +89,7 @@ def run(
     profile: str | None,
     seeds: int | None,
     concurrency: int | None,
+    gpu: float | None,
     executor: str,
     address: str | None,
     retries: int,
@@ -98,7 +100,7 @@ def run(
     """
     from .commands import run as command
 
-    sys.exit(command.run(study, profile, seeds, concurrency, executor, address, retries))
+    sys.exit(command.run(study, profile, seeds, concurrency, gpu, executor, address, retries))
 
 
 @main.command()

@@ -85,6 +85,12 @@ class Estimate:
         if again:
             self._waiting[trial.id] = trial
 
+    def length(self, trial: Trial) -> float:
+        """How long it takes: in seconds, or while no epoch of any trial is known in units of work; else 0."""
+        if self._paces or self.known:
+            return trial.recipe.epochs * self._pace()(trial)
+        return trial.recipe.epochs * (self.work.get(trial.cell) or 0.0)
+
     def remaining(self) -> float | None:
         """Seconds until the last trial ends; None before an epoch has been measured, or with nothing left."""
         if not (self._paces or self.known) or not (self._running or self._waiting):

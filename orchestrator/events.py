@@ -1,17 +1,27 @@
-"""What an executor tells of its work, and the signature that all executors share."""
+"""What an engine (Ray, or this process) is given to do, and what it tells: the contract between schedule and run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
+from .shares import Room, Share
 
-class Events(Protocol):
-    """Called in the driver, one call at a time, in the order in which things happen."""
+
+class Work(Protocol):
+    """Jobs for an engine, which are called for as there is room for them, and what hears how they go.
+
+    Called in the driver, one call at a time, in the order in which things happen.
+    """
+
+    def next_job(self) -> tuple[Job, Share] | None:
+        """None: no job is ready before another one ends, or none is left."""
+
+    def is_over(self) -> bool:
+        """Whether no job will come any more."""
 
     def started(self, trial: str) -> None:
         """A worker has taken up the trial of this id."""
@@ -23,18 +33,22 @@ class Events(Protocol):
         """The attempt is over."""
 
 
-class Execute(Protocol):
-    """Runs jobs in their order, as many at once as its executor was started for; returns when all ended."""
+class Engine(Protocol):
+    """Carries out work, as many jobs at once as their shares allow."""
 
-    def __call__(self, jobs: Sequence[Job], events: Events) -> None:
-        """Raises KeyboardInterrupt when interrupted, after every job has stopped."""
+    @property
+    def room(self) -> Room:
+        """What it has to share out."""
+
+    def run(self, work: Work) -> None:
+        """Return when the work is over. Raises KeyboardInterrupt when interrupted, after every job has stopped."""
 
 
 class Executor(Protocol):
-    """Starts what runs jobs, `concurrency` at once (None: as many as a cluster holds); leaving it stops everything.
+    """Starts an engine; leaving it stops everything. It has `cpus` cores, or those of a cluster at `address`.
 
-    Started before the first job, because that takes seconds in which the record can open; once for all waves of jobs.
+    Started before the first job, because that takes seconds in which the record can open.
     """
 
-    def __call__(self, *, concurrency: int | None, address: str | None = None) -> AbstractContextManager[Execute]:
+    def __call__(self, *, cpus: int, address: str | None = None) -> AbstractContextManager[Engine]:
         """Raises UserError where it can't be started."""

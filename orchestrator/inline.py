@@ -1,33 +1,48 @@
-"""The inline executor: one trial after the other in this process, for tests and debuggers."""
+"""The inline engine: one trial after the other in this process, for tests and debuggers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from experiments.trial import Job, run_trial
+from experiments.trial import run_trial
 from trainer.recorder import Epoch
 
-from .events import Events, Execute
+from .events import Engine, Work
+from .resources import gpu_count
+from .shares import Room
 
 
 @contextmanager
-def start(*, concurrency: int | None = 1, address: str | None = None) -> Iterator[Execute]:
-    """See events.Executor; there is one trial at a time, here."""
-    yield run
+def start(*, cpus: int = 1, address: str | None = None) -> Iterator[Engine]:
+    """See events.Executor."""
+    yield Inline(cpus)
 
 
-def run(jobs: Sequence[Job], events: Events) -> None:
-    """See events.Execute."""
-    for job in jobs:
-        events.started(job.id)
-        events.ended(job.id, run_trial(job, _Recorder(job.id, events)))
+class Inline:
+    """See events.Engine."""
+
+    def __init__(self, cpus: int) -> None:
+        self.room = Room(cpus, gpu_count())
+
+    def run(self, work: Work) -> None:
+        """One after the other, each with the whole machine."""
+        while not work.is_over():
+            found = work.next_job()
+            if found is None:
+                # a teacher is on its way to the record
+                time.sleep(0.05)
+                continue
+            job, _ = found
+            work.started(job.id)
+            work.ended(job.id, run_trial(job, _Recorder(job.id, work)))
 
 
 class _Recorder:
-    def __init__(self, trial: str, events: Events) -> None:
+    def __init__(self, trial: str, work: Work) -> None:
         self.trial = trial
-        self.events = events
+        self.work = work
 
     def epoch(self, number: int, metrics: Epoch) -> None:
-        self.events.epoch(self.trial, number, metrics)
+        self.work.epoch(self.trial, number, metrics)

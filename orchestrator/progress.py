@@ -24,6 +24,7 @@ from .eta import Estimate
 @dataclass
 class _Running:
     trial: Trial
+    share: str = ""
     epoch: int = 0
     metrics: Epoch = field(default_factory=dict)
 
@@ -53,9 +54,9 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def started(self, trial: Trial) -> None:
-        """A worker has taken up a trial."""
-        self.running[trial.id] = _Running(trial)
+    def started(self, trial: Trial, share: str) -> None:
+        """A worker has taken up a trial, with this share of the machine."""
+        self.running[trial.id] = _Running(trial, share)
         self.estimate.started(trial)
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
@@ -84,13 +85,13 @@ class Progress:
             if result.log:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
-    def retried(self, trial: Trial, result: Result) -> None:
+    def retried(self, trial: Trial, result: Result, how: str) -> None:
         """An attempt has failed, and there will be another one, which goes on from the last epoch that was saved."""
         running = self.running.pop(trial.id, _Running(trial))
         # the next attempt's first report counts them again
         self.epochs_left += running.epoch
         self.estimate.ended(trial, again=True)
-        line = f"{trial.cell} seed {trial.seed}  failed and will be tried again: {result.reason}"
+        line = f"{trial.cell} seed {trial.seed}  failed and {how}: {result.reason}"
         self.console.print(line, style="yellow", highlight=False, markup=False)
 
     def record(self, what: str) -> None:
@@ -126,6 +127,7 @@ class Progress:
         return [
             Text(f"  {running.trial.cell}", style="bold"),
             Text(f"seed {running.trial.seed}"),
+            Text(running.share, style="dim"),
             Text(f"epoch {running.epoch}/{running.trial.recipe.epochs}"),
             Text(numbers, style="dim"),
         ]

@@ -6,9 +6,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,8 +39,9 @@ from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 
-from .events import Events, Execute
+from .events import Engine, Work
 from .scratch import scratch_folder
+from .shares import Room
 from .signals import Stop, unstoppable
 from .watch import Watch
 
@@ -49,46 +49,54 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 
 
 @contextmanager
-def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Execute]:
+def start(*, cpus: int, address: str | None = None) -> Iterator[Engine]:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     stop = Stop()
     with scratch_folder() as scratch:
         try:
             with stop.on_signal():
-                _start_ray(concurrency, address, scratch)
+                _start_ray(cpus, address, scratch)
             stop.check()
-            yield partial(_run, share=_share(concurrency), concurrency=concurrency, scratch=scratch)
+            yield _Ray(scratch)
         finally:
             with unstoppable():
                 ray.shutdown()
 
 
-def _run(
-    jobs: Sequence[Job], events: Events, *, share: dict[str, float], concurrency: int | None, scratch: Path
-) -> None:
-    stop = Stop()
-    tuner = tune.Tuner(
-        tune.with_resources(_work, share),
-        param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            max_concurrent_trials=concurrency,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
-        ),
-        run_config=tune.RunConfig(
-            name=uuid4().hex,
-            storage_path=str(scratch),
-            callbacks=[_Forward(events, stop)],
-            verbose=0,
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-        ),
-    )
-    with stop.on_signal():
-        tuner.fit()
+class _Ray:
+    """See events.Engine."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        cpus = [int(node.get("CPU", 0)) for node in nodes]
+        self.room = Room(max(cpus), sum(node.get("GPU", 0) for node in nodes), sum(cpus))
+
+    def run(self, work: Work) -> None:
+        """See events.Engine."""
+        stop = Stop()
+        tuner = tune.Tuner(
+            tune.with_resources(_work, _resources),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                num_samples=-1,
+                search_alg=_Source(work, stop),
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name=uuid4().hex,
+                storage_path=str(self.scratch),
+                callbacks=[_Forward(work, stop)],
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            ),
+        )
+        with stop.on_signal():
+            tuner.fit()
 
 
-def _start_ray(concurrency: int | None, address: str | None, scratch: Path) -> None:
+def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
@@ -102,7 +110,7 @@ def _start_ray(concurrency: int | None, address: str | None, scratch: Path) -> N
         return
     ray.init(
         address="local",
-        num_cpus=concurrency,
+        num_cpus=cpus,
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(scratch),
@@ -122,12 +130,40 @@ def _take_started_workers() -> None:
     class_cache.ENV_VARS_TO_PROPAGATE = set()
 
 
-def _share(concurrency: int | None) -> dict[str, float]:
-    """What a trial takes of the cluster so that `concurrency` of them run at once; at most a GPU each."""
-    gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
-    if not gpus:
-        return {"cpu": 1}
-    return {"cpu": 1, "gpu": gpus / concurrency if concurrency and concurrency > gpus else 1}
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
+
+
+class _Source(tune.search.Searcher):
+    """Where Tune gets its next trial: a job of the work. Pickled by Tune as nothing, because a work can't be."""
+
+    def __init__(self, work: Work, stop: Stop) -> None:
+        super().__init__()
+        self.work: Work | None = work
+        self.stop: Stop | None = stop
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.work = self.stop = None
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next job; nothing while none is ready."""
+        assert self.work is not None, "only a copy lacks it"
+        assert self.stop is not None, "only a copy lacks it"
+        self.stop.check()
+        found = self.work.next_job()
+        if found is None:
+            return tune.search.Searcher.FINISHED if self.work.is_over() else None
+        job, share = found
+        return {"job": json.dumps(job.as_data()), "cpus": share.cpus, "gpus": share.gpus}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The work hears of it by its own events."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "") -> None:
+        """The record is what an interrupted study goes on from."""
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -142,10 +178,10 @@ class _Recorder:
 
 
 class _Forward(tune.Callback):
-    """Tells the driver's events; pickled by Tune as nothing, because what they hold can't be."""
+    """Tells the work what happens; pickled by Tune as nothing, because what they hold can't be."""
 
-    def __init__(self, events: Events, stop: Stop) -> None:
-        self.events: Events | None = events
+    def __init__(self, work: Work, stop: Stop) -> None:
+        self.work: Work | None = work
         self.stop: Stop | None = stop
         self.watch = Watch()
         self.hanging: dict[str, str] = {}
@@ -154,7 +190,7 @@ class _Forward(tune.Callback):
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.events = self.stop = None
+        self.work = self.stop = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Several times a second, between the events of trials."""
@@ -168,31 +204,31 @@ class _Forward(tune.Callback):
                 ray.kill(worker)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if self.events:
+        if self.work:
             self.watch.started(_id(trial))
-            self.events.started(_id(trial))
+            self.work.started(_id(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if self.events is None:
+        if self.work is None:
             return
         if "result" in result:
             self.watch.ended(_id(trial))
-            self.events.ended(_id(trial), Result(**json.loads(result["result"])))
+            self.work.ended(_id(trial), Result(**json.loads(result["result"])))
         elif "epoch" in result:
             metrics = json.loads(result["metrics"])
             self.watch.epoch(_id(trial), metrics["epoch_seconds"])
-            self.events.epoch(_id(trial), int(result["epoch"]), metrics)
+            self.work.epoch(_id(trial), int(result["epoch"]), metrics)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker itself died, or what it ran could not be run."""
-        if self.events:
+        if self.work:
             last = (trial.get_error() or "").__str__().strip().splitlines()
             reason = f"the worker died: {last[-1] if last else 'no reason given'}"
             reason = self.hanging.pop(_id(trial), reason)
             self.watch.ended(_id(trial))
-            self.events.ended(_id(trial), Result("failed", reason=reason[:500], again=True))
+            self.work.ended(_id(trial), Result("failed", reason=reason[:500], again=True))
 
 
 def _id(trial: Any) -> str:

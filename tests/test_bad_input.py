@@ -438,6 +438,33 @@ def test_concurrency_beyond_reason(study_file: WriteStudy) -> None:
         assert f"--concurrency {asked}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--gpu", "2"), "--gpu 2: expected a share of one GPU, 0 to 1"),
+        (("--gpu", "-0.5"), "--gpu -0.5: expected a share"),
+        (("--gpu", "nan"), "--gpu nan: expected a share"),
+        (("--gpu", "0.5"), "--gpu 0.5: this machine has no GPU that CUDA can use; expected 0, or no --gpu"),
+        (("--executor", "inline", "--concurrency", "2"), "--concurrency 2 --executor inline: expected 1"),
+    ],
+)
+def test_more_than_the_machine_has(
+    arguments: tuple[str, ...], said: str, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = run("run", str(study_file()), *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not Path("mlflow.db").exists()
+
+
+def test_more_trials_at_once_than_gpus_hold(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    result = run("run", str(study_file()), "--gpu", "0.5", "--concurrency", "5")
+    assert result.exit_code == 2
+    assert "--gpu 0.5 --concurrency 5: 4 such trials fit on 2 GPUs" in result.stderr
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999999"])
 def test_a_cluster_that_does_not_answer(address: str, study_file: WriteStudy) -> None:
     result = run("run", str(study_file()), "--address", address)

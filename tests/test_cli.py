@@ -40,7 +40,7 @@ def test_the_commands_and_their_options_are_these() -> None:
         "plan": ["study", "--profile", "--seeds", "--json"],
         "predict": ["run", "folder", "--out"],
         "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
-        "run": ["study", "--profile", "--seeds", "--concurrency", "--executor", "--address", "--retries"],
+        "run": ["study", "--profile", "--seeds", "--concurrency", "--gpu", "--executor", "--address", "--retries"],
         "schema": [],
         "status": ["study", "--profile", "--seeds", "--json"],
         "ui": ["--port"],

@@ -69,7 +69,7 @@ def test_a_file_that_is_none_of_ours_is_passed_over(study_file: WriteStudy, own_
 
 
 def test_the_plan_says_what_the_rest_costs(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.commands.plan.default_concurrency", lambda threads: 2)
+    monkeypatch.setattr("orchestrator.resources.cores", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     study = study_file()
     assert UNKNOWN in planned(study)

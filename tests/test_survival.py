@@ -136,3 +136,38 @@ def test_a_killed_ray(study_file: WriteStudy, tmp_path: Path, own_temporary_fold
     ablate("run", str(study), "--concurrency", "2")
     nothing_is_left(own_temporary_folder)
     nothing_is_lost(study, tmp_path / "whole", 2)
+
+
+HUNGRY = '''
+"""A schedule for which two at once are one too many."""
+import time
+from pathlib import Path
+from typing import Literal
+from experiments.options import Schedule
+from trainer.hooks import Moment
+
+
+class Hungry(Schedule):
+    """Runs out of memory in its second epoch while any other trial trains."""
+
+    kind: Literal["hungry"] = "hungry"
+
+    def factor(self, moment: Moment) -> float:
+        if moment.epoch >= 1 and len(list(Path(".ablate/trials").glob("*/last.pt"))) > 1:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 TB")
+        return 1.0
+'''
+
+
+def test_short_of_memory_a_trial_goes_on_with_more_of_the_machine(
+    study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
+) -> None:
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    study = study_file(*LONG, ("{kind: cosine}", "{kind: hungry}"), ("\nstudy:", "\nplugins: [hungry.py]\nstudy:"))
+    done = ablate("run", str(study), "--concurrency", "2", "--retries", "0")
+    told = (
+        "plain+c seed 0  failed and goes on with 2 cores instead of 1 core: the host is out of memory at batch_size 256"
+    )
+    assert done.stdout.count(told) == 1, done.stdout
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(study, tmp_path / "whole", 1)

@@ -16,6 +16,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+class OutOfMemory(UserError):
+    """A training did not fit beside what else was there.
+
+    share: of a GPU's memory, what it takes alone (more than 1: more than the GPU has), where that is known.
+    """
+
+    def __init__(self, message: str, share: float | None = None) -> None:
+        super().__init__(message)
+        self.share = share
+
+
 class Diverged(Exception):
     """The training loss stopped being a finite number."""
 

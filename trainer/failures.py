@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import UserError
+from .errors import OutOfMemory, UserError
 from .hooks import Hook
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Attempt(Protocol):
 def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
     """What `attempt` comes to with `batch_size`.
 
-    Raises UserError where memory ran out or where batch norm got a single value; the note holds the traceback.
+    Raises OutOfMemory, or UserError where batch norm got a single value; the note holds the traceback.
     """
     try:
         return attempt(batch_size)
@@ -43,14 +43,14 @@ def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
     # only now that the error is gone, and with its traceback the training's tensors, is their memory free
     _release()
     try:
-        problem = UserError(reason(attempt, batch_size, data))
+        problem = reason(attempt, batch_size, data)
     finally:
         _release()
     problem.add_note(told)
     raise problem
 
 
-def _explanation(error: Exception) -> Callable[[Attempt, int, Data], str] | None:
+def _explanation(error: Exception) -> Callable[[Attempt, int, Data], UserError] | None:
     import torch
 
     text = str(error)
@@ -63,7 +63,7 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], str] | None
     return None
 
 
-def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> str:
+def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
     """What an allocation that failed says of a whole step is little: smaller batches are tried until one fits."""
     import torch
 
@@ -74,29 +74,34 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> str:
     held = f"others hold {others / GIB:.1f} of the GPU's {total / GIB:.1f} GiB"
     fits, taken = _largest_that_fits(attempt, batch_size // 2, data.device)
     if fits < 2:
-        return f"{place}, and at 2 as well, while {held}; expected fewer trials at once (--concurrency) or a larger GPU"
+        return OutOfMemory(
+            f"{place}, and at 2 as well, while {held}; expected fewer trials at once (--concurrency) or a larger GPU"
+        )
     less = _bytes_taken(attempt, fits // 2, data.device) if fits > 3 else None
     if less is None:
-        return f"{place}, while {held}; expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
+        return OutOfMemory(
+            f"{place}, while {held}; expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
+        )
     each = max(0.0, (taken - less) / (fits - fits // 2))
     needed = taken + each * (batch_size - fits)
     share, trials = math.ceil(100 * needed / total) / 100, int(total / needed)
     otherwise = f"at most {trials} at once on such a GPU (--concurrency)" if trials else "a larger GPU"
-    return (
+    return OutOfMemory(
         f"{place}, which takes about {needed / GIB:.1f} GiB, a share of {share:.2f}, while {held}; "
-        f"expected at most {fits}, which fits, or {otherwise}"
+        f"expected at most {fits}, which fits, or {otherwise}",
+        share,
     )
 
 
-def _host_memory(attempt: Attempt, batch_size: int, data: Data) -> str:
-    return (
+def _host_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
+    return OutOfMemory(
         f"the host is out of memory at batch_size {batch_size}; "
         "expected a smaller one, or fewer trials at once (--concurrency)"
     )
 
 
-def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> str:
-    return (
+def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> UserError:
+    return UserError(
         f"got a batch of one image (batch_size: {batch_size}, training images: {len(data.splits['train'])}), expected "
         "at least 2 of each: batch norm can't train on one value, which is what one image gives where its maps are of "
         "one pixel (a larger dataset.image_size has larger maps)"

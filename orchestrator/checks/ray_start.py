@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from ..resources import cores
 from .finding import Finding
 from .probe import Unanswered, answer
 
@@ -30,7 +31,7 @@ def start_and_stop() -> list[float]:
     from .. import schedule
 
     times.append(time.monotonic())
-    with schedule.start(concurrency=None):
+    with schedule.start(cpus=cores()):
         times.append(time.monotonic())
     times.append(time.monotonic())
     return [after - before for before, after in zip(times, times[1:], strict=False)]

@@ -19,7 +19,8 @@ from experiments.wording import count
 from ..eta import Estimate
 from ..paces import estimate_of
 from ..progress import clock
-from ..resources import default_concurrency
+from ..resources import room_here
+from ..shares import Shares
 from .loading import load_plan
 
 
@@ -56,7 +57,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
 def _estimate(plan: Plan, states: dict[str, State]) -> Estimate:
     """Of what is missing and nobody is at, with as many trials at once as `ablate run` would choose."""
     missing = [trial for trial in plan.trials if states[trial.id].name not in ("done", "running", "waiting")]
-    return estimate_of(plan, missing, default_concurrency(max(cell.recipe.numerics.threads for cell in plan.cells)))
+    return estimate_of(plan, missing, Shares(room_here()).capacity((missing or plan.trials)[0]))
 
 
 def _cost(plan: Plan, estimate: Estimate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -15,10 +16,12 @@ from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.report import make_report, results_folder, write_report
+from trainer.errors import UserError
 
+from ..driver import Summary
 from ..events import Executor
-from ..resources import check_address, check_concurrency, check_writable
-from ..run import Summary, run_plan
+from ..resources import check_address, check_concurrency, check_gpu, check_writable
+from ..run import Terms, run_plan
 from .loading import load_plan
 
 
@@ -27,6 +30,7 @@ def run(
     profile: str | None,
     seeds: int | None,
     concurrency: int | None,
+    gpu: float | None,
     executor: str,
     address: str | None,
     retries: int,
@@ -36,22 +40,22 @@ def run(
     plan = load_plan(study, profile, seeds)
     for folder in (state_folder(), results_folder(plan)):
         check_writable(folder)
-    threads = max(cell.recipe.numerics.threads for cell in plan.cells)
     if address:
         check_address(address)
-    at_once = concurrency if address else check_concurrency(concurrency, threads)
-    at_once = 1 if executor == "inline" else at_once
+    elif executor == "inline" and (concurrency or 1) != 1:
+        raise UserError(
+            f"--concurrency {concurrency} --executor inline: expected 1, it trains one trial after the other"
+        )
+    else:
+        check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
+    check_gpu(gpu, concurrency, elsewhere=address is not None)
+    if gpu == 0:
+        # heard by torch and Ray, here and in the workers
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    summary = run_plan(
-        plan,
-        _executor(executor),
-        concurrency=at_once,
-        address=address,
-        retries=retries,
-        console=console,
-        command=command,
-    )
+    terms = Terms(1 if executor == "inline" else concurrency, gpu, address, retries)
+    summary = run_plan(plan, _executor(executor), terms, console, command)
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
 

@@ -1,0 +1,185 @@
+"""The driver of one `ablate run`: hands out jobs as there is room, tells record and display what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.folders import trial_folder
+from experiments.plan import Plan, Trial
+from experiments.states import State, trial_states
+from experiments.tracking import RunWriter
+from experiments.trial import Job, Result, make_job
+from experiments.weights import weights_of
+from trainer.errors import UserError
+from trainer.files import WEIGHTS
+from trainer.recorder import Epoch
+
+from .paces import remember_pace
+from .progress import Progress
+from .shares import Share, Shares
+
+
+@dataclass
+class Summary:
+    """What one `ablate run` did."""
+
+    done_before: int
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Trial id to the process of this folder that trains it."""
+
+    finished: list[Trial] = field(default_factory=list)
+    failed: list[tuple[Trial, Result]] = field(default_factory=list)
+    interrupted: bool = False
+    record_errors: list[str] = field(default_factory=list)
+    training_seconds: float = 0.0
+    """Sum of the finished trials' training times."""
+
+
+class Driver:
+    """The work (see events.Work) of training `trials`, in their order, teachers before their students."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        trials: Sequence[Trial],
+        fingerprints: Mapping[str, str],
+        shares: Shares,
+        writer: RunWriter,
+        progress: Progress,
+        summary: Summary,
+        retries: int,
+    ) -> None:
+        self.plan = plan
+        self.trials = {trial.id: trial for trial in trials}
+        self.fingerprints = fingerprints
+        self.shares = shares
+        self.writer = writer
+        self.progress = progress
+        self.summary = summary
+        self.waiting = list(trials)
+        self.handed: dict[str, Share] = {}
+        self.running: set[str] = set()
+        self.over: set[str] = set()
+        self.recorded: set[str] = set()
+        self.tries_left = dict.fromkeys(self.trials, retries)
+
+    def close(self, interrupted: bool) -> None:
+        """Nothing stays recorded as running, and nothing that was left out passes for done."""
+        for trial in sorted(self.running):
+            self.writer.finish(self.trials[trial], Result("interrupted", reason="interrupted"))
+        if not interrupted:
+            for trial in self.trials.keys() - self.over:
+                self.ended(trial, Result("failed", reason="the executor ended without finishing it"))
+        self.running.clear()
+        complete = len(self.summary.finished) == len(self.trials)
+        self.writer.close("KILLED" if interrupted else "FINISHED" if complete else "FAILED")
+        self.summary.record_errors = self.writer.errors
+
+    def is_over(self) -> bool:
+        """See events.Work. What runs may have to be tried again."""
+        return not self.waiting and not self.handed
+
+    def next_job(self) -> tuple[Job, Share] | None:
+        """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
+        ahead = 0 if self.shares.at_once else 1
+        for trial in self.waiting:
+            if len(self.handed) >= self.shares.capacity(trial) + ahead:
+                return None
+            if self._is_ready(trial):
+                self.waiting.remove(trial)
+                try:
+                    job = self._job(trial)
+                except UserError as error:
+                    self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
+                    return self.next_job()
+                self.handed[trial.id] = self.shares.of(trial)
+                return job, self.handed[trial.id]
+        return None
+
+    def started(self, trial: str) -> None:
+        """See events.Work."""
+        self.running.add(trial)
+        self.writer.start(self.trials[trial])
+        self.progress.started(self.trials[trial], str(self.handed[trial]))
+
+    def epoch(self, trial: str, number: int, metrics: Epoch) -> None:
+        """See events.Work."""
+        self.writer.epoch(self.trials[trial], number, metrics)
+        self.progress.epoch(self.trials[trial], number, metrics)
+
+    def ended(self, trial: str, result: Result) -> None:
+        """See events.Work."""
+        self.running.discard(trial)
+        had, of = self.handed.pop(trial, None), self.trials[trial]
+        if result.status == "finished":
+            folder = trial_folder(trial, self.fingerprints[trial])
+            self.writer.finish(of, result, then=lambda: self._is_recorded(trial, folder))
+            self.summary.finished.append(of)
+            self.summary.training_seconds += result.seconds
+            remember_pace(of.recipe, result.history, self.shares.room.gpus > 0)
+        else:
+            self.writer.finish(of, result)
+            if had is not None and (how := self._another_try(of, had, result)):
+                # before all that waits: its checkpoint is at hand, and what needs it as a teacher waits too
+                self.waiting.insert(0, of)
+                self.progress.retried(of, result, how)
+                return
+            self.summary.failed.append((of, result))
+        self.over.add(trial)
+        self.progress.finished(of, result)
+
+    def _another_try(self, trial: Trial, had: Share, result: Result) -> str:
+        """How a failed trial is tried again, in words; nothing where it is not."""
+        if result.short_of_memory and self.shares.raise_for(trial, had, result.needed):
+            return f"goes on with {self.shares.of(trial)} instead of {had}"
+        if result.again and self.tries_left[trial.id]:
+            self.tries_left[trial.id] -= 1
+            return "will be tried again"
+        return ""
+
+    def _is_ready(self, trial: Trial) -> bool:
+        """Whether every teacher that is trained here has ended and is in the record, where its weights are found."""
+        teachers = {teacher for teacher in self.plan.needs.get(trial.id, ()) if teacher in self.trials}
+        # what is neither recorded nor on its way has failed, or was refused by the record
+        return teachers <= self.over and (teachers <= self.recorded or self.writer.is_idle())
+
+    def _job(self, trial: Trial) -> Job:
+        states = trial_states(self.plan, self.fingerprints) if trial.id in self.plan.needs else {}
+        teachers = teachers_of(self.plan, trial, states)
+        folder = trial_folder(trial.id, self.fingerprints[trial.id])
+        return make_job(trial, folder, self.plan.study.plugins, teachers)
+
+    def _is_recorded(self, trial: str, folder: Path) -> None:
+        tidy(folder)
+        self.recorded.add(trial)
+
+
+def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], float]) -> list[Trial]:
+    """Teachers first, then every cell's first seed before any second one; within a seed the longest first.
+
+    What is begun last is waited for alone: that should be short. length: of a trial, in any unit.
+    """
+    teachers = {teacher for needed in plan.needs.values() for teacher in needed}
+    place = {seed: index for index, seed in enumerate(plan.study.seeds)}
+    return sorted(trials, key=lambda trial: (trial.id not in teachers, place[trial.seed], -length(trial)))
+
+
+def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
+    """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
+    by_id = {other.id: other for other in plan.trials}
+    found = {}
+    for teacher in plan.needs.get(trial.id, ()):
+        attempt, of = states[teacher].attempt, by_id[teacher]
+        if states[teacher].name != "done" or attempt is None:
+            raise UserError(f"trial {teacher} (cell {of.cell}, seed {of.seed}): {states[teacher]}")
+        found[teacher] = {"recipe": of.recipe.as_data(), "weights": str(weights_of(attempt)[1])}
+    return found
+
+
+def tidy(folder: Path) -> None:
+    """What is recorded needs no checkpoint; the log and the journal stay."""
+    for file in (*folder.glob("*.pt"), *folder.glob("*.part"), folder / WEIGHTS):
+        file.unlink(missing_ok=True)

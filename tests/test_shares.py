@@ -1,0 +1,76 @@
+"""What a trial has of a machine, how many train at once, and what follows when memory runs out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from experiments.plan import Trial
+from orchestrator.shares import Room, Share, Shares
+
+
+def trial(cell: str = "a", threads: int = 1) -> Trial:
+    recipe: Any = SimpleNamespace(numerics=SimpleNamespace(threads=threads))
+    return Trial(cell, cell, 0, recipe)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(Share(1), "1 core"), (Share(4), "4 cores"), (Share(1, 1.0), "1 GPU"), (Share(1, 1 / 3), "1/3 GPU")],
+)
+def test_in_words(share: Share, said: str) -> None:
+    assert str(share) == said
+
+
+@pytest.mark.parametrize(
+    ("room", "wanted", "threads", "share", "at_once"),
+    [
+        (Room(8), {}, 1, Share(1), 8),
+        (Room(8), {}, 3, Share(3), 2),
+        (Room(2), {}, 4, Share(2), 1),
+        (Room(8), {"at_once": 3}, 1, Share(1), 3),
+        (Room(8, all_cpus=20), {}, 1, Share(1), 20),
+        (Room(8, 2), {}, 4, Share(1, 1.0), 2),
+        (Room(8, 2), {"at_once": 1}, 1, Share(1, 1.0), 1),
+        (Room(8, 2), {"at_once": 3}, 1, Share(1, 0.5), 3),
+        (Room(8, 2), {"at_once": 6}, 1, Share(1, 1 / 3), 6),
+        (Room(8, 1), {"gpu": 0.25}, 1, Share(1, 0.25), 4),
+        (Room(8, 1), {"gpu": 0.4}, 1, Share(1, 0.4), 2),
+        (Room(8, 1), {"measured": {"a": 0.2}}, 1, Share(1, 0.2), 5),
+        (Room(8, 1), {"measured": {"b": 0.2}}, 1, Share(1, 1.0), 1),
+        (Room(2, 1), {"gpu": 0.1}, 1, Share(1, 0.1), 2),
+    ],
+)
+def test_what_a_trial_takes(room: Room, wanted: dict[str, Any], threads: int, share: Share, at_once: int) -> None:
+    shares = Shares(room, **wanted)
+    assert shares.of(trial(threads=threads)) == share
+    assert shares.capacity(trial(threads=threads)) == at_once
+
+
+def test_short_of_memory_it_gets_more_until_it_has_the_machine() -> None:
+    shares = Shares(Room(5))
+    had = []
+    for _ in range(4):
+        had.append(shares.of(trial()))
+        more = shares.raise_for(trial(), had[-1], None)
+    assert [share.cpus for share in had] == [1, 2, 4, 5]
+    assert not more, "there is no more"
+    assert shares.of(trial("b")) == Share(1), "other cells keep theirs"
+
+
+def test_on_a_gpu_it_gets_what_it_needs() -> None:
+    shares = Shares(Room(8, 1), gpu=0.2)
+    assert shares.raise_for(trial(), Share(1, 0.2), 0.69)
+    assert shares.of(trial()).gpus == pytest.approx(0.69)
+    assert shares.raise_for(trial(), shares.of(trial()), 0.5)
+    assert shares.of(trial()) == Share(1, 1.0)
+    assert not shares.raise_for(trial(), Share(1, 1.0), 3.2)
+
+
+def test_two_seeds_that_fail_together_raise_it_once() -> None:
+    shares = Shares(Room(8))
+    assert shares.raise_for(trial(), Share(1), None)
+    assert shares.raise_for(trial(), Share(1), None), "the other one goes on with what is given now"
+    assert shares.of(trial()) == Share(2)
