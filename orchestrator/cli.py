@@ -54,12 +54,17 @@ def main() -> None:
 @STUDY
 @PROFILE
 @SEEDS
+@click.option(
+    "--probe/--no-probe",
+    default=None,
+    help="Measure a few steps of what has never run on this machine, to tell the cost (default: yes, with --json no).",
+)
 @JSON
-def plan(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
-    """Show what STUDY would run: cells, trials, what is done."""
+def plan(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
+    """Show what STUDY would run: cells, trials, what is done, what the rest costs."""
     from .commands import plan as command
 
-    command.show(study, profile, seeds, as_json)
+    command.show(study, profile, seeds, probe, as_json)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from trainer.errors import UserError
 from trainer.files import WEIGHTS
 from trainer.recorder import Epoch
 
-from .paces import remember_pace
+from .paces import remember_pace, remember_start
 from .progress import Progress
 from .shares import Share, Shares
 
@@ -107,6 +108,8 @@ class Driver:
 
     def epoch(self, trial: str, number: int, metrics: Epoch) -> None:
         """See events.Work."""
+        if not self.progress.epochs_done:
+            remember_start(time.monotonic() - self.progress.begin - metrics["epoch_seconds"], self.shares.room)
         self.writer.epoch(self.trials[trial], number, metrics)
         self.progress.epoch(self.trials[trial], number, metrics)
 
@@ -119,7 +122,7 @@ class Driver:
             self.writer.finish(of, result, then=lambda: self._is_recorded(trial, folder))
             self.summary.finished.append(of)
             self.summary.training_seconds += result.seconds
-            remember_pace(of.recipe, result.history, self.shares.room.gpus > 0)
+            remember_pace(of.recipe, result.history, self.shares.room)
         else:
             self.writer.finish(of, result)
             if had is not None and (how := self._another_try(of, had, result)):

@@ -44,6 +44,9 @@ class Estimate:
     known: Mapping[str, float] = field(default_factory=dict)
     """Cell to seconds of an epoch, from earlier trainings; what is measured now takes its place."""
 
+    before: float = 0.0
+    """Seconds from now until the first trial trains."""
+
     clock: Callable[[], float] = time.monotonic
     _waiting: dict[str, Trial] = field(init=False)
     _running: dict[str, _Course] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Estimate:
     _most: int = 0
 
     def __post_init__(self) -> None:
+        self._begin = self.clock()
         self._waiting = {trial.id: trial for trial in self.trials}
         self._all = dict(self._waiting)
 
@@ -105,7 +109,7 @@ class Estimate:
         heapq.heapify(slots)
         for trial in self._waiting.values():
             heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)
-        return max(slots)
+        return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 
     def _pace(self) -> Callable[[Trial], float]:
         """What tells the seconds of a trial's epoch."""

@@ -1,45 +1,102 @@
-"""How long an epoch takes on this machine: remembered from trainings, for what a plan will cost."""
+"""What a training costs on this machine: remembered from trainings, and from probes of a few steps."""
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from experiments.costs import recall, remember
 from experiments.plan import Plan, Trial
+from experiments.probe import Measured
 from experiments.recipe import Recipe
 from trainer.recorder import Epoch
 
 from .eta import Estimate
-from .resources import gpu_count
+from .shares import Room
 
 
-def remember_pace(recipe: Recipe, history: Iterable[Epoch], on_gpu: bool) -> None:
+def remember_pace(recipe: Recipe, history: Iterable[Epoch], room: Room) -> None:
     """Keep the median epoch of a finished training, without the first, which holds what comes before it."""
     seconds = [epoch["epoch_seconds"] for epoch in history]
-    remember("paces", _key(recipe, on_gpu), {"seconds": statistics.median(seconds[1:] or seconds)})
+    remember("paces", _pace_key(recipe, room), {"seconds": statistics.median(seconds[1:] or seconds)})
 
 
-def known_paces(plan: Plan, on_gpu: bool) -> dict[str, float]:
+def remember_start(seconds: float, room: Room) -> None:
+    """Keep how long it took until the first trial trained."""
+    remember("starts", _device(room), {"seconds": seconds})
+
+
+def remember_probe(recipe: Recipe, room: Room, share: float, measured: Measured) -> None:
+    """Keep what a few steps have told. share: of a GPU, or of the machine where there is none, that a trial takes."""
+    remember("probes", json.loads(probe_key(recipe, room)), {"share": share, **asdict(measured)})
+
+
+def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
+    """What was remembered of this kind of training; nothing if the data have come to hand since then."""
+    found = recall("probes", json.loads(probe_key(recipe, room))) or {}
+    try:
+        share, measured = float(found.pop("share")), Measured(**found)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if measured.train is None and recipe.dataset.files() else (share, measured)
+
+
+def probe_key(recipe: Recipe, room: Room) -> str:
+    """What decides what a few steps cost: refinements, criterion and rates do not."""
+    return json.dumps(
+        [
+            recipe.dataset.identity(),
+            recipe.architecture.untrained().identity(),
+            recipe.optimizer.identity()["kind"],
+            recipe.batch_size,
+            recipe.numerics.model_dump(mode="json"),
+            _device(room),
+        ]
+    )
+
+
+def known_shares(plan: Plan, room: Room) -> dict[str, float]:
+    """Cell to the share that its trials take, of those whose steps have been measured here."""
+    found = {cell.name: known_probe(cell.recipe, room) for cell in plan.cells}
+    return {cell: probe[0] for cell, probe in found.items() if probe is not None}
+
+
+def known_paces(plan: Plan, room: Room) -> dict[str, float]:
     """Cell to the seconds of its epoch, training and evaluation, of those that have been measured on this machine."""
-    found = {cell.name: _known(cell.recipe, on_gpu) for cell in plan.cells}
+    found = {cell.name: _known(cell.recipe, room) for cell in plan.cells}
     return {cell: seconds for cell, seconds in found.items() if seconds is not None}
 
 
-def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None) -> Estimate:
+def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
     """An estimate of what these trials take, `at_once` at a time, that knows what this machine remembers."""
     work = {cell.name: cell.known_macs for cell in plan.cells}
-    return Estimate(trials, at_once, work, known_paces(plan, gpu_count() > 0))
+    before = _positive(recall("starts", _device(room))) or 0.0
+    return Estimate(trials, at_once, work, known_paces(plan, room), before)
 
 
-def _known(recipe: Recipe, on_gpu: bool) -> float | None:
-    seconds = (recall("paces", _key(recipe, on_gpu)) or {}).get("seconds")
+def _known(recipe: Recipe, room: Room) -> float | None:
+    """Of whole trainings, else of a few steps."""
+    seconds = _positive(recall("paces", _pace_key(recipe, room)))
+    if seconds is None and (probe := known_probe(recipe, room)) is not None:
+        seconds = _positive({"seconds": probe[1].epoch_seconds(recipe.batch_size)})
+    return seconds
+
+
+def _positive(found: Mapping[str, Any] | None) -> float | None:
+    """The seconds that were remembered, unless a file says what can't be."""
+    seconds = (found or {}).get("seconds")
     return seconds if isinstance(seconds, float) and math.isfinite(seconds) and seconds > 0 else None
 
 
-def _key(recipe: Recipe, on_gpu: bool) -> list[Any]:
+def _device(room: Room) -> str:
+    return "gpu" if room.gpus else "cpu"
+
+
+def _pace_key(recipe: Recipe, room: Room) -> list[Any]:
     """What decides how long an epoch takes: kinds count, rates and strengths don't."""
     return [
         recipe.dataset.identity(),
@@ -50,5 +107,5 @@ def _key(recipe: Recipe, on_gpu: bool) -> list[Any]:
         [sorted(phase.refinements) for phase in recipe.phases],
         recipe.batch_size,
         recipe.numerics.model_dump(mode="json"),
-        "gpu" if on_gpu else "cpu",
+        _device(room),
     ]

@@ -22,7 +22,8 @@ from trainer.files import CHECKPOINT
 
 from .driver import Driver, Summary, in_order, tidy
 from .events import Engine, Executor
-from .paces import estimate_of
+from .paces import estimate_of, known_shares
+from .probing import probe_missing
 from .progress import Progress
 from .resources import room_here
 from .shares import Shares
@@ -45,6 +46,10 @@ class Terms:
     retries: int = 1
     """How often a trial that failed for a reason that may pass is begun again."""
 
+    def has_no_share(self) -> bool:
+        """Whether what a trial takes of this machine is left to measure."""
+        return self.at_once is None and self.gpu is None and self.address is None
+
 
 def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, command: str) -> Summary:
     """Train and record what the record lacks and no other process of this folder is training.
@@ -64,7 +69,10 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
             process = next(iter(summary.elsewhere.values()))
             missing = "the trial that is" if len(pending) == 1 else f"all {len(pending)} trials that are"
             raise UserError(f"{missing} missing are left to {process}; expected one `ablate run` of them at a time")
-        shares = Shares(room_here(), at_once=terms.at_once, gpu=terms.gpu)
+        room = room_here()
+        if room.gpus and mine and terms.has_no_share():
+            probe_missing(plan, [plan.by_name[trial.cell] for trial in mine], room, console)
+        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=known_shares(plan, room))
         # what a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, at_once, console)
@@ -72,7 +80,7 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
         if not mine:
             close_left_open(plan.study.title)
             return summary
-        estimate = estimate_of(plan, mine, at_once)
+        estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.length)
         with Progress(console, plan.study.title, mine, estimate) as progress:
             try:

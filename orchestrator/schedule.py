@@ -40,6 +40,7 @@ from trainer.errors import UserError
 from trainer.recorder import Epoch
 
 from .events import Engine, Work
+from .resources import gpu_count
 from .scratch import scratch_folder
 from .shares import Room
 from .signals import Stop, unstoppable
@@ -111,6 +112,7 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
     ray.init(
         address="local",
         num_cpus=cpus,
+        num_gpus=gpu_count(),
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(scratch),

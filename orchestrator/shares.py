@@ -45,8 +45,9 @@ class Room:
 class Shares:
     """What each trial takes of `room`; more of it after memory ran out.
 
-    at_once: how many trials the user wants to train at once. gpu: the share of a GPU that the user wants each to have;
-    without either, a trial has `measured[cell]` of a GPU, or all of it. A trial never has more than one GPU or machine.
+    at_once: how many trials the user wants to train at once. gpu: the share of a GPU that the user wants each to have.
+    Without either, a trial has `measured[cell]` of a GPU, or all of it; without a GPU, the cores of its threads, and at
+    least `measured[cell]` of a machine's. A trial never has more than one GPU or machine.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class Shares:
             return self._raised[trial.cell]
         if self.room.gpus:
             return Share(1, self._of_gpu(trial))
-        return Share(min(trial.recipe.numerics.threads, self.room.cpus))
+        memory = 0.0 if self.at_once else self._measured.get(trial.cell, 0.0)
+        return Share(min(max(trial.recipe.numerics.threads, math.ceil(memory * self.room.cpus)), self.room.cpus))
 
     def raise_for(self, trial: Trial, had: Share, needed: float | None) -> bool:
         """Give the trial's cell more than the share it `had` when memory ran out; False where there is no more.

@@ -37,7 +37,7 @@ def test_the_commands_and_their_options_are_these() -> None:
         "doctor": ["study", "--profile", "--json"],
         "logs": ["trial", "--follow"],
         "options": ["kind", "--json"],
-        "plan": ["study", "--profile", "--seeds", "--json"],
+        "plan": ["study", "--profile", "--seeds", "--probe", "--json"],
         "predict": ["run", "folder", "--out"],
         "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
         "run": ["study", "--profile", "--seeds", "--concurrency", "--gpu", "--executor", "--address", "--retries"],

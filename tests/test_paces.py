@@ -14,10 +14,12 @@ from experiments.plan import Plan
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
 from orchestrator.paces import known_paces, remember_pace
+from orchestrator.shares import Room
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("record")
-UNKNOWN = "what they cost is known once such a training has run on this machine"
+UNKNOWN = "what they cost is not known: nothing of the kind has been measured on this machine"
+ON_CPU = Room(2)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def history(*seconds: float) -> list[dict[str, float]]:
 
 
 def planned(study: Path, *arguments: str) -> str:
-    result = CliRunner().invoke(main, ["plan", str(study), *arguments], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["plan", str(study), "--no-probe", *arguments], catch_exceptions=False)
     assert result.exit_code == 0
     return " ".join(result.stdout.split())
 
@@ -42,9 +44,9 @@ def load(study: Path) -> Plan:
 
 def test_rates_and_strengths_cost_nothing_but_kinds_and_sizes_do(study_file: WriteStudy) -> None:
     plan = load(study_file())
-    remember_pace(plan.by_name["plain"].recipe, history(9.0, 2.0, 3.0, 2.5), on_gpu=False)
-    assert known_paces(plan, on_gpu=False) == {"plain": 2.5, "plain+c": 2.5, "plain+l": 2.5}, "not the deep stem's"
-    assert known_paces(plan, on_gpu=True) == {}
+    remember_pace(plan.by_name["plain"].recipe, history(9.0, 2.0, 3.0, 2.5), ON_CPU)
+    assert known_paces(plan, ON_CPU) == {"plain": 2.5, "plain+c": 2.5, "plain+l": 2.5}, "not the deep stem's"
+    assert known_paces(plan, Room(8, 1)) == {}
     for changed in (
         ("batch_size: 256", "batch_size: 128"),
         ("width: 4", "width: 8"),
@@ -53,18 +55,18 @@ def test_rates_and_strengths_cost_nothing_but_kinds_and_sizes_do(study_file: Wri
         ("epochs: 2", "epochs: 2\n  refinements: {flip: {}}"),
         ("kind: sgd, lr: 0.05, momentum: 0.9", "kind: adam, lr: 0.05"),
     ):
-        assert known_paces(load(study_file(changed)), on_gpu=False) == {}, changed
+        assert known_paces(load(study_file(changed)), ON_CPU) == {}, changed
     same = load(study_file(("lr: 0.05", "lr: 0.01"), ("epochs: 2", "epochs: 7")))
-    assert set(known_paces(same, on_gpu=False)) == {"plain", "plain+c", "plain+l"}
+    assert set(known_paces(same, ON_CPU)) == {"plain", "plain+c", "plain+l"}
 
 
 def test_a_file_that_is_none_of_ours_is_passed_over(study_file: WriteStudy, own_cache: Path) -> None:
     plan = load(study_file())
-    remember_pace(plan.by_name["plain"].recipe, history(2.0), on_gpu=False)
+    remember_pace(plan.by_name["plain"].recipe, history(2.0), ON_CPU)
     (file,) = (own_cache / "paces").iterdir()
     for text in ("", "[]", "{}", '{"seconds": -1}', '{"seconds": "x"}', '{"seconds": NaN}'):
         file.write_text(text)
-        assert known_paces(plan, on_gpu=False) == {}
+        assert known_paces(plan, ON_CPU) == {}
     assert UNKNOWN in planned(study_file())
 
 
@@ -75,7 +77,7 @@ def test_the_plan_says_what_the_rest_costs(study_file: WriteStudy, monkeypatch: 
     assert UNKNOWN in planned(study)
     assert json.loads(planned(study, "--json"))["seconds"] is None
     plan = load(study)
-    remember_pace(plan.by_name["plain"].recipe, history(60.0), on_gpu=False)
+    remember_pace(plan.by_name["plain"].recipe, history(60.0), ON_CPU)
     text = planned(study)
     # four trials of two epochs, two at once
     assert re.search(r"about 4:\d\d of training, 2 at once: begun now, it ends \w+ \d\d:\d\d", text), text
@@ -86,7 +88,7 @@ def test_a_run_leaves_what_its_epochs_took(study_file: WriteStudy) -> None:
     study = study_file()
     done = CliRunner().invoke(main, ["run", str(study), "--executor", "inline"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert set(known_paces(load(study), on_gpu=False)) == {"plain", "deep", "plain+c", "plain+l"}
+    assert set(known_paces(load(study), ON_CPU)) == {"plain", "deep", "plain+c", "plain+l"}
     text = planned(study)
     assert "of training" not in text
     assert UNKNOWN not in text

@@ -11,29 +11,34 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.plan import Cell, Plan
+from experiments.plan import Cell, Plan, Trial
 from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
 from experiments.wording import count
 
 from ..eta import Estimate
-from ..paces import estimate_of
+from ..paces import estimate_of, known_paces, known_shares
+from ..probing import probe_missing
 from ..progress import clock
 from ..resources import room_here
 from ..shares import Shares
 from .loading import load_plan
 
 
-def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
-    """Print the plan as tables, or as JSON."""
+def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
+    """Print the plan as tables, or as JSON. probe: whether to measure what is not known; None: not for JSON."""
     plan = load_plan(study, profile, seeds)
     fingerprints = data_fingerprints(plan)
     states = trial_states(plan, fingerprints)
+    missing = [trial for trial in plan.trials if states[trial.id].name not in ("done", "running", "waiting")]
+    if probe or (probe is None and not as_json):
+        _probe(plan, missing, Console(stderr=as_json))
     if as_json:
-        click.echo(json.dumps(_as_json(plan, states), indent=1))
+        click.echo(json.dumps(_as_json(plan, states, _estimate(plan, missing)), indent=1))
         return
-    console = Console()
-    _print_cells(plan, states, console)
+    console = Console(soft_wrap=True)
+    estimate = _estimate(plan, missing)
+    _print_cells(plan, states, estimate, console)
     counts = Counter(str(state) for state in states.values())
     console.print(
         f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} = "
@@ -41,7 +46,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
-    if line := _cost(plan, _estimate(plan, states)):
+    if line := _cost(plan, estimate):
         console.print(line, highlight=False)
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
@@ -54,10 +59,19 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
 
 
-def _estimate(plan: Plan, states: dict[str, State]) -> Estimate:
+def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
+    """A few steps of every kind of training that is to run on data at hand, and that has not run here yet."""
+    room = room_here()
+    known = known_paces(plan, room)
+    cells = [plan.by_name[name] for name in dict.fromkeys(trial.cell for trial in missing) if name not in known]
+    probe_missing(plan, [cell for cell in cells if cell.recipe.dataset.files()], room, console)
+
+
+def _estimate(plan: Plan, missing: list[Trial]) -> Estimate:
     """Of what is missing and nobody is at, with as many trials at once as `ablate run` would choose."""
-    missing = [trial for trial in plan.trials if states[trial.id].name not in ("done", "running", "waiting")]
-    return estimate_of(plan, missing, Shares(room_here()).capacity((missing or plan.trials)[0]))
+    room = room_here()
+    shares = Shares(room, measured=known_shares(plan, room))
+    return estimate_of(plan, missing, shares.capacity((missing or plan.trials)[0]), room)
 
 
 def _cost(plan: Plan, estimate: Estimate) -> str:
@@ -66,19 +80,19 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
     if not estimate.trials:
         return ""
     if seconds is None:
-        return "what they cost is known once such a training has run on this machine"
+        return "what they cost is not known: nothing of the kind has been measured on this machine"
     ends = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
     guessed = sum(cell.name not in estimate.known for cell in plan.cells)
     basis = f"; {guessed} of {count(len(plan.cells), 'cell')} guessed from the others" if guessed else ""
     return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
 
 
-def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None:
+def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, console: Console) -> None:
     table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("cell", no_wrap=True)
     published = published_facts(plan, "params")
     document = ("document",) if published else ()
-    for name in ("params", *document, "MACs", "done"):
+    for name in ("params", *document, "MACs", *(("an epoch",) if estimate.known else ()), "done"):
         table.add_column(name, justify="right", no_wrap=True)
     for cell in plan.cells:
         cost = cell.cost
@@ -86,7 +100,9 @@ def _print_cells(plan: Plan, states: dict[str, State], console: Console) -> None
         done = f"{sum(state.name == 'done' for state in trials)}/{len(trials)}"
         params, macs = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
         said = (" / ".join(f"{number / 1e6:g} M" for number in published.get(cell.name, ())),) if document else ()
-        table.add_row(cell.name, params, *said, macs, done)
+        epoch = estimate.known.get(cell.name)
+        pace = (f"{epoch:.1f} s" if epoch else "?",) if estimate.known else ()
+        table.add_row(cell.name, params, *said, macs, *pace, done)
     console.print(table, markup=False)
 
 
@@ -97,25 +113,26 @@ def _short(number: int) -> str:
     return str(number)
 
 
-def _as_json(plan: Plan, states: dict[str, State]) -> dict[str, object]:
+def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[str, object]:
     return {
         "study": plan.study.name,
         "profile": plan.study.profile,
-        "cells": [_cell_json(cell) for cell in plan.cells],
+        "cells": [_cell_json(cell, estimate) for cell in plan.cells],
         "trials": [
             {"id": trial.id, "cell": trial.cell, "seed": trial.seed, "state": str(states[trial.id])}
             for trial in plan.trials
         ],
         "excluded": dict(plan.excluded),
-        "seconds": _estimate(plan, states).remaining(),
+        "seconds": estimate.remaining(),
     }
 
 
-def _cell_json(cell: Cell) -> dict[str, object]:
+def _cell_json(cell: Cell, estimate: Estimate) -> dict[str, object]:
     cost = cell.cost
     return {
         "cell": cell.name,
         "factors": cell.choice,
         "params": cost.params if cost else None,
         "macs": cost.macs if cost else None,
+        "epoch_seconds": estimate.known.get(cell.name),
     }

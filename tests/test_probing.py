@@ -1,0 +1,183 @@
+"""A few steps tell what a study costs and how many of its trials share a GPU."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from test_schedule import ablate
+
+from experiments.probe import Measured
+from orchestrator.cli import main
+from orchestrator.commands.loading import load_plan
+from orchestrator.paces import known_probe, known_shares, remember_probe
+from orchestrator.probing import Probes, best_share, memory_share
+from orchestrator.shares import Room
+from trainer.errors import UserError
+
+WriteStudy = Callable[..., Path]
+GIB = 2**30
+ONE = Measured(0.1, 0.001, 10 * GIB, 100 * GIB, 1000, 100)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
+
+
+def planned(study: Path, *arguments: str) -> Any:
+    result = CliRunner().invoke(main, ["plan", str(study), *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_an_epoch_is_its_steps_and_its_evaluation() -> None:
+    assert ONE.epoch_seconds(100) == pytest.approx(10 * 0.1 + 0.1)
+    assert ONE.epoch_seconds(999) == pytest.approx(2 * 0.1 + 0.1)
+    assert replace(ONE, train=None).epoch_seconds(100) is None
+
+
+class TestShare:
+    @pytest.mark.parametrize(
+        ("seconds", "most", "share"),
+        [
+            ({1: 1.0, 2: 2.0}, 8, 1.0),
+            ({1: 1.0, 2: 1.9}, 8, 1.0),
+            ({1: 1.0, 2: 1.5, 4: 2.9}, 8, 0.5),
+            ({1: 1.0, 2: 1.0, 4: 1.1, 8: 1.5}, 8, 0.125),
+            ({1: 1.0, 2: 1.0, 4: 1.1}, 7, 0.25),
+            ({1: 1.0}, 1, 1.0),
+        ],
+    )
+    def test_twice_as_many_as_long_as_it_pays(self, seconds: dict[int, float], most: int, share: float) -> None:
+        tried = []
+
+        def measured(at_once: int) -> Measured:
+            tried.append(at_once)
+            return replace(ONE, step_seconds=seconds[at_once], memory=GIB)
+
+        found, cost = best_share(measured, most)
+        assert found == share
+        assert tried == list(seconds)
+        assert cost.step_seconds == seconds[round(1 / share)], "what it costs among as many as that"
+
+    def test_never_more_than_memory_holds(self) -> None:
+        tried = []
+
+        def measured(at_once: int) -> Measured:
+            tried.append(at_once)
+            return replace(ONE, memory=40 * GIB)
+
+        assert best_share(measured, 8)[0] == pytest.approx(0.5)
+        assert tried == [1, 2]
+        assert best_share(lambda n: replace(ONE, memory=50 * GIB), 8)[0] == 1.0, "two and CUDA's own do not fit"
+
+    def test_what_does_not_fit_together_is_not_put_together(self) -> None:
+        def measured(at_once: int) -> Measured:
+            if at_once == 2:
+                raise UserError("OutOfMemoryError")
+            return ONE
+
+        assert best_share(measured, 8)[0] == 1.0
+
+    def test_of_memory(self) -> None:
+        assert memory_share(ONE) == pytest.approx(10 / 90)
+        assert memory_share(replace(ONE, memory=200 * GIB)) == 1.0
+
+
+class TestMemory:
+    def test_a_probe_is_remembered_for_its_kind(self, study_file: WriteStudy) -> None:
+        plan = load_plan(study_file(), None, None)
+        remember_probe(plan.by_name["plain"].recipe, Room(2), 0.4, ONE)
+        assert known_shares(plan, Room(2)) == {"plain": 0.4, "plain+c": 0.4, "plain+l": 0.4}
+        assert known_shares(plan, Room(2, 1)) == {}
+        assert known_probe(plan.by_name["deep"].recipe, Room(2)) is None
+
+    def test_without_data_it_counts_until_they_are_there(self, study_file: WriteStudy) -> None:
+        plan = load_plan(study_file(), None, None)
+        recipe = plan.by_name["plain"].recipe
+        remember_probe(recipe, Room(2), 0.4, replace(ONE, train=None, val=None))
+        assert known_probe(recipe, Room(2)) is None, "digits are always at hand"
+
+
+@pytest.mark.slow
+class TestProcesses:
+    def test_what_they_measure_is_what_training_takes(self, study_file: WriteStudy, tmp_path: Path) -> None:
+        plan = load_plan(study_file(), None, None)
+        with Probes(plan) as probes:
+            found = probes.measure(plan.by_name["plain"].recipe, 2)
+            processes = [process.pid for process in probes.processes]
+        assert (found.train, found.val) == (1438, 359)
+        assert 0.1 * GIB < found.memory < 4 * GIB < found.total
+        assert not any(Path(f"/proc/{process}").exists() for process in processes)
+        ablate("run", str(study_file(("epochs: 2", "epochs: 6"))), "--concurrency", "2")
+        journals = [json.loads(line) for line in next(Path(".ablate").rglob("journal.jsonl")).read_text().splitlines()]
+        trained = sorted(epoch["epoch_seconds"] for epoch in journals)[2]
+        told = found.epoch_seconds(256)
+        assert told is not None
+        assert trained / 5 < told < trained * 5, "the machine may be busy with something else at one of the two times"
+
+    def test_the_plan_tells_cost_and_end_before_anything_ran(self, study_file: WriteStudy) -> None:
+        study = study_file()
+        assert json.loads(planned(study, "--json").stdout)["seconds"] is None, "programs are not kept waiting"
+        first = planned(study).stdout
+        assert "measuring 2 kinds of training, a few steps each ..." in first
+        assert re.search(r"about \d:\d\d of training, \d+ at once: begun now, it ends \w{3} \d\d:\d\d\n", first)
+        assert "guessed" not in first
+        assert "measuring" not in planned(study).stdout, "once is enough"
+        told = json.loads(planned(study, "--json").stdout)
+        assert told["seconds"] > 0
+        assert all(cell["epoch_seconds"] > 0 for cell in told["cells"])
+        assert not Path(".ablate").exists()
+
+    def test_what_can_not_be_measured_is_said_in_a_line(self, study_file: WriteStudy, tmp_path: Path) -> None:
+        (tmp_path / "broken.py").write_text(BROKEN)
+        study = study_file(
+            ("deep: {architecture.tweak: D}", "deep: {optimizer: {kind: broken}}"), ("\nstudy", "\nplugins: [broken.py]\nstudy")
+        )  # fmt: skip
+        text = planned(study).stdout
+        assert "not measured: cell deep: RuntimeError: no steps today\n" in text
+        assert "1 of 4 cells guessed from the others" in text
+
+
+BROKEN = '''
+"""An optimizer that can't be built."""
+from typing import Any, Literal
+from experiments.options import Optimizer
+
+
+class Broken(Optimizer):
+    """Raises."""
+
+    kind: Literal["broken"] = "broken"
+    lr: float = 1.0
+    weight_decay: float = 0.0
+
+    def build(self, groups: list[dict[str, Any]]) -> Any:
+        raise RuntimeError("no steps today")
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("record")
+def test_trials_share_a_gpu_as_measured(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray deals out a GPU that torch does not find: shares are real, the training is on the cores."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    study = study_file(("epochs: 2", "epochs: 8"))
+    plan = load_plan(study, None, None)
+    for cell, share in (("plain", 0.5), ("deep", 1.0)):
+        remember_probe(plan.by_name[cell].recipe, Room(2, 1), share, ONE)
+    done = ablate("run", str(study))
+    assert done.stdout.count("top-1") == 4
+    logs = {file.parent.name[:12]: file.read_text().splitlines() for file in Path(".ablate").rglob("log.txt")}
+    spans = {trial.cell: (logs[trial.id][0][:23], logs[trial.id][-1][:23]) for trial in plan.trials}
+    for name in ("plain", "plain+c", "plain+l"):
+        assert spans[name][1] <= spans["deep"][0] or spans["deep"][1] <= spans[name][0], "deep has the GPU to itself"
+    overlaps = [a for a in spans for b in spans if a < b and spans[a][0] < spans[b][1] and spans[b][0] < spans[a][1]]
+    assert overlaps, "two of the others train together"
