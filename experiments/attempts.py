@@ -58,8 +58,14 @@ class Attempt:
 
     def is_readable(self) -> bool:
         """Whether its record is still there, as far as that can be told without asking a server."""
-        location = urlparse(self.artifacts)
-        return location.scheme not in ("", "file") or (Path(url2pathname(location.path)) / ARTIFACT).exists()
+        folder = local_artifacts(self.artifacts)
+        return folder is None or (folder / ARTIFACT).exists()
+
+
+def local_artifacts(location: str) -> Path | None:
+    """The folder that a run's artifacts lie in; None where a server has them. location: MLflow's path or URI."""
+    parsed = urlparse(location)
+    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
@@ -130,10 +136,10 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
 def read_record(attempt: Attempt) -> TrialRecord:
     """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
     where = f"run {attempt.run_id} of trial {attempt.trial}"
-    location = urlparse(attempt.artifacts)
+    folder = local_artifacts(attempt.artifacts)
     try:
-        if location.scheme in ("", "file"):
-            text = (Path(url2pathname(location.path)) / ARTIFACT).read_text(encoding="utf-8")
+        if folder is not None:
+            text = (folder / ARTIFACT).read_text(encoding="utf-8")
         else:
             from .tracking import download_text
 

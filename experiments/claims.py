@@ -10,13 +10,16 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
 from .folders import is_held, state_folder
+
+PAUSE = 1.0
+"""Seconds between two times at which a process tells how it goes."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,45 @@ class Claim:
     trials: tuple[str, ...]
     """Names of trial folders: a trial on certain data."""
 
+    ends: float | None = None
+    """When it expects to have trained them all, seconds since the epoch."""
+
+    shares: Mapping[str, str] = field(default_factory=dict)
+    """Trial id of each that is being trained to what it has of the machine, in words."""
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {time.strftime('%H:%M', time.localtime(self.since))}"
 
 
+class Held:
+    """What this process has taken on."""
+
+    def __init__(self, file: Path, claim: Claim, others: dict[str, Claim]) -> None:
+        self.others = others
+        """Those of the trials asked for that another process has, with its claim."""
+
+        self._file = file
+        self._claim = claim
+        self._told = 0.0
+        self._write()
+
+    def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
+        """Let other processes know how it goes; soon again is passed over, and so is a full disk."""
+        if time.monotonic() - self._told > PAUSE:
+            self._told = time.monotonic()
+            self._claim = replace(self._claim, ends=ends, shares=dict(shares))
+            with suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        draft = self._file.with_suffix(".part")
+        draft.write_text(json.dumps(asdict(self._claim)))
+        draft.replace(self._file)
+
+
 @contextmanager
-def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
-    """Inside, these trials are this process's, but for those that another has: they are yielded, with its claim."""
+def claimed(trials: Iterable[str]) -> Iterator[Held]:
+    """Inside, these trials are this process's, but for those that another has."""
     from filelock import FileLock
 
     folder = _folder()
@@ -49,13 +84,12 @@ def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
         taken = {trial: claim for claim in others for trial in claim.trials}
         mine = tuple(trial for trial in trials if trial not in taken)
         lock.acquire()
-        draft = file.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(Claim(socket.gethostname(), os.getpid(), time.time(), mine))))
-        draft.replace(file)
+        held = Held(file, Claim(socket.gethostname(), os.getpid(), time.time(), mine), taken)
     try:
-        yield taken
+        yield held
     finally:
-        file.unlink(missing_ok=True)
+        for mark in (file, file.with_suffix(".part")):
+            mark.unlink(missing_ok=True)
         lock.release()
         _lock_of(file).unlink(missing_ok=True)
 
@@ -74,10 +108,10 @@ def _live(*, tidy: bool = False) -> list[Claim]:
                 claim = json.loads(file.read_text())
             except FileNotFoundError:
                 continue
-            found.append(Claim(claim["host"], claim["pid"], claim["since"], tuple(claim["trials"])))
+            found.append(Claim(**{**claim, "trials": tuple(claim["trials"])}))
         elif tidy:
-            file.unlink(missing_ok=True)
-            _lock_of(file).unlink(missing_ok=True)
+            for mark in (file, file.with_suffix(".part"), _lock_of(file)):
+                mark.unlink(missing_ok=True)
     return found
 
 

@@ -34,6 +34,12 @@ class State:
     reason: str = ""
     """Why it failed, why a finished attempt does not count, or which process has it."""
 
+    top1: float | None = None
+    """Of the last epoch, for `running`."""
+
+    claim: Claim | None = None
+    """Of the process that has it, for `running` and `waiting`."""
+
     def __str__(self) -> str:
         if self.name in ("running", "waiting"):
             return f"{self.name} elsewhere"
@@ -84,8 +90,10 @@ def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None, claim
     if folder is not None:
         if claim is not None:
             running = bool(fitting) and fitting[0].status == "running"
-            epoch = len(Journal(folder / JOURNAL).read()) if running else 0
-            return State("running" if running else "waiting", epoch, reason=str(claim))
+            history = Journal(folder / JOURNAL).read() if running else []
+            top1 = history[-1]["top1"] if history else None
+            name: Literal["running", "waiting"] = "running" if running else "waiting"
+            return State(name, len(history), reason=str(claim), top1=top1, claim=claim)
         if (folder / CHECKPOINT).exists():
             return State("resume", len(Journal(folder / JOURNAL).read()))
     if any(attempt.status == "finished" for attempt in attempts):

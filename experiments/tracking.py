@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -33,6 +34,7 @@ from .attempts import (
     Attempt,
     attempt_from,
     has_open_runs,
+    local_artifacts,
 )
 from .delivery import Delivery
 from .environment import describe_software, git_state
@@ -44,7 +46,7 @@ from .uris import shown_uri, tracking_uri, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
 
 _PARENT = "mlflow.parentRunId"
 _ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -148,6 +150,7 @@ class RunWriter:
         self.fingerprints = fingerprints
         self.client = client
         self.run_ids: dict[str, str] = {}
+        self.artifacts: dict[str, Path | None] = {}
         self.logged: dict[str, set[int]] = {}
         self.experiment = self._experiment()
         _bury_the_dead(client, self.experiment)
@@ -232,7 +235,9 @@ class RunWriter:
             **self._common_tags(),
         }
         if trial.id not in self.run_ids:
-            self.run_ids[trial.id] = str(self.client.create_run(self.experiment, tags=tags).info.run_id)
+            info = self.client.create_run(self.experiment, tags=tags).info
+            self.run_ids[trial.id] = str(info.run_id)
+            self.artifacts[str(info.run_id)] = local_artifacts(info.artifact_uri or "")
             self.logged[trial.id] = set()
         run_id = self.run_ids[trial.id]
         params = {
@@ -247,11 +252,7 @@ class RunWriter:
         self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def _params(self, run_id: str, params: Mapping[str, object]) -> None:
-        from mlflow.entities import Param
-
-        # MLflow takes letters, digits and / _ - . : and blanks in names
-        named = {re.sub(r"[^\w/.: -]", "_", key): value for key, value in params.items()}
-        listed = [Param(key, str(value)[:6000]) for key, value in named.items()]
+        listed = _params(params)
         for i in range(0, len(listed), 100):
             self.client.log_batch(run_id, params=listed[i : i + 100])
 
@@ -268,28 +269,40 @@ class RunWriter:
             self.client.log_batch(self.run_ids[trial.id], metrics=entities[i : i + 1000])
         self.logged[trial.id].update(number for number, _ in epochs)
 
+    def _artifact(self, run_id: str, name: str, write: Callable[[Path], object]) -> None:
+        """Where the artifacts lie on this machine, as MLflow's client does it after asking the record where that is."""
+        folder = self.artifacts[run_id]
+        if folder is None:
+            with tempfile.TemporaryDirectory() as temporary:
+                write(Path(temporary) / name)
+                self.client.log_artifact(run_id, str(Path(temporary) / name))
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"{name}.part"
+        write(draft)
+        draft.replace(folder / name)
+
     def _finish(self, trial: Trial, result: Result, then: Callable[[], None], at: int) -> None:
+        from mlflow.entities import RunTag
+
         if trial.id not in self.run_ids:
             self._start(trial)
         run_id = self.run_ids[trial.id]
         # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], at)
-        self._params(run_id, {"params": result.params, "macs": result.macs} if result.params is not None else {})
-        if result.final:
-            last = result.selected or len(result.history)
-            self.client.log_batch(run_id, metrics=_metrics(last, result.final, at))
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
-            self.client.log_artifact(run_id, str(folder / WEIGHTS))
+            self._artifact(run_id, WEIGHTS, lambda target: shutil.copyfile(folder / WEIGHTS, target))
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
-        self.client.log_text(run_id, record.model_dump_json(indent=1), ARTIFACT)
-        for name, digest in (("ablate.weights", record.weights), ("ablate.pretrained", record.pretrained)):
-            if digest:
-                self.client.set_tag(run_id, name, digest)
-        self.client.set_tag(run_id, STATUS, result.status)
-        if result.reason:
-            self.client.set_tag(run_id, REASON, result.reason)
+        text = record.model_dump_json(indent=1)
+        self._artifact(run_id, ARTIFACT, lambda target: target.write_text(text, encoding="utf-8"))
+        # with its status, last, it is done: what that says must be there
+        last = result.selected or len(result.history)
+        costs = {"params": result.params, "macs": result.macs} if result.params is not None else {}
+        tags = {"ablate.weights": record.weights, "ablate.pretrained": record.pretrained, REASON: result.reason}
+        said = [RunTag(name, value) for name, value in tags.items() if value] + [RunTag(STATUS, result.status)]
+        self.client.log_batch(run_id, _metrics(last, result.final, at), _params(costs), said)
         self.client.set_terminated(run_id, _ENDED[result.status])
         # another attempt has a run of its own
         del self.run_ids[trial.id]
@@ -305,6 +318,14 @@ def _may_pass(error: Exception) -> bool:
         unavailable = error.error_code == "TEMPORARILY_UNAVAILABLE"
         return unavailable or isinstance(error.__context__, RequestException | ConnectionError)
     return isinstance(error, RequestException | ConnectionError)
+
+
+def _params(params: Mapping[str, object]) -> list[Param]:
+    from mlflow.entities import Param
+
+    # MLflow takes letters, digits and / _ - . : and blanks in names
+    named = {re.sub(r"[^\w/.: -]", "_", key): value for key, value in params.items()}
+    return [Param(key, str(value)[:6000]) for key, value in named.items()]
 
 
 def _metrics(number: int, metrics: Epoch, at: int) -> list[Metric]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from trainer.errors import UserError
 from trainer.files import WEIGHTS
 
-from .attempts import Attempt, all_attempts, read_record
+from .attempts import Attempt, all_attempts, local_artifacts, read_record
 from .fingerprint import file_digest
 from .folders import state_folder
 from .records import TrialRecord
@@ -88,8 +86,8 @@ def weights_of(attempt: Attempt) -> tuple[TrialRecord, Path]:
 
 def _local(attempt: Attempt) -> Path | None:
     """Where the weights lie if the record's artifacts are files of this machine."""
-    location = urlparse(attempt.artifacts)
-    return Path(url2pathname(location.path)) / WEIGHTS if location.scheme in ("", "file") else None
+    folder = local_artifacts(attempt.artifacts)
+    return folder / WEIGHTS if folder is not None else None
 
 
 def _download(attempt: Attempt, file: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +30,22 @@ class _Running:
 
 
 class Progress:
-    """Shows the trials of one `ablate run`; use as a context manager."""
+    """Shows the trials of one `ablate run`; use as a context manager.
 
-    def __init__(self, console: Console, title: str, trials: Sequence[Trial], estimate: Estimate) -> None:
+    tell: hears after every event when the last trial is expected to end (seconds since the epoch), and what each
+    running trial (by its id) has of the machine.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        trials: Sequence[Trial],
+        estimate: Estimate,
+        tell: Callable[[float | None, Mapping[str, str]], None],
+    ) -> None:
         self.console = console
+        self.tell = tell
         self.estimate = estimate
         self.title = title
         self.total = len(trials)
@@ -58,6 +70,7 @@ class Progress:
         """A worker has taken up a trial, with this share of the machine."""
         self.running[trial.id] = _Running(trial, share)
         self.estimate.started(trial)
+        self._tell()
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """A running trial has ended an epoch; of a resumed one, the epochs before count as done."""
@@ -66,6 +79,7 @@ class Progress:
         self.epochs_done += 1
         self.estimate.epoch(trial, number, metrics["epoch_seconds"])
         running.epoch, running.metrics = number, metrics
+        self._tell()
 
     def finished(self, trial: Trial, result: Result) -> None:
         """An attempt has ended: one line stays on the screen."""
@@ -97,6 +111,11 @@ class Progress:
     def record(self, what: str) -> None:
         """The record is away, or back."""
         self.console.print(f"the record at {shown_uri()} {what}", style="yellow", highlight=False, markup=False)
+
+    def _tell(self) -> None:
+        left = self.estimate.remaining()
+        shares = {id: running.share for id, running in self.running.items()}
+        self.tell(time.time() + left if left is not None else None, shares)
 
     def _eta(self, before: str = "") -> str:
         left = self.estimate.remaining()

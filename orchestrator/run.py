@@ -60,10 +60,11 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
     prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
     fingerprints = prepare_data(plan, console)
     folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
-    with claimed(folders.values()) as others:
+    with claimed(folders.values()) as held:
         pending = _pending(plan, fingerprints)
         summary = Summary(done_before=len(plan.trials) - len(pending))
-        summary.elsewhere = _elsewhere(plan, pending, {id: str(others[f]) for id, f in folders.items() if f in others})
+        taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
+        summary.elsewhere = _elsewhere(plan, pending, taken)
         mine = [trial for trial in pending if trial.id not in summary.elsewhere]
         if pending and not mine:
             process = next(iter(summary.elsewhere.values()))
@@ -82,7 +83,7 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
             return summary
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.length)
-        with Progress(console, plan.study.title, mine, estimate) as progress:
+        with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
             try:
                 with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
                     # opening a fresh record takes as long as starting workers

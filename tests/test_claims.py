@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,8 @@ WriteStudy = Callable[..., Path]
 HOLDS = """
 import sys
 from experiments.claims import claimed
-with claimed(sys.argv[1:]) as others:
-    print(" ".join(others) or "none", flush=True)
+with claimed(sys.argv[1:]) as held:
+    print(" ".join(held.others) or "none", flush=True)
     sys.stdin.read()
 """
 LOCKS = """
@@ -87,8 +88,8 @@ def folders(study: Path) -> dict[str, str]:
 
 def test_what_one_process_has_no_other_gets() -> None:
     with another(HOLDS, "a", "b") as process:
-        with claimed(["b", "c"]) as others:
-            assert {trial: claim.pid for trial, claim in others.items()} == {"a": process.pid, "b": process.pid}
+        with claimed(["b", "c"]) as held:
+            assert {trial: claim.pid for trial, claim in held.others.items()} == {"a": process.pid, "b": process.pid}
             with another(HOLDS, "c", "d"):
                 assert {trial: claim.pid for trial, claim in claims_of_others().items()}.keys() == {"a", "b", "d"}
         assert claims_of_others().keys() == {"a", "b"}
@@ -101,10 +102,22 @@ def test_what_a_killed_process_had_is_free_and_its_files_go() -> None:
         process.wait()
         assert len(list(Path(".ablate/claims").glob("*.json"))) == 1
         assert claims_of_others() == {}
-        with claimed(["a"]) as others:
-            assert others == {}
+        with claimed(["a"]) as held:
+            assert held.others == {}
             assert len(list(Path(".ablate/claims").glob("*.json"))) == 1
     assert [file.name for file in Path(".ablate/claims").iterdir()] == ["lock"]
+
+
+def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.claims.PAUSE", 0.2)
+    with claimed(["a"]) as held:
+        (file,) = Path(".ablate/claims").glob("*.json")
+        for ends in (10.0, 20.0):
+            held.tell(ends, {"a": "1 core"})
+        assert (json.loads(file.read_text())["ends"], json.loads(file.read_text())["shares"]) == (10.0, {"a": "1 core"})
+        time.sleep(0.25)
+        held.tell(30.0, {})
+        assert (json.loads(file.read_text())["ends"], json.loads(file.read_text())["shares"]) == (30.0, {})
 
 
 @pytest.mark.usefixtures("record")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,6 +161,11 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
     )  # fmt: skip
     journals = Path(".ablate/trials")
     wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, 120, "the second trial")
+    seen = ablate("status", str(study)).stdout
+    assert re.search(r"^running: \S+ seed 0: epoch \d+ of 12 is done, top-1 0\.\d{4} \(1 core, process", seen, re.M), (
+        seen
+    )
+    assert re.search(r"^\d of 4 trials done; about 0:\d\d left, until \w{3} \d\d:\d\d$", seen, re.M), seen
     os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

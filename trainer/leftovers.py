@@ -33,6 +33,15 @@ def reset_switches() -> None:
         enable(True)
 
 
+def seed_torch(seed: int) -> None:
+    """As `torch.manual_seed`, which keeps every seed with a traceback for devices that may come, and grows for ever."""
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+
+
 @contextmanager
 def module_hooks_end() -> Iterator[None]:
     """Hooks for all modules (`register_module_forward_hook`, ...) that are registered inside go with it."""

@@ -22,6 +22,7 @@ from .frozen import beginning_once
 from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
+from .leftovers import seed_torch
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
 from .saver import Saver
@@ -87,7 +88,7 @@ def train(
     numerics = numerics or Numerics()
     numerics.apply()
     device = data.device
-    torch.manual_seed(Draws(seed).torch_seed("weights"))
+    seed_torch(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     training_mode(model)
     begin = time.perf_counter()
@@ -106,7 +107,7 @@ def train(
             epoch = len(history) + 1
             begin = time.perf_counter()
             draws = Draws(seed, epoch)
-            torch.manual_seed(draws.torch_seed("dropout"))
+            seed_torch(draws.torch_seed("dropout"))
             training_mode(model)
             working = [hook for hook in hooks if hook.works_in(epoch)]
             for hook in working:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ from rich.table import Table
 from experiments.plan import Trial
 from experiments.states import State, data_fingerprints, trial_states
 
+from ..progress import clock
 from .loading import load_plan
 
 
@@ -21,7 +24,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     plan = load_plan(study, profile, seeds)
     states = trial_states(plan, data_fingerprints(plan))
     if as_json:
-        listed = [{"id": t.id, "cell": t.cell, "seed": t.seed, "state": str(states[t.id])} for t in plan.trials]
+        listed = [_as_json(trial, states[trial.id]) for trial in plan.trials]
         click.echo(json.dumps({"study": plan.study.name, "profile": plan.study.profile, "trials": listed}, indent=1))
         return
     console = Console(soft_wrap=True)
@@ -36,14 +39,34 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)
     done = sum(state.name == "done" for state in states.values())
-    console.print(f"{done} of {len(plan.trials)} trials done", highlight=False)
+    console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}", highlight=False)
+
+
+def _end(states: Mapping[str, State]) -> str:
+    """When the processes that train the others expect to be done."""
+    ends = [state.claim.ends for state in states.values() if state.claim and state.claim.ends]
+    if not ends:
+        return ""
+    at = time.strftime("%a %H:%M", time.localtime(max(ends)))
+    return f"; about {clock(max(0.0, max(ends) - time.time()))} left, until {at}"
+
+
+def _as_json(trial: Trial, state: State) -> dict[str, object]:
+    found: dict[str, object] = {"id": trial.id, "cell": trial.cell, "seed": trial.seed, "state": str(state)}
+    if state.name == "running" and state.claim:
+        share = state.claim.shares.get(trial.id)
+        found |= {"epoch": state.epoch, "top1": state.top1, "share": share, "ends": state.claim.ends}
+    return found
 
 
 def _detail(trial: Trial, state: State) -> str:
     """What the table has no room for."""
     name = f"{trial.cell} seed {trial.seed}"
     if state.name == "running":
-        return f"running: {name}: epoch {state.epoch} of {trial.recipe.epochs} is done ({state.reason})"
+        top1 = f", top-1 {state.top1:.4f}" if state.top1 is not None else ""
+        share = state.claim.shares.get(trial.id, "") if state.claim else ""
+        which = ", ".join(part for part in (share, state.reason) if part)
+        return f"running: {name}: epoch {state.epoch} of {trial.recipe.epochs} is done{top1} ({which})"
     if state.name == "failed":
         return f"failed: {name}: {state.reason} (ablate logs {trial.id})"
     return ""
