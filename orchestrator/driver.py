@@ -38,6 +38,9 @@ class Summary:
     training_seconds: float = 0.0
     """Sum of the finished trials' training times."""
 
+    report: Callable[[], Path] | None = None
+    """Gives the path of the report, if there is one; raises what kept it from being written."""
+
 
 class Driver:
     """The work (see events.Work) of training `trials`, in their order, teachers before their students."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -51,10 +52,13 @@ class Terms:
         return self.at_once is None and self.gpu is None and self.address is None
 
 
-def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, command: str) -> Summary:
-    """Train and record what the record lacks and no other process of this folder is training.
+def run_plan(
+    plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Path]
+) -> Summary:
+    """Train and record what the record lacks and no other process of this folder is training; then report.
 
-    Raises UserError before anything is written if the data are unfit, and if everything is being trained elsewhere.
+    report: writes the report of what is recorded. Raises UserError before anything is written if the data are unfit,
+    and if everything is being trained elsewhere.
     """
     # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
     prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
@@ -80,6 +84,7 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
         _tidy_done(plan, pending, fingerprints)
         if not mine:
             close_left_open(plan.study.title)
+            summary.report = report
             return summary
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.length)
@@ -93,6 +98,9 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
                         writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
                         driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)
                         _drive(engine, driver)
+                        # while the engine stops, which is mostly waiting
+                        if summary.done_before or summary.finished:
+                            summary.report = aside.submit(report).result
             except KeyboardInterrupt:
                 summary.interrupted = True
     return summary

@@ -50,7 +50,7 @@ def draw_curves(curves: Curves, folder: Path) -> None:
         figure = _apart(curves) if curves.apart else _together(curves)
         # placed once for all formats: it takes longer than drawing
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)
         folder.mkdir(parents=True, exist_ok=True)
         for kind, metadata in FORMATS.items():
             figure.savefig(folder / f"{curves.id}.{kind}", metadata=metadata, dpi=200)

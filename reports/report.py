@@ -38,11 +38,6 @@ class Report:
     """Learning curves of the cells of each table."""
 
 
-def results_folder(plan: Plan) -> Path:
-    """Where a study's report goes unless told otherwise."""
-    return Path("results") / plan.study.title
-
-
 def make_report(plan: Plan, *, allow_partial: bool) -> Report:
     """Collect the record's answers. Raises UserError where trials are missing, unless partial results are allowed."""
     runs = collect_runs(plan)

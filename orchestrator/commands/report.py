@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from reports.report import make_report, results_folder, write_report
+from reports.folder import results_folder
+from reports.report import make_report, write_report
 
 from .loading import load_plan
 

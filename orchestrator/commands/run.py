@@ -15,7 +15,7 @@ from experiments.folders import state_folder
 from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
-from reports.report import make_report, results_folder, write_report
+from reports.folder import results_folder
 from trainer.errors import UserError
 
 from ..driver import Summary
@@ -55,7 +55,7 @@ def run(
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
     terms = Terms(1 if executor == "inline" else concurrency, gpu, address, retries)
-    summary = run_plan(plan, _executor(executor), terms, console, command)
+    summary = run_plan(plan, _executor(executor), terms, console, command, lambda: _report(plan))
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
 
@@ -67,6 +67,13 @@ def _executor(name: str) -> Executor:
     from .. import schedule
 
     return schedule.start
+
+
+def _report(plan: Plan) -> Path:
+    # pandas, scipy and matplotlib: not before anything trains
+    from reports.report import make_report, write_report
+
+    return write_report(make_report(plan, allow_partial=True), results_folder(plan))
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
@@ -91,9 +98,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     if summary.interrupted:
         say("interrupted; what is finished is recorded, and the same command goes on")
         return 130
-    if summary.done_before or summary.finished:
-        text = write_report(make_report(plan, allow_partial=True), results_folder(plan))
-        say(f"report: {text}")
+    if summary.report is not None:
+        say(f"report: {summary.report()}")
     for process, number in Counter(summary.elsewhere.values()).items():
         say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
     return 1 if summary.failed or summary.record_errors or summary.elsewhere else 0
