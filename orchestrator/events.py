@@ -9,6 +9,8 @@ from typing import Protocol
 from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
+from .needs import Needs
+
 
 class Events(Protocol):
     """Called in the driver, one call at a time, in the order in which things happen."""
@@ -36,5 +38,7 @@ class Executor(Protocol):
     Started before the first job, because that takes seconds in which the record can open; once for all waves of jobs.
     """
 
-    def __call__(self, *, concurrency: int | None, address: str | None = None) -> AbstractContextManager[Execute]:
-        """Raises UserError where it can't be started."""
+    def __call__(
+        self, *, concurrency: int | None, address: str | None = None, needs: Needs | None = None
+    ) -> AbstractContextManager[Execute]:
+        """`needs` goes with `address`. Raises UserError where it can't be started, or a node lacks what it needs."""

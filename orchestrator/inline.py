@@ -9,10 +9,11 @@ from experiments.trial import Job, run_trial
 from trainer.recorder import Epoch
 
 from .events import Events, Execute
+from .needs import Needs
 
 
 @contextmanager
-def start(*, concurrency: int | None = 1, address: str | None = None) -> Iterator[Execute]:
+def start(*, concurrency: int | None = 1, address: str | None = None, needs: Needs | None = None) -> Iterator[Execute]:
     """See events.Executor; there is one trial at a time, here."""
     yield run
 

@@ -26,6 +26,7 @@ from trainer.files import CHECKPOINT, WEIGHTS
 from trainer.recorder import Epoch
 
 from .events import Execute, Executor
+from .needs import needs_of
 from .paces import estimate_of, remember_pace
 from .progress import Progress
 from .resources import gpu_count
@@ -86,7 +87,8 @@ def run_plan(
                 with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
                     # opening a fresh record takes as long as starting workers
                     opening = aside.submit(open_client)
-                    with start(concurrency=concurrency, address=address) as execute:
+                    needs = needs_of(plan, mine, fingerprints) if address else None
+                    with start(concurrency=concurrency, address=address, needs=needs) as execute:
                         writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
                         _Driver(plan, mine, fingerprints, writer, progress, summary, retries).run(execute)
             except KeyboardInterrupt:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,16 @@ os.environ.update(
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 
+from . import away
+from .desk import Desk
 from .events import Events, Execute
+from .needs import Needs, fitting, import_failed, node_name, unfit
 from .scratch import scratch_folder
 from .signals import Stop, unstoppable
 from .watch import Watch
@@ -49,26 +55,35 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 
 
 @contextmanager
-def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Execute]:
+def start(*, concurrency: int | None, address: str | None = None, needs: Needs | None = None) -> Iterator[Execute]:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     stop = Stop()
     with scratch_folder() as scratch:
         try:
             with stop.on_signal():
                 _start_ray(concurrency, address, scratch)
-            stop.check()
-            yield partial(_run, share=_share(concurrency), concurrency=concurrency, scratch=scratch)
+                stop.check()
+                share = _share(concurrency)
+                home = _prepare_nodes(needs, share, address, stop) if address and needs else None
+            work = partial(_work, home=home)
+            yield partial(_run, work=work, share=share, concurrency=concurrency, scratch=scratch)
         finally:
             with unstoppable():
                 ray.shutdown()
 
 
 def _run(
-    jobs: Sequence[Job], events: Events, *, share: dict[str, float], concurrency: int | None, scratch: Path
+    jobs: Sequence[Job],
+    events: Events,
+    *,
+    work: Callable[[dict[str, Any]], None],
+    share: dict[str, float],
+    concurrency: int | None,
+    scratch: Path,
 ) -> None:
     stop = Stop()
     tuner = tune.Tuner(
-        tune.with_resources(_work, share),
+        tune.with_resources(work, share),
         param_space={"job": tune.grid_search([json.dumps(job.as_data()) for job in jobs])},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
@@ -130,9 +145,75 @@ def _share(concurrency: int | None) -> dict[str, float]:
     return {"cpu": 1, "gpu": gpus / concurrency if concurrency and concurrency > gpus else 1}
 
 
-def _work(config: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Home:
+    """Where the driver is, for workers on other nodes; a `desk.Files` by way of an actor that runs there."""
+
+    node: str
+    needs: Needs
+    desk: Any
+
+    def read(self, file: str) -> bytes | None:
+        return ray.get(self.desk.read.remote(file))  # type: ignore[no-any-return]
+
+    def folder(self, folder: str) -> dict[str, bytes]:
+        return ray.get(self.desk.folder.remote(folder))  # type: ignore[no-any-return]
+
+    def write(self, folder: str, files: Mapping[str, bytes], names: list[str]) -> None:
+        ray.get(self.desk.write.remote(folder, files, names))
+
+
+def _prepare_nodes(needs: Needs, share: dict[str, float], address: str, stop: Stop) -> _Home:
+    """Every node that can train, the driver's own apart, has what trials need; raises UserError where one can't."""
+    here = ray.get_runtime_context().get_node_id()
+    restarted = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    desk = ray.remote(Desk).options(**restarted, scheduling_strategy=_only_on(here)).remote()
+    home = _Home(here, needs, desk)
+    check = ray.remote(_check_node)
+    waiting = {
+        check.options(num_cpus=0, max_retries=0, scheduling_strategy=_only_on(node)).remote(home): name
+        for node, name in fitting(ray.nodes(), share, address).items()  # type: ignore[no-untyped-call]
+        if node != here
+    }
+    problems = []
+    while waiting:
+        stop.check()
+        for done in ray.wait(list(waiting), timeout=0.2)[0]:
+            name = waiting.pop(done)
+            try:
+                reason = ray.get(done)
+            except ray.exceptions.RayError as error:
+                reason = import_failed(str(error))
+            if reason:
+                problems.append((name, reason))
+    if problems:
+        raise unfit(sorted(problems))
+    return home
+
+
+def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _check_node(home: _Home) -> str:
+    """What the node where this runs lacks, in a line; nothing where it is fit."""
+    try:
+        away.prepare(home.needs, home)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _work(config: dict[str, Any], home: _Home | None = None) -> None:
     """One trial in a worker; a failed training is a result as well, so the worker lives on."""
-    result = run_trial(Job(**json.loads(config["job"])), _Recorder())
+    job = Job(**json.loads(config["job"]))
+    if reason := away.check_gpu(ray.get_gpu_ids()):
+        result = Result("failed", reason=reason)
+    elif home is None or ray.get_runtime_context().get_node_id() == home.node:
+        result = run_trial(job, _Recorder())
+    else:
+        node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        result = away.run_away(job, home.needs, home, _Recorder(), node)
     tune.report({"result": json.dumps(result.as_data())})
 
 

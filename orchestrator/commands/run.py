@@ -16,8 +16,9 @@ from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.report import make_report, results_folder, write_report
 
+from ..address import check_address
 from ..events import Executor
-from ..resources import check_address, check_concurrency, check_writable
+from ..resources import check_concurrency, check_writable
 from ..run import Summary, run_plan
 from .loading import load_plan
 
