@@ -120,6 +120,8 @@ def import_failed(text: str) -> str:
     """What Ray's account of a task that could not be loaded or run comes to, in one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     missing = next((line for line in reversed(lines) if "No module named" in line), None)
+    if "Can't get attribute" in text:
+        return f"ablate's code there is not the driver's ({lines[-1][:160]}); install the same release there"
     if missing:
         return f"ablate can't be imported there ({missing[:160]}); install it in the environment of its `ray start`"
     return (lines[-1] if lines else "gave no answer")[:300]

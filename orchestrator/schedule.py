@@ -52,6 +52,7 @@ from .signals import Stop, unstoppable
 from .watch import Watch
 
 _OBJECT_STORE_BYTES = 128 * 2**20
+_GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError)
 
 
 @contextmanager
@@ -182,6 +183,9 @@ def _prepare_nodes(needs: Needs, share: dict[str, float], address: str, stop: St
             name = waiting.pop(done)
             try:
                 reason = ray.get(done)
+            except _GONE:
+                # it died a moment ago, and Ray has just noticed
+                continue
             except ray.exceptions.RayError as error:
                 reason = import_failed(str(error))
             if reason:

@@ -11,12 +11,13 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
-SMALL = ("--num-gpus=0", f"--object-store-memory={80 * 2**20}", "--node-ip-address=127.0.0.1")
+SMALL = ("--num-gpus=0", f"--object-store-memory={80 * 2**20}")
 
 
 def needs_mounts() -> None:
@@ -29,7 +30,7 @@ def needs_mounts() -> None:
 
 
 class Nodes:
-    """A cluster on this machine's loopback, its token made up for the test. The head and its files end with it."""
+    """A cluster whose token is made up for the test; its nodes and files end with it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cpus: int = 1) -> None:
         # short, because Ray's sockets are in it
@@ -66,16 +67,23 @@ class Nodes:
         """As a machine that loses its power."""
         os.killpg(process, signal.SIGKILL)
 
+    def workers(self) -> set[int]:
+        """Processes of this cluster that work for a driver."""
+        nodes = {process.pid for process in self.processes}
+        found = set()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError):
+                line = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if line.startswith((b"ray::ImplicitFunc", b"ray::Desk")) and os.getpgid(parent) in nodes:
+                    found.add(int(entry.name))
+        return found
+
     def end(self) -> None:
         for process in self.processes:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _started(self, command: list[str], said: str) -> re.Match[str]:
