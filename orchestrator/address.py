@@ -39,10 +39,10 @@ def check_address(address: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         answers, joins = pool.map(lambda command: _asked(*command, address), (_HEALTH, _JOIN))
     if answers is not None:
-        raise UserError(f"{what}: {_reason(answers)}")
+        raise UserError(f"{what}: {_reason(answers, address)}")
     if joins is not None:
         if "ersion mismatch" in joins:
-            raise UserError(f"{what}: {_reason(joins)}")
+            raise UserError(f"{what}: {_reason(joins, address)}")
         raise UserError(
             f"{what}: the cluster answers, but no node of it runs on this machine, which `ablate` needs; "
             f"start one here: `ray start --address={address}` (with `--num-cpus=0` it trains nothing)"
@@ -58,7 +58,7 @@ def _asked(*command: str) -> str | None:
     return done.stdout + done.stderr if done.returncode else None
 
 
-def _reason(said: str) -> str:
+def _reason(said: str, address: str) -> str:
     """What Ray says, in words that say what to do."""
     if "uthenticat" in said:
         return _AUTH
@@ -68,4 +68,6 @@ def _reason(said: str) -> str:
         # of Ray, or of Python: with the two releases
         text = " ".join(said[said.index(mismatch[-1]) :].split()).removeprefix("RuntimeError: ")
         return f"{text[:240]}; expected the same release here and there"
+    if address == "auto":
+        return "no running cluster is found from here; expected RAY_ADDRESS to name one, or give its host:port"
     return "something listens there that is no Ray cluster; expected the address that `ray start --head` prints"

@@ -7,18 +7,21 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 from nodes import Nodes, needs_mounts
 from PIL import Image
-from test_schedule import METRICS, WriteStudy, ablate, command, inline_in, results, statuses, wait_until
+from test_schedule import METRICS, WriteStudy, ablate, inline_in, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
+from orchestrator.address import check_address
 from orchestrator.resources import gpu_count
+from trainer.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
@@ -134,17 +137,6 @@ def test_nodes_that_are_unfit(study_file: WriteStudy, tmp_path: Path, head: Node
     )
 
 
-OLDER = """
-import json, sys
-import ray
-from ray._common.usage import usage_constants, usage_lib
-client = ray._raylet.GcsClient(address=sys.argv[1])
-said = usage_lib.get_cluster_metadata(client) | {"ray_version": "2.0.0"}
-where = usage_constants.CLUSTER_METADATA_KEY, json.dumps(said).encode(), True
-client.internal_kv_put(*where, namespace=b"cluster")
-"""
-
-
 def test_addresses_where_no_trial_can_run(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch, head: Nodes) -> None:
     study = study_file()
     assert refused(head, study) == (
@@ -154,26 +146,70 @@ def test_addresses_where_no_trial_can_run(study_file: WriteStudy, monkeypatch: p
     with monkeypatch.context() as without:
         without.delenv("RAY_AUTH_TOKEN")
         without.setenv("RAY_AUTH_MODE", "disabled")
-        assert "it asks for a token; set RAY_AUTH_MODE=token" in refused(head, study)
-    # where the processes of the nodes can't be seen, they are on another machine
-    needs_mounts()
-    alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", *command("run", str(study))]
-    done = subprocess.run([*alone, "--address", head.address], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert re.fullmatch(r"ablate: --address \S+: the cluster answers, but no node of it runs on this .*\n", done.stderr)
+        with pytest.raises(UserError, match="it asks for a token; set RAY_AUTH_MODE=token"):
+            check_address(head.address)
+    with monkeypatch.context() as named:
+        named.setenv("RAY_ADDRESS", head.address)
+        check_address("auto")
     subprocess.run([sys.executable, "-c", OLDER, head.address], check=True, timeout=60)
-    assert re.search(r"ersion mismatch: .*2\.0\.0.*; expected the same release here and there$", refused(head, study))
+    with pytest.raises(UserError, match=r"ersion mismatch: .*2\.0\.0.*; expected the same release here and there$"):
+        check_address(head.address)
 
 
-def test_an_address_where_something_else_listens(study_file: WriteStudy) -> None:
-    study = study_file()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        start = time.monotonic()
-        done = ablate("run", str(study), "--address", address, code=2)
-    assert done.stderr.startswith(f"ablate: --address {address}: something listens there that is no Ray cluster; ")
-    assert time.monotonic() - start < 20
-    assert not Path(".ablate").exists()
+def test_a_cluster_without_a_node_on_this_machine(head: Nodes) -> None:
+    needs_mounts()
+    # where the processes of its nodes can't be seen, they are on other machines
+    alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", sys.executable, "-c", IMPATIENT, head.address]
+    said = subprocess.run(alone, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert re.fullmatch(r"--address \S+: the cluster answers, but no node of it runs on this machine, .*\n", said)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"])
+def test_an_address_where_something_else_listens(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.address.PATIENCE", 4)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answering, args=(server, answer), daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"--address {address}: something listens there that is no Ray cluster; "):
+            check_address(address)
+
+
+def test_no_cluster_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.address.PATIENCE", 4)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match="--address auto: no running cluster is found from here; expected RAY_ADDRESS"):
+        check_address("auto")
+    with pytest.raises(UserError, match="--address ray://there:10001: Ray Client is not used; expected host:port"):
+        check_address("ray://there:10001")
+
+
+def _answering(server: socket.socket, answer: bytes) -> None:
+    """Says the same to whoever comes, one after the other, and waits until they leave."""
+    with suppress(OSError):
+        while True:
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.sendall(answer)
+                while connection.recv(1000):
+                    pass
+
+
+OLDER = """
+import json, sys
+import ray
+from ray._common.usage import usage_constants, usage_lib
+client = ray._raylet.GcsClient(address=sys.argv[1])
+said = usage_lib.get_cluster_metadata(client) | {"ray_version": "2.0.0"}
+client.internal_kv_put(usage_constants.CLUSTER_METADATA_KEY, json.dumps(said).encode(), True, namespace=b"cluster")
+"""
+IMPATIENT = """
+import sys
+import orchestrator.address as address
+address.PATIENCE = 6
+try:
+    address.check_address(sys.argv[1])
+except address.UserError as error:
+    print(error)
+"""
 
 
 def test_a_gpu_that_torch_does_not_see(study_file: WriteStudy, head: Nodes) -> None:
