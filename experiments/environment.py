@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def describe_software() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+@cache
+def code_digest() -> str:
+    """Digest of this project's code, installed or in a working copy: 12 hex digits."""
+    top = Path(__file__).parent.parent
+    total = hashlib.blake2b(digest_size=6)
+    for package in ("trainer", "experiments", "reports", "orchestrator"):
+        for file in sorted((top / package).rglob("*.py")):
+            total.update(f"{file.relative_to(top).as_posix()}\0".encode() + file.read_bytes())
+    return total.hexdigest()
 
 
 @cache

@@ -93,6 +93,10 @@ class Architecture(Option):
     def prepare(self, say: Callable[[str], None]) -> None:
         """Put pretrained weights in place (download them) or raise UserError saying which file belongs where."""
 
+    def pretrained_file(self) -> Path | None:
+        """The file of the pretrained weights; None for a network trained from scratch, or where it is not at hand."""
+        return None
+
     def pretrained_digest(self) -> str | None:
         """Digest of the pretrained weights' file; None for a network that is trained from scratch."""
         return None

@@ -8,6 +8,7 @@ from typing import Protocol
 from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
+from .needs import Needs
 from .shares import Room, Share
 
 
@@ -50,5 +51,7 @@ class Executor(Protocol):
     Started before the first job, because that takes seconds in which the record can open.
     """
 
-    def __call__(self, *, cpus: int, address: str | None = None) -> AbstractContextManager[Engine]:
-        """Raises UserError where it can't be started."""
+    def __call__(
+        self, *, cpus: int, address: str | None = None, needs: Needs | None = None
+    ) -> AbstractContextManager[Engine]:
+        """`needs` goes with `address`. Raises UserError where it can't be started, or a node lacks what it needs."""

@@ -10,12 +10,13 @@ from experiments.trial import run_trial
 from trainer.recorder import Epoch
 
 from .events import Engine, Work
+from .needs import Needs
 from .resources import gpu_count
 from .shares import Room
 
 
 @contextmanager
-def start(*, cpus: int = 1, address: str | None = None) -> Iterator[Engine]:
+def start(*, cpus: int = 1, address: str | None = None, needs: Needs | None = None) -> Iterator[Engine]:
     """See events.Executor."""
     yield Inline(cpus)
 

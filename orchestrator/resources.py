@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -37,19 +36,6 @@ def gpu_count() -> int:
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(line.startswith("GPU ") for line in listed.splitlines())
-
-
-def check_address(address: str) -> None:
-    """Raise UserError where nothing listens at a cluster's `host:port`; Ray itself would try for many minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        if address != "auto":
-            raise UserError(f"--address {address}: expected host:port of a Ray cluster's head, or auto")
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 
 def check_writable(folder: Path) -> None:

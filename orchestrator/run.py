@@ -23,6 +23,7 @@ from trainer.files import CHECKPOINT
 
 from .driver import Driver, Summary, in_order, tidy
 from .events import Engine, Executor
+from .needs import needs_of
 from .paces import estimate_of, known_shares
 from .probing import probe_missing
 from .progress import Progress
@@ -93,7 +94,8 @@ def run_plan(
                 with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
                     # opening a fresh record takes as long as starting workers
                     opening = aside.submit(open_client)
-                    with start(cpus=_cpus(mine, shares), address=terms.address) as engine:
+                    needs = needs_of(plan, mine, fingerprints) if terms.address else None
+                    with start(cpus=_cpus(mine, shares), address=terms.address, needs=needs) as engine:
                         shares.room = engine.room
                         writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
                         driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)

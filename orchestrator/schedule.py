@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,12 +37,16 @@ os.environ.update(
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 
+from . import away
+from .desk import Desk
 from .events import Engine, Work
+from .needs import Needs, fitting, import_failed, node_name, unfit
 from .resources import gpu_count
 from .scratch import scratch_folder
 from .shares import Room
@@ -47,18 +54,21 @@ from .signals import Stop, unstoppable
 from .watch import Watch
 
 _OBJECT_STORE_BYTES = 128 * 2**20
+_GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError)
 
 
 @contextmanager
-def start(*, cpus: int, address: str | None = None) -> Iterator[Engine]:
+def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) -> Iterator[Engine]:
     """See events.Executor. `address` joins a running cluster instead of starting Ray on this machine."""
     stop = Stop()
     with scratch_folder() as scratch:
         try:
             with stop.on_signal():
                 _start_ray(cpus, address, scratch)
-            stop.check()
-            yield _Ray(scratch)
+                stop.check()
+                room = _room()
+                home = _prepare_nodes(needs, room, address, stop) if address and needs else None
+            yield _Ray(scratch, room, home)
         finally:
             with unstoppable():
                 ray.shutdown()
@@ -67,17 +77,16 @@ def start(*, cpus: int, address: str | None = None) -> Iterator[Engine]:
 class _Ray:
     """See events.Engine."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, room: Room, home: _Home | None) -> None:
         self.scratch = scratch
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        cpus = [int(node.get("CPU", 0)) for node in nodes]
-        self.room = Room(max(cpus), sum(node.get("GPU", 0) for node in nodes), sum(cpus))
+        self.room = room
+        self.home = home
 
     def run(self, work: Work) -> None:
         """See events.Engine."""
         stop = Stop()
         tuner = tune.Tuner(
-            tune.with_resources(_work, _resources),
+            tune.with_resources(partial(_work, home=self.home), _resources),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 num_samples=-1,
@@ -168,9 +177,85 @@ class _Source(tune.search.Searcher):
         """The record is what an interrupted study goes on from."""
 
 
-def _work(config: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Home:
+    """Where the driver is, for workers on other nodes; a `desk.Files` by way of an actor that runs there."""
+
+    node: str
+    needs: Needs
+    desk: Any
+
+    def read(self, file: str) -> bytes | None:
+        return ray.get(self.desk.read.remote(file))  # type: ignore[no-any-return]
+
+    def folder(self, folder: str) -> dict[str, bytes]:
+        return ray.get(self.desk.folder.remote(folder))  # type: ignore[no-any-return]
+
+    def write(self, folder: str, files: Mapping[str, bytes], names: list[str]) -> None:
+        ray.get(self.desk.write.remote(folder, files, names))
+
+
+def _room() -> Room:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    cpus = [int(node.get("CPU", 0)) for node in nodes]
+    return Room(max(cpus), sum(node.get("GPU", 0) for node in nodes), sum(cpus))
+
+
+def _prepare_nodes(needs: Needs, room: Room, address: str, stop: Stop) -> _Home:
+    """Every node that can train, the driver's own apart, has what trials need; raises UserError where one can't."""
+    here = ray.get_runtime_context().get_node_id()
+    share = {"cpu": 1.0} | ({"gpu": 1.0} if room.gpus else {})
+    restarted = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    desk = ray.remote(Desk).options(**restarted, scheduling_strategy=_only_on(here)).remote()
+    home = _Home(here, needs, desk)
+    check = ray.remote(_check_node)
+    waiting = {
+        check.options(num_cpus=0, max_retries=0, scheduling_strategy=_only_on(node)).remote(home): name
+        for node, name in fitting(ray.nodes(), share, address).items()  # type: ignore[no-untyped-call]
+        if node != here
+    }
+    problems = []
+    while waiting:
+        stop.check()
+        for done in ray.wait(list(waiting), timeout=0.2)[0]:
+            name = waiting.pop(done)
+            try:
+                reason = ray.get(done)
+            except _GONE:
+                # it died a moment ago, and Ray has just noticed
+                continue
+            except ray.exceptions.RayError as error:
+                reason = import_failed(str(error))
+            if reason:
+                problems.append((name, reason))
+    if problems:
+        raise unfit(sorted(problems))
+    return home
+
+
+def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _check_node(home: _Home) -> str:
+    """What the node where this runs lacks, in a line; nothing where it is fit."""
+    try:
+        away.prepare(home.needs, home)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _work(config: dict[str, Any], home: _Home | None = None) -> None:
     """One trial in a worker; a failed training is a result as well, so the worker lives on."""
-    result = run_trial(Job(**json.loads(config["job"])), _Recorder())
+    job = Job(**json.loads(config["job"]))
+    if reason := away.check_gpu(ray.get_gpu_ids()):
+        result = Result("failed", reason=reason)
+    elif home is None or ray.get_runtime_context().get_node_id() == home.node:
+        result = run_trial(job, _Recorder())
+    else:
+        node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        result = away.run_away(job, home.needs, home, _Recorder(), node)
     tune.report({"result": json.dumps(result.as_data())})
 
 

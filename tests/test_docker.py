@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,19 @@ from conftest import REPOSITORY
 DOCKER = REPOSITORY / "docker"
 DOCKERFILES = sorted(path.name for path in DOCKER.glob("*Dockerfile"))
 SERVICES = ["mlflow", "postgres", "runner", "runner-cpu"]
+OF_RAY = ["head", "node", "node-cpu"]
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     data = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+    assert isinstance(data, dict)
+    return data
+
+
+@pytest.fixture(scope="module")
+def cluster() -> dict[str, Any]:
+    data = yaml.safe_load((DOCKER / "cluster.yaml").read_text(encoding="utf-8"))
     assert isinstance(data, dict)
     return data
 
@@ -74,7 +83,8 @@ def test_no_secret_stands_in_a_file(compose: dict[str, Any]) -> None:
 
 
 def test_the_example_names_every_variable() -> None:
-    used = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text(encoding="utf-8")))
+    files = "".join((DOCKER / name).read_text(encoding="utf-8") for name in ("compose.yaml", "cluster.yaml"))
+    used = set(re.findall(r"\$\{(\w+)", files))
     named = set(re.findall(r"^#?(\w+)=", (DOCKER / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     assert named == used
 
@@ -92,6 +102,49 @@ def test_the_two_runners_differ_in_the_gpu_only(compose: dict[str, Any]) -> None
     assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert cpu["deploy"] == {}
     assert all("user" not in service for service in (gpu, cpu)), "the image's own user runs"
+
+
+def test_the_cluster_goes_with_the_record(compose: dict[str, Any], cluster: dict[str, Any]) -> None:
+    assert sorted(cluster["services"]) == OF_RAY
+    assert cluster["name"] == compose["name"]
+    head, runner = cluster["services"]["head"], compose["services"]["runner"]
+    for name in ("build", "image", "init", "volumes", "depends_on"):
+        assert head[name] == runner[name], "`ablate` runs in the head as in the runner"
+    assert head["environment"].items() > runner["environment"].items()
+
+
+def test_the_cluster_asks_for_a_token_and_publishes_nothing(cluster: dict[str, Any]) -> None:
+    for service in cluster["services"].values():
+        assert "ports" not in service
+        assert service["environment"]["RAY_AUTH_MODE"] == "token"
+        assert re.fullmatch(r"\$\{ABLATE_RAY_TOKEN:\?[^}]+\}", service["environment"]["RAY_AUTH_TOKEN"])
+
+
+def test_nodes_see_the_data_and_the_head_alone(cluster: dict[str, Any]) -> None:
+    gpu, cpu = cluster["services"]["node"], cluster["services"]["node-cpu"]
+    assert {key for key in gpu if gpu[key] != cpu[key]} == {"profiles", "deploy", "command"}
+    assert [volume["target"] for volume in gpu["volumes"]] == ["/workspace/data"]
+    assert gpu["volumes"][0]["read_only"] is True
+    assert "MLFLOW_TRACKING_URI" not in gpu["environment"]
+    assert gpu["depends_on"] == {"head": {"condition": "service_healthy"}}
+
+
+@pytest.mark.parametrize("name", OF_RAY)
+def test_ray_knows_the_options_of_its_services(name: str, cluster: dict[str, Any]) -> None:
+    service = cluster["services"][name]
+    program, command, *options = [*service["entrypoint"], *service["command"]]
+    shown = subprocess.run(
+        [tool_of(program), command, "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    for option in options:
+        assert re.search(rf"{re.escape(option.partition('=')[0])}\b", shown.stdout), option
+    assert service["healthcheck"]["test"][1:3] == ["ray", "health-check"]
+    assert service["command"][0] in ("--head", "--address=head:6379")
+
+
+def tool_of(name: str) -> str:
+    """A program that is installed beside Python."""
+    return str(Path(sys.executable).parent / name)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -189,3 +242,12 @@ def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
     listed = subprocess.run([*arguments, "config", "--services"], capture_output=True, text=True, env=given, timeout=60)
     assert listed.returncode == 0, listed.stderr
     assert sorted(listed.stdout.split()) == SERVICES
+
+    both = [*command, "-f", str(DOCKER / "compose.yaml"), "-f", str(DOCKER / "cluster.yaml"), "--env-file", os.devnull]
+    both += ["--profile", "gpu", "--profile", "cpu", "config", "--services"]
+    refused = subprocess.run(both, capture_output=True, text=True, env=given, timeout=60)
+    assert refused.returncode != 0, "the token is asked for"
+    given |= {"ABLATE_RAY_TOKEN": "only-here"}
+    listed = subprocess.run(both, capture_output=True, text=True, env=given, timeout=60)
+    assert listed.returncode == 0, listed.stderr
+    assert sorted(listed.stdout.split()) == sorted(SERVICES + OF_RAY)

@@ -41,13 +41,17 @@ class Start:
         if self.run is not None:
             weights_of_run(self.run)
 
-    def digest(self) -> str | None:
-        """SHA-256 of the file; None where training starts from scratch, or the file is not at hand."""
+    def local(self) -> Path | None:
+        """The file; None where training starts from scratch, or it is not at hand."""
         from ._fetch import local_weights
 
-        file = local_weights(self.name) if self.name is not None else self.file
         if self.run is not None:
-            file = weights_of_run(self.run)
+            return weights_of_run(self.run)
+        return local_weights(self.name) if self.name is not None else self.file
+
+    def digest(self) -> str | None:
+        """SHA-256 of the file, where there is one."""
+        file = self.local()
         return file_digest(file) if file else None
 
     def read(self) -> tuple[dict[str, torch.Tensor], str] | None:

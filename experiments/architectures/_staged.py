@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -112,6 +113,9 @@ class _Staged(Architecture):
 
     def prepare(self, say: Callable[[str], None]) -> None:
         self.start().prepare(say)
+
+    def pretrained_file(self) -> Path | None:
+        return self.start().local()
 
     def pretrained_digest(self) -> str | None:
         return self.start().digest()

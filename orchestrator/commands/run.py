@@ -18,9 +18,10 @@ from experiments.wording import count
 from reports.folder import results_folder
 from trainer.errors import UserError
 
+from ..address import check_address
 from ..driver import Summary
 from ..events import Executor
-from ..resources import check_address, check_concurrency, check_gpu, check_writable
+from ..resources import check_concurrency, check_gpu, check_writable
 from ..run import Terms, run_plan
 from .loading import load_plan
 
