@@ -11,6 +11,8 @@ import click
 
 from trainer.errors import UserError
 
+from .signals import ignore_from_now_on, unstoppable
+
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
 SEEDS = click.option(
@@ -24,6 +26,7 @@ def command() -> None:
     try:
         main()
     except SystemExit as end:
+        ignore_from_now_on()
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -40,8 +43,9 @@ class _Commands(click.Group):
             click.echo(f"ablate: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("ablate: interrupted", err=True)
-            ctx.exit(130)
+            with unstoppable():
+                click.echo("ablate: interrupted", err=True)
+                ctx.exit(130)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,6 @@ from .events import Execute, Executor
 from .paces import estimate_of, remember_pace
 from .progress import Progress
 from .resources import gpu_count
-from .signals import handled, raise_interrupt
 
 
 @dataclass
@@ -82,15 +80,18 @@ def run_plan(
             close_left_open(plan.study.title)
             return summary
         with Progress(console, plan.study.title, mine, estimate_of(plan, mine, concurrency)) as progress:
+            # opening a fresh record takes as long as starting workers
+            aside = ThreadPoolExecutor(1)
             try:
-                with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
-                    # opening a fresh record takes as long as starting workers
-                    opening = aside.submit(open_client)
-                    with start(concurrency=concurrency, address=address) as execute:
-                        writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
-                        _Driver(plan, mine, fingerprints, writer, progress, summary, retries).run(execute)
+                opening = aside.submit(open_client)
+                with start(concurrency=concurrency, address=address) as execute:
+                    writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
+                    _Driver(plan, mine, fingerprints, writer, progress, summary, retries).run(execute)
             except KeyboardInterrupt:
                 summary.interrupted = True
+            finally:
+                # a record that does not answer would be waited for
+                aside.shutdown(wait=False)
     return summary
 
 

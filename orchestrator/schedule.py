@@ -34,6 +34,7 @@ os.environ.update(
 
 import ray
 from ray import tune
+from ray._private import utils
 from ray.tune.execution import class_cache
 
 from experiments.trial import Job, Result, run_trial
@@ -55,8 +56,11 @@ def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Ex
     with scratch_folder() as scratch:
         try:
             with stop.on_signal():
-                _start_ray(concurrency, address, scratch)
-            stop.check()
+                try:
+                    _start_ray(concurrency, address, scratch)
+                finally:
+                    # a signal to the whole process group has ended some of Ray as well: that is no failure
+                    stop.check()
             yield partial(_run, share=_share(concurrency), concurrency=concurrency, scratch=scratch)
         finally:
             with unstoppable():
@@ -93,6 +97,8 @@ def _start_ray(concurrency: int | None, address: str | None, scratch: Path) -> N
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # else Ray takes SIGTERM for itself: it exits in the middle of starting and leaves what it has started
+    utils.set_sigterm_handler = lambda handler: None
     if address is not None:
         try:
             ray.init(address=address, **quiet)

@@ -19,6 +19,7 @@ from reports.report import make_report, results_folder, write_report
 from ..events import Executor
 from ..resources import check_address, check_concurrency, check_writable
 from ..run import Summary, run_plan
+from ..signals import interruptible
 from .loading import load_plan
 
 
@@ -32,6 +33,19 @@ def run(
     retries: int,
 ) -> int:
     """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, 130 interrupted."""
+    with interruptible():
+        return _run(study, profile, seeds, concurrency, executor, address, retries)
+
+
+def _run(
+    study: Path,
+    profile: str | None,
+    seeds: int | None,
+    concurrency: int | None,
+    executor: str,
+    address: str | None,
+    retries: int,
+) -> int:
     begin = time.monotonic()
     plan = load_plan(study, profile, seeds)
     for folder in (state_folder(), results_folder(plan)):
