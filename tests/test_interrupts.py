@@ -1,4 +1,4 @@
-"""Ctrl-C pressed twice and SIGTERM, at every stage of a run: it ends in order, and the same command then goes on."""
+"""Ctrl-C pressed twice and SIGTERM, early and late in a run: it ends in order, and the same command then goes on."""
 
 from __future__ import annotations
 
@@ -17,24 +17,22 @@ __all__ = ["own_temporary_folder"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
 
-def test_at_every_stage(study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path) -> None:
+def test_while_ray_starts_and_while_trials_train(
+    study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
+) -> None:
     study = study_file(*LONG)
-    claims = Path(".ablate/claims")
     session = "ablate-run-*/session_*"
     stages: list[tuple[Callable[[], bool], list[float], bool]] = [
-        (lambda: any(claims.glob("*.json")), [0, 0], False),
         (lambda: any(own_temporary_folder.glob(session)), [0, 0.2], False),
         (lambda: any(own_temporary_folder.glob(session)), [0], True),
-        (lambda: any(own_temporary_folder.glob(f"{session}/sockets/raylet*")), [0, 1.0], False),
-        (lambda: epochs_reported() >= 5, [0, 0], False),
-        (lambda: epochs_reported() >= 12, [0, 0.2, 1.0], False),
-        (lambda: epochs_reported() >= 20, [0, 0.2], True),
+        (lambda: epochs_reported() >= 5, [0, 0.2, 1.0], False),
+        (lambda: epochs_reported() >= 14, [0, 0.2], True),
     ]
     for moment, pauses, alone in stages:
         interrupt(study, own_temporary_folder, moment, pauses, alone=alone)
     ablate("run", str(study), "--concurrency", "2")
     nothing_is_left(own_temporary_folder)
-    nothing_is_lost(study, tmp_path / "whole", 3)
+    nothing_is_lost(study, tmp_path / "whole", 2)
 
 
 def interrupt(
