@@ -43,18 +43,18 @@ def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{uuid4().hex}.json"
-    lock = FileLock(_lock_of(file))
-    with FileLock(folder / "lock"):
-        others = _live(tidy=True)
-        taken = {trial: claim for claim in others for trial in claim.trials}
-        mine = tuple(trial for trial in trials if trial not in taken)
-        lock.acquire()
-        draft = file.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(Claim(socket.gethostname(), os.getpid(), time.time(), mine))))
-        draft.replace(file)
+    draft, lock = file.with_suffix(".part"), FileLock(_lock_of(file))
     try:
+        with FileLock(folder / "lock"):
+            others = _live(tidy=True)
+            taken = {trial: claim for claim in others for trial in claim.trials}
+            mine = tuple(trial for trial in trials if trial not in taken)
+            lock.acquire()
+            draft.write_text(json.dumps(asdict(Claim(socket.gethostname(), os.getpid(), time.time(), mine))))
+            draft.replace(file)
         yield taken
     finally:
+        draft.unlink(missing_ok=True)
         file.unlink(missing_ok=True)
         lock.release()
         _lock_of(file).unlink(missing_ok=True)
@@ -78,6 +78,11 @@ def _live(*, tidy: bool = False) -> list[Claim]:
         elif tidy:
             file.unlink(missing_ok=True)
             _lock_of(file).unlink(missing_ok=True)
+    for lock in _folder().glob("*.lock") if tidy else ():
+        # of a process that was killed before it could write its claim
+        if not lock.with_suffix(".json").exists() and not is_held(lock):
+            lock.with_suffix(".part").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from trainer.errors import UserError
+from trainer.room import is_full
 
 from .signals import ignore_from_now_on, unstoppable
 
@@ -34,7 +35,7 @@ def command() -> None:
 
 
 class _Commands(click.Group):
-    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption into 130."""
+    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -46,6 +47,12 @@ class _Commands(click.Group):
             with unstoppable():
                 click.echo("ablate: interrupted", err=True)
                 ctx.exit(130)
+        except Exception as error:
+            if not is_full(error):
+                raise
+            place = getattr(error, "filename", None) or Path.cwd()
+            click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -165,8 +165,9 @@ class _Driver:
 
     def jobs(self, wave: list[Trial]) -> list[Job]:
         """What an executor is to do; a student whose teacher has not finished fails here."""
-        # teachers of the waves before must be in the record, where their weights are found
-        self.writer.wait()
+        if self.plan.needs:
+            # teachers of the waves before must be in the record, where their weights are found
+            self.writer.wait()
         plugins = self.plan.study.plugins
         states = trial_states(self.plan, self.fingerprints) if self.plan.needs else {}
         found = []
