@@ -61,6 +61,7 @@ def test_other_errors_are_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("who", ["Python", "torch", "journal", "SQLite"])
 def test_it_is_told_whoever_reports_it(who: str) -> None:
+    # opened as it is: what writes a file by renaming another one, as safetensors does, would replace the device
     device = Path("/dev/full")
     reports: dict[str, Callable[[], object]] = {
         "Python": lambda: device.write_bytes(b"x"),
