@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ from .signals import Stop, unstoppable
 from .watch import Watch
 
 _OBJECT_STORE_BYTES = 128 * 2**20
+_LOG_BYTES = 2**20
+"""What Ray's own files take before the first trial, at least."""
 
 
 @contextmanager
@@ -58,6 +61,12 @@ def start(*, concurrency: int | None, address: str | None = None) -> Iterator[Ex
             with stop.on_signal():
                 try:
                     _start_ray(concurrency, address, scratch)
+                except Exception as error:
+                    # Ray itself says that its node timed out
+                    if shutil.disk_usage(scratch).free > _LOG_BYTES:
+                        raise
+                    place = f"no space left in {scratch.parent} for Ray's files"
+                    raise UserError(f"{place}; make room, or set TMPDIR to a short path elsewhere") from error
                 finally:
                     # a signal to the whole process group has ended some of Ray as well: that is no failure
                     stop.check()

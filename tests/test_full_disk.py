@@ -24,6 +24,8 @@ from small_disk import SmallDisk
 from test_schedule import WriteStudy, inline_in, wait_until
 from test_survival import EPOCHS, LONG
 
+from trainer.errors import UserError
+
 pytestmark = pytest.mark.slow
 IMPATIENT = """
 import experiments.delivery, trainer.room
@@ -115,3 +117,18 @@ def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
     assert again.returncode == 0, output
     assert trained_again(disk.seen, EPOCHS) <= 2
     nothing_is_lost(disk, study, tmp_path, temporary)
+
+
+def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    from orchestrator import schedule
+
+    def times_out(**settings: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(schedule.ray, "init", times_out)
+    with pytest.raises(Exception, match="timed out"), schedule.start(concurrency=1):
+        pass
+    monkeypatch.setattr(schedule, "_LOG_BYTES", 2**60)
+    with pytest.raises(UserError, match=f"no space left in {temporary} for Ray's files"), schedule.start(concurrency=1):
+        pass
