@@ -79,13 +79,13 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{uuid4().hex}.json"
     lock = FileLock(_lock_of(file))
-    with FileLock(folder / "lock"):
-        others = _live(tidy=True)
-        taken = {trial: claim for claim in others for trial in claim.trials}
-        mine = tuple(trial for trial in trials if trial not in taken)
-        lock.acquire()
-        held = Held(file, Claim(socket.gethostname(), os.getpid(), time.time(), mine), taken)
     try:
+        with FileLock(folder / "lock"):
+            others = _live(tidy=True)
+            taken = {trial: claim for claim in others for trial in claim.trials}
+            mine = tuple(trial for trial in trials if trial not in taken)
+            lock.acquire()
+            held = Held(file, Claim(socket.gethostname(), os.getpid(), time.time(), mine), taken)
         yield held
     finally:
         for mark in (file, file.with_suffix(".part")):
@@ -112,6 +112,11 @@ def _live(*, tidy: bool = False) -> list[Claim]:
         elif tidy:
             for mark in (file, file.with_suffix(".part"), _lock_of(file)):
                 mark.unlink(missing_ok=True)
+    for lock in _folder().glob("*.lock") if tidy else ():
+        # of a process that was killed before it could write its claim
+        if not lock.with_suffix(".json").exists() and not is_held(lock):
+            lock.with_suffix(".part").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
     return found
 
 

@@ -68,8 +68,11 @@ def remember(what: str, key: object, found: dict[str, Any]) -> None:
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(found))
-        draft.replace(file)
+        try:
+            draft.write_text(json.dumps(found))
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+PATIENCE = 60.0
 _LONGEST_PAUSE = 10.0
 
 
@@ -15,18 +16,23 @@ class Delivery:
 
     may_pass: whether a task that raised this might succeed later. say: hears, on the delivering thread, when tasks
     begin to be late and when they are in time again. patience: for how many seconds after `close` is called what is
-    late is still tried; until then there is no limit.
+    late is still tried (PATIENCE); until then there is no limit. describe: an error in words for people (`described`).
     """
 
     def __init__(
-        self, may_pass: Callable[[Exception], bool], say: Callable[[str], None], patience: float = 60.0
+        self,
+        may_pass: Callable[[Exception], bool],
+        say: Callable[[str], None],
+        patience: float | None = None,
+        describe: Callable[[Exception], str] | None = None,
     ) -> None:
         self.errors: list[str] = []
         """Why each of the tasks that were given up failed."""
 
         self._may_pass = may_pass
         self._say = say
-        self._patience = patience
+        self._patience = PATIENCE if patience is None else patience
+        self._describe = describe or described
         self._closed_at: float | None = None
         self._lost = False
         self._given = self._done = 0
@@ -61,7 +67,7 @@ class Delivery:
                 task()
                 break
             except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                reason = self._describe(error)
                 passes = self._may_pass(error)
             if not passes or self._is_impatient():
                 self._lost = self._lost or passes
@@ -78,3 +84,8 @@ class Delivery:
     def _is_impatient(self) -> bool:
         """After the first task that was given up in the end, those behind it have a single try each."""
         return self._lost or (self._closed_at is not None and time.monotonic() - self._closed_at > self._patience)
+
+
+def described(error: Exception) -> str:
+    """An error's type and beginning, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

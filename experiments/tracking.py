@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import UserError
 from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
+from trainer.room import is_full
 
 from .attempts import (
     ARTIFACT,
@@ -36,7 +37,7 @@ from .attempts import (
     has_open_runs,
     local_artifacts,
 )
-from .delivery import Delivery
+from .delivery import Delivery, described
 from .environment import describe_software, git_state
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
@@ -152,10 +153,15 @@ class RunWriter:
         self.run_ids: dict[str, str] = {}
         self.artifacts: dict[str, Path | None] = {}
         self.logged: dict[str, set[int]] = {}
-        self.experiment = self._experiment()
-        _bury_the_dead(client, self.experiment)
-        self.parent = self._start_parent(command)
-        self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)))
+        try:
+            self.experiment = self._experiment()
+            _bury_the_dead(client, self.experiment)
+            self.parent = self._start_parent(command)
+        except Exception as error:
+            if is_full(error):
+                raise UserError(f"the record at {shown_uri()} can't be written: {_described(error)}") from error
+            raise
+        self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)), describe=_described)
 
     @property
     def errors(self) -> list[str]:
@@ -310,14 +316,20 @@ class RunWriter:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether a write failed because a server or its database does not answer, or a database is locked."""
+    """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
+    if is_full(error):
+        return True
     if isinstance(error, MlflowException):
         unavailable = error.error_code == "TEMPORARILY_UNAVAILABLE"
         return unavailable or isinstance(error.__context__, RequestException | ConnectionError)
     return isinstance(error, RequestException | ConnectionError)
+
+
+def _described(error: Exception) -> str:
+    return "its disk is full; make room there" if is_full(error) else described(error)
 
 
 def _params(params: Mapping[str, object]) -> list[Param]:

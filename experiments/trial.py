@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL
 from trainer.leftovers import module_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
+from trainer.room import NoRoom, is_full
 
 from . import catalog
 from .assembly import make_hooks, make_setup
@@ -122,11 +124,11 @@ def make_job(
 def run_trial(job: Job, recorder: Recorder) -> Result:
     """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception."""
     folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.txt"
     logger = _logger(job.id, log)
     tee = _Tee(recorder, logger)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         os.chdir(job.working_folder)
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
         for plugin in job.plugins:
@@ -135,7 +137,9 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             return _train(job, folder, tee)
     except Exception as error:
         logger.exception("failed")
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if is_full(error) and not isinstance(error, UserError):
+            error = error if isinstance(error, NoRoom) else NoRoom(folder)
+        reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
         history = Journal(folder / JOURNAL).read()
         if tee.last[0] == len(history) + 1:
             history.append(tee.last[1])
@@ -257,9 +261,24 @@ class _Tee:
         self.recorder.epoch(number, metrics)
 
 
+class _Log(logging.FileHandler):
+    """A file that is written while there is room for it: no trial fails for its log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def _logger(name: str, file: Path) -> logging.Logger:
     logger = logging.Logger(f"ablate.trial.{name}", logging.INFO)
-    handler = logging.FileHandler(file, encoding="utf-8")
+    handler = _Log(file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     return logger

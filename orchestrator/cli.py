@@ -10,6 +10,9 @@ from pathlib import Path
 import click
 
 from trainer.errors import UserError
+from trainer.room import is_full
+
+from .signals import ignore_from_now_on, unstoppable
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
@@ -24,6 +27,7 @@ def command() -> None:
     try:
         main()
     except SystemExit as end:
+        ignore_from_now_on()
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -31,7 +35,7 @@ def command() -> None:
 
 
 class _Commands(click.Group):
-    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption into 130."""
+    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -40,8 +44,15 @@ class _Commands(click.Group):
             click.echo(f"ablate: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("ablate: interrupted", err=True)
-            ctx.exit(130)
+            with unstoppable():
+                click.echo("ablate: interrupted", err=True)
+                ctx.exit(130)
+        except Exception as error:
+            if not is_full(error):
+                raise
+            place = getattr(error, "filename", None) or Path.cwd()
+            click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,8 +115,9 @@ def run(
     Everything is recorded in MLflow as it happens. After an interruption, the same command goes on.
     """
     from .commands import run as command
+    from .terms import Terms
 
-    sys.exit(command.run(study, profile, seeds, concurrency, gpu, executor, address, retries))
+    sys.exit(command.run(study, profile, seeds, Terms(concurrency, gpu, executor, address, retries)))
 
 
 @main.command()

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from experiments.wording import count
 from trainer.errors import UserError
 
 from .shares import Room
@@ -47,33 +46,3 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{place}: is a file; expected a folder, or nothing, to write to")
     if not os.access(place, os.W_OK):
         raise UserError(f"{place}: can't be written to; expected a folder of yours to run in")
-
-
-def check_concurrency(asked: int | None, threads: int) -> None:
-    """Raise UserError for more trials at once than the machine holds."""
-    if asked is None:
-        return
-    if asked < 1:
-        raise UserError(f"--concurrency {asked}: expected at least 1")
-    if not gpu_count() and asked * threads > 4 * cores():
-        raise UserError(
-            f"--concurrency {asked}: {asked} trials of {threads} threads on {cores()} cores; expected fewer"
-        )
-
-
-def check_gpu(share: float | None, at_once: int | None, *, elsewhere: bool) -> None:
-    """Raise UserError for a share of a GPU that can't be had; `elsewhere`, on a cluster, GPUs are not known yet."""
-    if share is None:
-        return
-    if not 0 <= share <= 1:
-        raise UserError(f"--gpu {share:g}: expected a share of one GPU, 0 to 1 (0: train on the cores)")
-    if elsewhere or not share:
-        return
-    here = gpu_count()
-    if not here:
-        raise UserError(f"--gpu {share:g}: this machine has no GPU that CUDA can use; expected 0, or no --gpu")
-    if at_once and at_once > int(1 / share + 1e-3) * here:
-        raise UserError(
-            f"--gpu {share:g} --concurrency {at_once}: {int(1 / share + 1e-3) * here} such trials fit on "
-            f"{count(here, 'GPU')}; expected a smaller share or fewer at once"
-        )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -29,28 +27,7 @@ from .probing import probe_missing
 from .progress import Progress
 from .resources import room_here
 from .shares import Shares
-from .signals import handled, raise_interrupt
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the user asks of an `ablate run` besides its study."""
-
-    at_once: int | None = None
-    """Trials at once; None: as many as there is room for."""
-
-    gpu: float | None = None
-    """The share of a GPU that a trial has; None: as measured."""
-
-    address: str | None = None
-    """Of the Ray cluster to join; None: this machine."""
-
-    retries: int = 1
-    """How often a trial that failed for a reason that may pass is begun again."""
-
-    def has_no_share(self) -> bool:
-        """Whether what a trial takes of this machine is left to measure."""
-        return self.at_once is None and self.gpu is None and self.address is None
+from .terms import Terms
 
 
 def run_plan(
@@ -90,21 +67,24 @@ def run_plan(
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.length)
         with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
+            # opening a fresh record takes as long as starting workers
+            aside = ThreadPoolExecutor(1)
             try:
-                with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
-                    # opening a fresh record takes as long as starting workers
-                    opening = aside.submit(open_client)
-                    needs = needs_of(plan, mine, fingerprints) if terms.address else None
-                    with start(cpus=_cpus(mine, shares), address=terms.address, needs=needs) as engine:
-                        shares.room = engine.room
-                        writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
-                        driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)
-                        _drive(engine, driver)
-                        # while the engine stops, which is mostly waiting
-                        if summary.done_before or summary.finished:
-                            summary.report = aside.submit(report).result
+                opening = aside.submit(open_client)
+                needs = needs_of(plan, mine, fingerprints) if terms.address else None
+                with start(cpus=_cpus(mine, shares), address=terms.address, needs=needs) as engine:
+                    shares.room = engine.room
+                    writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
+                    driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)
+                    _drive(engine, driver)
+                    # while the engine stops, which is mostly waiting
+                    if summary.done_before or summary.finished:
+                        summary.report = aside.submit(report).result
             except KeyboardInterrupt:
                 summary.interrupted = True
+            finally:
+                # a record that does not answer would be waited for
+                aside.shutdown(wait=False)
     return summary
 
 

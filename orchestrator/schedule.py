@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ os.environ.update(
 
 import ray
 from ray import tune
+from ray._private import utils
 from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -55,6 +57,8 @@ from .watch import Watch
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 _GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError)
+_LOG_BYTES = 2**20
+"""What Ray's own files take before the first trial, at least."""
 
 
 @contextmanager
@@ -64,8 +68,17 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
     with scratch_folder() as scratch:
         try:
             with stop.on_signal():
-                _start_ray(cpus, address, scratch)
-                stop.check()
+                try:
+                    _start_ray(cpus, address, scratch)
+                except Exception as error:
+                    # Ray itself says that its node timed out
+                    if shutil.disk_usage(scratch).free > _LOG_BYTES:
+                        raise
+                    place = f"no space left in {scratch.parent} for Ray's files"
+                    raise UserError(f"{place}; make room, or set TMPDIR to a short path elsewhere") from error
+                finally:
+                    # a signal to the whole process group has ended some of Ray as well: that is no failure
+                    stop.check()
                 room = _room()
                 home = _prepare_nodes(needs, room, address, stop) if address and needs else None
             yield _Ray(scratch, room, home)
@@ -111,6 +124,8 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # else Ray takes SIGTERM for itself: it exits in the middle of starting and leaves what it has started
+    utils.set_sigterm_handler = lambda handler: None
     if address is not None:
         try:
             ray.init(address=address, **quiet)

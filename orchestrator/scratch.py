@@ -12,6 +12,8 @@ from pathlib import Path
 
 from experiments.folders import is_held
 
+from .signals import unstoppable
+
 _PREFIX = "ablate-run-"
 _LOCK = ".ablate-alive"
 _LONGEST = 18
@@ -28,12 +30,17 @@ def scratch_folder() -> Iterator[Path]:
         base = Path("/tmp")
     for other in base.glob(f"{_PREFIX}*"):
         _delete_if_dead(other)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    with unstoppable():
+        # one without its lock would never be known for dead
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        lock = FileLock(folder / _LOCK)
+        lock.acquire()
     try:
-        with FileLock(folder / _LOCK):
-            yield folder
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with unstoppable():
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _delete_if_dead(folder: Path) -> None:

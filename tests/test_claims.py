@@ -192,3 +192,13 @@ def test_scratch_folders_are_short_enough_for_sockets(tmp_path: Path, monkeypatc
         assert own.parent == Path("/tmp")
         assert own.is_dir()
     assert not own.exists()
+
+
+def test_what_was_killed_before_it_wrote_its_claim_is_cleared() -> None:
+    folder = Path(".ablate/claims")
+    folder.mkdir(parents=True)
+    for name in ("1.lock", "1.part"):
+        (folder / name).touch()
+    with claimed(["a"]):
+        assert sorted(path.suffix for path in folder.iterdir()) == ["", ".json", ".lock"]
+    assert [path.name for path in folder.iterdir()] == ["lock"]

@@ -11,6 +11,7 @@ from torch import nn
 from . import checkpoint
 from .errors import UserError
 from .files import WEIGHTS
+from .room import with_room
 from .stopping import History, selected_epoch
 
 
@@ -63,8 +64,12 @@ class Kept:
 
         file = self.folder / WEIGHTS
         draft = file.with_suffix(".part")
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, draft)
-        draft.replace(file)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        try:
+            with_room(self.folder, lambda: save_file(state, draft))
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
         return file
 
     def _file(self, epoch: int) -> Path:

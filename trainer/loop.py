@@ -25,6 +25,7 @@ from .kept import Kept
 from .leftovers import seed_torch
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
+from .room import with_room
 from .saver import Saver
 from .stopping import EarlyStopping, selected_epoch
 
@@ -215,7 +216,8 @@ def _resume(
     state = checkpoint.load(file)
     journal = Journal(folder / JOURNAL)
     if state is None or len(journal.read()) < state["epoch"]:
-        return journal.truncate(0)
+        with_room(folder, lambda: journal.truncate(0))
+        return []
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -223,7 +225,8 @@ def _resume(
             hook.load_state_dict(saved)
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{file}: a checkpoint of another training; delete it to start over") from error
-    return journal.truncate(state["epoch"])
+    with_room(folder, lambda: journal.truncate(state["epoch"]))
+    return journal.read()
 
 
 def _writing(
@@ -253,9 +256,9 @@ def _writing(
     )
 
     def write() -> None:
-        keep()
-        Journal(folder / JOURNAL).append(so_far[-1])
-        checkpoint.save(state, folder / CHECKPOINT)
+        with_room(folder, keep)
+        with_room(folder, lambda: Journal(folder / JOURNAL).append(so_far[-1]))
+        with_room(folder, lambda: checkpoint.save(state, folder / CHECKPOINT))
         kept.drop_others(so_far)
 
     return write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -40,13 +41,23 @@ class Journal:
         kept = self.read()[:epochs]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         draft = self.file.with_suffix(".part")
-        draft.write_text("".join(json.dumps(epoch) + "\n" for epoch in kept), encoding="utf-8")
-        draft.replace(self.file)
+        try:
+            draft.write_text("".join(json.dumps(epoch) + "\n" for epoch in kept), encoding="utf-8")
+            draft.replace(self.file)
+        finally:
+            draft.unlink(missing_ok=True)
         return kept
 
     def append(self, metrics: Epoch) -> None:
-        """Add one epoch."""
-        with self.file.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(metrics) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        """Add one epoch, or nothing where that raises OSError."""
+        line = (json.dumps(metrics) + "\n").encode()
+        with self.file.open("ab", buffering=0) as handle:
+            before = handle.tell()
+            try:
+                if handle.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file))
+                os.fsync(handle.fileno())
+            except OSError:
+                # half a line would make the next one unreadable
+                handle.truncate(before)
+                raise

@@ -61,6 +61,9 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
 
 def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
     """A few steps of every kind of training that is to run on data at hand, and that has not run here yet."""
+    for cell in plan.cells:
+        # a network that can't be built is an error before it is something that can't be measured
+        _ = cell.cost
     room = room_here()
     known = known_paces(plan, room)
     cells = [plan.by_name[name] for name in dict.fromkeys(trial.cell for trial in missing) if name not in known]

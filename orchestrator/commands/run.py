@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,47 +17,39 @@ from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.folder import results_folder
-from trainer.errors import UserError
 
 from ..address import check_address
 from ..driver import Summary
 from ..events import Executor
-from ..resources import check_concurrency, check_gpu, check_writable
-from ..run import Terms, run_plan
+from ..resources import check_writable
+from ..run import run_plan
+from ..signals import interruptible
+from ..terms import Terms
 from .loading import load_plan
 
 
-def run(
-    study: Path,
-    profile: str | None,
-    seeds: int | None,
-    concurrency: int | None,
-    gpu: float | None,
-    executor: str,
-    address: str | None,
-    retries: int,
-) -> int:
+def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
     """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, 130 interrupted."""
+    with interruptible():
+        return _run(study, profile, seeds, terms)
+
+
+def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
     begin = time.monotonic()
     plan = load_plan(study, profile, seeds)
     for folder in (state_folder(), results_folder(plan)):
         check_writable(folder)
-    if address:
-        check_address(address)
-    elif executor == "inline" and (concurrency or 1) != 1:
-        raise UserError(
-            f"--concurrency {concurrency} --executor inline: expected 1, it trains one trial after the other"
-        )
-    else:
-        check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
-    check_gpu(gpu, concurrency, elsewhere=address is not None)
-    if gpu == 0:
+    terms.check(plan)
+    if terms.address:
+        check_address(terms.address)
+    if terms.gpu == 0:
         # heard by torch and Ray, here and in the workers
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if terms.executor == "inline":
+        terms = replace(terms, at_once=1)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    terms = Terms(1 if executor == "inline" else concurrency, gpu, address, retries)
-    summary = run_plan(plan, _executor(executor), terms, console, command, lambda: _report(plan))
+    summary = run_plan(plan, _executor(terms.executor), terms, console, command, lambda: _report(plan))
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
 

@@ -1,0 +1,78 @@
+"""What the user asks of an `ablate run` besides its study, and whether it can be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.plan import Plan
+from experiments.wording import count
+from trainer.errors import UserError
+
+from .resources import cores, gpu_count
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How to train what is missing."""
+
+    at_once: int | None = None
+    """Trials at once; None: as many as there is room for."""
+
+    gpu: float | None = None
+    """The share of a GPU that a trial has, 0 for none; None: as measured."""
+
+    executor: str = "ray"
+    """ray or inline."""
+
+    address: str | None = None
+    """Of the Ray cluster to join; None: this machine."""
+
+    retries: int = 1
+    """How often a trial that failed for a reason that may pass is begun again."""
+
+    def has_no_share(self) -> bool:
+        """Whether what a trial takes of this machine is left to measure."""
+        return self.at_once is None and self.gpu is None and self.address is None
+
+    def check(self, plan: Plan) -> None:
+        """Raise UserError for more than this machine has; what a cluster has is not known yet."""
+        if self.at_once is not None and self.at_once < 1:
+            raise UserError(f"--concurrency {self.at_once}: expected at least 1")
+        if self.gpu is not None and not 0 <= self.gpu <= 1:
+            raise UserError(f"--gpu {self.gpu:g}: expected a share of one GPU, 0 to 1 (0: train on the cores)")
+        if self.executor == "inline":
+            self._check_inline()
+        if self.address is None:
+            self._check_gpus()
+            self._check_cores(max(cell.recipe.numerics.threads for cell in plan.cells))
+
+    def _check_inline(self) -> None:
+        if self.address is not None:
+            raise UserError(
+                f"--address {self.address} --executor inline: expected one of them, it trains in this process"
+            )
+        if (self.at_once or 1) != 1:
+            wanted = f"--concurrency {self.at_once} --executor inline"
+            raise UserError(f"{wanted}: expected 1, it trains one trial after the other")
+        if self.gpu and self.gpu != 1:
+            raise UserError(f"--gpu {self.gpu:g} --executor inline: expected 0 or 1, the one trial has all of it")
+
+    def _check_gpus(self) -> None:
+        if not self.gpu:
+            return
+        here = gpu_count()
+        if not here:
+            raise UserError(f"--gpu {self.gpu:g}: this machine has no GPU that CUDA can use; expected 0, or no --gpu")
+        fit = int(1 / self.gpu + 1e-3) * here
+        if self.at_once and self.at_once > fit:
+            raise UserError(
+                f"--gpu {self.gpu:g} --concurrency {self.at_once}: {fit} such trials fit on {count(here, 'GPU')}; "
+                f"expected a smaller share or fewer at once"
+            )
+
+    def _check_cores(self, threads: int) -> None:
+        if self.at_once and (not gpu_count() or self.gpu == 0) and self.at_once * threads > 4 * cores():
+            raise UserError(
+                f"--concurrency {self.at_once}: {self.at_once} trials of {threads} threads on {cores()} cores; "
+                f"expected fewer"
+            )

@@ -1,0 +1,85 @@
+"""What a fault has left of a study in `folder`, counted: in its results, its record, its files, and among processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+METRICS = ("top1", "top5", "val_loss", "train_loss", "train_top1", "best_top1")
+RECORDED = ("top1", "train_loss", "epoch_seconds")
+
+
+def results(folder: Path) -> list[dict[str, str]]:
+    """The rows of the one study's results.csv; none where there is no report."""
+    files = list(folder.glob("results/*/results.csv"))
+    return list(csv.DictReader(files[0].read_text().splitlines())) if files else []
+
+
+def differing(folder: Path, whole: Path) -> int:
+    """Trials that have not finished, or not with the numbers of the uninterrupted run in `whole`."""
+    found = {row["trial"]: row for row in results(folder)}
+    expected = results(whole)
+    assert expected
+    return sum(
+        any(found.get(row["trial"], {}).get(name) != row[name] for name in ("status", *METRICS)) for row in expected
+    )
+
+
+def epochs_reported(folder: Path) -> int:
+    """Lines of all journals."""
+    return sum(len(file.read_text().splitlines()) for file in folder.glob(".ablate/trials/*/journal.jsonl"))
+
+
+def trained_again(folder: Path, epochs: int) -> int:
+    """The most epochs that one trial trained beyond its own, by the logs of all its attempts."""
+    logs = [file.read_text() for file in folder.glob(".ablate/trials/*/log.txt")]
+    return max(len(re.findall(r"epoch \d+: ", log)) for log in logs) - epochs
+
+
+def missing_or_twice(folder: Path, epochs: int) -> int:
+    """Points of RECORDED that finished runs of trials lack or have more than once."""
+    asked = (
+        "SELECT r.run_uuid, m.key, m.step FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.trial'"
+        " LEFT JOIN metrics m ON m.run_uuid = r.run_uuid WHERE r.status = 'FINISHED'"
+    )
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as record:
+        points = Counter(record.execute(asked).fetchall())
+    wanted = [(run, name, step) for run in {run for run, _, _ in points} for name in RECORDED for step in range(epochs)]
+    return sum(abs(points[run, name, step + 1] - 1) for run, name, step in wanted)
+
+
+def left_running(folder: Path) -> int:
+    """Runs that are recorded as running."""
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as record:
+        return int(record.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0])
+
+
+def processes_in(folder: Path, name: str = "") -> list[int]:
+    """Processes whose working folder is `folder` and whose command line or title has `name`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            if os.readlink(entry / "cwd") == str(folder) and name in line:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def files_left(folder: Path, temporary: Path) -> list[str]:
+    """What lies in the temporary folder, and what only a driver that is at work or an unfinished trial may have."""
+    kept = {"journal.jsonl", "log.txt", "lock"}
+    unfinished = {(row["trial"], "last.pt") for row in results(folder) if row["status"] != "finished"}
+    trials = [
+        path
+        for path in folder.glob(".ablate/trials/*/*")
+        if path.name not in kept and (path.parent.name.partition("-")[0], path.name) not in unfinished
+    ]
+    claims = [path for path in folder.glob(".ablate/claims/*") if path.name != "lock"]
+    return [path.name for path in [*temporary.iterdir(), *trials, *claims]]
