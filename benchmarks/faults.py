@@ -117,8 +117,10 @@ class Repetition:
         time.sleep(self.wait)
 
     def kill(self, name: str, number: signal.Signals) -> None:
-        for process in processes_in(self.folder, name)[:1]:
-            os.kill(process, number)
+        found = processes_in(self.folder, name)
+        if not found:
+            raise SystemExit(f"faults: no process {name} in {self.folder}")
+        os.kill(found[0], number)
 
 
 def lock(of: Repetition) -> None:
@@ -177,6 +179,8 @@ def repetition(fault: str, draws: random.Random, whole: Path, room: Path) -> lis
         write_study(disk.seen if disk else folder, fault)
         of = Repetition(folder, draws.random() / 2, disk)
         of.wait_for(draws.randrange(2, 31))
+        if of.process.poll() is not None:
+            raise SystemExit(f"faults: {fault} came after the end:\n{of.process.communicate()[0][-2000:]}")
         FAULTS[fault](of)
         output, code = of.process.communicate()[0], of.process.returncode
         for _ in range(1 if fault == "nan" else 5):
