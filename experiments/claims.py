@@ -12,8 +12,9 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from .folders import is_held, state_folder
@@ -47,27 +48,20 @@ class Claim:
 class Held:
     """What this process has taken on."""
 
-    def __init__(self, file: Path, claim: Claim, others: dict[str, Claim]) -> None:
+    def __init__(self, file: Path, others: dict[str, Claim]) -> None:
         self.others = others
         """Those of the trials asked for that another process has, with its claim."""
 
         self._file = file
-        self._claim = claim
         self._told = 0.0
-        self._write()
+        self._trained: set[str] = set()
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
-        """Let other processes know how it goes; soon again is passed over, and so is a full disk."""
-        if time.monotonic() - self._told > PAUSE:
-            self._told = time.monotonic()
-            self._claim = replace(self._claim, ends=ends, shares=dict(shares))
+        """Let other processes know how it goes; no news is passed over if it comes soon, and so is a full disk."""
+        if shares.keys() != self._trained or time.monotonic() - self._told > PAUSE:
+            self._told, self._trained = time.monotonic(), set(shares)
             with suppress(OSError):
-                self._write()
-
-    def _write(self) -> None:
-        draft = self._file.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(self._claim)))
-        draft.replace(self._file)
+                _write(_news_of(self._file), {"ends": ends, "shares": dict(shares)})
 
 
 @contextmanager
@@ -85,11 +79,10 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
             taken = {trial: claim for claim in others for trial in claim.trials}
             mine = tuple(trial for trial in trials if trial not in taken)
             lock.acquire()
-            held = Held(file, Claim(socket.gethostname(), os.getpid(), time.time(), mine), taken)
-        yield held
+            _write(file, {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "trials": mine})
+        yield Held(file, taken)
     finally:
-        for mark in (file, file.with_suffix(".part")):
-            mark.unlink(missing_ok=True)
+        _delete(file)
         lock.release()
         _lock_of(file).unlink(missing_ok=True)
 
@@ -104,20 +97,41 @@ def _live(*, tidy: bool = False) -> list[Claim]:
     found = []
     for file in sorted(_folder().glob("*.json")):
         if is_held(_lock_of(file)):
-            try:
+            with suppress(FileNotFoundError):
                 claim = json.loads(file.read_text())
-            except FileNotFoundError:
-                continue
-            found.append(Claim(**{**claim, "trials": tuple(claim["trials"])}))
+                found.append(Claim(**{**claim, "trials": tuple(claim["trials"]), **_news(file)}))
         elif tidy:
-            for mark in (file, file.with_suffix(".part"), _lock_of(file)):
-                mark.unlink(missing_ok=True)
+            _delete(file)
+            _lock_of(file).unlink(missing_ok=True)
     for lock in _folder().glob("*.lock") if tidy else ():
         # of a process that was killed before it could write its claim
         if not lock.with_suffix(".json").exists() and not is_held(lock):
-            lock.with_suffix(".part").unlink(missing_ok=True)
+            _delete(lock.with_suffix(".json"))
             lock.unlink(missing_ok=True)
     return found
+
+
+def _news(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_news_of(file).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _write(file: Path, data: Mapping[str, object]) -> None:
+    draft = file.with_suffix(".part")
+    draft.write_text(json.dumps(data))
+    draft.replace(file)
+
+
+def _delete(file: Path) -> None:
+    for mark in (file, _news_of(file), file.with_suffix(".part")):
+        mark.unlink(missing_ok=True)
+
+
+def _news_of(file: Path) -> Path:
+    return file.with_suffix(".now")
 
 
 def _lock_of(file: Path) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.claims import claimed, claims_of_others
+from experiments.claims import _live, claimed, claims_of_others
 from experiments.folders import alone_in, is_held
 from orchestrator.cli import main
 from orchestrator.scratch import scratch_folder
@@ -110,14 +110,23 @@ def test_what_a_killed_process_had_is_free_and_its_files_go() -> None:
 
 def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.claims.PAUSE", 0.2)
+
+    def told() -> tuple[float | None, dict[str, str]]:
+        (claim,) = _live()
+        return claim.ends, dict(claim.shares)
+
     with claimed(["a"]) as held:
-        (file,) = Path(".ablate/claims").glob("*.json")
-        for ends in (10.0, 20.0):
-            held.tell(ends, {"a": "1 core"})
-        assert (json.loads(file.read_text())["ends"], json.loads(file.read_text())["shares"]) == (10.0, {"a": "1 core"})
+        assert told() == (None, {})
+        held.tell(10.0, {"a": "1 core"})
+        assert told() == (10.0, {"a": "1 core"})
+        held.tell(20.0, {"a": "1 core"})
+        assert told() == (10.0, {"a": "1 core"}), "nothing new so soon"
+        held.tell(30.0, {"a": "1 core", "b": "1 core"})
+        assert told() == (30.0, {"a": "1 core", "b": "1 core"})
         time.sleep(0.25)
-        held.tell(30.0, {})
-        assert (json.loads(file.read_text())["ends"], json.loads(file.read_text())["shares"]) == (30.0, {})
+        held.tell(40.0, {"a": "1 core", "b": "1 core"})
+        assert told()[0] == 40.0
+    assert [file.name for file in Path(".ablate/claims").iterdir()] == ["lock"]
 
 
 @pytest.mark.usefixtures("record")
