@@ -89,11 +89,14 @@ class Estimate:
         if again:
             self._waiting[trial.id] = trial
 
-    def length(self, trial: Trial) -> float:
-        """How long it takes: in seconds, or while no epoch of any trial is known in units of work; else 0."""
-        if self._paces or self.known:
-            return trial.recipe.epochs * self._pace()(trial)
-        return trial.recipe.epochs * (self.work.get(trial.cell) or 0.0)
+    def lengths(self) -> Callable[[Trial], float]:
+        """What tells how long a trial takes: in seconds, or while no epoch is known in units of work; else 0."""
+        known = self._pace() if self._paces or self.known else None
+
+        def length(trial: Trial) -> float:
+            return trial.recipe.epochs * (known(trial) if known else self.work.get(trial.cell) or 0.0)
+
+        return length
 
     def remaining(self) -> float | None:
         """Seconds until the last trial ends; None before an epoch has been measured, or with nothing left."""

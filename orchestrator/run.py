@@ -65,7 +65,7 @@ def run_plan(
             summary.report = report
             return summary
         estimate = estimate_of(plan, mine, at_once, room)
-        mine = in_order(plan, mine, estimate.length)
+        mine = in_order(plan, mine, estimate.lengths())
         with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
             # opening a fresh record takes as long as starting workers
             aside = ThreadPoolExecutor(1)

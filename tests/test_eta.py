@@ -156,3 +156,24 @@ def test_a_machine_that_slows_down_is_noticed() -> None:
         estimate.epoch(rows[0], epoch, seconds)  # type: ignore[arg-type]
     estimate.ended(rows[0])  # type: ignore[arg-type]
     assert estimate.remaining() == 40 * 3
+
+
+def test_lengths_are_seconds_where_known_else_work() -> None:
+    rows = trials({"a": 0, "b": 0, "c": 0}, 1, 5)
+    known = Estimate(rows, 2, {"a": 10.0, "b": 30.0}, known={"a": 1.0})  # type: ignore[arg-type]
+    length = known.lengths()
+    assert [length(trial) / trial.recipe.epochs for trial in rows] == [1.0, 3.0, 1.0]  # type: ignore[arg-type]
+    unknown = Estimate(rows, 2, {"a": 10.0, "b": 30.0}).lengths()  # type: ignore[arg-type]
+    assert [unknown(trial) / trial.recipe.epochs for trial in rows] == [10.0, 30.0, 0.0]  # type: ignore[arg-type]
+
+
+def test_the_start_is_part_of_what_is_left_until_something_trains() -> None:
+    now = [0.0]
+    rows = trials({"a": 0}, 1, 5)
+    estimate = Estimate(rows, 1, known={"a": 1.0}, before=10.0, clock=lambda: now[0])  # type: ignore[arg-type]
+    epochs = rows[0].recipe.epochs
+    assert estimate.remaining() == pytest.approx(10.0 + epochs)
+    now[0] = 4.0
+    assert estimate.remaining() == pytest.approx(6.0 + epochs)
+    now[0] = 50.0
+    assert estimate.remaining() == pytest.approx(epochs)
