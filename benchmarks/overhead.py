@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--hydra", metavar="PYTHON", help="an interpreter that has hydra-core and hydra-joblib-launcher"
+        "--hydra", metavar="PYTHON", help="an interpreter that has Hydra and its joblib launcher"
     )
     arguments = parser.parse_args()
     print(describe())
