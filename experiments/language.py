@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from trainer.settings import Settings
 
+from .search_words import Search
+
 
 def _file_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
@@ -164,6 +166,9 @@ class Outline(Settings):
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     claims: tuple[Claim, ...] = ()
+    search: Search | None = None
+    """What `ablate search` varies; the other commands leave it alone."""
+
     keep_weights: bool = True
     """Whether the record keeps each finished trial's weights, for `ablate predict`; a teacher's are kept anyway."""
 
