@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -207,6 +208,23 @@ def _pruning(study: Study, words: Search, aims: Sequence[Aim]) -> Pruning:
         message = f"got a grace of {given.grace}, expected fewer than the recipe's {study.recipe.epochs} epochs"
         raise study.error((*place, "grace") if isinstance(words.pruning, Pruning) else place, message)
     return given
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two meanings of a search, in words; tuples and lists are the same."""
+    before, now = (json.loads(json.dumps(meaning)) for meaning in (before, now))
+    found = []
+    for name in dict.fromkeys([*before, *now]):
+        if (name in before, before.get(name)) != (name in now, now.get(name)):
+            was = _short(before[name]) if name in before else "not there"
+            found.append(f"{name} was {was} and is {_short(now[name]) if name in now else 'gone'}")
+    return found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "range" in value:
+        value = list(value["patches"]) or [value["word"], *value["range"][:2]]
+    return label_of(value)[:80]
 
 
 def grown(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Plan, list[Trial]]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 _PARENT = "mlflow.parentRunId"
-_ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
 
 def open_client() -> MlflowClient:

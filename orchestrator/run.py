@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from trainer.errors import UserError
 from trainer.files import CHECKPOINT
 
 from .driver import Driver, Summary, in_order, tidy
-from .events import Engine, Executor
+from .events import Engine, Executor, Supply
 from .paces import estimate_of
 from .progress import Progress
 from .resources import room_here
@@ -75,18 +75,55 @@ def run_plan(plan: Plan, start: Executor, terms: Terms, console: Console, comman
         estimate = estimate_of(plan, mine, at_once)
         mine = in_order(plan, mine, estimate.length)
         with Progress(console, plan.study.title, mine, estimate) as progress:
-            try:
-                with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
-                    # opening a fresh record takes as long as starting workers
-                    opening = aside.submit(open_client)
-                    with start(cpus=_cpus(mine, shares), address=terms.address) as engine:
-                        shares.room = engine.room
-                        writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
-                        driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)
-                        _drive(engine, driver)
-            except KeyboardInterrupt:
-                summary.interrupted = True
+            cpus = cpus_for(mine, shares)
+            train(Task(plan, mine, fingerprints, cpus, shares, progress, summary, command), start, terms)
     return summary
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained, with everything that hears of it."""
+
+    plan: Plan
+    trials: Sequence[Trial]
+    """In the order in which they begin."""
+
+    fingerprints: Mapping[str, str]
+    cpus: int
+    """Cores to share out on this machine."""
+
+    shares: Shares
+    progress: Progress
+    summary: Summary
+    command: str
+    supply: Supply | None = None
+    """Where further trials come from."""
+
+
+def train(task: Task, start: Executor, terms: Terms) -> None:
+    """Train and record; an interruption is noted in the summary."""
+    shares = task.shares
+    try:
+        with handled(raise_interrupt, signal.SIGTERM), ThreadPoolExecutor(1) as aside:
+            # opening a fresh record takes as long as starting workers
+            opening = aside.submit(open_client)
+            with start(cpus=task.cpus, address=terms.address) as engine:
+                shares.room = engine.room
+                writer = RunWriter(task.plan, task.fingerprints, task.command, opening.result(), task.progress.record)
+                driver = Driver(
+                    task.plan,
+                    task.trials,
+                    task.fingerprints,
+                    shares,
+                    writer,
+                    task.progress,
+                    task.summary,
+                    terms.retries,
+                    task.supply,
+                )
+                _drive(engine, driver)
+    except KeyboardInterrupt:
+        task.summary.interrupted = True
 
 
 def _drive(engine: Engine, driver: Driver) -> None:
@@ -100,7 +137,7 @@ def _drive(engine: Engine, driver: Driver) -> None:
         driver.close(interrupted)
 
 
-def _cpus(trials: list[Trial], shares: Shares) -> int:
+def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
     """Cores to share out on this machine: its own, unless the user says how many trials are to have some."""
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
 

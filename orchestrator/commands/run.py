@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -11,18 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.folders import state_folder
 from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.report import make_report, results_folder, write_report
-from trainer.errors import UserError
 
 from ..driver import Summary
-from ..events import Executor
-from ..resources import check_address, check_concurrency, check_gpu, check_writable
-from ..run import Terms, run_plan
+from ..run import run_plan
 from .loading import load_plan
+from .terms import checked_terms, executor_of
 
 
 def run(
@@ -38,35 +34,12 @@ def run(
     """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, 130 interrupted."""
     begin = time.monotonic()
     plan = load_plan(study, profile, seeds)
-    for folder in (state_folder(), results_folder(plan)):
-        check_writable(folder)
-    if address:
-        check_address(address)
-    elif executor == "inline" and (concurrency or 1) != 1:
-        raise UserError(
-            f"--concurrency {concurrency} --executor inline: expected 1, it trains one trial after the other"
-        )
-    else:
-        check_concurrency(concurrency, max(cell.recipe.numerics.threads for cell in plan.cells))
-    check_gpu(gpu, concurrency, elsewhere=address is not None)
-    if gpu == 0:
-        # heard by torch and Ray, here and in the workers
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    threads = max(cell.recipe.numerics.threads for cell in plan.cells)
+    terms = checked_terms(results_folder(plan), threads, concurrency, gpu, executor, address, retries)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    terms = Terms(1 if executor == "inline" else concurrency, gpu, address, retries)
-    summary = run_plan(plan, _executor(executor), terms, console, command)
+    summary = run_plan(plan, executor_of(executor), terms, console, command)
     return _conclude(plan, summary, console, time.monotonic() - begin)
-
-
-def _executor(name: str) -> Executor:
-    if name == "inline":
-        from .. import inline
-
-        return inline.start
-    from .. import schedule
-
-    return schedule.start
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
