@@ -139,7 +139,11 @@ class Space:
 
     def recipe(self, point: Point) -> Recipe:
         """The recipe of a configuration. Raises UserError where its values do not fit together."""
-        return self.study.recipe_after(self._steps(point))
+        return self.study.recipe_after(self._steps(point))[1]
+
+    def written(self, point: Point) -> Mapping[str, Any]:
+        """The same as a study would say it, without defaults that it does not mention."""
+        return self.study.recipe_after(self._steps(point))[0]
 
     def patches(self, point: Point) -> dict[str, Patch]:
         """What each dimension of a configuration does to the recipe, by name."""

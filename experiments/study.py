@@ -72,15 +72,15 @@ class Study:
         """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
         return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
 
-    def recipe_after(self, steps: Iterable[tuple[Patch, Mapping[str, YamlPath]]]) -> Recipe:
-        """The baseline with several patches, each with the places of its paths in the file; one may lead into another.
+    def recipe_after(self, steps: Iterable[tuple[Patch, Mapping[str, YamlPath]]]) -> tuple[Mapping[str, Any], Recipe]:
+        """The baseline with several patches, each with the places of its paths in the file; as written and resolved.
 
         A later patch may lead through, or change, what an earlier one has set.
         """
         base, recipe = self.base, self.recipe
         for patch, where in steps:
             base, recipe = _recipe_with(self.source, base, recipe, patch, where, self.origins)
-        return recipe
+        return base, recipe
 
     def error_in_recipe(self, path: YamlPath, message: str, where: Mapping[str, YamlPath]) -> UserError:
         """An error at a path of a patched recipe; `where` is the place in the file of each patched path."""

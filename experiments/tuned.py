@@ -14,7 +14,6 @@ from trainer.metrics import METRIC_NAMES
 
 from .language import file_name
 from .questions import FACTS
-from .recipe import Recipe
 from .search import SearchPlan
 from .space import Point, Value, label_of
 
@@ -51,7 +50,6 @@ def emit(search: SearchPlan, point: Point, file: Path) -> None:
 
 def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
     study, space = search.study, search.space
-    winner = space.recipe(point)
     taken_back = _taken_back(search, point)
     factors = {name: patch for name, (patch, _, _) in taken_back.items()}
     # what lies in another's choice goes back with it
@@ -67,7 +65,7 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
     data: dict[str, Any] = {
         "study": file.stem,
         "question": f"Which choices of the best configuration of {study.title} mattered?",
-        "recipe": _short(winner),
+        "recipe": space.written(point),
         "factors": factors,
         "designs": designs,
         "seeds": max(3, len(study.seeds)),
@@ -150,9 +148,3 @@ def _text(value: Value | None) -> str:
     if value is None:
         return "as it was"
     return f"{value:.4g}" if isinstance(value, float) else label_of(value)
-
-
-def _short(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain data without its defaults, in the order in which recipes are written."""
-    whole, needed = recipe.as_data(), recipe.identity()
-    return {key: needed.get(key, whole[key]) for key in whole if key in needed}

@@ -26,7 +26,7 @@ from trainer.stopping import value_so_far
 from .driver import Driver
 from .events import Rule
 from .holdings import Claims, recorded
-from .outcomes import course_of, objectives
+from .outcomes import course_of, excesses_of, objectives
 from .search import Configuration, Memory
 
 _POLL = 2.0
@@ -192,22 +192,20 @@ class Configurations:
         number = configuration.number
         try:
             cell = cell_of(self.search, f"#{number}", configuration.point)
+            excesses = excesses_of(self.search, cell)
         except UserError as error:
+            # values that do not fit together, or make a network that can't be built
             self.memory.failed(number, str(error))
             return
-        if self._is_refused(number, cell):
+        if self._is_refused(number, excesses):
             return
         trials = self._trials(driver, cell, self.search.seeds)
         self.memory.note_trials(number, {trial.seed: trial.id for trial in trials})
         opened = self.open[number] = _Open(number, {trial.seed: trial for trial in trials})
         self._train(driver, opened)
 
-    def _is_refused(self, number: int, cell: Cell) -> bool:
-        if not self.search.constraints:
-            return False
-        assert cell.cost is not None, "plan_search has seen to it"
-        excesses = {constraint.text: constraint.excess(cell.cost) for constraint in self.search.constraints}
-        if max(excesses.values()) <= 0:
+    def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
+        if max(excesses.values(), default=0.0) <= 0:
             self.refused_in_a_row = 0
             self.memory.within(number, excesses)
             return False

@@ -1,10 +1,10 @@
-"""What a search takes from a trial's record: its objectives, and their course over the epochs."""
+"""What a search takes from a configuration and its records: what it costs, its objectives and their course."""
 
 from __future__ import annotations
 
 from math import isfinite, nan
 
-from experiments.plan import Trial
+from experiments.plan import Cell, Trial
 from experiments.records import TrialRecord
 from experiments.search import Aim, SearchPlan
 from experiments.search_words import COSTS
@@ -27,6 +27,17 @@ def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[f
         values.append(value)
     finite = [value for value in values if value is not None and isfinite(value)]
     return tuple(finite) if len(finite) == len(values) else None
+
+
+def excesses_of(search: SearchPlan, cell: Cell) -> dict[str, float]:
+    """By how much a configuration breaks each constraint (see Constraint.excess); nothing where there are none.
+
+    Raises UserError for a network that can't be built.
+    """
+    if not search.constraints:
+        return {}
+    assert cell.cost is not None, "plan_search has seen to it"
+    return {constraint.text: constraint.excess(cell.cost) for constraint in search.constraints}
 
 
 def course_of(record: TrialRecord, aim: Aim) -> list[float]:
