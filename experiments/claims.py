@@ -37,7 +37,10 @@ class Claim:
 
 @contextmanager
 def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
-    """Inside, these trials are this process's, but for those that another has: they are yielded, with its claim."""
+    """Inside, these trials are this process's, but for those that another has: they are yielded, with its claim.
+
+    What this process has claimed before stays so, and is not yielded.
+    """
     from filelock import FileLock
 
     folder = _folder()
@@ -45,7 +48,7 @@ def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
     file = folder / f"{uuid4().hex}.json"
     lock = FileLock(_lock_of(file))
     with FileLock(folder / "lock"):
-        others = _live(tidy=True)
+        others = _of_others(tidy=True)
         taken = {trial: claim for claim in others for trial in claim.trials}
         mine = tuple(trial for trial in trials if trial not in taken)
         lock.acquire()
@@ -62,19 +65,23 @@ def claimed(trials: Iterable[str]) -> Iterator[dict[str, Claim]]:
 
 def claims_of_others() -> dict[str, Claim]:
     """Trial folder's name to who has claimed it, over all living processes but this one."""
-    return {trial: claim for claim in _live() if claim.pid != os.getpid() for trial in claim.trials}
+    return {trial: claim for claim in _of_others() for trial in claim.trials}
 
 
-def _live(*, tidy: bool = False) -> list[Claim]:
-    """The claims of living processes; `tidy` deletes the others', which only the holder of the folder's lock may."""
+def _of_others(*, tidy: bool = False) -> list[Claim]:
+    """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
     found = []
     for file in sorted(_folder().glob("*.json")):
+        try:
+            data = json.loads(file.read_text())
+        except FileNotFoundError:
+            continue
+        claim = Claim(data["host"], data["pid"], data["since"], tuple(data["trials"]))
+        # to ask for a lock that is held takes a while
+        if (claim.host, claim.pid) == (socket.gethostname(), os.getpid()):
+            continue
         if is_held(_lock_of(file)):
-            try:
-                claim = json.loads(file.read_text())
-            except FileNotFoundError:
-                continue
-            found.append(Claim(claim["host"], claim["pid"], claim["since"], tuple(claim["trials"])))
+            found.append(claim)
         elif tidy:
             file.unlink(missing_ok=True)
             _lock_of(file).unlink(missing_ok=True)

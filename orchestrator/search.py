@@ -103,7 +103,8 @@ class Memory:
             return self._taken(self._study.ask())
 
     def _taken(self, trial: optuna.Trial) -> Configuration:
-        trial.set_user_attr(_PLACE, _place())
+        if not self.url.startswith("sqlite"):
+            trial.set_user_attr(_PLACE, _place())
         point: dict[str, Value] = {}
         for dimension in self.search.space.dimensions:
             if dimension.applies(point):
