@@ -13,6 +13,7 @@ from experiments.data import prepare_data, prepare_weights
 from experiments.folders import state_folder
 from experiments.plan import Cell, Plan
 from experiments.search import SearchPlan, grown
+from experiments.tracking import close_left_open
 from experiments.wording import count
 from reports.search import Told
 from trainer.errors import UserError
@@ -54,7 +55,9 @@ def run_search(
         summary = Summary(done_before=supply.begun)
         shares = Shares(room_here(), at_once=terms.at_once, gpu=terms.gpu)
         _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
-        if not supply.has_ended():
+        if supply.has_ended():
+            close_left_open(search.plan.study.title)
+        else:
             estimate = estimate_of(search.plan, [], terms.at_once)
             with Progress(console, search.plan.study.title, [], estimate) as progress:
                 cpus = cpus_for(first, shares)

@@ -25,7 +25,7 @@ CAPTIONS = {
     "history": "Every configuration in its turn, and the best so far; grey: ended early, at its last epoch's value",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
     "slices": "The objective over each dimension; grey: ended early, at its last epoch's value",
-    "parallel": "Configurations across all dimensions; the better, the darker and the further in front",
+    "parallel": "Configurations across all dimensions; the better, the darker, and in front; grey: ended early",
     "front": "Both objectives; the line joins the configurations that no other beats in both",
 }
 
@@ -44,7 +44,7 @@ def draw_search(
         made["importance"] = (table, lambda: _importance(table))
     if len(done) > 1:
         made["slices"] = (frame, lambda: _slices(frame, search))
-        made["parallel"] = (done, lambda: _parallel(done, search))
+        made["parallel"] = (frame, lambda: _parallel(frame, search))
     if len(search.aims) > 1 and len(done) > 0:
         front = front_of(history, search.aims)
         numbers = {told.number for told in front}
@@ -112,12 +112,15 @@ def _slices(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     return figure
 
 
-def _parallel(done: pd.DataFrame, search: SearchPlan) -> Figure:
+def _parallel(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     from matplotlib import colormaps
 
     dimensions, aim = search.space.dimensions, search.aims[0]
+    done = frame[frame["state"] == "complete"]
     figure = blank(2 * PANEL, 2.8, CAPTIONS["parallel"])
     axis = figure.subplots()
+    for index in frame.index[frame["state"] == "pruned"]:
+        axis.plot([_height(d, frame.at[index, d.name]) for d in dimensions], color=GREY, linewidth=0.5, marker=".")
     values = pd.to_numeric(done[aim.metric])
     rank = values.rank(ascending=aim.direction == "max", pct=True)
     for index in rank.sort_values().index:

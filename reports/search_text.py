@@ -27,6 +27,9 @@ def to_text(report: SearchReport, figures: Sequence[str]) -> str:
     if len(search.aims) > 1:
         parts += ["## The front", _front(report)]
     parts += ["## Figures", *(_figure(id) for id in figures)] if figures else []
+    if not report.importances:
+        ended = count(report.states["complete"], "configuration")
+        parts.append(f"How much each dimension matters is told from ten configurations on; {ended} trained to the end.")
     if reasons := _failures(report):
         parts += ["## What failed", reasons]
     parts += ["## How it was run", _provenance(report)]

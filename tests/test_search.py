@@ -22,8 +22,12 @@ from mlflow import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import expand, load_study
+from experiments.trial import Job
+from experiments.trial import Result as Result_
+from orchestrator import inline
 from orchestrator import search as memory
 from orchestrator.cli import main
+from trainer.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("record")
 
@@ -251,6 +255,33 @@ def test_a_loss_that_diverges_is_a_failure_with_its_reason(study: Callable[..., 
     assert "the training loss became" in diverged.user_attrs["ablate.reason"]
     assert told()[0].state == TrialState.COMPLETE
     assert "the training loss became" in Path("results/fast-search/report.md").read_text()
+    assert not any(trial.state == TrialState.RUNNING for trial in told())
+
+
+def test_an_error_and_memory_that_ran_out_are_failures_after_another_attempt(
+    study: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, attempts = inline.run_trial, []
+
+    def breaks(job: Job, recorder: Recorder) -> Result_:
+        if job.cell not in ("#1", "#2"):
+            return trained(job, recorder)
+        attempts.append(job.cell)
+        return Result_("failed", reason=f"it broke in {job.cell}", again=True, short_of_memory=job.cell == "#2")
+
+    monkeypatch.setattr(inline, "run_trial", breaks)
+    result = searched(study(("trials: 5", "trials: 4")))
+    assert [trial.state.name for trial in told()] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
+    assert told()[1].user_attrs["ablate.reason"] == "seed 0: it broke in #1"
+    assert attempts.count("#1") == 2
+    assert attempts.count("#2") >= 2
+    assert "failed and will be tried again: it broke in #1" in result.stdout
+    assert "- #2: seed 0: it broke in #2" in Path("results/fast-search/report.md").read_text()
+
+
+def test_hours_end_a_search(study: Callable[..., str]) -> None:
+    searched(study(("{trials: 5}", "{hours: 0.0005}")))
+    assert 1 <= len([trial for trial in told() if trial.state == TrialState.COMPLETE]) < 100
     assert not any(trial.state == TrialState.RUNNING for trial in told())
 
 
