@@ -264,7 +264,8 @@ class Configurations:
         elif (values := objectives(self.search, trial, record)) is None:
             self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: its objective is not a number"))
         else:
-            if trial == self._first(configuration):
+            # another configuration of the same recipe may have trained it
+            if trial.id == self._first(configuration).id:
                 self._report_all(configuration, record)
             configuration.values[trial.seed] = values
             if len(configuration.values) == len(configuration.trials):

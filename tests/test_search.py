@@ -18,6 +18,7 @@ import optuna
 import pytest
 from click.testing import CliRunner, Result
 from conftest import REPOSITORY
+from filelock import FileLock
 from mlflow import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
@@ -277,6 +278,26 @@ def test_an_error_and_memory_that_ran_out_are_failures_after_another_attempt(
     assert attempts.count("#2") >= 2
     assert "failed and will be tried again: it broke in #1" in result.stdout
     assert "- #2: seed 0: it broke in #2" in Path("results/fast-search/report.md").read_text()
+
+
+def test_a_configuration_that_comes_again_is_not_trained_again(study: Callable[..., str]) -> None:
+    sampled = STUDY[STUDY.index("    optimizer.lr: {log") : STUDY.index("  objective")]
+    file = study(
+        (sampled, "    optimizer.momentum: {choice: [0.0, 0.9]}\n"),
+        (STUDY[STUDY.index("  start:") :], "  sampler: random\n  seeds: 2\n"),
+        ("trials: 5", "trials: 6"),
+    )
+    searched(file)
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 6
+    values = {trial.params["optimizer.momentum"]: trial.value for trial in told()}
+    assert all(trial.value == values[trial.params["optimizer.momentum"]] for trial in told())
+    assert len([run for run in runs() if run.data.params["seed"] in "01"]) == 2 * len(values) < 12
+
+
+def test_two_searches_of_one_name_at_once(study: Callable[..., str]) -> None:
+    Path(".ablate/searches").mkdir(parents=True)
+    with FileLock(".ablate/searches/fast.lock"):
+        assert "the search 'fast' is running in another process" in searched(study(), code=2).stderr
 
 
 def test_hours_end_a_search(study: Callable[..., str]) -> None:
