@@ -174,6 +174,11 @@ class Memory:
 
     def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
         before = self._study.user_attrs.get(_MEANING)
+        if before is None and self._study.get_trials(deepcopy=False):
+            raise UserError(
+                f"{shown_storage(self.url)} holds an Optuna study {self.search.study.title!r} that is no search of "
+                f"ablate; expected --name NAME for one beside it"
+            )
         changed = changes(before, meaning) if before is not None else []
         if not changed:
             return
@@ -203,7 +208,8 @@ class Memory:
             yield
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
             cause = error.__cause__ or error
-            reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:160]
+            said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+            reason = said.replace(self.url, shown_storage(self.url))[:160]
             raise UserError(
                 f"the search's storage at {shown_storage(self.url)} can't be used: {reason}; expected a database that "
                 f"answers (ABLATE_OPTUNA_STORAGE names another)"

@@ -386,6 +386,8 @@ def test_a_search_that_means_something_else_explains_what_changed(study: Callabl
     searched(study(("epochs: 3", "epochs: 4")), "--name", "longer", "--trials", "1")
     assert told("longer")[0].state == TrialState.COMPLETE
     searched(study(("trials: 5", "trials: 2"), ("confirm: 2", "confirm: 3")))
+    optuna.create_study(study_name="theirs", storage=f"sqlite:///{Path.cwd() / 'optuna.db'}").ask()
+    assert "'theirs' that is no search of ablate" in searched(study(), "--name", "theirs", code=2).stderr
 
 
 def test_an_objective_that_no_trial_reports(study: Callable[..., str]) -> None:
