@@ -263,9 +263,7 @@ def main() -> None:
     parser.add_argument("part", choices=["race", "scale", "memory"])
     parser.add_argument("--trials", type=int)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--hydra", metavar="PYTHON", help="an interpreter that has Hydra and its joblib launcher"
-    )
+    parser.add_argument("--hydra", metavar="PYTHON", help="an interpreter that has Hydra and its joblib launcher")
     arguments = parser.parse_args()
     print(describe())
     if arguments.part == "race":

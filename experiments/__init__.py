@@ -12,6 +12,8 @@ The words of this project:
     trial      cell x seed; has an identity
     run        one attempt at a trial, as MLflow recorded it
     claim      a sentence of the document made testable
+    search     settings looked for in ranges of the recipe
+    configuration   what a search tries: a value for each range, a trial for each seed
 
 Optuna, Ray and MLflow use study, trial, experiment and run in senses of their own; those stay inside the one file that
 imports each.

@@ -46,7 +46,7 @@ class Attempt:
     run_id: str
     trial: str
     status: str
-    """finished, failed, interrupted or running."""
+    """finished, failed, interrupted, pruned or running."""
 
     fingerprint: str
     reason: str

@@ -66,7 +66,10 @@ class Held:
 
 @contextmanager
 def claimed(trials: Iterable[str]) -> Iterator[Held]:
-    """Inside, these trials are this process's, but for those that another has."""
+    """Inside, these trials are this process's, but for those that another has.
+
+    What this process has claimed before stays so.
+    """
     from filelock import FileLock
 
     folder = _folder()
@@ -75,7 +78,7 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     lock = FileLock(_lock_of(file))
     try:
         with FileLock(folder / "lock"):
-            others = _live(tidy=True)
+            others = _of_others(tidy=True)
             taken = {trial: claim for claim in others for trial in claim.trials}
             mine = tuple(trial for trial in trials if trial not in taken)
             lock.acquire()
@@ -89,17 +92,23 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
 
 def claims_of_others() -> dict[str, Claim]:
     """Trial folder's name to who has claimed it, over all living processes but this one."""
-    return {trial: claim for claim in _live() if claim.pid != os.getpid() for trial in claim.trials}
+    return {trial: claim for claim in _of_others() for trial in claim.trials}
 
 
-def _live(*, tidy: bool = False) -> list[Claim]:
-    """The claims of living processes; `tidy` deletes the others', which only the holder of the folder's lock may."""
+def _of_others(*, tidy: bool = False) -> list[Claim]:
+    """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
     found = []
     for file in sorted(_folder().glob("*.json")):
+        try:
+            data = json.loads(file.read_text())
+        except FileNotFoundError:
+            continue
+        claim = Claim(**{**data, "trials": tuple(data["trials"]), **_news(file)})
+        # to ask for a lock that is held takes a while
+        if (claim.host, claim.pid) == (socket.gethostname(), os.getpid()):
+            continue
         if is_held(_lock_of(file)):
-            with suppress(FileNotFoundError):
-                claim = json.loads(file.read_text())
-                found.append(Claim(**{**claim, "trials": tuple(claim["trials"]), **_news(file)}))
+            found.append(claim)
         elif tidy:
             _delete(file)
             _lock_of(file).unlink(missing_ok=True)

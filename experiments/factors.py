@@ -54,7 +54,7 @@ def parse_factors(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Factor]:
     taken: dict[str, str] = {}
     for factor in factors.values():
         for label in filter(None, map(factor.label, factor.options)):
-            _check_name(label, (factor.name,) if factor.switch else (factor.name, label))
+            check_name(label, (factor.name,) if factor.switch else (factor.name, label))
             if label in taken:
                 raise Problem(
                     (factor.name,),
@@ -66,10 +66,10 @@ def parse_factors(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Factor]:
 
 
 def _parse_factor(name: str, value: Mapping[str, Any]) -> Factor:
-    _check_name(name, (name,))
+    check_name(name, (name,))
     paths = [key for key in value if _looks_like_path(key)]
     if paths and len(paths) == len(value):
-        _refuse_overlap(value, (name,))
+        refuse_overlap(value, (name,))
         return Factor(name, {OFF: {}, ON: dict(value)}, switch=True)
     if set(value) == {OFF, ON} and value[OFF] == {} and isinstance(value[ON], Mapping):
         return _parse_factor(name, value[ON])
@@ -92,8 +92,8 @@ def _parse_factor(name: str, value: Mapping[str, Any]) -> Factor:
             raise Problem((name, option), f"got {shown(patch)}, expected a patch: a mapping from recipe path to value")
         for key in patch:
             if not _looks_like_path(key):
-                raise Problem((name, option, key), _unknown_path(key))
-        _refuse_overlap(patch, (name, option))
+                raise Problem((name, option, key), unknown_path(key))
+        refuse_overlap(patch, (name, option))
         options[option] = dict(patch)
     return Factor(name, options, switch=False)
 
@@ -102,7 +102,8 @@ def _looks_like_path(key: str) -> bool:
     return key.split(".")[0] in FIELDS or re.fullmatch(r"[A-Za-z_]+\.\S+", key) is not None
 
 
-def _refuse_overlap(patch: Patch, where: YamlPath) -> None:
+def refuse_overlap(patch: Patch, where: YamlPath) -> None:
+    """Raise Problem, below `where`, for a patch with two paths of which one leads to the other's place or into it."""
     for path, rival in _overlaps(patch, patch):
         if path < rival:
             raise Problem((*where, rival), f"the patch sets {path!r} as well, which overlaps; expected one of them")
@@ -117,12 +118,14 @@ def _overlaps(patch: Patch, other: Patch) -> Iterator[tuple[str, str]]:
                 yield path, rival
 
 
-def _unknown_path(key: str) -> str:
+def unknown_path(key: str) -> str:
+    """What is wrong with a path that begins with no word of the recipe."""
     first = key.split(".")[0]
     return f"the recipe has no path {key!r}; expected one that starts with {', '.join(FIELDS)}{nearest(first, FIELDS)}"
 
 
-def _check_name(name: str, path: YamlPath) -> None:
+def check_name(name: str, path: YamlPath) -> None:
+    """Raise Problem at `path` for a name that cells' names can't hold."""
     if name == BASELINE:
         raise Problem(path, f"the name {name!r} is that of the cell in which everything is at its first option")
     if not name or name != name.strip() or any(c in "+.=," or not c.isprintable() for c in name):
@@ -150,7 +153,7 @@ def patch_data(base: Mapping[str, Any], resolved: Recipe, patches: Patch) -> dic
 def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
     *parents, last = path.split(".")
     if (parents or [last])[0] not in FIELDS:
-        raise BadPath((path,), _unknown_path(path))
+        raise BadPath((path,), unknown_path(path))
     for depth, part in enumerate(parents):
         if not isinstance(known.get(part), dict):
             so_far = ".".join(parents[: depth + 1])

@@ -9,14 +9,17 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from trainer.settings import Settings
 
+from .search_words import Search
 
-def _file_name(value: str) -> str:
+
+def file_name(value: str) -> str:
+    """A name that files may have; raises ValueError for another."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
         raise ValueError(f"got {value!r}, expected letters, digits, '_', '-' and '.' only, because it names files")
     return value
 
 
-FileName = Annotated[str, AfterValidator(_file_name)]
+FileName = Annotated[str, AfterValidator(file_name)]
 Name = str | bool | int
 """An option: its name, true or false for a switch, or a name that YAML reads as a number."""
 
@@ -164,6 +167,9 @@ class Outline(Settings):
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     claims: tuple[Claim, ...] = ()
+    search: Search | None = None
+    """What `ablate search` varies; the other commands leave it alone."""
+
     keep_weights: bool = True
     """Whether the record keeps each finished trial's weights, for `ablate predict`; a teacher's are kept anyway."""
 

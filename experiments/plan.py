@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from trainer import SEMANTICS
-from trainer.errors import nearest
 
 from .catalog import kind_of
-from .comparisons import NUMBER, check_claim
+from .comparisons import check_claim
+from .constraints import parse_constraints
 from .costs import Cost, cost_of, known_cost
 from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
@@ -24,8 +23,6 @@ from .references import Reference, resolve_references
 from .study import Study
 from .validation import Problem
 from .yaml_source import YamlPath
-
-_CONSTRAINT = re.compile(rf"\s*(\w+)\s*(<=|>=|<|>)\s*({NUMBER})\s*")
 
 
 @dataclass(frozen=True)
@@ -198,19 +195,16 @@ def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
 
 def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str, str]]:
     excluded: dict[str, str] = {}
-    for index, text in enumerate(study.constraints):
-        match = _CONSTRAINT.fullmatch(text)
-        if not match or match[1] not in Cost.__dataclass_fields__:
-            near = nearest(match[1], Cost.__dataclass_fields__) if match else ""
-            raise study.error(("constraints", index), f"got {text!r}, expected `params < 100e6` or `macs < 5e9`{near}")
-        name, relation, limit = match[1], match[2], float(match[3])
+    for index, constraint in enumerate(parse_constraints(study)):
         for cell in cells:
             if cell.cost is None:
                 kind = kind_of(type(cell.recipe.dataset))
-                message = f"{text!r} needs the number of classes, which {kind} knows only with its data at hand"
+                message = (
+                    f"{constraint.text!r} needs the number of classes, which {kind} knows only with its data at hand"
+                )
                 raise study.error(("constraints", index), f"{message}; expected dataset.classes")
-            if not _holds(getattr(cell.cost, name), relation, limit):
-                excluded.setdefault(cell.name, text)
+            if constraint.excess(cell.cost) > 0:
+                excluded.setdefault(cell.name, constraint.text)
     kept = [cell for cell in cells if cell.name not in excluded]
     if not kept:
         smallest = min(cells, key=lambda cell: cell.cost.params if cell.cost else 0)
@@ -218,10 +212,6 @@ def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str,
         size = f"params {smallest.cost.params:,} and macs {smallest.cost.macs:,}"
         raise study.error(("constraints",), f"they leave no cell to run; the smallest, {smallest.name!r}, has {size}")
     return kept, excluded
-
-
-def _holds(value: float, relation: str, limit: float) -> bool:
-    return {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}[relation]
 
 
 def _check_questions(plan: Plan) -> None:

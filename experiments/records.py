@@ -30,7 +30,7 @@ class TrialRecord(BaseModel):
     cell: str
     factors: dict[str, str]
     seed: int
-    status: Literal["finished", "failed", "interrupted"]
+    status: Literal["finished", "failed", "interrupted", "pruned"]
     reason: str = ""
     log: str = ""
     recipe: dict[str, Any]

@@ -39,7 +39,7 @@ def resolve_references(
         recipe = recipes[name]
         data: dict[str, Any] | None = None
         teachers = []
-        for path, option, setting in _references(recipe):
+        for path, option, setting in references_in(recipe):
             place = (*path, setting)
             teacher = _cell(getattr(option, setting), recipes, factors, excluded, name, place)
             chain = (*students, name)
@@ -65,7 +65,8 @@ class Reference(Problem):
         self.cell = cell
 
 
-def _references(recipe: Recipe) -> list[tuple[Path, Option, str]]:
+def references_in(recipe: Recipe) -> list[tuple[Path, Option, str]]:
+    """Every setting that refers to another cell: the option's path, the option, the setting's name."""
     return [(path, option, setting) for path, option in options_in(recipe) for setting in option.trial_references]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,21 @@ from . import catalog
 from .factors import BadPath, Factor, Patch, parse_factors, patch_data
 from .language import Claim, Design, Document, Figure, Outline, Table
 from .recipe import FIELDS, Recipe, parse_recipe
+from .search_words import Search
 from .validation import Problem, validate
 from .yaml_source import Source, YamlPath, read_yaml
 
-_PROFILE_WORDS = ("keep_weights", "seeds", "factors", "designs", "constraints", "tables", "figures", "claims")
+_PROFILE_WORDS = (
+    "keep_weights",
+    "seeds",
+    "factors",
+    "designs",
+    "constraints",
+    "tables",
+    "figures",
+    "claims",
+    "search",
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Study:
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
     claims: tuple[Claim, ...]
+    search: Search | None
     plugins: tuple[Path, ...]
     keep_weights: bool
     source: Source
@@ -59,6 +71,16 @@ class Study:
     def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath]) -> Recipe:
         """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
         return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
+
+    def recipe_after(self, steps: Iterable[tuple[Patch, Mapping[str, YamlPath]]]) -> tuple[Mapping[str, Any], Recipe]:
+        """The baseline with several patches, each with the places of its paths in the file; as written and resolved.
+
+        A later patch may lead through, or change, what an earlier one has set.
+        """
+        base, recipe = self.base, self.recipe
+        for patch, where in steps:
+            base, recipe = _recipe_with(self.source, base, recipe, patch, where, self.origins)
+        return base, recipe
 
     def error_in_recipe(self, path: YamlPath, message: str, where: Mapping[str, YamlPath]) -> UserError:
         """An error at a path of a patched recipe; `where` is the place in the file of each patched path."""
@@ -107,6 +129,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         tables=outline.tables,
         figures=outline.figures,
         claims=outline.claims,
+        search=outline.search,
         plugins=plugins,
         keep_weights=outline.keep_weights,
         source=source,
@@ -159,16 +182,17 @@ def _apply_profile(
             recipe_patch[key] = value
             origins[("recipe", *parts)] = where
             continue
-        _set(data, parts, value, source, where)
-        origins[parts] = where
+        origins[_set(data, parts, value, source, where)] = where
     return data, recipe_patch, origins
 
 
-def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Source, where: YamlPath) -> None:
-    """Set or (None) remove a study word; a factor's patch may have dots in its own keys."""
+def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Source, where: YamlPath) -> YamlPath:
+    """Set or (None) remove a study word; a factor's patch may have dots in its own keys. Returns the path by keys."""
     head, rest = parts[0], list(parts[1:])
     parent, key = data, head
+    path: list[str] = []
     while rest:
+        path.append(key)
         parent = parent.get(key) or {}
         whole = ".".join(rest)
         if not isinstance(parent, dict) or (whole not in parent and rest[0] not in parent):
@@ -178,6 +202,7 @@ def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Sourc
         parent.pop(key, None)
     else:
         parent[key] = value
+    return (*path, key)
 
 
 def _recipe_with(

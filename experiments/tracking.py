@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
 
 _PARENT = "mlflow.parentRunId"
-_ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
 
 def open_client() -> MlflowClient:
@@ -204,8 +204,10 @@ class RunWriter:
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
+        # a search does not know its trials yet
+        size = f" ({len(self.plan.trials)} trials)" if self.plan.trials else ""
         tags = {
-            "mlflow.runName": f"{study.title} ({len(self.plan.trials)} trials)",
+            "mlflow.runName": f"{study.title}{size}",
             "mlflow.note.content": study.question,
             "ablate.command": command,
             "ablate.study": study.name,

@@ -48,6 +48,9 @@ class Job:
     """Absolute; what relative paths of the recipe refer to."""
 
     plugins: tuple[str, ...] = ()
+    watched: str | None = None
+    """The metric by whose course a search may end it early; None: nothing does."""
+
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Trial id of each teacher to its `recipe` and the path of its `weights`."""
 
@@ -60,7 +63,9 @@ class Job:
 class Result:
     """What one attempt at a trial came to."""
 
-    status: Literal["finished", "failed", "interrupted"]
+    status: Literal["finished", "failed", "interrupted", "pruned"]
+    """pruned: a search ended it early, because it promised little."""
+
     history: list[Epoch] = field(default_factory=list)
     seconds: float = 0.0
     """Training and evaluation, over all attempts that the history comes from."""
@@ -106,7 +111,11 @@ class Result:
 
 
 def make_job(
-    trial: Trial, folder: Path, plugins: tuple[Path, ...], teachers: dict[str, dict[str, Any]] | None = None
+    trial: Trial,
+    folder: Path,
+    plugins: tuple[Path, ...],
+    teachers: dict[str, dict[str, Any]] | None = None,
+    watched: str | None = None,
 ) -> Job:
     """The trial as something to send to a worker."""
     return Job(
@@ -117,6 +126,7 @@ def make_job(
         folder=str(folder.resolve()),
         working_folder=str(Path.cwd()),
         plugins=tuple(str(plugin) for plugin in plugins),
+        watched=watched,
         teachers=teachers or {},
     )
 

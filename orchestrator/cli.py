@@ -15,6 +15,28 @@ from trainer.room import is_full
 from .signals import ignore_from_now_on, unstoppable
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
+CONCURRENCY = click.option(
+    "--concurrency", type=int, metavar="N", help="Trials at once (default: as many as there is room for)."
+)
+GPU = click.option(
+    "--gpu", type=float, metavar="SHARE", help="Of one GPU for each trial, 0 to 1 (default: as measured)."
+)
+EXECUTOR = click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray Tune's workers, or one trial after the other in this process.",
+)
+ADDRESS = click.option("--address", metavar="RAY", help="Join a running Ray cluster.")
+RETRIES = click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="New attempts at a trial whose worker died, hung or met an error that may pass.",
+)
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
 SEEDS = click.option(
     "--seeds", type=click.IntRange(min=1), metavar="N", help="Replicates of each cell, instead of the study's."
@@ -82,24 +104,11 @@ def plan(study: Path, profile: str | None, seeds: int | None, probe: bool | None
 @STUDY
 @PROFILE
 @SEEDS
-@click.option("--concurrency", type=int, metavar="N", help="Trials at once (default: as many as there is room for).")
-@click.option("--gpu", type=float, metavar="SHARE", help="Of one GPU for each trial, 0 to 1 (default: as measured).")
-@click.option(
-    "--executor",
-    type=click.Choice(["ray", "inline"]),
-    default="ray",
-    show_default=True,
-    help="Ray Tune's workers, or one trial after the other in this process.",
-)
-@click.option("--address", metavar="RAY", help="Join a running Ray cluster.")
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="New attempts at a trial whose worker died, hung or met an error that may pass.",
-)
+@CONCURRENCY
+@GPU
+@EXECUTOR
+@ADDRESS
+@RETRIES
 def run(
     study: Path,
     profile: str | None,
@@ -118,6 +127,47 @@ def run(
     from .terms import Terms
 
     sys.exit(command.run(study, profile, seeds, Terms(concurrency, gpu, executor, address, retries)))
+
+
+@main.command()
+@STUDY
+@PROFILE
+@click.option(
+    "--trials", type=click.IntRange(min=1), metavar="N", help="Configurations to try, instead of the study's."
+)
+@click.option("--name", metavar="NAME", help="Search under another name than the study's, with a memory of its own.")
+@click.option(
+    "--emit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a study of the winner: which of its choices mattered?",
+)
+@CONCURRENCY
+@GPU
+@EXECUTOR
+@ADDRESS
+@RETRIES
+def search(
+    study: Path,
+    profile: str | None,
+    trials: int | None,
+    name: str | None,
+    emit: Path | None,
+    concurrency: int | None,
+    gpu: float | None,
+    executor: str,
+    address: str | None,
+    retries: int,
+) -> None:
+    """Find good settings for STUDY's recipe, in the ranges of its search section.
+
+    Optuna suggests them; all is recorded as by `ablate run`. After an interruption, the same command goes on.
+    """
+    from .commands import search as command
+    from .terms import Terms
+
+    terms = Terms(concurrency, gpu, executor, address, retries)
+    sys.exit(command.run(study, profile, trials, name, emit, terms))
 
 
 @main.command()

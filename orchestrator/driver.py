@@ -15,9 +15,10 @@ from experiments.tracking import RunWriter
 from experiments.trial import Job, Result, make_job
 from experiments.weights import weights_of
 from trainer.errors import UserError
-from trainer.files import WEIGHTS
-from trainer.recorder import Epoch
+from trainer.files import JOURNAL, WEIGHTS
+from trainer.recorder import Epoch, Journal
 
+from .events import Rule, Supply
 from .paces import remember_pace, remember_start
 from .progress import Progress
 from .shares import Share, Shares
@@ -32,6 +33,7 @@ class Summary:
     """Trial id to the process of this folder that trains it."""
 
     finished: list[Trial] = field(default_factory=list)
+    pruned: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Result]] = field(default_factory=list)
     interrupted: bool = False
     record_errors: list[str] = field(default_factory=list)
@@ -43,7 +45,10 @@ class Summary:
 
 
 class Driver:
-    """The work (see events.Work) of training `trials`, in their order, teachers before their students."""
+    """The work (see events.Work) of training `trials`, in their order, teachers before their students.
+
+    supply: adds further trials.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Driver:
         progress: Progress,
         summary: Summary,
         retries: int,
+        supply: Supply | None = None,
     ) -> None:
         self.plan = plan
         self.trials = {trial.id: trial for trial in trials}
@@ -68,7 +74,26 @@ class Driver:
         self.running: set[str] = set()
         self.over: set[str] = set()
         self.recorded: set[str] = set()
+        self.retries = retries
         self.tries_left = dict.fromkeys(self.trials, retries)
+        self.supply = supply
+        self.courses: dict[str, list[Epoch]] = {}
+        """Epochs of each running trial, where a supply asks for them."""
+
+    @property
+    def rule(self) -> Rule | None:
+        """See events.Work."""
+        return self.supply.rule if self.supply else None
+
+    def add(self, plan: Plan, trials: Sequence[Trial]) -> None:
+        """Trials of a larger plan to train after those that wait."""
+        self.plan = self.writer.plan = plan
+        self.trials |= {trial.id: trial for trial in trials}
+        self.tries_left |= dict.fromkeys((trial.id for trial in trials), self.retries)
+        # a trial that was ended early may be asked for again, to its end
+        self.over -= {trial.id for trial in trials}
+        self.waiting += trials
+        self.progress.add(trials)
 
     def close(self, interrupted: bool) -> None:
         """Nothing stays recorded as running, and nothing that was left out passes for done."""
@@ -78,17 +103,20 @@ class Driver:
             for trial in self.trials.keys() - self.over:
                 self.ended(trial, Result("failed", reason="the executor ended without finishing it"))
         self.running.clear()
-        complete = len(self.summary.finished) == len(self.trials)
+        complete = not self.summary.failed
         self.writer.close("KILLED" if interrupted else "FINISHED" if complete else "FAILED")
         self.summary.record_errors = self.writer.errors
 
     def is_over(self) -> bool:
         """See events.Work. What runs may have to be tried again."""
-        return not self.waiting and not self.handed
+        return not self.waiting and not self.handed and (self.supply is None or self.supply.is_over())
 
     def next_job(self) -> tuple[Job, Share] | None:
         """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
-        ahead = 0 if self.shares.at_once else 1
+        # what a supply suggests should be after all results
+        ahead = 0 if self.shares.at_once or self.supply else 1
+        if self.supply and not self.waiting and self._has_room():
+            self.supply.refill(self)
         for trial in self.waiting:
             if len(self.handed) >= self.shares.capacity(trial) + ahead:
                 return None
@@ -103,6 +131,11 @@ class Driver:
                 return job, self.handed[trial.id]
         return None
 
+    def _has_room(self) -> bool:
+        """Whether one more of such trials as run would train."""
+        running = [self.trials[id] for id in self.handed]
+        return all(len(running) < self.shares.capacity(trial) for trial in running)
+
     def started(self, trial: str) -> None:
         """See events.Work."""
         self.running.add(trial)
@@ -115,17 +148,40 @@ class Driver:
             remember_start(time.monotonic() - self.progress.begin - metrics["epoch_seconds"], self.shares.room)
         self.writer.epoch(self.trials[trial], number, metrics)
         self.progress.epoch(self.trials[trial], number, metrics)
+        if self.supply:
+            course = self.courses.setdefault(trial, [])
+            if len(course) < number - 1:
+                # a resumed training
+                course[:] = Journal(self._folder(trial) / JOURNAL).read()[: number - 1]
+            course[number - 1 :] = [metrics]
+            self.supply.epoch(trial, course)
+
+    def is_hopeless(self, trial: str) -> bool:
+        """See events.Work."""
+        return self.supply is not None and self.supply.is_hopeless(trial)
+
+    def pruned(self, trial: str) -> None:
+        """See events.Work."""
+        course = self.courses[trial]
+        seconds = sum(epoch["epoch_seconds"] for epoch in course)
+        reason = f"pruned after epoch {len(course)}"
+        log = str(self._folder(trial).resolve() / "log.txt")
+        self.ended(trial, Result("pruned", list(course), seconds, reason=reason, log=log))
 
     def ended(self, trial: str, result: Result) -> None:
         """See events.Work."""
         self.running.discard(trial)
         had, of = self.handed.pop(trial, None), self.trials[trial]
+        self.courses.pop(trial, None)
         if result.status == "finished":
-            folder = trial_folder(trial, self.fingerprints[trial])
+            folder = self._folder(trial)
             self.writer.finish(of, result, then=lambda: self._is_recorded(trial, folder))
             self.summary.finished.append(of)
             self.summary.training_seconds += result.seconds
             remember_pace(of.recipe, result.history, self.shares.room)
+        elif result.status == "pruned":
+            self.writer.finish(of, result)
+            self.summary.pruned.append(of)
         else:
             self.writer.finish(of, result)
             if had is not None and (how := self._another_try(of, had, result)):
@@ -136,6 +192,8 @@ class Driver:
             self.summary.failed.append((of, result))
         self.over.add(trial)
         self.progress.finished(of, result)
+        if self.supply:
+            self.supply.ended(self, of, result)
 
     def _another_try(self, trial: Trial, had: Share, result: Result) -> str:
         """How a failed trial is tried again, in words; nothing where it is not."""
@@ -155,8 +213,11 @@ class Driver:
     def _job(self, trial: Trial) -> Job:
         states = trial_states(self.plan, self.fingerprints) if trial.id in self.plan.needs else {}
         teachers = teachers_of(self.plan, trial, states)
-        folder = trial_folder(trial.id, self.fingerprints[trial.id])
-        return make_job(trial, folder, self.plan.study.plugins, teachers)
+        watched = self.supply.watched(trial.id) if self.supply else None
+        return make_job(trial, self._folder(trial.id), self.plan.study.plugins, teachers, watched)
+
+    def _folder(self, trial: str) -> Path:
+        return trial_folder(trial, self.fingerprints[trial])
 
     def _is_recorded(self, trial: str, folder: Path) -> None:
         tidy(folder)

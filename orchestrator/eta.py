@@ -47,6 +47,9 @@ class Estimate:
     before: float = 0.0
     """Seconds from now until the first trial trains."""
 
+    expected: Sequence[Trial] = ()
+    """Others that will come, or such as will."""
+
     clock: Callable[[], float] = time.monotonic
     _waiting: dict[str, Trial] = field(init=False)
     _running: dict[str, _Course] = field(default_factory=dict)
@@ -65,6 +68,11 @@ class Estimate:
         self._begin = self.clock()
         self._waiting = {trial.id: trial for trial in self.trials}
         self._all = dict(self._waiting)
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """These wait as well."""
+        self._waiting |= {trial.id: trial for trial in trials}
+        self._all |= {trial.id: trial for trial in trials}
 
     def started(self, trial: Trial) -> None:
         """A worker has taken it up."""
@@ -100,7 +108,7 @@ class Estimate:
 
     def remaining(self) -> float | None:
         """Seconds until the last trial ends; None before an epoch has been measured, or with nothing left."""
-        if not (self._paces or self.known) or not (self._running or self._waiting):
+        if not (self._paces or self.known) or not (self._running or self._waiting or self.expected):
             return None
         now = self.clock()
         # the first trials' start, with all imports, is in the list as well: the median passes it over
@@ -110,7 +118,7 @@ class Estimate:
         slots = [_left_of(trial, course, pace(trial), now) for trial, course in running]
         slots += [0.0] * max(0, (self.at_once or self._most or 1) - len(slots))
         heapq.heapify(slots)
-        for trial in self._waiting.values():
+        for trial in (*self._waiting.values(), *self.expected):
             heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)
         return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
+from experiments.plan import Trial
 from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
 from .needs import Needs
 from .shares import Room, Share
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How jobs that are watched (see trial.Job) are ended early, by the course of their metric."""
+
+    kind: str
+    """asha, hyperband or median."""
+
+    better: str
+    """max or min."""
+
+    grace: int
+    """Epochs that each has at least."""
+
+    factor: int
+    """One in so many goes on."""
+
+    epochs: int
+    """Of a whole training."""
+
+    before: Sequence[Mapping[int, float]] = ()
+    """Epoch to metric of trials that ended before this process began, with which new ones are compared."""
 
 
 class Work(Protocol):
@@ -24,6 +53,10 @@ class Work(Protocol):
     def is_over(self) -> bool:
         """Whether no job will come any more."""
 
+    @property
+    def rule(self) -> Rule | None:
+        """By which the engine ends watched jobs early; None: it ends none."""
+
     def started(self, trial: str) -> None:
         """A worker has taken up the trial of this id."""
 
@@ -32,6 +65,38 @@ class Work(Protocol):
 
     def ended(self, trial: str, result: Result) -> None:
         """The attempt is over."""
+
+    def is_hopeless(self, trial: str) -> bool:
+        """Whether a watched trial should end after the epoch it has just told; for an engine without rules."""
+
+    def pruned(self, trial: str) -> None:
+        """A watched trial was ended after the epoch that it told last."""
+
+
+class Supply(Protocol):
+    """Where a driver's further trials come from, one after the other, after what is known by then."""
+
+    @property
+    def rule(self) -> Rule | None:
+        """See events.Work."""
+
+    def refill(self, driver: Driver) -> None:
+        """There is room and nothing waits: add trials to the driver, if there are any by now."""
+
+    def is_over(self) -> bool:
+        """Whether none will come any more."""
+
+    def watched(self, trial: str) -> str | None:
+        """See trial.Job."""
+
+    def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
+        """A running trial has ended an epoch; all of them so far."""
+
+    def is_hopeless(self, trial: str) -> bool:
+        """See events.Work."""
+
+    def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
+        """There will be no other attempt at it."""
 
 
 class Engine(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from experiments.trial import run_trial
+from experiments.trial import Job, run_trial
 from trainer.recorder import Epoch
 
 from .events import Engine, Work
@@ -37,13 +37,23 @@ class Inline:
                 continue
             job, _ = found
             work.started(job.id)
-            work.ended(job.id, run_trial(job, _Recorder(job.id, work)))
+            try:
+                work.ended(job.id, run_trial(job, _Recorder(job, work)))
+            except _Pruned:
+                work.pruned(job.id)
+
+
+class _Pruned(BaseException):
+    """Leaves a training in mid-course; no error, so that nothing takes it for a failure."""
 
 
 class _Recorder:
-    def __init__(self, trial: str, work: Work) -> None:
-        self.trial = trial
+    def __init__(self, job: Job, work: Work) -> None:
+        self.job = job
         self.work = work
 
     def epoch(self, number: int, metrics: Epoch) -> None:
-        self.work.epoch(self.trial, number, metrics)
+        self.work.epoch(self.job.id, number, metrics)
+        # what has trained to its end has a result
+        if self.job.watched and number < self.job.recipe["epochs"] and self.work.is_hopeless(self.job.id):
+            raise _Pruned

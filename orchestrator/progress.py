@@ -42,7 +42,7 @@ class Progress:
         title: str,
         trials: Sequence[Trial],
         estimate: Estimate,
-        tell: Callable[[float | None, Mapping[str, str]], None],
+        tell: Callable[[float | None, Mapping[str, str]], None] = lambda ends, shares: None,
     ) -> None:
         self.console = console
         self.tell = tell
@@ -56,6 +56,19 @@ class Progress:
         self.running: dict[str, _Running] = {}
         self.begin = time.monotonic()
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """These will be trained as well."""
+        self.total += len(trials)
+        self.epochs_left += sum(trial.recipe.epochs for trial in trials)
+        self.estimate.add(trials)
+
+    def expect(self, number: int, like: Trial) -> None:
+        """So many more such trials will come, in the place of those expected before."""
+        before = self.estimate.expected
+        self.total += number - len(before)
+        self.epochs_left += like.recipe.epochs * number - sum(trial.recipe.epochs for trial in before)
+        self.estimate.expected = [like] * number
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -93,6 +106,9 @@ class Progress:
             top1 = result.history[-1]["top1"]
             line = f"{counter} {name}  top-1 {top1:.4f}  {result.seconds:.1f} s"
             self.console.print(line + self._eta(", "), style="", highlight=False, markup=False)
+        elif result.status == "pruned":
+            line = f"{counter} {name}  {result.reason}: top-1 {result.history[-1]['top1']:.4f}"
+            self.console.print(line + self._eta(", "), style="dim", highlight=False, markup=False)
         else:
             self.failed += 1
             self.console.print(f"{counter} {name}  FAILED: {result.reason}", style="red", highlight=False, markup=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,8 +21,8 @@ from trainer.errors import UserError
 from trainer.files import CHECKPOINT
 
 from .driver import Driver, Summary, in_order, tidy
-from .events import Engine, Executor
-from .needs import needs_of
+from .events import Engine, Executor, Supply
+from .needs import Needs, needs_of
 from .paces import estimate_of, known_shares
 from .probing import probe_missing
 from .progress import Progress
@@ -67,25 +68,71 @@ def run_plan(
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.lengths())
         with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
-            # opening a fresh record takes as long as starting workers
-            aside = ThreadPoolExecutor(1)
-            try:
-                opening = aside.submit(open_client)
-                needs = needs_of(plan, mine, fingerprints) if terms.address else None
-                with start(cpus=_cpus(mine, shares), address=terms.address, needs=needs) as engine:
-                    shares.room = engine.room
-                    writer = RunWriter(plan, fingerprints, command, opening.result(), progress.record)
-                    driver = Driver(plan, mine, fingerprints, shares, writer, progress, summary, terms.retries)
-                    _drive(engine, driver)
-                    # while the engine stops, which is mostly waiting
-                    if summary.done_before or summary.finished:
-                        summary.report = aside.submit(report).result
-            except KeyboardInterrupt:
-                summary.interrupted = True
-            finally:
-                # a record that does not answer would be waited for
-                aside.shutdown(wait=False)
+            needs = needs_of(plan, mine, fingerprints) if terms.address else None
+            cpus = cpus_for(mine, shares)
+            task = Task(plan, mine, fingerprints, cpus, shares, progress, summary, command, needs, report=report)
+            train(task, start, terms)
     return summary
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained, with everything that hears of it."""
+
+    plan: Plan
+    trials: Sequence[Trial]
+    """In the order in which they begin."""
+
+    fingerprints: Mapping[str, str]
+    cpus: int
+    """Cores to share out on this machine."""
+
+    shares: Shares
+    progress: Progress
+    summary: Summary
+    command: str
+    needs: Needs | None = None
+    """What the nodes of a cluster must have."""
+
+    supply: Supply | None = None
+    """Where further trials come from."""
+
+    report: Callable[[], Path] | None = None
+    """Writes the report of what is recorded."""
+
+
+def train(task: Task, start: Executor, terms: Terms) -> None:
+    """Train, record, report; an interruption is noted in the summary."""
+    # opening a fresh record takes as long as starting workers
+    aside = ThreadPoolExecutor(1)
+    try:
+        opening = aside.submit(open_client)
+        with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
+            task.shares.room = engine.room
+            writer = RunWriter(task.plan, task.fingerprints, task.command, opening.result(), task.progress.record)
+            _drive(engine, _driver(task, writer, terms.retries))
+            # while the engine stops, which is mostly waiting
+            if task.report and (task.summary.done_before or task.summary.finished):
+                task.summary.report = aside.submit(task.report).result
+    except KeyboardInterrupt:
+        task.summary.interrupted = True
+    finally:
+        # a record that does not answer would be waited for
+        aside.shutdown(wait=False)
+
+
+def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:
+    return Driver(
+        task.plan,
+        task.trials,
+        task.fingerprints,
+        task.shares,
+        writer,
+        task.progress,
+        task.summary,
+        retries,
+        task.supply,
+    )
 
 
 def _drive(engine: Engine, driver: Driver) -> None:
@@ -99,7 +146,7 @@ def _drive(engine: Engine, driver: Driver) -> None:
         driver.close(interrupted)
 
 
-def _cpus(trials: list[Trial], shares: Shares) -> int:
+def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
     """Cores to share out on this machine: its own, unless the user says how many trials are to have some."""
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -29,6 +30,10 @@ os.environ.update(
         "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        # only watched trials report what a rule looks at
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        # a trial that is ended early may still write its checkpoint; a worker that is not waited for is killed
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",
         "TUNE_MAX_PENDING_TRIALS_PG": "16",
         "TUNE_WARN_THRESHOLD_S": "60",
@@ -43,11 +48,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.trial import Job, Result, run_trial
 from trainer.errors import UserError
-from trainer.recorder import Epoch
+from trainer.files import JOURNAL
+from trainer.recorder import Epoch, Journal
+from trainer.stopping import value_so_far
 
 from . import away
 from .desk import Desk
-from .events import Engine, Work
+from .events import Engine, Rule, Work
 from .needs import Needs, fitting, import_failed, node_name, unfit
 from .resources import gpu_count
 from .scratch import scratch_folder
@@ -59,6 +66,8 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 _GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError)
 _LOG_BYTES = 2**20
 """What Ray's own files take before the first trial, at least."""
+_OBJECTIVE = "objective"
+"""The key under which a watched trial reports what Tune's rule looks at."""
 
 
 @contextmanager
@@ -104,6 +113,7 @@ class _Ray:
                 reuse_actors=True,
                 num_samples=-1,
                 search_alg=_Source(work, stop),
+                scheduler=_scheduler(work.rule),
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),
@@ -117,6 +127,59 @@ class _Ray:
         )
         with stop.on_signal():
             tuner.fit()
+
+
+class _Before:
+    """A trial of an earlier process, for Tune's scheduler."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = f"before-{number}"
+
+
+def _scheduler(rule: Rule | None) -> tune.schedulers.TrialScheduler:
+    """Tune's scheduler for a rule, which knows what went before."""
+    if rule is None:
+        return tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
+    scheduler: Any = _of_kind(rule)
+    for number, course in enumerate(rule.before):
+        trial = _Before(number)
+        scheduler.on_trial_add(None, trial)
+        for epoch, value in course.items():
+            if epoch < rule.epochs:
+                scheduler.on_trial_result(None, trial, {"epoch": epoch, _OBJECTIVE: value})
+    return scheduler  # type: ignore[no-any-return]
+
+
+def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
+    """It sees an epoch's objective, but for the last epoch: that trial has ended well."""
+    if rule.kind == "median":
+        return _Median(
+            "epoch",
+            _OBJECTIVE,
+            rule.better,
+            rule.grace,
+            min_samples_required=3,
+            # without an end to its slice, a trial would be paused as soon as another one waits
+            min_time_slice=math.inf,  # type: ignore[arg-type]
+        )
+    return tune.schedulers.AsyncHyperBandScheduler(
+        "epoch",
+        _OBJECTIVE,
+        rule.better,
+        max_t=max(rule.epochs, rule.grace),
+        grace_period=rule.grace,
+        reduction_factor=rule.factor,
+        brackets=3 if rule.kind == "hyperband" else 1,
+        stop_last_trials=False,
+    )
+
+
+class _Median(tune.schedulers.MedianStoppingRule):
+    """Leaves out the results that are no epochs of a watched trial; Tune's own would look for an objective in them."""
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if _OBJECTIVE in result:
+            super().on_trial_complete(tune_controller, trial, result)
 
 
 def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
@@ -267,16 +330,31 @@ def _work(config: dict[str, Any], home: _Home | None = None) -> None:
     if reason := away.check_gpu(ray.get_gpu_ids()):
         result = Result("failed", reason=reason)
     elif home is None or ray.get_runtime_context().get_node_id() == home.node:
-        result = run_trial(job, _Recorder())
+        result = run_trial(job, _Recorder(job))
     else:
         node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-        result = away.run_away(job, home.needs, home, _Recorder(), node)
+        result = away.run_away(job, home.needs, home, _Recorder(job), node)
     tune.report({"result": json.dumps(result.as_data())})
 
 
 class _Recorder:
+    """Reports each epoch, of a watched trial with its objective. Where Tune ends the trial, reporting exits."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.course: list[Epoch] = []
+
     def epoch(self, number: int, metrics: Epoch) -> None:
-        tune.report({"epoch": number, "metrics": json.dumps(metrics)})
+        seen = self._objective(number, metrics) if number < self.job.recipe["epochs"] else {}
+        tune.report({"epoch": number, "metrics": json.dumps(metrics), **seen})
+
+    def _objective(self, number: int, metrics: Epoch) -> dict[str, float]:
+        if self.job.watched is None:
+            return {}
+        if len(self.course) < number - 1:
+            self.course = Journal(Path(self.job.folder) / JOURNAL).read()[: number - 1]
+        self.course.append(metrics)
+        return {_OBJECTIVE: value_so_far(self.job.watched, self.course, self.job.recipe["select"])}
 
 
 class _Forward(tune.Callback):
@@ -322,6 +400,9 @@ class _Forward(tune.Callback):
             metrics = json.loads(result["metrics"])
             self.watch.epoch(_id(trial), metrics["epoch_seconds"])
             self.work.epoch(_id(trial), int(result["epoch"]), metrics)
+            if result.get("done"):
+                self.watch.ended(_id(trial))
+                self.work.pruned(_id(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker itself died, or what it ran could not be run."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.plan import Plan
 from experiments.wording import count
 from trainer.errors import UserError
 
@@ -34,8 +33,8 @@ class Terms:
         """Whether what a trial takes of this machine is left to measure."""
         return self.at_once is None and self.gpu is None and self.address is None
 
-    def check(self, plan: Plan) -> None:
-        """Raise UserError for more than this machine has; what a cluster has is not known yet."""
+    def check(self, threads: int) -> None:
+        """Raise UserError for more than this machine has for trials of so many threads; a cluster tells later."""
         if self.at_once is not None and self.at_once < 1:
             raise UserError(f"--concurrency {self.at_once}: expected at least 1")
         if self.gpu is not None and not 0 <= self.gpu <= 1:
@@ -44,7 +43,7 @@ class Terms:
             self._check_inline()
         if self.address is None:
             self._check_gpus()
-            self._check_cores(max(cell.recipe.numerics.threads for cell in plan.cells))
+            self._check_cores(threads)
 
     def _check_inline(self) -> None:
         if self.address is not None:

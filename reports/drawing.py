@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,16 @@ from .figures import SHORT, Curves
 from .numbers import title
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's palette: told apart with any colour vision, and by lightness in print
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-_GREY = "#C4C4C4"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Okabe & Ito's palette: told apart with any colour vision, and by lightness in print."""
+
+GREY = "#C4C4C4"
+"""Of what stands behind."""
+
 _BAND = 0.2
 """Opacity of a band."""
 
@@ -36,7 +40,7 @@ FORMATS = {
     "pdf": {"CreationDate": None, "Creator": None},
     "png": {"Software": None},
 }
-_PANEL = 3.4
+PANEL = 3.4
 """Width of a panel in inches: that of a column of a two-column page, so that two are as wide as the page."""
 
 
@@ -48,29 +52,42 @@ def draw_curves(curves: Curves, folder: Path) -> None:
         # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = _apart(curves) if curves.apart else _together(curves)
-        # placed once for all formats: it takes longer than drawing
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, metadata in FORMATS.items():
-            figure.savefig(folder / f"{curves.id}.{kind}", metadata=metadata, dpi=200)
-    curves.data.to_csv(folder / f"{curves.id}.csv", index=False, lineterminator="\n")
+        _save(figure, curves.id, curves.data, folder)
+
+
+def draw(id: str, data: pd.DataFrame, folder: Path, make: Callable[[], Figure]) -> None:
+    """Write the figure that `make` draws, in our style, and its numbers, as files called `id`."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STABLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        _save(make(), id, data, folder)
+
+
+def _save(figure: Figure, id: str, data: pd.DataFrame, folder: Path) -> None:
+    # placed once for all formats: it takes longer than drawing
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, metadata in FORMATS.items():
+        figure.savefig(folder / f"{id}.{kind}", metadata=metadata, dpi=200)
+    data.to_csv(folder / f"{id}.csv", index=False, lineterminator="\n")
 
 
 def _together(curves: Curves) -> Figure:
     """All cells in each panel: a colour for a cell, a line style for a metric, the legend below."""
     columns = min(2, len(curves.panels))
     handles = _legend(curves)
-    across = _columns([handle.get_label() for handle in handles], columns * _PANEL)
-    single = _plain(curves.cells[0]) if len(curves.cells) == 1 else None
+    across = _columns([handle.get_label() for handle in handles], columns * PANEL)
+    single = plain_text(curves.cells[0]) if len(curves.cells) == 1 else None
     legend_rows = math.ceil(len(handles) / across) + (single is not None)
     rows = math.ceil(len(curves.panels) / columns)
-    figure = _figure(columns * _PANEL, 2.5 * rows + 0.17 * legend_rows, curves.title)
+    figure = blank(columns * PANEL, 2.5 * rows + 0.17 * legend_rows, curves.title)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, panel in zip(axes, curves.panels, strict=False):
         for metric, style in zip(panel, _styles(panel), strict=True):
             _draw_grey(axis, curves, curves.background, metric)
-            for cell, colour in zip(curves.cells, _COLOURS, strict=False):
+            for cell, colour in zip(curves.cells, COLOURS, strict=False):
                 _draw(axis, curves, cell, metric, colour, style)
         axis.set_xlabel("epoch")
         axis.set_ylabel(_quantity(panel))
@@ -87,7 +104,7 @@ def _apart(curves: Curves) -> Figure:
     rows = math.ceil(len(curves.cells) / columns)
     names = {cell: _broken(cell, 108 // columns) for cell in curves.cells}
     height = rows * (0.95 + 0.12 * max(name.count("\n") + 1 for name in names.values()))
-    figure = _figure(2 * _PANEL, len(curves.panels) * (height + 0.35), curves.title)
+    figure = blank(2 * PANEL, len(curves.panels) * (height + 0.35), curves.title)
     blocks = figure.subfigures(len(curves.panels), 1, squeeze=False)[:, 0]
     for block, panel in zip(blocks, curves.panels, strict=True):
         axes = block.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
@@ -98,9 +115,9 @@ def _apart(curves: Curves) -> Figure:
             cell = curves.cells[index]
             for metric, style in zip(panel, _styles(panel), strict=True):
                 _draw_grey(axis, curves, curves.cells, metric)
-                _draw(axis, curves, cell, metric, _COLOURS[0], style)
+                _draw(axis, curves, cell, metric, COLOURS[0], style)
             # with a place of their own, titles and (absent) labels are not laid around every tick, which takes longest
-            axis.set_title(_plain(names[cell]), fontsize=7, pad=2, y=1.0)
+            axis.set_title(plain_text(names[cell]), fontsize=7, pad=2, y=1.0)
             axis.xaxis.set_label_coords(0.5, -0.1)
             axis.yaxis.set_label_coords(-0.1, 0.5)
             axis.tick_params(labelsize=7)
@@ -112,14 +129,15 @@ def _apart(curves: Curves) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float, caption: str) -> Figure:
+def blank(width: float, height: float, caption: str) -> Figure:
+    """A figure of so many inches with its caption above, to draw on."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     lines = textwrap.wrap(" ".join(caption.split()), int(width * 18))
     figure = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(_plain("\n".join(lines)), fontsize=8)
+    figure.suptitle(plain_text("\n".join(lines)), fontsize=8)
     return figure
 
 
@@ -145,7 +163,7 @@ def _draw_grey(axis: Axes, curves: Curves, cells: Sequence[str], metric: str) ->
         line = curves.line(cell, metric)
         epochs += [*line["epoch"], math.nan]
         means += [*line["mean"], math.nan]
-    axis.plot(epochs, means, color=_GREY, linewidth=0.5, zorder=1)
+    axis.plot(epochs, means, color=GREY, linewidth=0.5, zorder=1)
 
 
 def _legend(curves: Curves) -> list[Any]:
@@ -155,11 +173,11 @@ def _legend(curves: Curves) -> list[Any]:
     several = len(curves.cells) > 1
     handles: list[Any] = []
     if several:
-        coloured = zip(curves.cells, _COLOURS, strict=False)
-        handles += [Line2D([], [], color=colour, label=_plain(cell)) for cell, colour in coloured]
-    colour = "#555555" if several else _COLOURS[0]
+        coloured = zip(curves.cells, COLOURS, strict=False)
+        handles += [Line2D([], [], color=colour, label=plain_text(cell)) for cell, colour in coloured]
+    colour = "#555555" if several else COLOURS[0]
     if curves.background:
-        handles.append(Line2D([], [], color=_GREY, linewidth=0.5, label=f"{len(curves.background)} other cells"))
+        handles.append(Line2D([], [], color=GREY, linewidth=0.5, label=f"{len(curves.background)} other cells"))
     if any(len(panel) > 1 for panel in curves.panels):
         handles += [Line2D([], [], color=colour, linestyle=s, label=name) for s, name in _style_names(curves).items()]
     if curves.bands:
@@ -233,6 +251,6 @@ def _broken(cell: str, width: int) -> str:
     return "\n".join(line.replace("+ ", "+") for line in textwrap.wrap(cell.replace("+", "+ "), width))
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")

@@ -33,6 +33,7 @@ TITLES = {
     "ema_test_loss": "EMA test loss",
     "params": "Parameters",
     "macs": "MACs",
+    "seconds": "Training time (s)",
 }
 _UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from conftest import REPOSITORY
 
 from experiments import expand, load_study
+from experiments.search import plan_search
 from orchestrator.cli import main
 
 PAGE = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
@@ -52,7 +53,10 @@ def test_a_design_makes_the_cells_that_the_page_says(design: str, cells: str) ->
 @pytest.mark.parametrize("block", [b for b in BLOCKS[1:] if "plugins" not in b and "factors:\n" not in b])
 def test_an_example_expands(block: str) -> None:
     dropped = ("tables", "claims") if "designs:\n" in block.splitlines(keepends=True)[0] else ()
-    plan = expand(load_study(merged(block, *dropped)))
+    study = load_study(merged(block, *dropped))
+    plan = expand(study)
+    if study.search:
+        assert plan_search(study).starts[1]["architecture.width"] == "32"
     if "profiles" in block:
         quick = expand(load_study(merged(block, "tables", "claims"), "quick"))
         assert (len(quick.cells), quick.by_name["A"].recipe.dataset.image_size) == (6, 16)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from .metrics import METRICS
+from .metrics import METRICS, best, plain
 from .settings import Settings
 
 History = Sequence[Mapping[str, float]]
@@ -41,6 +42,19 @@ def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
         else:
             since += 1
     return since
+
+
+def value_so_far(name: str, history: History, select: str) -> float:
+    """What a metric (a name of METRIC_NAMES that epochs have) would be if training ended after `history`.
+
+    NaN where it is not known, or never was a number.
+    """
+    metric = plain(name)
+    if name == f"best_{metric}":
+        finite = [epoch[metric] for epoch in history if math.isfinite(epoch.get(metric, math.nan))]
+        return best(finite, metric) if finite else math.nan
+    epoch = selected_epoch(history, select) if name == f"selected_{metric}" else len(history)
+    return history[epoch - 1].get(metric, math.nan)
 
 
 def selected_epoch(history: History, select: str) -> int:

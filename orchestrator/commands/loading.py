@@ -6,12 +6,16 @@ import dataclasses
 from pathlib import Path
 
 from experiments.plan import Plan, expand
+from experiments.search import plan_search
 from experiments.study import load_study
 
 
 def load_plan(study: Path, profile: str | None, seeds: int | None) -> Plan:
     """The plan of a study file, with seeds 0 to `seeds` - 1 in the place of its own where given."""
     loaded = load_study(study, profile)
+    if loaded.search is not None:
+        # its mistakes are said by whichever command meets the file first
+        plan_search(loaded)
     if seeds is not None:
         loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)))
     return expand(loaded)

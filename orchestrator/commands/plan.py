@@ -55,6 +55,9 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
         console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
+    if plan.study.search is not None:
+        sampled = count(len(plan.study.search.sample), "dimension")
+        console.print(f"it has a search over {sampled}: ablate search", highlight=False)
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
 

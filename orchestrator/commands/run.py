@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from experiments.folders import state_folder
 from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.folder import results_folder
 
-from ..address import check_address
 from ..driver import Summary
-from ..events import Executor
-from ..resources import check_writable
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
 from .loading import load_plan
+from .terms import checked, executor_of
 
 
 def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
@@ -37,30 +32,12 @@ def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> in
 def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
     begin = time.monotonic()
     plan = load_plan(study, profile, seeds)
-    for folder in (state_folder(), results_folder(plan)):
-        check_writable(folder)
-    terms.check(plan)
-    if terms.address:
-        check_address(terms.address)
-    if terms.gpu == 0:
-        # heard by torch and Ray, here and in the workers
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if terms.executor == "inline":
-        terms = replace(terms, at_once=1)
+    threads = max(cell.recipe.numerics.threads for cell in plan.cells)
+    terms = checked(terms, results_folder(plan), threads)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    summary = run_plan(plan, _executor(terms.executor), terms, console, command, lambda: _report(plan))
+    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(plan))
     return _conclude(plan, summary, console, time.monotonic() - begin)
-
-
-def _executor(name: str) -> Executor:
-    if name == "inline":
-        from .. import inline
-
-        return inline.start
-    from .. import schedule
-
-    return schedule.start
 
 
 def _report(plan: Plan) -> Path:

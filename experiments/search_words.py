@@ -1,0 +1,103 @@
+"""The words of a study's search section as typed shapes; docs/study.md explains them with examples."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from trainer.settings import Settings
+
+SAMPLERS = ("tpe", "gp", "random", "cmaes", "nsga2")
+PRUNINGS = ("asha", "hyperband", "median", "none")
+COSTS = ("params", "macs", "seconds")
+"""What an objective may be besides a recorded metric: facts of the network, and what its training took."""
+
+RANGES = ("uniform", "loguniform", "int", "choice")
+
+_Two = Annotated[tuple[float, ...], Field(min_length=2, max_length=2)]
+_TwoWhole = Annotated[tuple[int, ...], Field(min_length=2, max_length=2)]
+_Sampler = Annotated[str, Field(json_schema_extra={"enum": list(SAMPLERS)})]
+_Pruning = Annotated[str, Field(json_schema_extra={"enum": list(PRUNINGS)})]
+
+
+class Sampled(Settings):
+    """What a search may put at a path of the recipe: exactly one of the four kinds of range."""
+
+    uniform: _Two | None = None
+    """A number between two ends, both included."""
+
+    loguniform: _Two | None = None
+    """A number between two ends above zero; its logarithm is uniform."""
+
+    int: _TwoWhole | None = None
+    """A whole number between two ends, both included."""
+
+    choice: tuple[Any, ...] | dict[str, Any] | None = None
+    """One of some values of the path; or one of some named patches, under a name that is no path."""
+
+    step: PositiveInt | None = None
+    """Of `int`: only every so many, from the lower end on."""
+
+    log: bool = False
+    """Of `int`: its logarithm is uniform."""
+
+    path: str | None = None
+    """The recipe path, where two ranges of one path have a name each."""
+
+    when: dict[str, Any] = Field(default_factory=dict)
+    """Sampled only where another `choice` is this value or named patch, or one of a list of them."""
+
+
+class Budget(Settings):
+    """When a search begins no further configuration: at whichever comes first."""
+
+    trials: PositiveInt | None = None
+    """Configurations, the recipe and the other starting points included."""
+
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Of one `ablate search`, until its last configuration begins."""
+
+
+class Pruning(Settings):
+    """How configurations that promise little are ended early."""
+
+    kind: _Pruning
+    """asha: successive halving; hyperband: the same from several first epochs; median: against the others' mean."""
+
+    grace: PositiveInt = 1
+    """Epochs that each configuration has at least."""
+
+    factor: Annotated[int, Field(ge=2)] | None = None
+    """Of asha and hyperband: one in so many goes on at each decision (3)."""
+
+
+class Search(Settings):
+    """The search section: what `ablate search` varies, towards what, for how long."""
+
+    sample: Annotated[dict[str, Sampled], Field(min_length=1)]
+    """Recipe path (or, for named patches, a name) to what it may be."""
+
+    objective: str | tuple[str, ...] | dict[str, Any] = "top1"
+    """A recorded metric, a cost (`params`, `macs`, `seconds`), or two of them; as a mapping, with `max` or `min`."""
+
+    budget: Budget
+    """When it ends."""
+
+    sampler: _Sampler | None = None
+    """tpe (the default), gp, random, cmaes or nsga2 (the default for two objectives)."""
+
+    pruning: _Pruning | Pruning = "none"
+    """How unpromising configurations are ended early; one word, or with its settings."""
+
+    seeds: PositiveInt = 1
+    """Trials of each configuration, under seeds 0, 1, ...; its objective is their mean."""
+
+    confirm: Annotated[int, Field(ge=2)] = 3
+    """Fresh seeds under which the best configuration and the recipe are trained in the end."""
+
+    start: tuple[dict[str, Any], ...] = ()
+    """Configurations that are tried first, after the recipe: name to value; what is left out is as in the recipe."""
+
+    seed: NonNegativeInt = 0
+    """Of the sampler's random numbers."""

@@ -1,0 +1,89 @@
+"""`ablate search`: find good settings in the ranges of a study's search section, record them, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from experiments.language import file_name
+from experiments.search import SearchPlan, plan_search
+from experiments.study import load_study
+from experiments.tuned import check_emitted
+from experiments.tuned import emit as emit_study
+from experiments.uris import shown_uri
+from experiments.wording import count
+from reports.folder import results_folder
+from reports.search import fresh_plan
+from reports.search_report import make_search_report, write_search_report
+from trainer.errors import UserError
+
+from ..signals import interruptible
+from ..terms import Terms
+from .terms import checked, executor_of
+
+if TYPE_CHECKING:
+    from ..searching import Finding
+
+
+def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
+    """Returns the exit code: 0 the budget is spent and reported, 1 a fresh trial failed, 130 interrupted."""
+    with interruptible():
+        search = load_search(study, profile, trials, name)
+        if emit is not None:
+            check_emitted(emit)
+        terms = checked(terms, results_folder(search.plan), search.study.recipe.numerics.threads)
+        # here: it imports optuna, and what is wrong with the study is said at once
+        from ..searching import run_search
+
+        console = Console(soft_wrap=True)
+        command = shlex.join(["ablate", *sys.argv[1:]])
+        prunes = terms.executor == "inline"
+        found = run_search(search, executor_of(terms.executor), terms, console, command, prunes=prunes)
+        return _conclude(search, found, emit, console)
+
+
+def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console: Console) -> int:
+    def say(line: str, style: str = "") -> None:
+        console.print(line, style=style, highlight=False, markup=False)
+
+    summary = found.summary
+    if summary.record_errors:
+        errors = summary.record_errors
+        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
+    if summary.interrupted:
+        say("interrupted; what is finished is recorded, and the same command goes on")
+        return 130
+    fresh = {trial.id: trial for trial in fresh_plan(search, found.history).trials}
+    failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
+    for trial, result in failed:
+        say(f"failed: {trial.cell} seed {trial.seed}: {result.reason}", style="red")
+    if summary.finished or summary.pruned:
+        ended = count(len(summary.pruned), "trial")
+        say(f"{count(len(summary.finished), 'trial')} trained, {ended} ended early")
+    report = make_search_report(search, found.history, found.importances)
+    say(f"report: {write_search_report(report, results_folder(search.plan))}")
+    if emitted is not None and report.best is not None and not report.keeps_recipe:
+        emit_study(search, report.best.point, emitted)
+        say(f"study of the winner: {emitted}")
+    elif emitted is not None:
+        say(f"no configuration is better than the recipe, so there is no {emitted}", style="yellow")
+    return 1 if failed or summary.record_errors else 0
+
+
+def load_search(study: Path, profile: str | None, trials: int | None, name: str | None) -> SearchPlan:
+    """The search of a study file, with another budget of configurations or another name where given."""
+    loaded = load_study(study, profile)
+    if name is not None:
+        try:
+            loaded = dataclasses.replace(loaded, name=file_name(name))
+        except ValueError as error:
+            raise UserError(f"--name: {error}") from None
+    if trials is not None and loaded.search is not None:
+        budget = loaded.search.budget.model_copy(update={"trials": trials})
+        loaded = dataclasses.replace(loaded, search=loaded.search.model_copy(update={"budget": budget}))
+    return plan_search(loaded)

@@ -1,0 +1,38 @@
+"""What `ablate run` and `ablate search` do before anything starts: check what is asked, choose what carries it out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.folders import state_folder
+
+from ..address import check_address
+from ..events import Executor
+from ..resources import check_writable
+from ..terms import Terms
+
+
+def checked(terms: Terms, results: Path, threads: int) -> Terms:
+    """The terms as they are carried out; raises UserError for what can't be had. threads: the most of a trial."""
+    for folder in (state_folder(), results):
+        check_writable(folder)
+    terms.check(threads)
+    if terms.address:
+        check_address(terms.address)
+    if terms.gpu == 0:
+        # heard by torch and Ray, here and in the workers
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return replace(terms, at_once=1) if terms.executor == "inline" else terms
+
+
+def executor_of(name: str) -> Executor:
+    """Ray, or this process (`inline`); what it needs is imported here."""
+    if name == "inline":
+        from .. import inline
+
+        return inline.start
+    from .. import schedule
+
+    return schedule.start

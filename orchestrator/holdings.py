@@ -1,0 +1,61 @@
+"""What of a search's trials is recorded already, and which of them this process has taken on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from experiments.attempts import read_record, recorded_attempts
+from experiments.claims import claimed
+from experiments.folders import trial_folder
+from experiments.plan import Plan, Trial
+from experiments.records import TrialRecord
+from experiments.states import trial_states
+
+
+def recorded(
+    plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str], *, pruned: bool
+) -> dict[str, TrialRecord]:
+    """Trial id to the record of its finished run; where `pruned`, also of those that this search has pruned before."""
+    states = trial_states(dataclasses.replace(plan, trials=tuple(trials), needs={}), fingerprints)
+    found = {id: read_record(s.attempt) for id, s in states.items() if s.name == "done" and s.attempt is not None}
+    if not pruned:
+        return found
+    for id, attempts in recorded_attempts(trials).items():
+        fitting = [attempt for attempt in attempts if attempt.fingerprint == fingerprints[id]]
+        if id not in found and fitting and fitting[0].status == "pruned" and fitting[0].is_readable():
+            record = read_record(fitting[0])
+            # another search may have ended it for other reasons
+            if record.study == plan.study.title:
+                found[id] = record
+    return found
+
+
+class Claims:
+    """The trials that this process trains, each claimed until it has ended."""
+
+    def __init__(self, fingerprints: Mapping[str, str]) -> None:
+        self.fingerprints = fingerprints
+        self._held: dict[str, ExitStack] = {}
+
+    def take(self, trials: Sequence[Trial]) -> bool:
+        """Claim them; False where another process has one. Those that were free are held in any case."""
+        for trial in trials:
+            if trial.id not in self._held:
+                stack, folder = ExitStack(), trial_folder(trial.id, self.fingerprints[trial.id]).name
+                if folder in stack.enter_context(claimed([folder])).others:
+                    stack.close()
+                    return False
+                self._held[trial.id] = stack
+        return True
+
+    def release(self, trial: str) -> None:
+        """It has ended."""
+        if trial in self._held:
+            self._held.pop(trial).close()
+
+    def close(self) -> None:
+        """None is trained any more."""
+        for trial in list(self._held):
+            self.release(trial)

@@ -1,0 +1,310 @@
+"""The memory of a search: an Optuna study, asked for configurations and told what they came to.
+
+The only file that imports optuna. In Optuna's words: a *study* is a search, a *trial* a configuration; its parameters
+are the dimensions that apply, of a choice the labels. States: COMPLETE with its values; PRUNED with its intermediate
+values, or where constraints kept it from training; FAIL with its reason; RUNNING while it trains, also after a kill.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from experiments.search import SearchPlan, changes
+from experiments.space import Dimension, Value
+from reports.search import Told
+from trainer.errors import UserError
+
+from .storage import SCHEMA, shown_storage
+
+# which dimensions a sampler draws by themselves is in its documentation
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_MEANING, _PLACE = "ablate.meaning", "ablate.place"
+_NOTE, _REASON, _TRIALS = "ablate.note", "ablate.reason", "ablate.trials"
+_PATIENCE = 30.0
+"""Seconds for which a storage that does not answer is asked again."""
+
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the sampler suggests."""
+
+    number: int
+    """Counts from 0, the recipe itself."""
+
+    point: Mapping[str, Value]
+
+
+class Memory:
+    """One search in its storage. Every call raises UserError where the storage does not answer."""
+
+    def __init__(self, search: SearchPlan, url: str, fingerprint: str, *, prunes: bool) -> None:
+        """Opens the search or begins it. Raises UserError where it was begun with another meaning.
+
+        fingerprint: of the recipe's data. prunes: whether `is_hopeless` will be asked; else Ray decides.
+        """
+        self.search = search
+        self.url = url
+        self._trials: dict[int, optuna.Trial] = {}
+        with self._speaking():
+            storage = _opened(url)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=search.study.title,
+                directions=[_DIRECTIONS[aim.direction] for aim in search.aims],
+                load_if_exists=True,
+                pruner=_pruner(search) if prunes else optuna.pruners.NopPruner(),
+            )
+            self._study = study
+            meaning = {**search.meaning(), "data": fingerprint}
+            self._check_meaning(meaning)
+            study.sampler = _sampler(search, len(study.get_trials(deepcopy=False)))
+            study.set_user_attr(_MEANING, meaning)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([aim.metric for aim in search.aims])
+            for index, point in enumerate(search.starts):
+                note = "the recipe" if index == 0 else f"starting point {index}"
+                study.enqueue_trial(dict(point), user_attrs={_NOTE: note}, skip_if_exists=True)
+
+    def left_running(self) -> list[Configuration]:
+        """Those that a killed search of this working folder was at; they are taken up where they were.
+
+        The caller holds the folder's lock of this search, so that none of them is being trained. In a file, all are of
+        this folder; what a server has of other folders may well be running.
+        """
+        here = _place()
+        with self._speaking():
+            running = self._study.get_trials(False, (TrialState.RUNNING,))
+            stale = [t for t in running if self.url.startswith("sqlite") or t.user_attrs.get(_PLACE, here) == here]
+            return [self._taken(optuna.Trial(self._study, trial._trial_id)) for trial in stale]
+
+    def ask(self) -> Configuration:
+        """The next configuration, after everything told so far."""
+        with self._speaking():
+            return self._taken(self._study.ask())
+
+    def _taken(self, trial: optuna.Trial) -> Configuration:
+        if not self.url.startswith("sqlite"):
+            trial.set_user_attr(_PLACE, _place())
+        point: dict[str, Value] = {}
+        for dimension in self.search.space.dimensions:
+            if dimension.applies(point):
+                point[dimension.name] = _suggested(trial, dimension)
+        self._trials[trial.number] = trial
+        return Configuration(trial.number, point)
+
+    def note_trials(self, number: int, ids: Mapping[int, str]) -> None:
+        """Which trials (by seed) the configuration is made of, for who reads the storage."""
+        self._told(lambda: self._trials[number].set_user_attr(_TRIALS, {str(seed): id for seed, id in ids.items()}))
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """The objective after an epoch of the configuration's first seed; one that is known already is kept."""
+        known = self._trials[number].storage.get_trial(self._trials[number]._trial_id).intermediate_values
+        if epoch not in known:
+            self._told(lambda: self._trials[number].report(value, epoch))
+
+    def is_hopeless(self, number: int) -> bool:
+        """Whether Optuna's pruner would end the configuration after what it has reported."""
+        return self._told(lambda: self._trials[number].should_prune())
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """Its objectives, means over its seeds."""
+        self._told(lambda: self._study.tell(self._trials[number], list(values)))
+
+    def pruned(self, number: int, reason: str) -> None:
+        """It was ended early."""
+        self._end(number, TrialState.PRUNED, reason)
+
+    def refused(self, number: int, excesses: Mapping[str, float]) -> None:
+        """It was not trained, because it breaks these constraints, by a fraction of their limits (above 0)."""
+        for constraint, excess in excesses.items():
+            self._told(partial(self._trials[number].set_constraint, constraint, excess))
+        broken = ", ".join(name for name, excess in excesses.items() if excess > 0)
+        self._end(number, TrialState.PRUNED, f"not trained: it breaks {broken}")
+
+    def within(self, number: int, excesses: Mapping[str, float]) -> None:
+        """It keeps the constraints, by so much (at most 0)."""
+        for constraint, excess in excesses.items():
+            self._told(partial(self._trials[number].set_constraint, constraint, excess))
+
+    def failed(self, number: int, reason: str) -> None:
+        """It has no result, for this reason."""
+        self._end(number, TrialState.FAIL, reason)
+
+    def _end(self, number: int, state: TrialState, reason: str) -> None:
+        self._told(lambda: self._trials[number].set_user_attr(_REASON, reason))
+        self._told(lambda: self._study.tell(self._trials[number], state=state))
+
+    def history(self) -> list[Told]:
+        """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
+        with self._speaking():
+            trials = self._study.get_trials(deepcopy=False)
+        return [_as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
+
+    def importances(self) -> dict[str, float]:
+        """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
+        done = [t for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        if len(done) < 10:
+            return {}
+        with warnings.catch_warnings(), self._speaking():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(
+                self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )
+        return {name: float(value) for name, value in found.items()}
+
+    def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
+        before = self._study.user_attrs.get(_MEANING)
+        if before is None and self._study.get_trials(deepcopy=False):
+            raise UserError(
+                f"{shown_storage(self.url)} holds an Optuna study {self.search.study.title!r} that is no search of "
+                f"ablate; expected --name NAME for one beside it"
+            )
+        changed = changes(before, meaning) if before is not None else []
+        if not changed:
+            return
+        more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
+        raise UserError(
+            f"{self.search.study.source.file}: the search {self.search.study.title!r} in {shown_storage(self.url)} was "
+            f"begun otherwise: {'; '.join(changed[:2])}{more}. Its results would not compare; expected the study as it "
+            f"was, or --name NAME for a search of its own"
+        )
+
+    def _told(self, call: Callable[[], Found]) -> Found:
+        """What a call returns; a storage that does not answer is asked again for a while."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return call()
+            except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                if time.monotonic() > end:
+                    with self._speaking():
+                        raise
+                time.sleep(0.5)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Inside, what the storage says is the user's to hear."""
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+            cause = error.__cause__ or error
+            said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+            reason = said.replace(self.url, shown_storage(self.url))[:160]
+            raise UserError(
+                f"the search's storage at {shown_storage(self.url)} can't be used: {reason}; expected a database that "
+                f"answers (ABLATE_OPTUNA_STORAGE names another)"
+            ) from error
+
+
+def _opened(url: str) -> optuna.storages.RDBStorage:
+    """The storage, its tables created on first use."""
+    if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
+        _make_schema(url)
+    options = {"connect_args": {"timeout": _PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    if url.startswith("sqlite"):
+        event.listen(storage.engine, "connect", _lightly)
+        storage.engine.dispose()
+    return storage
+
+
+def _lightly(connection: Any, _: object) -> None:
+    # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _make_schema(url: str) -> None:
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    engine.dispose()
+
+
+def _sampler(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler; one that goes on draws other numbers than it began with, the same each time."""
+    seed = (search.words.seed + 1_000_003 * told) % 2**32
+    match search.sampler:
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(search))
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        case "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed)
+        case _:
+            return optuna.samplers.TPESampler(seed=seed)
+
+
+def _population(search: SearchPlan) -> int:
+    """A generation of NSGA-II: Optuna's 50, or where the budget is smaller a fifth of it."""
+    trials = search.words.budget.trials
+    return 50 if trials is None else max(4, min(50, trials // 5))
+
+
+def _pruner(search: SearchPlan) -> optuna.pruners.BasePruner:
+    """Optuna's own rule of the same name, for the executor that has no Ray."""
+    rule = search.pruning
+    match rule.kind:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(rule.grace, reduction_factor=rule.factor or 3)
+        case "hyperband":
+            epochs = search.study.recipe.epochs
+            return optuna.pruners.HyperbandPruner(rule.grace, epochs, reduction_factor=rule.factor or 3)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=rule.grace - 1)
+        case _:
+            return optuna.pruners.NopPruner()
+
+
+def _place() -> str:
+    """Who trains a configuration: a working folder of a machine."""
+    return f"{socket.gethostname()}:{Path.cwd()}"
+
+
+def _suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
+    name = dimension.name
+    if dimension.word == "choice":
+        return str(trial.suggest_categorical(name, list(dimension.patches)))
+    if dimension.word == "int":
+        low, high = int(dimension.low), int(dimension.high)
+        return trial.suggest_int(name, low, high, step=dimension.step or 1, log=dimension.log)
+    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+
+
+def _as_told(trial: FrozenTrial) -> Told:
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    refused = any(value > 0 for value in trial.constraints.values())
+    return Told(
+        number=trial.number,
+        state="refused" if refused else states.get(trial.state, "running"),
+        point=dict(trial.params),
+        # of a pruned one, Optuna gives the last intermediate value
+        values=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
+        course=dict(sorted(trial.intermediate_values.items())),
+        note=str(trial.user_attrs.get(_NOTE, "")),
+        reason=str(trial.user_attrs.get(_REASON, "")),
+        trials={int(seed): id for seed, id in trial.user_attrs.get(_TRIALS, {}).items()},
+    )
