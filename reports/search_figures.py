@@ -103,7 +103,7 @@ def _slices(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
         _points(axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index))
-        _scale(axis, dimension, "x")
+        _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
     for axis in axes[::columns]:
         axis.set_ylabel(title(search.aims[0].metric))
@@ -168,12 +168,16 @@ def _places(dimension: Dimension, values: pd.Series) -> list[float]:
     return [float(labels.index(str(value))) for value in values]
 
 
-def _scale(axis: Axes, dimension: Dimension, which: str) -> None:
+def _scale(axis: Axes, dimension: Dimension) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if dimension.word == "choice":
         axis.set_xticks(range(len(dimension.patches)), [plain_text(_short(label)) for label in dimension.patches])
         axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
     elif dimension.log:
         axis.set_xscale("log")
+    elif dimension.word == "int":
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _height(dimension: Dimension, value: Any) -> float:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -15,6 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
 from test_schedule import command, ray_processes, wait_until
 from test_search import runs, told
+
+from orchestrator import schedule
+from orchestrator.events import Rule
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
@@ -79,6 +83,18 @@ def test_ray_ends_what_promises_little(kind: str) -> None:
     logs = [file.read_text() for file in Path(".ablate/trials").glob("*/log.txt")]
     assert len(logs) == len(runs())
     assert Path("results/fast-search/report.html").exists()
+
+
+@pytest.mark.parametrize("kind", ["asha", "median"])
+def test_what_an_earlier_process_has_seen_counts(kind: str) -> None:
+    rule = Rule(kind, "max", 1, 2, 8, before=[{1: 0.9, 2: 0.95}] * 4)
+    decisions = []
+    for value in (0.1, 0.99):
+        scheduler: Any = schedule._scheduler(rule)
+        trial = schedule._Before(99)
+        scheduler.on_trial_add(None, trial)
+        decisions.append(scheduler.on_trial_result(None, trial, {"epoch": 1, "objective": value}))
+    assert decisions == ["STOP", "CONTINUE"]
 
 
 def test_workers_outlive_trials_that_end_early() -> None:
