@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -419,15 +420,18 @@ def test_a_search_without_its_section_and_a_bad_name(study: Callable[..., str]) 
     assert not Path("optuna.db").exists()
 
 
-SLOW = (("epochs: 3", "epochs: 40"), ("trials: 5", "trials: 4"))
+SLOW = (("epochs: 3", "epochs: 40"), ("trials: 5", "trials: 3"))
 
 
-def test_kill_it_and_go_on(study: Callable[..., str], tmp_path: Path) -> None:
+def test_kill_it_and_go_on(study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = study(*SLOW)
     whole = tmp_path / "whole"
     whole.mkdir()
     command = [sys.executable, "-m", "orchestrator.cli", "search", file, "--executor", "inline"]
-    subprocess.run(command, cwd=whole, check=True, capture_output=True)
+    shutil.copy("mlflow.db", whole)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(whole)
+        searched(file)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < end and not _is_at(2):
@@ -439,7 +443,7 @@ def test_kill_it_and_go_on(study: Callable[..., str], tmp_path: Path) -> None:
     assert "taken up that a killed search left" in done.stdout
     expected = optuna.load_study(study_name="fast", storage=f"sqlite:///{whole / 'optuna.db'}").trials
     assert [(t.state, t.params, t.values) for t in told()[:2]] == [(t.state, t.params, t.values) for t in expected[:2]]
-    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 4
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 3
     finished = [run.data.tags["ablate.trial"] for run in runs() if run.info.status == "FINISHED"]
     assert len(finished) == len(set(finished)), "nothing was trained twice"
     assert "RUNNING" not in [run.info.status for run in runs()]
