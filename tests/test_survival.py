@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,12 @@ LONG = (("epochs: 2", f"epochs: {EPOCHS}"),)
 
 
 @pytest.fixture(autouse=True)
-def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Short, because Ray's sockets are in it; nothing of anyone else's is."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def begin(study: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -92,7 +95,7 @@ def nothing_is_lost(study: Path, folder: Path, kills: int) -> None:
 def test_a_killed_driver(study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path) -> None:
     study = study_file(*LONG)
     moments = random.Random(0)
-    kills = 3
+    kills = 2
     for kill in range(kills):
         process = begin(study, "--concurrency", "2")
         wanted = min(epochs_reported() + 1 + moments.randrange(12), 4 * EPOCHS - 1) if kill else 0
@@ -110,13 +113,13 @@ def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
     number: signal.Signals, study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
 ) -> None:
     study = study_file(*LONG)
-    # long enough for a worker to start
-    impatient = "import orchestrator.watch as watch; watch.LEAST = 25; from orchestrator.cli import command; command()"
+    # long enough for a worker to start on a busy machine
+    impatient = "import orchestrator.watch as watch; watch.LEAST = 45; from orchestrator.cli import command; command()"
     arguments = [sys.executable, "-c", impatient, "run", str(study), "--concurrency", "2"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_epochs(3, process)
     os.kill(processes("ray::ImplicitFunc")[0], number)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     reason = "its worker hangs: no report for" if number == signal.SIGSTOP else "the worker died"
     assert output.count(f"failed and will be tried again: {reason}") == 1, output
@@ -141,6 +144,7 @@ def test_a_killed_ray(study_file: WriteStudy, tmp_path: Path, own_temporary_fold
 HUNGRY = '''
 """A schedule for which two at once are one too many."""
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 from experiments.options import Schedule
