@@ -117,18 +117,19 @@ class Driver:
         ahead = 0 if self.shares.at_once or self.supply else 1
         if self.supply and not self.waiting and self._has_room():
             self.supply.refill(self)
-        for trial in self.waiting:
+        for trial in list(self.waiting):
             if len(self.handed) >= self.shares.capacity(trial) + ahead:
                 return None
-            if self._is_ready(trial):
-                self.waiting.remove(trial)
-                try:
-                    job = self._job(trial)
-                except UserError as error:
-                    self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
-                    return self.next_job()
-                self.handed[trial.id] = self.shares.of(trial)
-                return job, self.handed[trial.id]
+            if not self._is_ready(trial):
+                continue
+            self.waiting.remove(trial)
+            try:
+                job = self._job(trial)
+            except UserError as error:
+                self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
+                continue
+            self.handed[trial.id] = self.shares.of(trial)
+            return job, self.handed[trial.id]
         return None
 
     def _has_room(self) -> bool:
