@@ -313,7 +313,9 @@ class RunWriter:
         self.client.log_batch(run_id, _metrics(last, result.final, at), _params(costs), said)
         self.client.set_terminated(run_id, _ENDED[result.status])
         # another attempt has a run of its own
-        del self.run_ids[trial.id]
+        for known in (self.run_ids, self.logged):
+            del known[trial.id]
+        del self.artifacts[run_id]
         then()
 
 

@@ -404,6 +404,11 @@ class _Forward(tune.Callback):
                 self.watch.ended(_id(trial))
                 self.work.pruned(_id(trial))
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune keeps every trial to the end; what it has counted of each metric is of no use to anyone."""
+        for kept in ("metric_analysis", "metric_n_steps", "last_result"):
+            getattr(trial.run_metadata, kept, {}).clear()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker itself died, or what it ran could not be run."""
         if self.work:
