@@ -45,7 +45,9 @@ def errors(study: str, seeds: int | None, folder: Path) -> tuple[int, float, dic
         [str(ABLATE), "plan", *asked, "--probe", "--json"],
         cwd=folder, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    told: dict[str, tuple[float, float]] = {"plan": (0.0, json.loads(planned.stdout)["seconds"])}
+    # where the data are yet to be rendered, their number is not known, and so no cost
+    seconds = json.loads(planned.stdout)["seconds"]
+    told: dict[str, tuple[float, float]] = {"plan": (0.0, seconds)} if seconds else {}
     begin, last, trials = time.monotonic(), 0.0, 0
     with subprocess.Popen(
         [str(ABLATE), "run", *asked], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
@@ -58,13 +60,13 @@ def errors(study: str, seeds: int | None, folder: Path) -> tuple[int, float, dic
             share = int(match[1]) / trials
             if left := re.search(r"(\d+):(\d\d)(?::(\d\d))? left", line):
                 parts = [int(part) for part in left.groups() if part is not None]
-                seconds = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+                total = sum(part * 60**power for power, part in enumerate(reversed(parts)))
                 for name, from_ in (("a tenth", 0.1), ("half", 0.5)):
                     if share >= from_:
-                        told.setdefault(name, (last, seconds))
+                        told.setdefault(name, (last, total))
     if process.returncode:
         raise SystemExit(f"eta: {study} ended with exit code {process.returncode}")
-    return trials, last, {name: seconds / (last - at) - 1 for name, (at, seconds) in told.items()}
+    return trials, last, {name: left / (last - at) - 1 for name, (at, left) in told.items() if last > at}
 
 
 def main() -> None:
