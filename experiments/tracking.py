@@ -312,11 +312,11 @@ class RunWriter:
         said = [RunTag(name, value) for name, value in tags.items() if value] + [RunTag(STATUS, result.status)]
         self.client.log_batch(run_id, _metrics(last, result.final, at), _params(costs), said)
         self.client.set_terminated(run_id, _ENDED[result.status])
+        then()
         # another attempt has a run of its own
         for known in (self.run_ids, self.logged):
             del known[trial.id]
         del self.artifacts[run_id]
-        then()
 
 
 def _may_pass(error: Exception) -> bool:

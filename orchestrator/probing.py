@@ -42,9 +42,7 @@ class Probes:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _kill(self.processes)
-        for process in self.processes:
-            process.communicate()
+        self._end()
 
     def measure(self, recipe: Recipe, at_once: int) -> Measured:
         """What `recipe` costs while `at_once` of its kind train at the same time; raises UserError with the reason."""
@@ -60,6 +58,10 @@ class Probes:
         timer.start()
         try:
             found = _together(processes, json.dumps(asked))
+        except UserError:
+            # one may have died, and the others still wait to answer this question: none can hear another one
+            self._end()
+            raise
         finally:
             timer.cancel()
         return Measured(
@@ -70,6 +72,12 @@ class Probes:
             train=found[0].train,
             val=found[0].val,
         )
+
+    def _end(self) -> None:
+        _kill(self.processes)
+        for process in self.processes:
+            process.communicate()
+        self.processes.clear()
 
     def _started(self) -> subprocess.Popen[str]:
         # a session of its own: Ctrl-C is for the command, which then ends it

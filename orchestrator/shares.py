@@ -68,7 +68,7 @@ class Shares:
         """The share of a trial, the same for all seeds of its cell."""
         if trial.cell in self._raised:
             return self._raised[trial.cell]
-        if self.room.gpus:
+        if self.room.gpus and self._gpu != 0:
             return Share(1, self._of_gpu(trial))
         memory = 0.0 if self.at_once else self._measured.get(trial.cell, 0.0)
         return Share(min(max(trial.recipe.numerics.threads, math.ceil(memory * self.room.cpus)), self.room.cpus))

@@ -126,6 +126,19 @@ class TestProcesses:
         assert told is not None
         assert trained / 5 < told < trained * 5, "the machine may be busy with something else at one of the two times"
 
+    def test_after_a_failure_the_next_answer_is_that_of_its_own_question(self, study_file: WriteStudy) -> None:
+        plan = load_plan(study_file(), None, None)
+        recipe = plan.by_name["plain"].recipe
+        with Probes(plan) as probes:
+            small = probes.measure(recipe, 1)
+            probes.processes.append(
+                subprocess.Popen(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            with pytest.raises(UserError, match="has ended"):
+                probes.measure(recipe, 2)
+            wide = probes.measure(recipe.model_copy(update={"batch_size": 512}), 1)
+        assert wide.step_seconds > 1.2 * small.step_seconds
+
     def test_the_plan_tells_cost_and_end_before_anything_ran(self, study_file: WriteStudy) -> None:
         study = study_file()
         assert json.loads(planned(study, "--json").stdout)["seconds"] is None, "programs are not kept waiting"

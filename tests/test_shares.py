@@ -41,6 +41,7 @@ def test_in_words(share: Share, said: str) -> None:
         (Room(8, 1), {"measured": {"a": 0.2}}, 1, Share(1, 0.2), 5),
         (Room(8, 1), {"measured": {"b": 0.2}}, 1, Share(1, 1.0), 1),
         (Room(2, 1), {"gpu": 0.1}, 1, Share(1, 0.1), 2),
+        (Room(8, 1), {"gpu": 0.0}, 3, Share(3), 2),
     ],
 )
 def test_what_a_trial_takes(room: Room, wanted: dict[str, Any], threads: int, share: Share, at_once: int) -> None:
