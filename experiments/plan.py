@@ -85,6 +85,10 @@ class Plan:
         """Cell name to cell."""
         return {cell.name: cell for cell in self.cells}
 
+    def seeds_of(self, cell: str) -> tuple[int, ...]:
+        """The seeds under which a cell is planned, in the study's order."""
+        return tuple(seed for seed in self.study.seeds if (cell, seed) in self.ids)
+
     def keeps_weights(self, trial: str) -> bool:
         """Whether a trial's weights stay in the record: as the study says, but always those of a teacher."""
         return self.study.keep_weights or any(trial in teachers for teachers in self.needs.values())

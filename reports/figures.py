@@ -104,7 +104,7 @@ def _data(runs: Runs, cells: Sequence[str], metrics: Sequence[str]) -> pd.DataFr
     """Mean over seeds by epoch with the range of the seeds."""
     rows = []
     for cell in cells:
-        ids = [runs.plan.ids.get((cell, seed), "") for seed in runs.plan.study.seeds]
+        ids = [runs.plan.ids[cell, seed] for seed in runs.plan.seeds_of(cell)]
         records = [runs.records[i] for i in ids if i in runs.records]
         for metric in metrics:
             for epoch in range(max((len(record.history) for record in records), default=0)):

@@ -30,8 +30,8 @@ class Runs:
     def values(self, cell: str, metric: str) -> dict[int, float]:
         """Seed to the metric's value, over the cell's finished trials that have one."""
         found = {}
-        for seed in self.plan.study.seeds:
-            record = self.records.get(self.plan.ids.get((cell, seed), ""))
+        for seed in self.plan.seeds_of(cell):
+            record = self.records.get(self.plan.ids[cell, seed])
             value = record.value(metric) if record else None
             if value is not None:
                 found[seed] = value
@@ -42,7 +42,7 @@ class Runs:
         cost = self.plan.designed[cell].cost
         if cost is not None:
             return int(getattr(cost, name))
-        ids = [self.plan.ids.get((cell, seed), "") for seed in self.plan.study.seeds]
+        ids = [self.plan.ids[cell, seed] for seed in self.plan.seeds_of(cell)]
         recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
         return next((value for value in recorded if value is not None), None)
 
@@ -58,7 +58,7 @@ class Runs:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """`results.csv`: a row a cell and seed, in plan order; a factor named as another column is `factor.<name>`."""
-        return pd.DataFrame([self._row(cell.name, seed) for seed in self.plan.study.seeds for cell in self.plan.cells])
+        return pd.DataFrame([self._row(cell, seed) for cell, seed in self.plan.ids])
 
     def _row(self, cell_name: str, seed: int) -> dict[str, object]:
         cell = self.plan.by_name[cell_name]

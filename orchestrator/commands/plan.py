@@ -102,7 +102,7 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
         table.add_column(name, justify="right", no_wrap=True)
     for cell in plan.cells:
         cost = cell.cost
-        trials = [states[plan.ids[cell.name, seed]] for seed in plan.study.seeds]
+        trials = [states[plan.ids[cell.name, seed]] for seed in plan.seeds_of(cell.name)]
         done = f"{sum(state.name == 'done' for state in trials)}/{len(trials)}"
         params, macs = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
         said = (" / ".join(f"{number / 1e6:g} M" for number in published.get(cell.name, ())),) if document else ()

@@ -32,7 +32,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     for name in ("cell", "state of its seeds"):
         table.add_column(name, no_wrap=True)
     for cell in plan.cells:
-        counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.study.seeds)
+        counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.seeds_of(cell.name))
         table.add_row(cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     console.print(table, markup=False, highlight=False)
     for trial in plan.trials:
