@@ -69,6 +69,11 @@ def test_summary_is_numpys_mean_and_sample_deviation() -> None:
     assert summarize([]) is None
 
 
+def test_summary_leaves_out_what_is_not_finite() -> None:
+    assert summarize([0.5, math.nan, 0.7, math.inf]) == summarize([0.5, 0.7])
+    assert summarize([math.nan]) is None
+
+
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 def test_paired_difference_is_scipys_paired_t(confidence: float) -> None:
     left, right = [0.71, 0.74, 0.69, 0.73, 0.75], [0.70, 0.70, 0.70, 0.70, 0.71]
