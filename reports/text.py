@@ -11,7 +11,7 @@ from experiments.wording import count
 from .claims import Answer, Finding
 from .columns import to_markdown
 from .escape import markdown
-from .figures import Curves, describe
+from .figures import FigureData
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def _completeness(runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
-def _figure(curves: Curves) -> str:
-    caption = markdown(curves.title)
-    image = [] if curves.data.empty else [f"![{caption}](figures/{curves.id}.svg)"]
-    return "\n\n".join([f"**{caption}**", *image, markdown(describe(curves))])
+def _figure(figure: FigureData) -> str:
+    caption = markdown(figure.title)
+    image = [] if figure.empty else [f"![{caption}](figures/{figure.id}.svg)"]
+    return "\n\n".join([f"**{caption}**", *image, markdown(figure.describe())])
 
 
 def _claims(answers: list[Answer]) -> str:
