@@ -117,6 +117,8 @@ class Curves(FigureData):
         return [self._cut(panel) for panel in self.panels]
 
     def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
+        if all("top" in metric for metric in panel):  # fractions of 1 flatten nothing
+            return None
         mine = self.data[self.data["metric"].isin(panel)]
         # by cell: two metrics that share a panel may well stand at different heights
         finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)

@@ -153,12 +153,9 @@ def _limit(
             for run in [*([] if line is None else [line]), *curves.failed.get((cell, metric), ())]:
                 for edge, marker, beyond in ((1, "^", run["mean"] > high), (0, "v", run["mean"] < low)):
                     # where it leaves, not every epoch that it is away
-                    leaves = run["epoch"][beyond & ~beyond.shift(fill_value=False)]
-                    places = [edge] * len(leaves)
-                    across = axis.get_xaxis_transform()
-                    axis.plot(
-                        leaves, places, marker, color=colour, markersize=4, transform=across, clip_on=False, zorder=5
-                    )
+                    for epoch in run["epoch"][beyond & ~beyond.shift(fill_value=False)]:
+                        (mark,) = axis.plot([epoch], [edge], marker, color=colour, markersize=4, clip_on=False)
+                        mark.set(transform=axis.get_xaxis_transform(), zorder=5, in_layout=False)
 
 
 def _alone(curves: Curves) -> bool:
@@ -248,7 +245,10 @@ def _quantity(panel: tuple[str, ...]) -> str:
 def _whole_epochs(axis: Axes, curves: Curves, most: int = 10) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    if curves.data["epoch"].nunique() == 1:
-        axis.set_xticks(curves.data["epoch"].unique())
-    else:
-        axis.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    first, last = int(curves.data["epoch"].min()), int(curves.data["epoch"].max())
+    if first == last:
+        axis.set_xticks([first])
+        return
+    axis.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    margin = min(0.03 * (last - first), 0.9)
+    axis.set_xlim(first - margin, last + margin)
