@@ -15,7 +15,7 @@ from trainer.errors import UserError
 
 from .claims import Answer, answer_claims
 from .columns import to_markdown
-from .figures import Curves, FigureData, learning_curves, make_figure, write_figures
+from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .latex import to_latex
 from .page import to_html
 from .runs import Runs, collect_runs
@@ -31,7 +31,7 @@ class Report:
     tables: list[ReportTable]
     answers: list[Answer]
     figures: list[FigureData]
-    """Those that the study asks for."""
+    """Those that the study asks for, then effects, interactions and cost."""
 
     curves: list[Curves]
     """Learning curves of the cells of each table."""
@@ -52,7 +52,9 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
         )
     tables = [make_table(table, runs) for table in plan.study.tables]
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
-    return Report(runs, tables, answer_claims(runs), figures, _curves(runs, tables))
+    curves = _curves(runs, tables)
+    figures += usual_figures(runs, taken=[drawn.id for drawn in (*figures, *curves)])
+    return Report(runs, tables, answer_claims(runs), figures, curves)
 
 
 def _passed_over(runs: Runs) -> str:
