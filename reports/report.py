@@ -52,7 +52,7 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
         )
     tables = [make_table(table, runs) for table in plan.study.tables]
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
-    curves = _curves(runs, tables)
+    curves = table_curves(runs, tables)
     figures += usual_figures(runs, taken=[drawn.id for drawn in (*figures, *curves)])
     return Report(runs, tables, answer_claims(runs), figures, curves)
 
@@ -77,8 +77,8 @@ def write_report(report: Report, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def _curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
-    """One figure a table; of all cells where the study asks for neither tables nor figures."""
+def table_curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
+    """Learning curves, one figure a table; of all cells where the study asks for neither tables nor figures."""
     groups = [(t.id, t.caption or t.id, {cell: t.labels[row] for row, cell in t.cells.items()}) for t in tables]
     if not groups and not runs.plan.study.figures:
         groups = [("curves", runs.plan.study.title, {cell.name: cell.name for cell in runs.plan.cells})]
