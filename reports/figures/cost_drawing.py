@@ -94,8 +94,12 @@ def _legend(costs: Costs) -> list[Any]:
 
 def _key(figure: Figure, axis: Axes, costs: Costs, where: list[Place]) -> None:
     """Numbers at the points and their names below, where the names themselves have no room."""
-    labels = [f"{number}  {shortened(label, _KEYED)}" for number, label in enumerate(costs.front["label"], 1)]
-    figure.set_figheight(figure.get_figheight() + 0.14 * (len(labels) + 1))
-    figure.supxlabel(plain_text("\n".join(labels)), fontsize=SMALL, x=0.02, ha="left", multialignment="left")
-    numbers = [str(number) for number in range(1, len(labels) + 1)]
+    from matplotlib.lines import Line2D
+
+    names = [f"{number}  {shortened(label, _KEYED)}" for number, label in enumerate(costs.front["label"], 1)]
+    key = [Line2D([], [], linestyle="", label=plain_text(name)) for name in names]
+    figure.legends[0].remove()
+    figure.legend(handles=_legend(costs) + key, loc="outside lower center", ncols=1, frameon=False)
+    figure.set_figheight(figure.get_figheight() + 0.16 * len(key))
+    numbers = [str(number) for number in range(1, len(key) + 1)]
     place_labels(axis, where, numbers, _drawn(costs, where), fontsize=SMALL, always=True)

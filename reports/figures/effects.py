@@ -19,13 +19,12 @@ from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
 from ..significance import Comparison, compare
-from .base import FigureData
+from .base import FigureData, listed
 from .labels import labelled, table_labels
 
 MOST = 40
 """Rows that a page takes; the largest are drawn, the CSV has all."""
 
-_NAMED = 6
 _COLUMNS = {
     "gid": "str", "kind": "str", "label": "str", "estimate": "float64", "low": "float64", "high": "float64",
     "n": "int64", "p": "float64", "adjusted": "float64",
@@ -81,8 +80,7 @@ class Forest(FigureData):
         if self.additive:
             text += " The main effects hold only if the effects that are not identified are none."
         if self.unidentified:
-            more = f" and {len(self.unidentified) - _NAMED} more" if len(self.unidentified) > _NAMED else ""
-            text += f" Not identified by the design: {', '.join(self.unidentified[:_NAMED])}{more}."
+            text += f" Not identified by the design: {listed(self.unidentified)}."
         return text
 
 

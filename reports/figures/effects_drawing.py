@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = {"main effect": "o", "interaction": "D", "difference": "o"}
-_NAME = 30
+_NAME = 24
 """The most letters of a row's name: a third of the column."""
 
 
@@ -46,5 +46,5 @@ def draw(forest: Forest) -> Figure:
     beside.set_yticks(range(len(rows)), [f"{signed(row.estimate)} ({row.n})" for row in rows_of(rows)])
     beside.tick_params(length=0, labelsize=SMALL)
     beside.spines["right"].set_visible(False)
-    axis.set_title("estimate (n)", fontsize=SMALL, x=1.25, ha="right", pad=2)
+    axis.annotate("estimate (n)", (1, 1), (4, 2), "axes fraction", textcoords="offset points", fontsize=SMALL)
     return figure
