@@ -114,9 +114,9 @@ class Curves(FigureData):
         return [self._cut(panel) for panel in self.panels]
 
     def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
-        if all("top" in metric for metric in panel):  # fractions of 1 flatten nothing
-            return None
         mine = self.data[self.data["metric"].isin(panel)]
+        if all("top" in metric for metric in panel):
+            return _within_one(mine)
         # by cell: two metrics that share a panel may well stand at different heights
         finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)
         ends = finished[["mean", "low", "high"]].agg(["min", "max"])
@@ -197,6 +197,15 @@ class Curves(FigureData):
         lacking = [metric for panel in self.panels for metric in panel if metric not in known]
         parts = [f"Without a finished run: {', '.join(self.missing)}."] if self.missing else []
         return [*parts, *([f"No run has {', '.join(dict.fromkeys(lacking))}."] if lacking else [])]
+
+
+def _within_one(data: pd.DataFrame) -> tuple[float, float] | None:
+    """Of fractions of 1, which flatten nothing: bands may go where no fraction can be, the scale does not."""
+    if data.empty:
+        return None
+    values = data[["mean", "low", "high"]].to_numpy(dtype=float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return (max(low, 0.0), min(high, 1.0)) if low < 0 or high > 1 else None
 
 
 def learning_curves(
