@@ -39,6 +39,11 @@ class FigureData(ABC):
         """Whether there is nothing to draw."""
         return self.data.empty
 
+    @property
+    def axes(self) -> int:
+        """How many small plots the drawing is made of: what it takes hangs on that."""
+        return 1
+
     @abstractmethod
     def describe(self) -> str:
         """What is drawn, in the words of the report."""
