@@ -9,10 +9,10 @@ from experiments.records import TrialRecord
 from experiments.wording import count
 
 from .claims import Answer, Finding
-from .columns import to_markdown
 from .escape import markdown
 from .figures import Curves, describe
 from .runs import Runs
+from .tables.markdown import to_markdown
 
 if TYPE_CHECKING:
     from .report import Report
@@ -38,7 +38,7 @@ def to_text(report: Report) -> str:
             )
         )
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
