@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.plan import Cell, Plan, Trial
-from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
+from experiments.tables import published_facts
 from experiments.wording import count
 
 from ..eta import Estimate
