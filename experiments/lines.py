@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .study import Study
 
 
+FULL = "full model"
+"""What a leave-one-out table calls the one with all steps."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A row of a table, or a place of a pivot: one cell."""
@@ -157,7 +161,7 @@ def _place(choice: Mapping[str, str], study: Study) -> tuple[tuple[int, ...], in
 
 def _leave_one_out(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
     steps, lines = _steps("leave_one_out", table, study, cells)
-    labels = ["full model", *(f"without {step}" for step in steps)]
+    labels = [FULL, *(f"without {step}" for step in steps)]
     return _against_first([replace(line, label=label) for line, label in zip(lines, labels, strict=True)])
 
 

@@ -19,6 +19,7 @@ from .figures import Curves, learning_curves, make_figure
 from .page import to_html
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
+from .tables.csv import to_csv
 from .tables.latex import to_latex
 from .tables.markdown import to_markdown
 from .text import to_text
@@ -70,6 +71,8 @@ def write_report(report: Report, folder: Path) -> Path:
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
+        if table.numbers:
+            _write(folder / "tables" / f"{table.id}.csv", to_csv(table))
     report.runs.frame.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     text = to_text(report)

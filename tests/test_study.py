@@ -10,8 +10,8 @@ from conftest import REPOSITORY, TINY
 from jsonschema import Draft202012Validator
 
 from experiments import UserError, expand, load_study
-from experiments.plan import trial_id
 from experiments.lines import table_lines
+from experiments.plan import trial_id
 from experiments.schema import study_schema
 from experiments.yaml_source import read_yaml
 

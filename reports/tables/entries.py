@@ -129,7 +129,8 @@ def _measured(
     summaries = [summarize(list(arms[line.cell].values())) for line in lines]
     ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
     comparisons = compare_lines(lines, arms, larger_is_better=better(metric) != "min")
-    among = _among({line.cell: arms[line.cell] for line in lines}, metric)
+    # where all are equal there is no best to be told from
+    among = _among({line.cell: arms[line.cell] for line in lines}, metric) if any(ranks) else frozenset()
     entries = [
         Entry(
             line, metric, summary, said, comparisons.get(line.key), rank, rank != "best" and line.cell in (among or ())
