@@ -13,9 +13,9 @@ from experiments.tables import published
 
 from ..numbers import better, title
 from ..runs import Runs
-from ..significance import Comparison, among_the_best
+from ..significance import Comparison, among_the_best, smallest_p
 from ..statistics import Summary, summarize
-from .comparing import compare_lines
+from .comparing import LEVEL, compare_lines
 
 Rank = Literal["best", "second", ""]
 Arms = Mapping[str, Mapping[int, float]]
@@ -145,7 +145,9 @@ def _among(arms: Arms, metric: str) -> frozenset[str] | None:
     run = {cell: values for cell, values in arms.items() if values}
     if better(metric) is None or len(run) < 2:
         return frozenset()
-    return among_the_best(run, larger_is_better=better(metric) == "max")
+    if smallest_p(max(map(len, run.values()))) > LEVEL / (len(run) - 1):
+        return None
+    return among_the_best(run, larger_is_better=better(metric) == "max", level=LEVEL)
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:

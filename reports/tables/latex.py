@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from ..escape import latex
 from .printed import CHECK, MARK, Column, PrintedTable
-from .widths import Part, fit, texts_of
+from .widths import Part, fit, text_of
 
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 """What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
@@ -98,7 +98,7 @@ def _head(column: Column, *, in_s: bool) -> str:
 
 
 def _cell(column: Column, row: int, *, broken: bool) -> str:
-    text = _styled(latex(texts_of(column)[row]), column, row) + _mark(column, row)
+    text = _styled(latex(text_of(column, row)), column, row) + _mark(column, row)
     return rf"\raggedright {text}" if broken else text
 
 
@@ -116,6 +116,6 @@ def _number(column: Column, row: int) -> str:
     """A cell of an S column: a number, or text in braces, which is what can be underlined."""
     text = column.texts[row]
     if not _NUMBER.fullmatch(text) or row in column.underlined:
-        return f"{{{_styled(latex(texts_of(column)[row]), column, row)}{_mark(column, row)}}}"
+        return f"{{{_styled(latex(text_of(column, row)), column, row)}{_mark(column, row)}}}"
     bold = r"\bfseries " if row in column.bold else ""
     return bold + text.replace("±", "+-") + (f"{{{_mark(column, row)}}}" if row in column.marked else "")

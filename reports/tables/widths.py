@@ -79,13 +79,15 @@ def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) 
 
 def _width(column: Column) -> float:
     """What a column takes at 10 pt: the longest word of its head (words are stacked) or its widest text."""
-    texts = [_text_width(text) * (_BOLD if row in column.bold else 1) for row, text in enumerate(texts_of(column))]
+    texts = [
+        _text_width(text_of(column, row)) * (_BOLD if row in column.bold else 1) for row in range(len(column.texts))
+    ]
     return max([*texts, *map(_text_width, column.head.split())], default=0.0)
 
 
-def texts_of(column: Column) -> list[str]:
-    """The texts with minus signs, which in numbers are written as hyphens."""
-    return [text.replace("-", "−") for text in column.texts] if column.numeric else column.texts
+def text_of(column: Column, row: int) -> str:
+    """A text with minus signs, which in numbers are written as hyphens."""
+    return column.texts[row].replace("-", "−") if column.numeric else column.texts[row]
 
 
 def _text_width(text: str) -> float:
