@@ -52,11 +52,12 @@ class Pairs:
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
-    """Mean and sample standard deviation (n - 1); None of nothing."""
-    if not values:
+    """Mean and sample standard deviation (n - 1) of the finite values; None of nothing."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
         return None
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Summary(float(np.mean(values)), sd, len(values))
+    sd = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return Summary(float(np.mean(finite)), sd, len(finite))
 
 
 def pair(left: Mapping[int, float], right: Mapping[int, float]) -> Pairs:

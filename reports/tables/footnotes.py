@@ -72,9 +72,9 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
 
 def _too_small(n: int, tests: int) -> str:
     enough = next((m for m in range(1, EXACT + 1) if smallest_p(m) * tests <= LEVEL), None)
-    until = f"; from {enough} seeds on it can decide" if enough else ""
-    floor = min(1.0, smallest_p(n) * tests)
-    return f"n too small: with {n} a sign-flip test over {count(tests, 'comparison')} has p ≥ {floor:.2g}{until}"
+    until = f"; from {enough} seeds on it can" if enough else ""
+    over = f", Holm-corrected over {tests} comparisons," if tests > 1 else ""
+    return f"n too small for a p: with {count(n, 'seed')} no sign-flip test{over} can reach 5 %{until}"
 
 
 def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
