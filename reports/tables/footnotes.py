@@ -17,6 +17,9 @@ from .comparing import LEVEL
 from .entries import Measured
 from .printed import MARK, Layout
 
+_SHORT = 40
+"""The longest label that is named in a footnote, where "the first row" will do."""
+
 _NAMED = 6
 """The most cells that a footnote names."""
 
@@ -82,6 +85,8 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     if cell is None:
         return "the row before"
     label = next((label for line, label in zip(lines, labels, strict=True) if line.cell == cell), cell)
+    if len(label) > _SHORT and cell == lines[0].cell:
+        return "the first row"
     return f"the {label}" if label == FULL else label
 
 
