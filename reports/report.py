@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from experiments.uris import shown_uri
 from experiments.wording import count
 from trainer.errors import UserError
 
+from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
 from .columns import to_markdown
 from .drawing import draw_curves
 from .figures import Curves, learning_curves, make_figure
 from .latex import to_latex
-from .page import to_html
+from .page.page import to_page
 from .runs import Runs, collect_runs
 from .tables import ReportTable, make_table
 from .text import to_text
@@ -36,6 +38,11 @@ class Report:
 
     curves: list[Curves]
     """Learning curves of the cells of each table."""
+
+    @cached_property
+    def answer(self) -> StudyAnswer:
+        """What helps, how sure that is, and what it costs."""
+        return answer_study(self.runs)
 
 
 def make_report(plan: Plan, *, allow_partial: bool) -> Report:
@@ -74,7 +81,7 @@ def write_report(report: Report, folder: Path) -> Path:
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     text = to_text(report)
     _write(folder / "report.md", text)
-    _write(folder / "report.html", to_html(text, report.runs.plan.study.title, folder))
+    _write(folder / "report.html", to_page(report, folder))
     return folder / "report.md"
 
 
