@@ -76,6 +76,7 @@ class Table(Settings):
     id: FileName
     """Names the files `tables/<id>.md` and `tables/<id>.tex`."""
 
+    kind: Literal["rows"] = "rows"
     caption: str = ""
     """What the table shows, as the document says it."""
 

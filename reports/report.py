@@ -16,13 +16,13 @@ from trainer.errors import UserError
 
 from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
-from .columns import to_markdown
 from .drawing import draw_curves
 from .figures import Curves, learning_curves, make_figure
-from .latex import to_latex
 from .page.page import to_page
 from .runs import Runs, collect_runs
-from .tables import ReportTable, make_table
+from .tables import PrintedTable, make_tables
+from .tables.latex import to_latex
+from .tables.markdown import to_markdown
 from .text import to_text
 
 
@@ -31,7 +31,7 @@ class Report:
     """A study's answers, before they are written."""
 
     runs: Runs
-    tables: list[ReportTable]
+    tables: list[PrintedTable]
     answers: list[Answer]
     figures: list[Curves]
     """Those that the study asks for."""
@@ -58,7 +58,7 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
             f"{plan.study.title}: {len(runs.missing)} of {len(plan.trials)} trials have no finished run, first "
             f"{runs.missing[0]}; expected `ablate run`, or --allow-partial"
         )
-    tables = [make_table(table, runs) for table in plan.study.tables]
+    tables = make_tables(runs)
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
     return Report(runs, tables, answer_claims(runs), figures, _curves(runs, tables))
 
@@ -85,9 +85,9 @@ def write_report(report: Report, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def _curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
+def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
     """One figure a table; of all cells where the study asks for neither tables nor figures."""
-    groups: list[tuple[str, str, list[str]]] = [(t.id, t.caption or t.id, list(t.cells.values())) for t in tables]
+    groups: list[tuple[str, str, list[str]]] = [(t.id, t.caption or t.id, list(t.cells)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:
         groups = [("curves", runs.plan.study.title, [cell.name for cell in runs.plan.cells])]
     drawn = [learning_curves(runs, cells, id, caption, ["top1", "val_loss"]) for id, caption, cells in groups]
@@ -102,8 +102,8 @@ def _as_json(report: Report) -> dict[str, Any]:
         "planned": len(report.runs.plan.trials),
         "finished": len(report.runs.records),
         "missing": report.runs.missing,
-        "numbers": [number for table in report.tables for number in table.numbers()],
-        "settings": [setting for table in report.tables for setting in table.printed_settings()],
+        "numbers": [number for table in report.tables for number in table.numbers],
+        "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],
     }
 

@@ -8,11 +8,11 @@ from experiments.wording import count
 
 from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
 from .claims import Answer, Finding
-from .columns import to_markdown
 from .escape import markdown
 from .figures import Curves, describe
 from .provenance import provenance
 from .runs import Runs
+from .tables.markdown import to_markdown
 
 if TYPE_CHECKING:
     from .report import Report
@@ -39,7 +39,7 @@ def to_text(report: Report) -> str:
         )
     parts.append(_answer(report))
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:

@@ -17,10 +17,10 @@ from scipy import stats
 
 from reports.claims import answer_claims
 from reports.escape import latex, markdown
-from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.statistics import paired_difference, summarize
+from reports.statistics import Summary, paired_difference, summarize
 from reports.tables import make_table
+from reports.tables.latex import to_latex
 from reports.text import to_text
 
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
@@ -70,8 +70,9 @@ def test_differences_without_spread_have_no_interval() -> None:
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
     table = make_table(runs.plan.study.tables[0], runs)
-    assert table.counts == {"plain": 3, "deep": 2}
-    assert table.entries["deep", "top1"].ours == summarize([0.61, 0.72])
+    assert {number["row"]: number["n"] for number in table.numbers} == {"plain": 3, "deep": 2}
+    deep = next(n for n in table.numbers if (n["row"], n["column"]) == ("deep", "top1"))
+    assert Summary(deep["mean"], deep["sd"], deep["n"]) == summarize([0.61, 0.72])
     text = to_text(Report(runs, [table], [], [], []))
     assert "11 of 12 trials finished" in text
     assert "Failed: deep seed 2" in text

@@ -6,33 +6,23 @@ from experiments.wording import count
 
 from ..answer import Change, StudyAnswer
 from ..answer_text import compared_on, in_points, leaning, probability, relative, size, standing
-from ..columns import Column, lay_out, note
 from ..numbers import NOTHING, setting, title
-from ..tables import ReportTable
-from .views import Field, Head, Plot, View
+from ..tables.printed import MARK, Column, PrintedTable
+from .views import Field, Head, Mark, Plot, View
 
 
-def table_view(table: ReportTable) -> View:
-    """A study's table."""
-    columns = lay_out(table).columns
+def table_view(table: PrintedTable) -> View:
+    """A study's table; what is the same for all tables stands in the page's card."""
+    columns = table.layout.columns
     heads = [Head(column.head, column.numeric) for column in columns]
-    rows = [[_field(column, row) for column in columns] for row in range(len(columns[0].texts))]
-    return View(f"table-{table.id}", table.caption or table.id, heads, rows, [note(table)])
+    rows = [[_field(column, row) for column in columns] for row in range(len(table.layout.rows.texts))]
+    return View(f"table-{table.id}", table.caption or table.id, heads, rows, table.footnotes)
 
 
 def _field(column: Column, row: int) -> Field:
-    text = column.texts[row]
-    return Field(text, _leading(text) if column.numeric else None, mark="best" if row in column.bold else "")
-
-
-def _leading(text: str) -> float | None:
-    first = text.split(" ")[0]
-    units = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-    scale = units.get(first[-1:], 1.0)
-    try:
-        return float(first.rstrip("kMGT")) * scale
-    except ValueError:
-        return None
+    mark: Mark = "best" if row in column.bold else "second" if row in column.underlined else ""
+    value = column.values[row] if column.values else None
+    return Field(column.texts[row], value, mark=mark, tied=MARK if row in column.marked else "")
 
 
 def changes_view(answer: StudyAnswer) -> View:

@@ -30,8 +30,8 @@ class Field:
     """A second line in small letters."""
 
     mark: Mark = ""
-    tied: bool = False
-    """Whether it can't be told from the best."""
+    tied: str = ""
+    """The mark of what can't be told from the best."""
 
     href: str = ""
     code: bool = False
