@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from trainer.errors import UserError
 from trainer.metrics import FINAL_METRICS, best, plain
 from trainer.recorder import Epoch
 
-from .environment import describe_software, git_state
+from .environment import describe_software, git_state, training_code
 from .plan import Plan, Trial
 from .trial import Result
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 class TrialRecord(BaseModel):
     """One attempt at a trial."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     schema_version: int = SCHEMA
     trial: str
@@ -40,7 +40,7 @@ class TrialRecord(BaseModel):
     history: list[dict[str, float | None]]
     """Metrics of each epoch; None where a value was not finite."""
 
-    selected: int | None = None
+    selected: PositiveInt | None = None
     """The epoch (from 1) whose weights the recipe selects; None before training has ended."""
 
     final: dict[str, float | None] = {}
@@ -61,6 +61,9 @@ class TrialRecord(BaseModel):
     seconds: float
     hardware: str
     software: dict[str, str]
+    code: str | None = None
+    """Digest of the code that trained it (see environment.training_code); None where it was not recorded."""
+
     commit: str | None
     dirty: bool | None
 
@@ -104,6 +107,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         seconds=result.seconds,
         hardware=result.hardware,
         software=describe_software(),
+        code=training_code(),
         commit=commit,
         dirty=dirty,
     )

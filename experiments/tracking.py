@@ -38,7 +38,7 @@ from .attempts import (
     local_artifacts,
 )
 from .delivery import Delivery, described
-from .environment import describe_software, git_state
+from .environment import describe_software, git_state, training_code
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
@@ -213,6 +213,8 @@ class RunWriter:
             "ablate.command": command,
             "ablate.study": study.name,
             "ablate.profile": study.profile or "",
+            # taken here, before anything trains, so that an edit in between does not count as the code that trained
+            "ablate.code": training_code(),
             **self._common_tags(),
             **{f"version.{name}": value for name, value in describe_software().items()},
         }

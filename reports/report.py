@@ -45,8 +45,11 @@ class Report:
         return answer_study(self.runs)
 
 
-def make_report(plan: Plan, *, allow_partial: bool) -> Report:
-    """Collect the record's answers. Raises UserError where trials are missing, unless partial results are allowed."""
+def make_report(plan: Plan, *, allow_partial: bool, allow_mixed: bool) -> Report:
+    """Collect the record's answers.
+
+    Raises UserError where trials are missing, or differ in what no factor names, unless such results are allowed.
+    """
     runs = collect_runs(plan)
     if not runs.records:
         raise UserError(
@@ -57,6 +60,12 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
         raise UserError(
             f"{plan.study.title}: {len(runs.missing)} of {len(plan.trials)} trials have no finished run, first "
             f"{runs.missing[0]}; expected `ablate run`, or --allow-partial"
+        )
+    if runs.mixtures and not allow_mixed:
+        mixed = "; ".join(map(str, runs.mixtures))
+        raise UserError(
+            f"{plan.study.title}: {mixed[:1].lower()}{mixed[1:]}; expected trials that differ in the study's factors "
+            f"only: delete the runs that should not count in `ablate ui` and `ablate run` again, or --allow-mixed"
         )
     tables = make_tables(runs)
     figures = [make_figure(figure, runs) for figure in plan.study.figures]

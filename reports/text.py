@@ -66,9 +66,11 @@ def _completeness(runs: Runs) -> str:
     ]
     if runs.missing:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")
+    for mixture in runs.mixtures:
+        parts.append(f"**{markdown(str(mixture))}.** They are reported together all the same.")
     for trial, record in runs.failures.items():
         parts.append(f"Failed: {markdown(record.cell)} seed {record.seed} ({trial}): {markdown(record.reason)}.")
-    early = [r for r in runs.records.values() if len(r.history) < r.recipe["epochs"]]
+    early = [r for r in runs.records.values() if r.recipe.get("early_stopping") and len(r.history) < r.recipe["epochs"]]
     if early:
         lengths = sorted(len(record.history) for record in early)
         parts.append(f"Early stopping ended {count(len(early), 'trial')} after {lengths[0]} to {lengths[-1]} epochs.")

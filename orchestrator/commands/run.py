@@ -44,7 +44,7 @@ def _report(plan: Plan) -> Path:
     # pandas, scipy and matplotlib: not before anything trains
     from reports.report import make_report, write_report
 
-    return write_report(make_report(plan, allow_partial=True), results_folder(plan))
+    return write_report(make_report(plan, allow_partial=True, allow_mixed=True), results_folder(plan))
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
