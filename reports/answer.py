@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Change:
-    """An option against the first option of its factor; or a cell against the first cell, where no pair isolates one."""
+    """An option against the first option of its factor; where no pair isolates one, a cell against the first cell."""
 
     label: str
     """As cells are named after it."""

@@ -11,10 +11,19 @@ from trainer.metrics import direction, plain
 from . import numbers
 from .answer import Change, StudyAnswer
 from .runs import Runs
+from .significance import Verdict
 
 Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 
 MINUS = "\u2212"
+
+_STANDINGS: dict[Verdict, Standing] = {
+    "better": "helps",
+    "worse": "hurts",
+    "not significant": "undecided",
+    "n too small": "n too small",
+    "no pair": "no pair",
+}
 
 _NEAR = 0.05
 """Training times closer than this share are called the same: two trainings of one recipe differ by as much."""
@@ -22,9 +31,7 @@ _NEAR = 0.05
 
 def standing(change: Change) -> Standing:
     """What may be said of a change: decided by the test alone."""
-    words: dict[str, Standing] = {"better": "helps", "worse": "hurts", "not significant": "undecided"}
-    verdict = change.comparison.verdict
-    return words[verdict] if verdict in words else "no pair" if verdict == "no pair" else "n too small"
+    return _STANDINGS[change.comparison.verdict]
 
 
 def leaning(change: Change, metric: str) -> Literal["for", "against", None]:
@@ -57,9 +64,8 @@ def headline(answer: StudyAnswer) -> list[str]:
         sentences.append(f"No pair of finished runs: {_listed([c.label for c in by_standing['no pair']])}.")
     if answer.confounded:
         verb = "is" if len(answer.confounded) == 1 else "are"
-        sentences.append(
-            f"{_listed(list(answer.confounded))} {verb} not isolated: no two cells of the design differ in nothing else."
-        )
+        named = _listed(list(answer.confounded))
+        sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
     return sentences
 
 
@@ -162,8 +168,9 @@ def best_sentence(answer: StudyAnswer) -> str:
     """The best cell, and how many can't be told from it."""
     if answer.best is None:
         return "No run has finished."
-    found = f"Best cell: {answer.best}, {numbers.title(answer.metric)} {numbers.ours(answer.means[answer.best], answer.metric)}"
-    found += f" (n = {answer.means[answer.best].n})"
+    top = answer.means[answer.best]
+    value = f"{numbers.title(answer.metric)} {numbers.ours(top, answer.metric)}"
+    found = f"Best cell: {answer.best}, {value} (n = {top.n})"
     if len(answer.means) == 1:
         return f"{found}."
     if answer.equals is None:

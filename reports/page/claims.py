@@ -25,8 +25,8 @@ def claims_view(answers: Sequence[Answer]) -> View:
     rows = [_row(answer, finding, stated) for answer in answers for finding in answer.findings]
     notes = [
         "Differences are left minus right, paired by seed, with Student's t interval; against a number, our mean.",
-        "Reproduced: the interval is on the claim's side; contradicted: on the other. A claim of several comparisons is "
-        "reproduced if all of them are, contradicted if one is.",
+        "Reproduced: the interval is on the claim's side; contradicted: on the other. A claim of several comparisons "
+        "is reproduced if all of them are, contradicted if one is.",
     ]
     return View("claims-table", "What the document says, tested on these runs", heads, rows, notes)
 

@@ -33,6 +33,7 @@ _STYLES = {
     "stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "opacity", "text-anchor", "font-size", "font-weight",
     "font-style",
 }  # fmt: skip
+_FONT = {"font-size": r"[\d.]+px", "font-weight": "bold|[6-9]00", "font-style": "italic|oblique"}
 _SCALE = 1.5
 """Pixels a point: letters of 8 pt, which is the size in a paper, have 12 px."""
 
@@ -88,7 +89,7 @@ def inline_figure(file: Path, prefix: str, data: pd.DataFrame) -> Markup:
         for x, y, text in points:
             point = ElementTree.SubElement(layer, "circle", {"cx": f"{x:.2f}", "cy": f"{y:.2f}", "r": "5"})
             ElementTree.SubElement(point, "title").text = text
-    return Markup(ElementTree.tostring(copy, encoding="unicode"))  # noqa: S704
+    return Markup(ElementTree.tostring(copy, encoding="unicode"))
 
 
 def _copied(element: ElementTree.Element, prefix: str) -> ElementTree.Element | None:
@@ -117,14 +118,12 @@ def _copied(element: ElementTree.Element, prefix: str) -> ElementTree.Element | 
 
 def _declarations(style: str) -> dict[str, str]:
     """A style attribute as presentation attributes; of the shorthand `font` its size, weight and slant."""
-    kept = {}
+    kept: dict[str, str] = {}
     for declaration in filter(None, map(str.strip, style.split(";"))):
         name, _, value = (part.strip() for part in declaration.partition(":"))
         if name == "font":
             words = value.split("'")[0].split()
-            kept |= {"font-size": word for word in words if word.endswith("px")}
-            kept |= {"font-weight": word for word in words if word in ("bold", "600", "700")}
-            kept |= {"font-style": word for word in words if word in ("italic", "oblique")}
+            kept |= {name: word for word in words for name, form in _FONT.items() if re.fullmatch(form, word)}
         elif name in _STYLES:
             kept[name] = value
     return kept
@@ -141,8 +140,8 @@ def _points(drawing: ElementTree.Element, data: pd.DataFrame) -> Iterator[tuple[
     """Where each row of the data is drawn, and what it says."""
     elements = {element.get("id"): element for element in drawing.iter() if element.get("id")}
     words = [column for column in data.columns if column != "gid"]
-    for gid, rows in data.groupby("gid", sort=False):
-        places = list(_places(elements[gid])) if gid in elements else []
+    for gid, rows in data.groupby(data["gid"].astype(str), sort=False):
+        places = list(_places(elements[str(gid)])) if gid in elements else []
         if len(rows) == 1 and len(places) > 1:
             xs, ys = zip(*places, strict=True)
             places = [((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)]
