@@ -134,13 +134,17 @@ def compared_on(change: Change, metric: str) -> str:
     else:
         text = f"mean over {len(change.pairs)} pairs of cells that differ in nothing else"
         if change.effects:
-            lowest, highest = (size(end(change.effects), metric, signed=True) for end in (min, max))
-            text += f", which range from {lowest} to {highest}"
+            text += f", whose own are {spread(change, metric)}"
     if change.unpaired:
         text += f", {change.unpaired} more without a common seed"
     if change.dropped:
         text += f", without seed {', '.join(map(str, change.dropped))} (a run is missing)"
     return text
+
+
+def spread(change: Change, metric: str) -> str:
+    """The smallest and the largest mean difference among its pairs; nothing where there is none."""
+    return " to ".join(size(end(change.effects), metric, signed=True) for end in (min, max) if change.effects)
 
 
 def cost(change: Change) -> str:
@@ -209,7 +213,7 @@ def effect(value: float, metric: str) -> str:
 def size(value: float, metric: str, *, signed: bool = False) -> str:
     """A difference as a number: percentage points of accuracies, else the metric's own unit."""
     shown = 100 * value if in_points(metric) else value
-    decimals = 1 if abs(shown) >= 0.1 else 2 if in_points(metric) else 4
+    decimals = 4 if not in_points(metric) else 1 if abs(shown) >= 0.1 else 2
     text = f"{abs(shown):.{decimals}f}"
     sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
     return f"{sign}{text}"

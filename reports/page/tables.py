@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.wording import count
 
 from ..answer import Change, StudyAnswer
-from ..answer_text import compared_on, in_points, leaning, probability, relative, size, standing
+from ..answer_text import compared_on, in_points, leaning, probability, relative, size, spread, standing
 from ..numbers import NOTHING, setting, title
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
@@ -61,10 +61,11 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
 
 
 def _verdict(change: Change, metric: str) -> Field:
-    word = standing(change)
-    small = ""
-    if word in ("n too small", "undecided") and (side := leaning(change, metric)):
-        small = f"interval speaks {side} it"
+    word, small = standing(change), ""
+    if word in ("n too small", "undecided"):
+        side = leaning(change, metric)
+        small = f"interval speaks {side} it" if side else "" if word == "undecided" else word
+        word = word if side else "undecided"
     return Field(word, small=small, mark="best" if word in ("helps", "hurts") else "dim")
 
 
@@ -78,11 +79,9 @@ def _interval(change: Change, metric: str, scale: tuple[float, float]) -> Field:
 
 
 def _compared(change: Change, metric: str) -> Field:
-    if len(change.pairs) == 1:
+    if len(change.pairs) < 2:
         return Field(compared_on(change, metric))
-    lowest, highest = (size(end(change.effects), metric, signed=True) for end in (min, max))
-    small = f"{lowest} to {highest} by pair" if change.effects else ""
-    return Field(count(len(change.pairs), "pair"), len(change.pairs), small=small)
+    return Field(count(len(change.pairs), "pair"), small=spread(change, metric))
 
 
 def _scale(answer: StudyAnswer) -> tuple[float, float]:

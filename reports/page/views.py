@@ -64,4 +64,4 @@ class View:
     @property
     def filterable(self) -> bool:
         """Whether it is long enough for a filter to help."""
-        return len(self.rows) >= 6
+        return len(self.rows) >= 8
