@@ -11,7 +11,6 @@ import pytest
 from browser import Browser
 from conftest import TINY
 from made_up import made_up_runs
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from experiments.attempts import Attempt

@@ -107,7 +107,7 @@ def _changes_note(answer: StudyAnswer) -> str:
     parts = [
         "Differences are with minus without, paired by seed, the mean of all pairs of cells that differ in nothing else"
         if answer.isolated
-        else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in several things",
+        else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
         "interval: Student's t, not corrected",
         f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
         f"n: seeds; with fewer than {answer.needed} the test can't reach 5 %, whatever the effect",
