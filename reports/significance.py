@@ -205,18 +205,17 @@ def among_the_best(
     best mean is taken among the arms with pairs enough to be told from another; an arm with fewer stays in. Arms
     without a value are left out and not counted.
     """
-    means = {name: mean for name, values in arms.items() if (mean := _mean(values)) is not None}
+    finite = {name: {s: v for s, v in values.items() if math.isfinite(v)} for name, values in arms.items()}
+    means = {name: sum(values.values()) / len(values) for name, values in finite.items() if values}
     limit = level / max(1, len(means) - 1)
     sign = 1 if larger_is_better else -1
     for best in sorted(means, key=lambda name: -sign * means[name]):
-        others = {name: pair(arms[best], arms[name]) for name in means if name != best}
-        if any(smallest_p(len(pairs.seeds)) <= limit for pairs in others.values()):
-            p = zip(others.items(), _p_values(others.values()), strict=True)
-            worse = {name for (name, pairs), p in p if p <= limit and sign * pairs.differences.sum() > 0}
-            return frozenset(means.keys() - worse)
+        others = [name for name in means if name != best]
+        if all(smallest_p(len(finite[best].keys() & finite[name].keys())) > limit for name in others):
+            continue
+        found = [pair(finite[best], finite[name]) for name in others]
+        told = zip(others, found, _p_values(found), strict=True)
+        return frozenset(
+            means.keys() - {name for name, pairs, p in told if p <= limit and sign * pairs.differences.sum() > 0}
+        )
     return None
-
-
-def _mean(values: Mapping[int, float]) -> float | None:
-    finite = [value for value in values.values() if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else None
