@@ -16,8 +16,8 @@ from trainer.errors import UserError
 
 from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
-from .drawing import draw_curves
-from .figures import Curves, learning_curves, make_figure
+from .figures import Curves, FigureData, learning_curves, make_figure, write_figures
+from .figures.labels import labelled, table_labels
 from .page.page import to_page
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
@@ -33,7 +33,7 @@ class Report:
     runs: Runs
     tables: list[PrintedTable]
     answers: list[Answer]
-    figures: list[Curves]
+    figures: list[FigureData]
     """Those that the study asks for."""
 
     curves: list[Curves]
@@ -80,9 +80,7 @@ def _passed_over(runs: Runs) -> str:
 def write_report(report: Report, folder: Path) -> Path:
     """Write all files; returns the path of `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for curves in [*report.figures, *report.curves]:
-        if not curves.data.empty:
-            draw_curves(curves, folder / "figures")
+    write_figures([*report.figures, *report.curves], folder / "figures")
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
@@ -96,10 +94,13 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
     """One figure a table; of all cells where the study asks for neither tables nor figures."""
-    groups: list[tuple[str, str, list[str]]] = [(t.id, t.caption or t.id, list(t.cells)) for t in tables if t.cells]
+    names = table_labels(runs.plan)
+    groups = [(t.id, t.caption or t.id, labelled(t.cells, names)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:
-        groups = [("curves", runs.plan.study.title, [cell.name for cell in runs.plan.cells])]
-    drawn = [learning_curves(runs, cells, id, caption, ["top1", "val_loss"]) for id, caption, cells in groups]
+        groups = [("curves", runs.plan.study.title, {cell.name: cell.name for cell in runs.plan.cells})]
+    drawn = [
+        learning_curves(runs, list(labels), id, caption, ["top1", "val_loss"], labels) for id, caption, labels in groups
+    ]
     return [curves for curves in drawn if curves is not None]
 
 

@@ -9,7 +9,7 @@ from experiments.wording import count
 from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
 from .claims import Answer, Finding
 from .escape import markdown
-from .figures import Curves, describe
+from .figures import FigureData
 from .provenance import provenance
 from .runs import Runs
 from .tables.markdown import to_markdown
@@ -79,10 +79,10 @@ def _completeness(runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
-def _figure(curves: Curves) -> str:
-    caption = markdown(curves.title)
-    image = [] if curves.data.empty else [f"![{caption}](figures/{curves.id}.svg)"]
-    return "\n\n".join([f"**{caption}**", *image, markdown(describe(curves))])
+def _figure(figure: FigureData) -> str:
+    caption = markdown(figure.title)
+    image = [] if figure.empty else [f"![{caption}](figures/{figure.id}.svg)"]
+    return "\n\n".join([f"**{caption}**", *image, markdown(figure.describe())])
 
 
 def _claims(answers: list[Answer]) -> str:

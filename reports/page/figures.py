@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from ..figures import Curves, describe
+from ..figures import FigureData
 from ..numbers import NOTHING
 from .views import Field, Head, View
 
@@ -53,11 +53,11 @@ class Drawn:
     numbers: View
 
 
-def drawn_figure(figure: Curves, folder: Path) -> Drawn:
+def drawn_figure(figure: FigureData, folder: Path) -> Drawn:
     """A figure with its drawing, which is in `folder`, and its numbers."""
     id = f"figure-{figure.id}"
-    svg = None if figure.data.empty else inline_figure(folder / "figures" / f"{figure.id}.svg", id, figure.data)
-    return Drawn(id, figure.title, describe(figure), svg, _numbers(id, figure.data))
+    svg = None if figure.empty else inline_figure(folder / "figures" / f"{figure.id}.svg", id, figure.data)
+    return Drawn(id, figure.title, figure.describe(), svg, _numbers(id, figure.data))
 
 
 def _numbers(id: str, data: pd.DataFrame) -> View:
