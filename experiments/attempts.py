@@ -29,7 +29,7 @@ HOST, PID = "ablate.host", "ablate.pid"
 ARTIFACT = "trial.json"
 
 _TAGS_OF_ATTEMPTS = f"""
-    SELECT r.run_uuid, r.artifact_uri, r.start_time, t.key, t.value
+    SELECT r.run_uuid, r.experiment_id, r.artifact_uri, r.start_time, t.key, t.value
     FROM runs r
     JOIN experiments e ON e.experiment_id = r.experiment_id
     JOIN tags t ON t.run_uuid = r.run_uuid
@@ -57,6 +57,9 @@ class Attempt:
     started: float = 0.0
     """Seconds since the epoch."""
 
+    experiment: str = ""
+    """MLflow's id of the experiment that the run is in."""
+
     def is_readable(self) -> bool:
         """Whether its record is still there, as far as that can be told without asking a server."""
         folder = _local_path(self.artifacts)
@@ -77,7 +80,7 @@ def _local_path(location: str) -> str | None:
     return url2pathname(parsed.path) if parsed.scheme in ("", "file") else None
 
 
-def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
+def attempt_from(run_id: str, experiment: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
     """The attempt that a run's tags describe; it `started` so many milliseconds after the epoch."""
     return Attempt(
         run_id=run_id,
@@ -87,6 +90,7 @@ def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, s
         reason=tags.get(REASON, ""),
         artifacts=artifacts,
         started=started / 1000,
+        experiment=experiment,
     )
 
 
@@ -111,11 +115,11 @@ def all_attempts() -> list[Attempt]:
 
 def read_embedded(file: Path) -> list[Attempt]:
     """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
-    runs: dict[tuple[str, str, int], dict[str, str]] = {}
+    runs: dict[tuple[str, str, str, int], dict[str, str]] = {}
     with _reading(file) as connection:
-        for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
-            runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
-    return [attempt_from(run_id, artifacts, started, tags) for (run_id, artifacts, started), tags in runs.items()]
+        for run_id, experiment, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+            runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
+    return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
 def has_open_runs(study: str) -> bool:

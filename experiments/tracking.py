@@ -84,8 +84,9 @@ def search_attempts() -> list[Attempt]:
     while True:
         page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
         found += [
-            attempt_from(run.info.run_id, run.info.artifact_uri or "", run.info.start_time or 0, run.data.tags)
+            attempt_from(info.run_id, info.experiment_id, info.artifact_uri or "", info.start_time or 0, run.data.tags)
             for run in page
+            for info in [run.info]
         ]
         token = page.token
         if not token:

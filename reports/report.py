@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from experiments.uris import shown_uri
 from experiments.wording import count
 from trainer.errors import UserError
 
+from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
-from .columns import to_markdown
-from .drawing import draw_curves
-from .figures import Curves, learning_curves, make_figure
-from .latex import to_latex
-from .page import to_html
+from .figures import Curves, FigureData, learning_curves, make_figure, write_figures
+from .figures.labels import labelled, table_labels
+from .page.page import to_page
 from .runs import Runs, collect_runs
-from .tables import ReportTable, make_table
+from .tables import PrintedTable, make_tables
+from .tables.latex import to_latex
+from .tables.markdown import to_markdown
 from .text import to_text
 
 
@@ -29,13 +31,18 @@ class Report:
     """A study's answers, before they are written."""
 
     runs: Runs
-    tables: list[ReportTable]
+    tables: list[PrintedTable]
     answers: list[Answer]
-    figures: list[Curves]
+    figures: list[FigureData]
     """Those that the study asks for."""
 
     curves: list[Curves]
     """Learning curves of the cells of each table."""
+
+    @cached_property
+    def answer(self) -> StudyAnswer:
+        """What helps, how sure that is, and what it costs."""
+        return answer_study(self.runs)
 
 
 def make_report(plan: Plan, *, allow_partial: bool, allow_mixed: bool) -> Report:
@@ -60,7 +67,7 @@ def make_report(plan: Plan, *, allow_partial: bool, allow_mixed: bool) -> Report
             f"{plan.study.title}: {mixed[:1].lower()}{mixed[1:]}; expected trials that differ in the study's factors "
             f"only: delete the runs that should not count in `ablate ui` and `ablate run` again, or --allow-mixed"
         )
-    tables = [make_table(table, runs) for table in plan.study.tables]
+    tables = make_tables(runs)
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
     return Report(runs, tables, answer_claims(runs), figures, _curves(runs, tables))
 
@@ -73,9 +80,7 @@ def _passed_over(runs: Runs) -> str:
 def write_report(report: Report, folder: Path) -> Path:
     """Write all files; returns the path of `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for curves in [*report.figures, *report.curves]:
-        if not curves.data.empty:
-            draw_curves(curves, folder / "figures")
+    write_figures([*report.figures, *report.curves], folder / "figures")
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
@@ -83,16 +88,19 @@ def write_report(report: Report, folder: Path) -> Path:
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     text = to_text(report)
     _write(folder / "report.md", text)
-    _write(folder / "report.html", to_html(text, report.runs.plan.study.title, folder))
+    _write(folder / "report.html", to_page(report, folder))
     return folder / "report.md"
 
 
-def _curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
+def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
     """One figure a table; of all cells where the study asks for neither tables nor figures."""
-    groups: list[tuple[str, str, list[str]]] = [(t.id, t.caption or t.id, list(t.cells.values())) for t in tables]
+    names = table_labels(runs.plan)
+    groups = [(t.id, t.caption or t.id, labelled(t.cells, names)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:
-        groups = [("curves", runs.plan.study.title, [cell.name for cell in runs.plan.cells])]
-    drawn = [learning_curves(runs, cells, id, caption, ["top1", "val_loss"]) for id, caption, cells in groups]
+        groups = [("curves", runs.plan.study.title, {cell.name: cell.name for cell in runs.plan.cells})]
+    drawn = [
+        learning_curves(runs, list(labels), id, caption, ["top1", "val_loss"], labels) for id, caption, labels in groups
+    ]
     return [curves for curves in drawn if curves is not None]
 
 
@@ -104,8 +112,8 @@ def _as_json(report: Report) -> dict[str, Any]:
         "planned": len(report.runs.plan.trials),
         "finished": len(report.runs.records),
         "missing": report.runs.missing,
-        "numbers": [number for table in report.tables for number in table.numbers()],
-        "settings": [setting for table in report.tables for setting in table.printed_settings()],
+        "numbers": [number for table in report.tables for number in table.numbers],
+        "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],
     }
 

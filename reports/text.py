@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.records import TrialRecord
 from experiments.wording import count
 
+from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
 from .claims import Answer, Finding
-from .columns import to_markdown
 from .escape import markdown
-from .figures import Curves, describe
+from .figures import FigureData
+from .provenance import provenance
 from .runs import Runs
+from .tables.markdown import to_markdown
 
 if TYPE_CHECKING:
     from .report import Report
@@ -37,8 +37,9 @@ def to_text(report: Report) -> str:
                 else " All networks are trained from scratch."
             )
         )
+    parts.append(_answer(report))
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
@@ -47,6 +48,14 @@ def to_text(report: Report) -> str:
         parts += ["## Learning curves", *map(_figure, report.curves)]
     parts += ["## How it was run", _provenance(report.runs)]
     return "\n\n".join(parts) + "\n"
+
+
+def _answer(report: Report) -> str:
+    answer = report.answer
+    lacking = lacking_sentence(report.runs)
+    parts = [f"**{markdown(' '.join([*headline(answer), best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _completeness(runs: Runs) -> str:
@@ -70,10 +79,10 @@ def _completeness(runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
-def _figure(curves: Curves) -> str:
-    caption = markdown(curves.title)
-    image = [] if curves.data.empty else [f"![{caption}](figures/{curves.id}.svg)"]
-    return "\n\n".join([f"**{caption}**", *image, markdown(describe(curves))])
+def _figure(figure: FigureData) -> str:
+    caption = markdown(figure.title)
+    image = [] if figure.empty else [f"![{caption}](figures/{figure.id}.svg)"]
+    return "\n\n".join([f"**{caption}**", *image, markdown(figure.describe())])
 
 
 def _claims(answers: list[Answer]) -> str:
@@ -110,32 +119,10 @@ def _ours(finding: Finding) -> str:
 
 
 def _provenance(runs: Runs) -> str:
-    records = list(runs.records.values())
-    study = runs.plan.study
-
-    def distinct(values: Callable[[Any], str]) -> str:
-        return markdown(", ".join(sorted({values(record) for record in records})))
-
-    profile = f" --profile {study.profile}" if study.profile else ""
-    versions = records[0].software
-    software = ", ".join(
-        f"{name} {versions[name]}" for name in ("python", "torch", "torchvision", "timm") if name in versions
+    return "\n".join(
+        f"- {term}: {_code(text) if term == 'Command' else markdown(text)}" for term, text in provenance(runs)
     )
-    lines = [
-        f"- Command: `ablate run {study.source.file.as_posix()}{profile}`",
-        f"- Code: {distinct(lambda r: (r.commit or 'no git commit') + (' with local changes' if r.dirty else ''))}",
-        f"- Data: {distinct(lambda r: r.recipe['dataset']['kind'] + ' ' + r.fingerprint)}",
-        f"- Initial weights: {distinct(_initial_weights)}",
-        f"- Hardware: {distinct(lambda r: r.hardware)}",
-        f"- Software: {markdown(software)}",
-        f"- Training time, all trials together: {sum(record.seconds for record in records):.0f} s",
-    ]
-    return "\n".join(lines)
 
 
-def _initial_weights(record: TrialRecord) -> str:
-    if record.pretrained is None:
-        return "drawn at random (trained from scratch)"
-    architecture = record.recipe["architecture"]
-    named = [architecture.get(setting) for setting in ("weights", "weights_file", "weights_run", "name")]
-    return f"pretrained {next(filter(None, named), '')} ({record.pretrained[:12]})"
+def _code(text: str) -> str:
+    return f"`{text}`"

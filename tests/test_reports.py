@@ -8,19 +8,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import TINY
 from made_up import made_up_runs
 from markdown_it import MarkdownIt
-from scipy import stats
 
 from reports.claims import answer_claims
 from reports.escape import latex, markdown
-from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.statistics import paired_difference, summarize
+from reports.statistics import Summary, summarize
 from reports.tables import make_table
+from reports.tables.latex import to_latex
 from reports.text import to_text
 
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
@@ -34,44 +32,12 @@ VALUES = {
 }
 
 
-def test_mean_and_sample_standard_deviation() -> None:
-    summary = summarize([0.5, 0.6, 0.7, 0.9])
-    assert summary is not None
-    assert summary.mean == pytest.approx(0.675)
-    assert summary.sd == pytest.approx(math.sqrt(sum((x - 0.675) ** 2 for x in (0.5, 0.6, 0.7, 0.9)) / 3))
-    assert summarize([0.5]) is not None
-    assert summarize([0.5]).sd is None  # type: ignore[union-attr]
-    assert summarize([]) is None
-
-
-def test_paired_difference_is_scipys_paired_t() -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=7), rng.normal(size=7)
-    ours = paired_difference(dict(enumerate(left)), dict(enumerate(right)))
-    theirs = stats.ttest_rel(left, right).confidence_interval(0.95)
-    assert ours is not None
-    assert (ours.low, ours.high, ours.n) == (pytest.approx(theirs.low), pytest.approx(theirs.high), 7)
-
-
-def test_a_seed_that_one_side_lacks_drops_its_pair() -> None:
-    difference = paired_difference({0: 1.0, 1: 2.0, 2: 9.0}, {1: 1.0, 0: 0.5, 3: 4.0})
-    assert difference is not None
-    assert (difference.mean, difference.n) == (pytest.approx(0.75), 2)
-    assert paired_difference({0: 1.0}, {1: 1.0}) is None
-
-
-def test_differences_without_spread_have_no_interval() -> None:
-    difference = paired_difference({0: 0.9, 1: 0.8}, {0: 0.85, 1: 0.75})
-    assert difference is not None
-    assert (difference.low, difference.high, difference.n) == (None, None, 2)
-    assert difference.mean == pytest.approx(0.05)
-
-
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
     table = make_table(runs.plan.study.tables[0], runs)
-    assert table.counts == {"plain": 3, "deep": 2}
-    assert table.entries["deep", "top1"].ours == summarize([0.61, 0.72])
+    assert {number["row"]: number["n"] for number in table.numbers} == {"plain": 3, "deep": 2}
+    deep = next(n for n in table.numbers if (n["row"], n["column"]) == ("deep", "top1"))
+    assert Summary(deep["mean"], deep["sd"], deep["n"]) == summarize([0.61, 0.72])
     text = to_text(Report(runs, [table], [], [], []))
     assert "11 of 12 trials finished" in text
     assert "Failed: deep seed 2" in text
