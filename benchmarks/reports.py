@@ -12,7 +12,7 @@ report          the whole command.
 again           the same command once more, on unchanged inputs.
 parts           where the time goes, measured inside one process: imports, plan, reading, tables, figures, page.
 
-PYTHON is an interpreter with `ablate[mlflow]` 0.2.3, which makes one Markdown table: the mean of four metrics by cell. It
+PYTHON is an interpreter with `ablate[mlflow]` 0.2.3, which makes one Markdown table: means of three metrics by cell. It
 reads at most 1,000 runs. Its metrics take a query a run and metric; ours come from the runs' files.
 
 Targets: to all tables in under 3 s for 1,000 runs and 15 s for 10,000, on two cores; at least 5 times as fast as the

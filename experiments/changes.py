@@ -88,7 +88,7 @@ def _compare(before: Any, after: Any, path: str, named: frozenset[str]) -> Itera
         yield Change(path, before, after, _is_named(path, before, after, named))
         return
     other_kind = before.get("kind") != after.get("kind")
-    for key in dict.fromkeys([*before, *after]):
+    for key in sorted(dict.fromkeys([*before, *after]), key=lambda key: key != "kind"):
         if other_kind and (key not in before or key not in after):
             # a setting that only one of two kinds has comes with the kind
             continue

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.confounders import study_notes
 from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
@@ -115,6 +116,8 @@ def _as_json(report: Report) -> dict[str, Any]:
         "numbers": [number for table in report.tables for number in table.numbers],
         "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],
+        "warnings": list(report.runs.warnings),
+        "confounders": study_notes(report.runs.plan),
     }
 
 
@@ -128,6 +131,8 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
             "difference": vars(finding.difference) if finding.difference else None,
             "estimate": vars(finding.estimate) if finding.estimate else None,
             "verdict": finding.verdict,
+            "further_seeds": finding.further,
+            "dropped_seeds": list(finding.dropped),
         }
         for finding in answer.findings
     ]
