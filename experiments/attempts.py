@@ -122,6 +122,18 @@ def read_embedded(file: Path) -> list[Attempt]:
     return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
+def record_mark() -> object:
+    """What is another thing once any run of the record has begun, ended or been deleted; quick where it is SQLite."""
+    file = embedded_record()
+    if file is None:
+        return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
+    if not file.exists():
+        return None
+    with _reading(file) as connection:
+        asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
+        return connection.execute(asked).fetchone()
+
+
 def has_open_runs(study: str) -> bool:
     """Whether MLflow may have runs of this study (an experiment's name) that have not ended."""
     file = embedded_record()
