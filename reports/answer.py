@@ -107,7 +107,7 @@ def answer_study(runs: Runs) -> StudyAnswer:
     finished = {cell: by_seed for cell, by_seed in values.items() if by_seed}
     means = {cell: summary for cell, by_seed in finished.items() if (summary := summarize(list(by_seed.values())))}
     equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL) if len(finished) > 1 else None
-    return StudyAnswer(metric, changes, isolated, confounded, tuple(runs.plan.study.seeds), means, equals)
+    return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals)
 
 
 def first_metric(runs: Runs) -> str:
@@ -115,6 +115,11 @@ def first_metric(runs: Runs) -> str:
     tables = runs.plan.study.tables
     wanted = [metric for table in tables[:1] for metric in table.metrics if metric not in FACTS and direction(metric)]
     return wanted[0] if wanted else "top1"
+
+
+def _seeds(runs: Runs) -> tuple[int, ...]:
+    """Every seed under which any cell is planned."""
+    return tuple(sorted({seed for _, seed in runs.plan.ids}))
 
 
 def _larger(metric: str) -> bool:
@@ -171,7 +176,7 @@ def _compared(
     """All of them as one family: each option's differences against none, so that one correction covers all."""
     differences = {q.label: [_difference(values[a], values[b]) for a, b in q.pairs] for q in questions}
     arms = {label: _averaged([by_seed for by_seed in found if by_seed]) for label, found in differences.items()}
-    nothing = dict.fromkeys(runs.plan.study.seeds, 0.0)
+    nothing = dict.fromkeys(_seeds(runs), 0.0)
     comparisons = compare({"": nothing, **arms}, "", larger_is_better=_larger(metric), level=LEVEL)
     return tuple(
         _change(runs, question, differences[question.label], arms[question.label], comparisons[question.label])

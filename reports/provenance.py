@@ -26,7 +26,7 @@ def provenance(runs: Runs) -> list[tuple[str, str]]:
     card = [
         ("Command", command(runs)),
         ("Study file", f"{file.as_posix()}{f', sha256 {_digest(runs)}' if file.exists() else ''}"),
-        ("Seeds", ", ".join(map(str, runs.plan.study.seeds))),
+        ("Seeds", ", ".join(map(str, sorted({seed for _, seed in runs.plan.ids})))),
         ("Code", distinct(_code)),
         ("Data", distinct(lambda record: f"{record.recipe['dataset']['kind']} {record.fingerprint}")),
         ("Initial weights", distinct(_initial_weights)),

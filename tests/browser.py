@@ -71,6 +71,10 @@ class Browser:
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
 
+    def point_at(self, selector: str) -> None:
+        """The pointer on the middle of an element."""
+        ActionChains(self.driver).move_to_element(self.find(selector)).perform()
+
     def focused(self) -> dict[str, str]:
         """What has the focus: its tag, text, id and class."""
         script = "const e = document.activeElement; return {tag: e.tagName, text: e.textContent, id: e.id, href: e.getAttribute('href') || ''}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import Browser
 from conftest import TINY
@@ -331,3 +332,44 @@ def test_a_secret_in_the_tracking_uri_stays_out_of_the_page(
         assert "ses/" not in text
         assert ("experiments/7" in text) == (linked is not None)
         assert linked is None or f'href="{linked}"' in text
+
+
+def points_of(page: Path) -> list[tuple[float, float, str]]:
+    found = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="5"><title>([^<]*)', page.read_text(encoding="utf-8"))
+    return [(float(x), float(y), text) for x, y, text in found]
+
+
+def test_points_of_figures_lie_where_their_numbers_are_drawn(page: Path) -> None:
+    lines: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for x, y, text in points_of(page):
+        said = re.match(r"(\S+), (\S+), epoch (\d+), mean ([\d.]+)", text)
+        assert said, text
+        lines.setdefault((said[1], said[2]), []).append((x, y, float(said[3]), float(said[4])))
+    assert {"plain", "deep", "plain+c"} <= {cell for cell, _ in lines}
+    for metric in ("top1", "val_loss"):
+        drawn = [point for (_, name), points in lines.items() if name == metric for point in points]
+        assert len(drawn) >= 6
+        # pixels are a line in the numbers: in epochs to the right, in values upwards
+        for place, number, sign in ((0, 2, 1), (1, 3, -1)):
+            pixels, numbers = [p[place] for p in drawn], [p[number] for p in drawn]
+            slope, intercept = np.polyfit(numbers, pixels, 1)
+            assert np.sign(slope) == sign
+            assert np.abs(np.polyval([slope, intercept], numbers) - pixels).max() < 0.1
+
+
+def test_figures_read_out_their_points_by_keys_and_pointer(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    drawing = browser.find("#curves .drawing")
+    readout = browser.find("#curves .readout")
+    assert "arrow keys" in readout.text
+    browser.run("arguments[0].focus()", drawing)
+    texts = [text for _, _, text in points_of(page)]
+    seen = []
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.ARROW_LEFT):
+        browser.press(key)
+        seen.append(readout.text)
+    assert seen == [texts[0], texts[1], texts[0], texts[-1]]
+    browser.press(Keys.ESCAPE)
+    assert "arrow keys" in readout.text
+    browser.point_at("#curves .points circle:nth-child(3)")
+    assert readout.text == texts[2]

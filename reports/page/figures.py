@@ -6,8 +6,9 @@ become attributes, which the page's Content-Security-Policy lets through.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ _FONT = {"font-size": r"[\d.]+px", "font-weight": "bold|[6-9]00", "font-style": 
 _SCALE = 1.5
 """Pixels a point: letters of 8 pt, which is the size in a paper, have 12 px."""
 
+_COLUMN = 300
+"""Points: a figure for one column of a paper is not wider."""
+
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
@@ -51,36 +55,44 @@ class Drawn:
     """None where there is nothing to draw."""
 
     numbers: View
+    narrow: bool
+    """Whether two of its width stand beside each other."""
 
 
 def drawn_figure(figure: FigureData, folder: Path) -> Drawn:
     """A figure with its drawing, which is in `folder`, and its numbers."""
     id = f"figure-{figure.id}"
-    svg = None if figure.empty else inline_figure(folder / "figures" / f"{figure.id}.svg", id, figure.data)
-    return Drawn(id, figure.title, figure.describe(), svg, _numbers(id, figure.data))
+    if figure.empty:
+        return Drawn(id, figure.title, figure.describe(), None, _numbers(id, figure.data), narrow=True)
+    drawing = ElementTree.parse(folder / "figures" / f"{figure.id}.svg").getroot()
+    narrow = _size(drawing)[0] <= _COLUMN
+    svg = inline_figure(drawing, id, figure.data)
+    return Drawn(id, figure.title, figure.describe(), svg, _numbers(id, figure.data), narrow)
 
 
 def _numbers(id: str, data: pd.DataFrame) -> View:
     """What the CSV beside the drawing holds."""
     data = data.drop(columns="gid", errors="ignore")
     heads = [Head(str(name), data[name].dtype.kind in "iuf") for name in data]
-    rows = [
-        [
-            Field(_shown(value), float(value)) if head.numeric and value == value else Field(_shown(value))
-            for head, value in zip(heads, row, strict=True)
-        ]
-        for row in data.itertuples(index=False)
-    ]
+    rows = [[_field(value) for value in row] for row in data.itertuples(index=False)]
     return View(f"{id}-numbers", "Numbers", heads, rows)
 
 
-def inline_figure(file: Path, prefix: str, data: pd.DataFrame) -> Markup:
+def _field(value: object) -> Field:
+    return Field(_shown(value), None if isinstance(value, str) or _is_none(value) else float(str(value)))
+
+
+def _size(drawing: ElementTree.Element) -> tuple[float, float]:
+    """Width and height in points."""
+    _, _, width, height = map(float, drawing.get("viewBox", "0 0 400 300").split())
+    return width, height
+
+
+def inline_figure(drawing: ElementTree.Element, prefix: str, data: pd.DataFrame) -> Markup:
     """The drawing with ids of its own (`prefix`), and the numbers of `data` as points where its column `gid` says."""
-    drawing = ElementTree.parse(file).getroot()
     copy = _copied(drawing, prefix)
-    assert copy is not None, f"{file} is no SVG"
-    width = float(copy.get("viewBox", "0 0 400 300").split()[2])
-    copy.attrib |= {"width": f"{width * _SCALE:.0f}"}
+    assert copy is not None, f"{prefix} is no SVG"
+    copy.attrib |= {"width": f"{_size(drawing)[0] * _SCALE:.0f}"}
     copy.attrib.pop("height", None)
     _without_paper(copy)
     points = list(_points(drawing, data)) if "gid" in data else []
@@ -137,33 +149,59 @@ def _without_paper(svg: ElementTree.Element) -> None:
 
 
 def _points(drawing: ElementTree.Element, data: pd.DataFrame) -> Iterator[tuple[float, float, str]]:
-    """Where each row of the data is drawn, and what it says."""
+    """Where each row of the data is drawn, and what it says; without rows whose place is not exactly known."""
     elements = {element.get("id"): element for element in drawing.iter() if element.get("id")}
-    words = [column for column in data.columns if column != "gid"]
+    words = [name for name in data if name != "gid" and not (name == "cell" and "label" in data)]
+    clips = {clip.get("id", ""): clip.find(f"{_SVG}rect") for clip in drawing.iter(f"{_SVG}clipPath")}
     for gid, rows in data.groupby(data["gid"].astype(str), sort=False):
-        places = list(_places(elements[str(gid)])) if gid in elements else []
-        if len(rows) == 1 and len(places) > 1:
-            xs, ys = zip(*places, strict=True)
-            places = [((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)]
-        if len(places) != len(rows):
-            continue
-        for (x, y), row in zip(places, rows[words].to_dict("records"), strict=True):
-            yield x, y, ", ".join(f"{word} {_shown(value)}" for word, value in row.items() if value == value)
+        element = elements.get(str(gid))
+        places = [] if element is None else _places(element, len(rows))
+        for (x, y), row in zip(places, rows[words].to_dict("records"), strict=False):
+            if element is not None and _is_inside(x, y, element, clips):
+                yield x, y, _said({str(word): value for word, value in row.items()})
 
 
-def _places(element: ElementTree.Element) -> Iterator[tuple[float, float]]:
-    """The places of an element: where markers are used, else the vertices of its path, in the drawing's units."""
-    uses = [use for use in element.iter(f"{_SVG}use") if use.get("x")]
-    for use in uses:
-        yield float(use.get("x", "0")), float(use.get("y", "0"))
-    if uses:
-        return
-    for path in element.iter(f"{_SVG}path"):
-        numbers = [float(number) for number in re.findall(_NUMBER, path.get("d", ""))]
-        yield from zip(numbers[::2], numbers[1::2], strict=False)
+def _is_inside(
+    x: float, y: float, element: ElementTree.Element, clips: Mapping[str, ElementTree.Element | None]
+) -> bool:
+    """Whether a point is not clipped away, as where a line leaves its panel: there another's numbers may be."""
+    clipped = re.search(r"url\(#([^)]+)\)", " ".join(path.get("clip-path", "") for path in element.iter()))
+    panel = clips.get(clipped[1]) if clipped else None
+    if panel is None:
+        return True
+    left, top, width, height = (float(panel.get(name, "0")) for name in ("x", "y", "width", "height"))
+    return left - 1 <= x <= left + width + 1 and top - 1 <= y <= top + height + 1
+
+
+def _places(element: ElementTree.Element, rows: int) -> list[tuple[float, float]]:
+    """One place a row, in the drawing's units: the vertices of a line, its markers, or the middle of a shape."""
+    paths = [
+        [float(number) for number in re.findall(_NUMBER, path.get("d", ""))]
+        for path in element.findall(f"{_SVG}path") or element.iter(f"{_SVG}path")
+    ]
+    vertices = [(x, y) for numbers in paths for x, y in zip(numbers[::2], numbers[1::2], strict=False)]
+    markers = [(float(use.get("x", 0)), float(use.get("y", 0))) for use in element.iter(f"{_SVG}use")]
+    for places in (vertices, markers):
+        if len(places) == rows:
+            return places
+    if rows == 1 and (places := markers or vertices):
+        xs, ys = zip(*places, strict=True)
+        return [((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)]
+    return []
+
+
+def _said(row: Mapping[str, object]) -> str:
+    """`Model-A, top1, epoch 3, mean 0.9294`: numbers with their names, without what is not there."""
+    there = {word: value for word, value in row.items() if not _is_none(value)}
+    return ", ".join(value if isinstance(value, str) else f"{word} {_shown(value)}" for word, value in there.items())
 
 
 def _shown(value: object) -> str:
-    if value is None or value != value:
+    if _is_none(value):
         return NOTHING
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _is_none(value: object) -> bool:
+    """Whether a field of a frame is empty: None, NaN or pandas' NA, which is not even equal to itself or another."""
+    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))

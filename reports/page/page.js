@@ -62,14 +62,13 @@ function makeReadable(drawing) {
   const points = [...drawing.querySelectorAll(".points circle")];
   const readout = drawing.parentElement.querySelector(".readout");
   if (!points.length) return;
-  const hint = "Point at the figure, or focus it and use the arrow keys, to read out its values.";
   let here = -1;
 
   function show(index) {
     if (here >= 0) points[here].classList.remove("here");
     here = index;
     if (here >= 0) points[here].classList.add("here");
-    readout.textContent = here >= 0 ? points[here].textContent : hint;
+    readout.textContent = here >= 0 ? points[here].textContent : "Point at it, or focus it and use the arrow keys, to read out its values.";
   }
 
   function nearest(event) {
@@ -84,6 +83,7 @@ function makeReadable(drawing) {
   }
 
   drawing.tabIndex = 0;
+  readout.hidden = false;
   drawing.addEventListener("pointermove", (event) => show(nearest(event)));
   drawing.addEventListener("pointerleave", () => show(-1));
   drawing.addEventListener("blur", () => show(-1));

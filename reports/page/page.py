@@ -16,7 +16,7 @@ from ..answer_text import best_sentence, headline, lacking_sentence
 from ..numbers import ours, title
 from ..provenance import command, provenance
 from ..runs import Runs
-from .claims import claims_view
+from .claims import claims_view, comparisons_view
 from .figures import Drawn, drawn_figure
 from .tables import changes_view, table_view
 from .trials import trials_view
@@ -52,6 +52,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         tables=[table_view(table) for table in report.tables],
         figures=figures,
         claims=claims_view(report.answers) if report.answers else None,
+        comparisons=comparisons_view(report.answers),
         curves=curves,
         trials=trials_view(runs),
         card=provenance(runs),

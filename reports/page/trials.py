@@ -28,7 +28,7 @@ def trials_view(runs: Runs) -> View:
     ]
     base = _server()
     rows = [_row(runs, cell, seed, metric, base) for cell, seed in runs.plan.ids]
-    return View("trials-table", "Trials", heads, rows, [_note(base)])
+    return View("trials-table", "Every trial", heads, rows, [_note(base)])
 
 
 def _row(runs: Runs, cell: str, seed: int, metric: str, base: str) -> list[Field]:
