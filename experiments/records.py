@@ -72,12 +72,11 @@ class TrialRecord(BaseModel):
         name = plain(metric)
         if name in FINAL_METRICS:
             return self.final.get(name)
-        values = [epoch.get(name) for epoch in self.history]
         if metric == f"best_{name}":
-            finite = [value for value in values if value is not None]
+            finite = [value for epoch in self.history if (value := epoch.get(name)) is not None]
             return best(finite, name) if finite else None
-        epoch = self.selected if metric == f"selected_{name}" else len(values)
-        return values[epoch - 1] if epoch and epoch <= len(values) else None
+        epoch = self.selected if metric == f"selected_{name}" else len(self.history)
+        return self.history[epoch - 1].get(name) if epoch and epoch <= len(self.history) else None
 
 
 def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:
@@ -113,7 +112,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
     )
 
 
-def parse_record(text: str, where: str) -> TrialRecord:
+def parse_record(text: str | bytes, where: str) -> TrialRecord:
     """The record in `text`; raises UserError (naming `where`) for another or a newer format."""
     try:
         record = TrialRecord.model_validate_json(text)

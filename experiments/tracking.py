@@ -93,12 +93,12 @@ def search_attempts() -> list[Attempt]:
             return found
 
 
-def download_text(run_id: str, artifact: str) -> str:
-    """A text artifact of a run."""
+def download_content(run_id: str, artifact: str) -> bytes:
+    """What an artifact of a run holds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "text"
         download_file(run_id, artifact, file)
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes()
 
 
 def download_file(run_id: str, artifact: str, target: Path) -> None:

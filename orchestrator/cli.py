@@ -193,12 +193,24 @@ def status(study: Path, profile: str | None, seeds: int | None, as_json: bool) -
     is_flag=True,
     help="Report although trials differ in their data, their code or their epochs by no factor, and say so.",
 )
+@click.option("--watch", is_flag=True, help="Write it again whenever a trial ends, until all have or Ctrl-C.")
 def report(
-    study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_partial: bool, allow_mixed: bool
+    study: Path,
+    profile: str | None,
+    seeds: int | None,
+    out: Path | None,
+    allow_partial: bool,
+    allow_mixed: bool,
+    watch: bool,
 ) -> None:
-    """Write STUDY's tables and figures from the record."""
+    """Write STUDY's tables and figures from the record.
+
+    What has not changed since the last time is not written again.
+    """
     from .commands import report as command
 
+    if watch:
+        sys.exit(command.watch(study, profile, seeds, out, allow_mixed))
     command.write(study, profile, seeds, out, allow_partial, allow_mixed)
 
 

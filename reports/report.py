@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.confounders import study_notes
 from experiments.plan import Plan
+from experiments.states import State
 from experiments.uris import shown_uri
 from experiments.wording import count
 from trainer.errors import UserError
@@ -24,6 +28,10 @@ from .tables import PrintedTable, make_tables
 from .tables.latex import to_latex
 from .tables.markdown import to_markdown
 from .text import to_text
+
+
+class NothingFinished(UserError):
+    """There is nothing to report yet."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,16 @@ class Report:
         return answer_study(self.runs)
 
 
-def make_report(plan: Plan, *, allow_partial: bool, allow_mixed: bool) -> Report:
-    """Collect the record's answers.
+def make_report(
+    plan: Plan, states: Mapping[str, State] | None = None, *, allow_partial: bool, allow_mixed: bool
+) -> Report:
+    """Collect the record's answers. states: where each trial stands, if that is known already.
 
     Raises UserError where trials are missing, or differ in what no factor names, unless such results are allowed.
     """
-    runs = collect_runs(plan)
+    runs = collect_runs(plan, states)
     if not runs.records:
-        raise UserError(
+        raise NothingFinished(
             f"{plan.study.title}: no trial has finished{_passed_over(runs)} by the record at {shown_uri()}; "
             f"expected `ablate run` before a report"
         )
@@ -77,19 +87,24 @@ def _passed_over(runs: Runs) -> str:
     return "".join(f" ({count(number, 'trial')}: {reason})" for reason, number in reasons.items())
 
 
-def write_report(report: Report, folder: Path) -> Path:
-    """Write all files; returns the path of `report.md`."""
+def write_report(report: Report, folder: Path, reload: int | None = None) -> Path:
+    """Write all files; returns the path of `report.md`. reload: see page.page.to_page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_figures([*report.figures, *report.curves], folder / "figures")
+    # tables first: figures take longer
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
-    report.runs.frame.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    _write(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
-    text = to_text(report)
-    _write(folder / "report.md", text)
-    _write(folder / "report.html", to_page(report, folder))
+    write_figures([*report.figures, *report.curves], folder / "figures")
+    _write(folder / "report.md", to_text(report))
+    write_page(report, folder, reload)
     return folder / "report.md"
+
+
+def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
+    """Write `report.html` alone, with the figures that are drawn in `folder`."""
+    _write(folder / "report.html", to_page(report, folder, reload))
 
 
 def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
@@ -115,6 +130,8 @@ def _as_json(report: Report) -> dict[str, Any]:
         "numbers": [number for table in report.tables for number in table.numbers],
         "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],
+        "warnings": list(report.runs.warnings),
+        "confounders": study_notes(report.runs.plan),
     }
 
 
@@ -128,6 +145,8 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
             "difference": vars(finding.difference) if finding.difference else None,
             "estimate": vars(finding.estimate) if finding.estimate else None,
             "verdict": finding.verdict,
+            "further_seeds": finding.further,
+            "dropped_seeds": list(finding.dropped),
         }
         for finding in answer.findings
     ]
@@ -141,5 +160,14 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
 
 
 def _write(file: Path, text: str) -> None:
+    """Whole or not at all, for whoever reads it meanwhile; a file that says the same already is left alone."""
+    content = text.encode("utf-8")
+    if file.is_file() and file.read_bytes() == content:
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8", newline="\n")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,9 +107,12 @@ class Runs:
         return {"trial": trial, "cell": cell_name, **factors, **facts}
 
 
-def collect_runs(plan: Plan) -> Runs:
-    """Everything that the record holds of a plan's trials; what can't be read of it counts as missing, with why."""
-    states = trial_states(plan, data_fingerprints(plan))
+def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
+    """Everything that the record holds of a plan's trials; what can't be read of it counts as missing, with why.
+
+    states: where each trial stands, if that is known already.
+    """
+    states = dict(states or trial_states(plan, data_fingerprints(plan)))
     records: dict[str, TrialRecord] = {}
     failures: dict[str, TrialRecord] = {}
     for trial in plan.trials:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from experiments.wording import count
 
 from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
-from .claims import Answer, Finding
+from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
 from .provenance import provenance
@@ -43,7 +43,7 @@ def to_text(report: Report) -> str:
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
-        parts += ["## Claims", _claims(report.answers)]
+        parts += ["## Claims", claims_text(report.answers, report.runs.plan)]
     if report.curves:
         parts += ["## Learning curves", *map(_figure, report.curves)]
     parts += ["## How it was run", _provenance(report.runs)]
@@ -83,39 +83,6 @@ def _figure(figure: FigureData) -> str:
     caption = markdown(figure.title)
     image = [] if figure.empty else [f"![{caption}](figures/{figure.id}.svg)"]
     return "\n\n".join([f"**{caption}**", *image, markdown(figure.describe())])
-
-
-def _claims(answers: list[Answer]) -> str:
-    stated = any(answer.published is not None for answer in answers)
-    heads = ["Claim", "Comparison", *(["Document says"] if stated else []), "Ours (95 % interval)", "n", "Verdict"]
-    lines = [heads, [":--", ":--", *(["--:"] if stated else []), "--:", "--:", ":--"]]
-    for answer in answers:
-        several = len(answer.findings) > 1
-        if several:
-            lines.append([markdown(answer.says), "all of:", *([""] if stated else []), "", "", f"**{answer.verdict}**"])
-        for finding in answer.findings:
-            says, verdict = ("", finding.verdict) if several else (markdown(answer.says), f"**{finding.verdict}**")
-            document = [_size(answer.published, finding)] if stated else []
-            n = str(finding.estimate.n if finding.estimate else 0)
-            lines.append([says, markdown(str(finding.comparison)), *document, _ours(finding), n, verdict])
-    notes = ["Differences are left minus right, paired by seed, with Student's t interval; against a number, our mean."]
-    notes.append("Reproduced: the interval is on the claim's side; contradicted: on the other.")
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{' '.join(notes)}"
-
-
-def _size(value: float | None, finding: Finding) -> str:
-    if value is None:
-        return ""
-    return f"{value:+g}" if finding.comparison.right else f"{value:g}"
-
-
-def _ours(finding: Finding) -> str:
-    found, sign = finding.estimate, "+" if finding.comparison.right else ""
-    if found is None:
-        return "no pair of runs" if finding.comparison.right else "no run"
-    if found.low is None:
-        return f"{found.mean:{sign}.4f}"
-    return f"{found.mean:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f})"
 
 
 def _provenance(runs: Runs) -> str:

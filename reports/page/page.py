@@ -33,13 +33,14 @@ class Section:
     title: str
 
 
-def to_page(report: Report, folder: Path) -> str:
-    """`report.html`; its figures are those drawn in `folder`."""
+def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
+    """`report.html`; its figures are those drawn in `folder`. reload: seconds after which it loads itself again."""
     runs, answer = report.runs, report.answer
     figures = [drawn_figure(figure, folder) for figure in report.figures]
     curves = [drawn_figure(figure, folder) for figure in report.curves]
     return render(
         "study.html",
+        reload=reload,
         title=runs.plan.study.title,
         study=runs.plan.study,
         profile=_profile(runs),
