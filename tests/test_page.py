@@ -105,7 +105,7 @@ def column(browser: Browser, table: str, number: int) -> list[str]:
 def test_the_answer_comes_first_and_is_that_of_the_report(browser: Browser, made: tuple[Runs, Path]) -> None:
     browser.open(made[1])
     assert browser.texts("main h2")[0] == "The answer"
-    assert browser.texts(".answer") == [" ".join(headline(answer_study(made[0])))]
+    assert browser.texts(".answer") == headline(answer_study(made[0]))
     assert browser.texts(".lacking") == [
         "Of 12 trials, 1 trial failed and 3 have not finished; the numbers are without them."
     ]
