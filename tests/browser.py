@@ -12,6 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 
 def program(*names: str) -> str:
@@ -70,6 +71,11 @@ class Browser:
         """Keys, where the focus is."""
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
+
+    def wait_for_text(self, text: str, seconds: float = 60) -> None:
+        """Until the page, which scripts build, shows a text."""
+        said = f"no {text!r} on {self.driver.current_url}"
+        WebDriverWait(self.driver, seconds).until(lambda _: text in self.find("body").text, said)
 
     def point_at(self, selector: str) -> None:
         """The pointer on the middle of an element."""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import Browser
-from conftest import TINY
+from conftest import REPOSITORY, TINY
 from made_up import made_up_runs
+from mlflow import MlflowClient
 from selenium.webdriver.common.keys import Keys
+from servers import MlflowServer
 
-from experiments.attempts import Attempt
+from experiments.attempts import ARTIFACT, FINGERPRINT, STATUS, TRIAL, Attempt
+from experiments.states import data_fingerprints
 from reports.answer import answer_study
 from reports.answer_text import headline
 from reports.claims import answer_claims
 from reports.figures import learning_curves
 from reports.page.trials import UI
-from reports.report import Report, write_report
+from reports.report import Report, make_report, write_report
 from reports.runs import Runs
 from reports.tables import make_tables
 
@@ -373,3 +378,46 @@ def test_figures_read_out_their_points_by_keys_and_pointer(browser: Browser, pag
     assert "arrow keys" in readout.text
     browser.point_at("#curves .points circle:nth-child(3)")
     assert readout.text == texts[2]
+
+
+@pytest.mark.slow
+def test_links_of_trials_open_their_runs_on_a_real_server(
+    browser: Browser, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    server = MlflowServer(f"sqlite:///{record}", tmp_path / "server")
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        runs = made_up_runs(tmp_path, {cell: values[:1] for cell, values in VALUES.items()}, STUDY)
+        on_server(runs, MlflowClient(server.uri))
+        write_report(make_report(runs.plan, allow_partial=False, allow_mixed=False), tmp_path / "out")
+        browser.open(tmp_path / "out/report.html")
+        cells = dict(zip(column(browser, "trials-table-rows", 0), column(browser, "trials-table-rows", 1), strict=True))
+        links = {link.text: link.get_attribute("href") or "" for link in browser.all("#trials-table-rows a")}
+        assert set(links) == set(cells) == set(runs.records)
+        for trial, link in [*links.items()][:2]:
+            assert link.startswith(f"{server.uri}/#/experiments/")
+            browser.driver.get(link)
+            browser.wait_for_text(f"{cells[trial]} seed 0")
+    finally:
+        server.kill()
+
+
+def on_server(runs: Runs, client: MlflowClient) -> None:
+    """Records as MLflow runs, with the names and tags that `ablate run` gives them."""
+    fingerprints = data_fingerprints(runs.plan)
+    experiment = client.create_experiment(runs.plan.study.title)
+    for trial, record in runs.records.items():
+        fingerprint = fingerprints[trial] or ""
+        tags = {TRIAL: trial, FINGERPRINT: fingerprint, STATUS: "finished", "mlflow.runName": f"{record.cell} seed 0"}
+        run = client.create_run(experiment, tags=tags).info.run_id
+        client.log_text(run, record.model_copy(update={"fingerprint": fingerprint}).model_dump_json(), ARTIFACT)
+        client.set_terminated(run)
+
+
+def test_the_package_holds_all_that_the_page_is_made_of() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["reports.page"]
+    files = [file.name for file in (REPOSITORY / "reports/page").iterdir() if file.is_file() and file.suffix != ".py"]
+    assert {"page.css", "page.js", "study.html"} <= set(files)
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
