@@ -83,8 +83,12 @@ def make_report(
 
 
 def _passed_over(runs: Runs) -> str:
-    reasons = Counter(state.reason for state in runs.states.values() if state.name == "to run" and state.reason)
-    return "".join(f" ({count(number, 'trial')}: {reason})" for reason, number in reasons.items())
+    """Why trials that have run do not count, in brackets."""
+    why = {"to run": "", "failed": "failed: ", "unreadable": ""}
+    reasons = Counter(f"{why[s.name]}{s.reason}" for s in runs.states.values() if s.name in why and s.reason)
+    listed = "; ".join(f"{count(number, 'trial')}: {reason}" for reason, number in reasons.most_common(2))
+    more = f"; and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+    return f" ({listed}{more})" if reasons else ""
 
 
 def write_report(report: Report, folder: Path, reload: int | None = None) -> Path:

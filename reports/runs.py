@@ -19,6 +19,9 @@ from trainer.metrics import METRIC_NAMES
 
 from .mixed import Mixture, find_mixtures
 
+_TOLD = ("to run", "unreadable")
+"""States of which the reason, where there is one, is why what somebody has trained does not count."""
+
 _REQUIRED = tuple(name for name, field in Recipe.model_fields.items() if field.is_required())
 
 
@@ -57,10 +60,8 @@ class Runs:
     def missing(self) -> list[str]:
         """The trials without a finished run, as `cell seed n (state)`."""
         lacking = [(trial, self.states[trial.id]) for trial in self.plan.trials if trial.id not in self.records]
-        return [
-            f"{trial.cell} seed {trial.seed} ({state}{f': {state.reason}' if state.name == 'unreadable' else ''})"
-            for trial, state in lacking
-        ]
+        why = {id: f": {s.reason}" for id, s in self.states.items() if s.reason and s.name in _TOLD}
+        return [f"{trial.cell} seed {trial.seed} ({state}{why.get(trial.id, '')})" for trial, state in lacking]
 
     @cached_property
     def mixtures(self) -> tuple[Mixture, ...]:
