@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.figure_words import Band
 
@@ -60,3 +61,8 @@ def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:
     if band == "interval":
         reach *= float(stdtrit(len(values) - 1, 0.975)) / len(values) ** 0.5
     return mean - reach, mean + reach
+
+
+def rows_of(data: pd.DataFrame) -> Iterator[Any]:
+    """The rows, each with its columns as attributes."""
+    return data.itertuples(index=False)
