@@ -38,9 +38,12 @@ VALUES = {
     "plain+c": [0.55, 0.66, 0.74],
     "plain+l": [0.5, 0.6, 0.7],
 }
-STUDY = TINY.replace(
-    "rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}",
-    "rows: [plain, deep, plain+c, plain+l], metrics: [top1, top5, params], published: {plain: {top1: 0.5}, deep: {top1: 0.11}}",
+STUDY = (
+    TINY.replace(
+        "rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}",
+        "rows: [plain, deep, plain+c, plain+l], metrics: [top1, top5, params], published: {plain: {top1: 0.5}, deep: {top1: 0.11}}",
+    )
+    + "  - {says: Both pay, test: plain+c.top1 > plain.top1 and plain+l.top1 > plain.top1}\n"
 )
 
 
@@ -114,6 +117,14 @@ def test_the_answer_comes_first_and_is_that_of_the_report(browser: Browser, made
         "cschedule: kind cosine",
         "lloss.label_smoothing: 0.1",
     ]
+
+
+def test_every_row_has_a_field_for_every_head(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    script = """return [...document.querySelectorAll('table')].map(t => [t.id, t.tHead.rows[0].cells.length,
+        [...t.tBodies[0].rows].map(r => r.cells.length)])"""
+    for table, heads, rows in browser.run(script):
+        assert set(rows) == {heads}, table
 
 
 def test_nothing_complains_and_nothing_is_fetched(browser: Browser, page: Path) -> None:

@@ -51,15 +51,8 @@ def _claim(answer: Answer, stated: bool) -> list[Field]:
         came_to = Counter(finding.verdict for finding in answer.findings)
         words = ", ".join(f"{number} {verdict}" for verdict, number in sorted(came_to.items()))
         words = f"all {answer.verdict}" if len(came_to) == 1 else words
-        empty = Field(NOTHING)
-        return [
-            *row,
-            Field(f"{count(len(answer.findings), 'comparison')}: {words}"),
-            *([empty] if stated else []),
-            empty,
-            empty,
-            empty,
-        ]
+        several = Field(f"{count(len(answer.findings), 'comparison')}: {words}")
+        return [*row, several, *[Field(NOTHING)] * len(_heads(stated))]
     (finding,) = answer.findings
     form = "+g" if finding.comparison.right else "g"
     published = Field(NOTHING if answer.published is None else _number(answer.published, form), answer.published)
