@@ -69,7 +69,12 @@ def test_summary_is_numpys_mean_and_sample_deviation() -> None:
     assert summarize([]) is None
 
 
-def test_summary_leaves_out_what_is_not_finite() -> None:
+def test_what_is_not_finite_is_left_out() -> None:
+    broken = [0.1, math.nan, 0.2, math.inf, 0.4, 0.3]
+    kept = [0.1, 0.2, 0.4, 0.3]
+    for function in (sign_flip, superiority, bca):
+        assert function(broken) == function(kept)  # type: ignore[operator]
+    assert (sign_flip([math.nan]), superiority([math.nan]), bca([math.nan] * 5)) == (1.0, None, None)
     assert summarize([0.5, math.nan, 0.7, math.inf]) == summarize([0.5, 0.7])
     assert summarize([math.nan]) is None
 

@@ -14,7 +14,7 @@ from experiments.tables import by_row
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts
 from .entries import Measured, measure
-from .footnotes import legend, runs_note, test_note
+from .footnotes import caveats, legend, runs_note, test_note
 from .printed import Column, Layout, PrintedTable
 
 
@@ -66,6 +66,7 @@ def make_body(
             legend(layout, metrics, runs),
             *([test_note(compared, lines, labels)] if within else []),
             runs_note(lines, runs),
+            *caveats(lines, runs),
         ],
         numbers=numbers_of(table, metrics),
         settings=[

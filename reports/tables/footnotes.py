@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.confounders import pair_notes
 from experiments.lines import FULL, Line, reference_of
 from experiments.records import TrialRecord
-from experiments.wording import count
+from experiments.wording import count, duration
 
-from ..numbers import NOTHING, duration
+from ..numbers import NOTHING
+from ..provenance import command
 from ..runs import Runs
 from ..significance import EXACT, smallest_p
 from .columns import is_tested
@@ -90,6 +92,13 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     return f"the {label}" if label == FULL else label
 
 
+def caveats(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """What keeps the rows from being compared: options that change several settings, results that are mixed."""
+    pairs = [(line.reference, line.cell) for line in lines if line.reference]
+    mixed = [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
+    return [*(sentence([note]) for note in pair_notes(pairs, runs.plan)), *mixed]
+
+
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
     """Trials planned and finished; by cell what failed and what is missing."""
     cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
@@ -133,7 +142,6 @@ def provenance_note(runs: Runs) -> str:
     records = list(runs.records.values())
     if not records:
         return ""
-    study = runs.plan.study
 
     def distinct(value: Callable[[TrialRecord], str]) -> str:
         return some(sorted({value(record) for record in records}))
@@ -141,10 +149,8 @@ def provenance_note(runs: Runs) -> str:
     code = distinct(lambda r: f"{(r.commit or 'no commit')[:10]}{' with local changes' if r.dirty else ''}")
     data = distinct(lambda r: f"{r.recipe['dataset']['kind']} {r.fingerprint[:8]}")
     cost = duration(sum(record.seconds for record in records))
-    profile = f" --profile {study.profile}" if study.profile else ""
-    command = f"ablate run {study.source.file.as_posix()}{profile}"
     hardware = distinct(lambda r: r.hardware)
-    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command}."
+    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command(runs)}."
 
 
 def some(names: Sequence[str]) -> str:
