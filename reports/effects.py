@@ -51,7 +51,7 @@ class Unidentified:
 
     factors: Term
     aliases: tuple[Term, ...]
-    """What it cannot be told from; empty where no run has the option, or both options."""
+    """What it cannot be told from; empty where no run has the option, both options, or the factor's first."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def effects(
         left = {term: column for term, column in crossed.items() if term in told}
         asked = {term: _averaged(term, left, has, factors) for term in asked}
         full = LeastSquares(held | mains | left, values)
-    untold = {term: base.aliases(term) for term in mains if term not in asked}
+    firsts = {term: has[term[0][0], factors[term[0][0]][0]] for term in mains}
+    untold = {term: base.aliases(term) for term in mains if term not in asked and firsts[term].any()}
     untold |= base.aliases_beyond([term for term in crossed if term not in told], crossed)
     return Effects(
         _estimates(full, asked | told, level, float(np.abs(values).max(initial=0.0))),

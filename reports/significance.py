@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from .statistics import Difference, Floats, Pairs, mean_difference, pair
+from .statistics import Difference, Floats, Pairs, finite, mean_difference, pair
 
 Verdict = Literal["better", "worse", "not significant", "n too small", "no pair"]
 EXACT = 20
@@ -25,7 +25,7 @@ _AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the reference, paired by seed."""
+    """An arm against a reference, paired by seed."""
 
     difference: Difference | None
     """Arm minus reference, whichever is better; its interval is not corrected. None without a pair."""
@@ -52,9 +52,10 @@ def sign_flip(differences: Sequence[float]) -> float:
     Fisher (1935, section 21) and Pitman (1937): without an effect each difference could as well have had the other
     sign. Exact, over all 2^n flips, up to n = 20; beyond, 2^19 - 1 flips are drawn with a fixed seed, and p is
     (1 + hits) / 2^19 (Phipson & Smyth 2010), never zero, so that the test keeps its level. Sums that differ by rounding
-    only are equal; a difference of zero stays and decides nothing. 1.0 of nothing, and where all are zero.
+    only are equal; a difference of zero stays and decides nothing; one that is not finite is left out. 1.0 of nothing,
+    and where all are zero.
     """
-    return float(sign_flips(np.array(differences, dtype=np.float64)[None])[0])
+    return float(sign_flips(finite(differences)[None])[0])
 
 
 def sign_flips(rows: Floats) -> Floats:
@@ -118,7 +119,7 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
     The paired version of the probability of superiority (McGraw & Wong 1992, "common language effect size"; ties as in
     Vargha & Delaney's A, 2000): of two runs under one seed, not of two runs drawn each for itself.
     """
-    signs = np.sign(np.array(list(differences), dtype=np.float64))
+    signs = np.sign(finite(differences))
     if len(signs) == 0:
         return None
     return float((1 + (signs if larger_is_better else -signs)).mean() / 2)
@@ -127,31 +128,42 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
 def compare(
     arms: Mapping[str, Mapping[int, float]], reference: str, *, larger_is_better: bool, level: float = 0.05
 ) -> dict[str, Comparison]:
-    """Every arm (name to seed to value) but the reference against it, by the sign-flip test with Holm's correction.
+    """Every arm (name to seed to value) but the reference against it, as one family: see `compare_pairs`."""
+    others = {name: (values, arms[reference]) for name, values in arms.items() if name != reference}
+    return compare_pairs(others, larger_is_better=larger_is_better, level=level)
+
+
+def compare_pairs(
+    comparisons: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]],
+    *,
+    larger_is_better: bool,
+    level: float = 0.05,
+) -> dict[str, Comparison]:
+    """Each arm against its own reference (both seed to value), by the sign-flip test with Holm's correction over all.
 
     The family is what has a pair: a comparison without one makes no claim that could be false. A comparison is
     `n too small` where it would not be significant even with the smallest p of its number of pairs in the place of its
     own, beside the others as they are. With equal n that is: where the floor 2 / 2^n times the size of the family
     exceeds the level. The chance of any false `better` or `worse` among the comparisons is at most `level`.
     """
-    base = arms[reference]
-    paired = {name: pair(values, base) for name, values in arms.items() if name != reference}
+    paired = {name: pair(arm, reference) for name, (arm, reference) in comparisons.items()}
     family = {name: pairs for name, pairs in paired.items() if pairs.seeds}
     p = dict(zip(family, _p_values(family.values()), strict=True))
     adjusted = dict(zip(family, holm(list(p.values())), strict=True))
     undecidable = _undecidable(p, {name: len(pairs.seeds) for name, pairs in family.items()}, level)
-    comparisons = {}
+    found = {}
     for name, pairs in paired.items():
         difference = mean_difference(pairs, 1 - level)
-        comparisons[name] = Comparison(
+        arm, reference = comparisons[name]
+        found[name] = Comparison(
             difference,
             p.get(name),
             adjusted.get(name),
             _verdict(difference, adjusted.get(name), name in undecidable, larger_is_better, level),
             superiority(pairs.differences, larger_is_better=larger_is_better),
-            tuple(sorted((arms[name].keys() | base.keys()) - set(pairs.seeds))),
+            tuple(sorted((arm.keys() | reference.keys()) - set(pairs.seeds))),
         )
-    return comparisons
+    return found
 
 
 def _p_values(paired: Iterable[Pairs]) -> list[float]:
@@ -205,18 +217,17 @@ def among_the_best(
     best mean is taken among the arms with pairs enough to be told from another; an arm with fewer stays in. Arms
     without a value are left out and not counted.
     """
-    means = {name: mean for name, values in arms.items() if (mean := _mean(values)) is not None}
+    known = {name: {s: v for s, v in values.items() if math.isfinite(v)} for name, values in arms.items()}
+    means = {name: sum(values.values()) / len(values) for name, values in known.items() if values}
     limit = level / max(1, len(means) - 1)
     sign = 1 if larger_is_better else -1
     for best in sorted(means, key=lambda name: -sign * means[name]):
-        others = {name: pair(arms[best], arms[name]) for name in means if name != best}
-        if any(smallest_p(len(pairs.seeds)) <= limit for pairs in others.values()):
-            p = zip(others.items(), _p_values(others.values()), strict=True)
-            worse = {name for (name, pairs), p in p if p <= limit and sign * pairs.differences.sum() > 0}
-            return frozenset(means.keys() - worse)
+        others = [name for name in means if name != best]
+        if all(smallest_p(len(known[best].keys() & known[name].keys())) > limit for name in others):
+            continue
+        found = [pair(known[best], known[name]) for name in others]
+        told = zip(others, found, _p_values(found), strict=True)
+        return frozenset(
+            means.keys() - {name for name, pairs, p in told if p <= limit and sign * pairs.differences.sum() > 0}
+        )
     return None
-
-
-def _mean(values: Mapping[int, float]) -> float | None:
-    finite = [value for value in values.values() if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else None
