@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree
@@ -49,35 +50,50 @@ def test_what_has_not_changed_is_left_alone(drawn: tuple[Curves, Path]) -> None:
     assert times(folder) == before
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_file_that_was_deleted_or_edited_is_made_again(suffix: str, drawn: tuple[Curves, Path]) -> None:
+def test_what_is_drawn_again_has_the_same_bytes(drawn: tuple[Curves, Path]) -> None:
     figure, folder = drawn
     before = contents(folder)
-    file = folder / f"x.{suffix}"
-    if suffix in ("svg", "csv"):
-        file.unlink()
-    else:
-        file.write_text("edited")
+    (folder / "x.svg").unlink()
+    (folder / "x.png").write_text("edited")
     assert write_figures([figure], folder) == ["x"]
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("edited", [None, "edited"])
+def test_each_file_that_was_deleted_or_edited_is_made_again(
+    suffix: str, edited: str | None, drawn: tuple[Curves, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure, folder = drawn
+    shutil.copytree(folder, tmp_path / "copy")
+    file = tmp_path / f"copy/x.{suffix}"
+    file.unlink()
+    if edited:
+        file.write_text(edited)
+    monkeypatch.setattr(files, "in_processes", lambda figures, folder: None)
+    assert write_figures([figure], tmp_path / "copy") == ["x"]
 
 
 @pytest.mark.parametrize("known", [None, "not JSON", "[]", '{"x": 3}'])
-def test_what_is_not_known_is_drawn(known: str | None, drawn: tuple[Curves, Path]) -> None:
+def test_what_is_not_known_is_drawn(
+    known: str | None, drawn: tuple[Curves, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figure, folder = drawn
-    before = contents(folder)
+    shutil.copytree(folder, tmp_path / "copy")
     if known is None:
-        (folder / files.DRAWN).unlink()
+        (tmp_path / "copy" / files.DRAWN).unlink()
     else:
-        (folder / files.DRAWN).write_text(known)
-    assert write_figures([figure], folder) == ["x"]
-    assert contents(folder) == before
+        (tmp_path / "copy" / files.DRAWN).write_text(known)
+    monkeypatch.setattr(files, "in_processes", lambda figures, folder: None)
+    assert write_figures([figure], tmp_path / "copy") == ["x"]
+    assert write_figures([figure], tmp_path / "copy") == []
 
 
 def test_another_number_title_band_or_code_is_drawn_again(
-    drawn: tuple[Curves, Path], monkeypatch: pytest.MonkeyPatch
+    drawn: tuple[Curves, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure, folder = drawn
+    figure, folder = drawn[0], tmp_path / "copy"
+    shutil.copytree(drawn[1], folder)
     monkeypatch.setattr(files, "in_processes", lambda figures, folder: None)
     data = figure.data.copy()
     data.loc[0, "mean"] += 1e-15
