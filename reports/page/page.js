@@ -68,7 +68,7 @@ function makeReadable(drawing) {
     if (here >= 0) points[here].classList.remove("here");
     here = index;
     if (here >= 0) points[here].classList.add("here");
-    readout.textContent = here >= 0 ? points[here].textContent : "Point at it, or focus it and use the arrow keys, to read out its values.";
+    readout.textContent = here >= 0 ? points[here].textContent : "Its values: by pointer, or by focus and arrow keys.";
   }
 
   function nearest(event) {
