@@ -73,7 +73,7 @@ class Effects:
     """Residual standard deviation; None without a degree of freedom."""
 
     blocks: tuple[str, ...]
-    """What is held constant: `seed` and the blocks, those with more than one level."""
+    """What is held constant: `SEED` and the blocks, those with more than one level."""
 
 
 def effects(
