@@ -14,7 +14,7 @@ from .changes import Change, changes_between
 from .comparisons import parse_claim
 from .factors import Factor
 from .language import Table
-from .questions import table_rows
+from .lines import table_lines
 from .wording import count
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def claim_notes(plan: Plan) -> list[str]:
 
 
 def table_pairs(table: Table, plan: Plan) -> list[Pair]:
-    """A table's rows against its first."""
-    first, *others = table_rows(table, plan.study, plan.designed).values()
-    return [(first, other) for other in others]
+    """A table's rows against what they are compared with."""
+    lines = table_lines(table, plan.study, plan.designed)
+    return [(line.reference, line.cell) for line in lines if line.reference is not None]
 
 
 def claim_pairs(plan: Plan) -> list[Pair]:
