@@ -18,7 +18,7 @@ from reports.figures import Curves, learning_curves, make_figure, write_figures
 from reports.figures.curves_drawing import draw
 from reports.report import Report, table_curves, write_report
 from reports.runs import Runs
-from reports.tables import make_table
+from reports.tables import make_tables
 
 SEEDS = 3
 
@@ -310,7 +310,7 @@ def test_the_tables_labels_are_the_figures(tmp_path: Path) -> None:
 
 
 def make_report(runs: Runs) -> list[Curves]:
-    return table_curves(runs, [make_table(table, runs) for table in runs.plan.study.tables])
+    return table_curves(runs, make_tables(runs))
 
 
 def test_a_figures_own_labels_come_first_and_none_is_used_twice(tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_numbers_do_not_sort_as_text(browser: Browser, page: Path) -> None:
     )
 
 
+def test_intervals_sort_by_their_lower_end(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    place = browser.texts("#changes-rows thead th").index("95 % interval")
+    browser.all("#changes-rows thead button")[place].click()
+    *ends, last = [text.split(" to ")[0].replace("\u2212", "-") for text in column(browser, "changes-rows", place)]
+    assert last == "–"
+    assert len(ends) == 2
+    assert float(ends[0]) < float(ends[1])
+
+
 def test_one_column_sorts_at_a_time_and_text_sorts_as_text(browser: Browser, page: Path) -> None:
     browser.open(page)
     buttons = browser.all("#trials-table-rows thead button")
