@@ -25,6 +25,7 @@ from .figures.labels import labelled, table_labels
 from .page.page import to_page
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
+from .tables.csv import to_csv
 from .tables.latex import to_latex
 from .tables.markdown import to_markdown
 from .text import to_text
@@ -98,6 +99,8 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
+        if table.numbers:
+            _write(folder / "tables" / f"{table.id}.csv", to_csv(table))
     _write(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     write_figures([*report.figures, *report.curves], folder / "figures")
