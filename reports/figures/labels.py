@@ -14,12 +14,10 @@ def table_labels(plan: Plan) -> dict[str, str]:
     """Cell to its label, of cells that all tables which label them call the same."""
     found: dict[str, set[str]] = {}
     for table in plan.study.tables:
-        if table.kind == "pivot":  # whose labels name options, not cells
-            continue
         lines = table_lines(table, plan.study, plan.designed)
         cells = {line.key: line.cell for line in lines}
         for row, label in by_row(table, "labels", lines, plan.study).items():
-            found.setdefault(cells[row], set()).add(str(label))
+            found.setdefault(cells[row], set()).add(label)
     return {cell: next(iter(labels)) for cell, labels in found.items() if len(labels) == 1}
 
 
