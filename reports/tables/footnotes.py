@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.confounders import pair_notes
 from experiments.lines import FULL, Line, reference_of
 from experiments.records import TrialRecord
-from experiments.wording import count
+from experiments.wording import count, duration
 
-from ..numbers import NOTHING, duration
+from ..numbers import NOTHING
+from ..provenance import command
 from ..runs import Runs
 from ..significance import EXACT, smallest_p
 from .columns import is_tested
@@ -90,15 +92,27 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     return f"the {label}" if label == FULL else label
 
 
+def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """What the differences can't tell apart, because an option changes several settings, or some silently."""
+    notes = pair_notes([(line.reference, line.cell) for line in lines if line.reference], runs.plan)
+    return [f"Confounded: {'; '.join(notes)}."] if notes else []
+
+
+def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """In what the rows' results differ although no factor names it."""
+    return [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
+
+
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
     """Trials planned and finished; by cell what failed and what is missing."""
     cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
     planned = {cell: runs.plan.seeds_of(cell) for cell in cells}
     trials = {(cell, seed): runs.plan.ids[cell, seed] for cell, seeds in planned.items() for seed in seeds}
-    done = sum(trial in runs.records for trial in trials.values())
-    parts = [
-        f"{done} of {count(len(trials), 'trial')} finished ({count(len(cells), 'cell')}, {_seeds(planned.values())})"
-    ]
+    distinct = set(trials.values())
+    done = len(distinct & runs.records.keys())
+    partial = "partial: " if done < len(distinct) else ""
+    of = f"{count(len(cells), 'cell')}, {_seeds(planned.values())}"
+    parts = [f"{partial}{done} of {count(len(distinct), 'trial')} finished ({of})"]
     short = []
     for cell, seeds in planned.items():
         states = Counter(_state(runs, trials[cell, seed]) for seed in seeds)
@@ -133,7 +147,6 @@ def provenance_note(runs: Runs) -> str:
     records = list(runs.records.values())
     if not records:
         return ""
-    study = runs.plan.study
 
     def distinct(value: Callable[[TrialRecord], str]) -> str:
         return some(sorted({value(record) for record in records}))
@@ -141,10 +154,8 @@ def provenance_note(runs: Runs) -> str:
     code = distinct(lambda r: f"{(r.commit or 'no commit')[:10]}{' with local changes' if r.dirty else ''}")
     data = distinct(lambda r: f"{r.recipe['dataset']['kind']} {r.fingerprint[:8]}")
     cost = duration(sum(record.seconds for record in records))
-    profile = f" --profile {study.profile}" if study.profile else ""
-    command = f"ablate run {study.source.file.as_posix()}{profile}"
     hardware = distinct(lambda r: r.hardware)
-    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command}."
+    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command(runs)}."
 
 
 def some(names: Sequence[str]) -> str:
