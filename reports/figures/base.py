@@ -32,12 +32,18 @@ class FigureData(ABC):
 
     data: pd.DataFrame
     """The numbers, as the CSV beside the drawing holds them. Its column `gid` names the drawing's element (the `id`
-    in the SVG): the n-th row of a gid is the n-th point of that line, or the one point, bar or field of that name."""
+    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a line
+    that leaves the drawing, matplotlib cuts away the vertices out there."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to draw."""
         return self.data.empty
+
+    @property
+    def axes(self) -> int:
+        """How many small plots the drawing is made of: what it takes hangs on that."""
+        return 1
 
     @abstractmethod
     def describe(self) -> str:

@@ -78,6 +78,11 @@ class Curves(FigureData):
     broken: tuple[Broken, ...] = ()
     """Runs that failed; those that had no epoch yet have no line either."""
 
+    @property
+    def axes(self) -> int:
+        """One for each panel, and for each cell where those have their own."""
+        return len(self.panels) * (len(self.cells) if self.apart else 1)
+
     @cached_property
     def labels(self) -> dict[str, str]:
         """Cell to what the figure calls it."""
