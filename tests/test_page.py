@@ -23,7 +23,9 @@ from experiments.states import data_fingerprints
 from reports.answer import answer_study
 from reports.answer_text import headline
 from reports.claims import answer_claims
+from reports.escape import markdown
 from reports.figures import learning_curves
+from reports.page.plain import to_html
 from reports.page.trials import UI
 from reports.report import Report, make_report, write_report
 from reports.runs import Runs
@@ -329,6 +331,34 @@ def test_the_page_is_the_same_for_the_same_runs(
     monkeypatch.chdir(page.parent.parent)
     write_report(report_of(runs), tmp_path / "again")
     assert (tmp_path / "again/report.html").read_bytes() == page.read_bytes()
+
+
+def test_a_page_of_markdown_keeps_its_tables_and_figures(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    figure = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path style="fill: red" d="M0 0H9V9z"/></svg>'
+    (tmp_path / "figures/a.svg").write_text(figure)
+    lines = [
+        "# A search",
+        markdown(HOSTILE),
+        "| a | b |",
+        "| :-- | --: |",
+        f"| {markdown(HOSTILE)} | 1 |",
+        "",
+        "![A](figures/a.svg)",
+    ]
+    (tmp_path / "report.html").write_text(
+        to_html("\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]), HOSTILE, tmp_path)
+    )
+    for scheme in ("light", "dark"):
+        browser.open(tmp_path / "report.html", scheme=scheme, width=320)
+        assert browser.complaints() == []
+        assert browser.run("return document.images[0].naturalWidth") > 0
+        assert browser.run("return [window.hacked, document.scripts.length]") == [None, 1]
+        assert browser.run("return document.documentElement.scrollWidth") == 320
+    whole = " ".join(HOSTILE.split())
+    assert browser.texts("td")[0] == whole
+    assert browser.run("return getComputedStyle(document.querySelectorAll('td')[1]).textAlign") == "right"
+    assert browser.driver.title == whole
 
 
 def test_print_has_no_controls(browser: Browser, page: Path) -> None:
