@@ -150,7 +150,7 @@ def compared_on(change: Change, metric: str) -> str:
     else:
         text = f"mean over {len(change.pairs)} pairs of cells that differ in nothing else"
         if change.effects:
-            text += f", whose own are {spread(change, metric)}"
+            text += f" (by pair {spread(change, metric)})"
     if change.unpaired:
         text += f", {change.unpaired} more without a common seed"
     if change.dropped:

@@ -92,11 +92,15 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     return f"the {label}" if label == FULL else label
 
 
-def caveats(lines: Sequence[Line], runs: Runs) -> list[str]:
-    """What keeps the rows from being compared: options that change several settings, results that are mixed."""
-    pairs = [(line.reference, line.cell) for line in lines if line.reference]
-    mixed = [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
-    return [*(sentence([note]) for note in pair_notes(pairs, runs.plan)), *mixed]
+def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """What the differences can't tell apart, because an option changes several settings, or some silently."""
+    notes = pair_notes([(line.reference, line.cell) for line in lines if line.reference], runs.plan)
+    return [f"Confounded: {'; '.join(notes)}."] if notes else []
+
+
+def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """In what the rows' results differ although no factor names it."""
+    return [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
@@ -104,10 +108,11 @@ def runs_note(lines: Sequence[Line], runs: Runs) -> str:
     cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
     planned = {cell: runs.plan.seeds_of(cell) for cell in cells}
     trials = {(cell, seed): runs.plan.ids[cell, seed] for cell, seeds in planned.items() for seed in seeds}
-    done = sum(trial in runs.records for trial in trials.values())
-    parts = [
-        f"{done} of {count(len(trials), 'trial')} finished ({count(len(cells), 'cell')}, {_seeds(planned.values())})"
-    ]
+    distinct = set(trials.values())
+    done = len(distinct & runs.records.keys())
+    partial = "partial: " if done < len(distinct) else ""
+    of = f"{count(len(cells), 'cell')}, {_seeds(planned.values())}"
+    parts = [f"{partial}{done} of {count(len(distinct), 'trial')} finished ({of})"]
     short = []
     for cell, seeds in planned.items():
         states = Counter(_state(runs, trials[cell, seed]) for seed in seeds)
