@@ -12,7 +12,8 @@ from trainer.errors import UserError, nearest
 
 from . import catalog
 from .factors import BadPath, Factor, Patch, parse_factors, patch_data
-from .language import Claim, Design, Document, Figure, Outline, Table
+from .figure_words import Figure
+from .language import Claim, Design, Document, Outline, Table
 from .recipe import FIELDS, Recipe, parse_recipe
 from .search_words import Search
 from .validation import Problem, validate
@@ -58,6 +59,9 @@ class Study:
     source: Source
     origins: Mapping[YamlPath, YamlPath]
     """Where in the file the profile set a path."""
+
+    own_seeds: int
+    """How many seeds the file says, also where `seeds` are others that the command line asks for."""
 
     @property
     def title(self) -> str:
@@ -134,6 +138,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         keep_weights=outline.keep_weights,
         source=source,
         origins=origins,
+        own_seeds=outline.seeds if isinstance(outline.seeds, int) else len(outline.seeds),
     )
     _check_options(study)
     _check_names(study)

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 from made_up import made_up_runs, planned, recorded, runs_of
+from scipy import stats
 from test_reports import VALUES, compile_latex
 
 from experiments.costs import Cost
 from experiments.plan import Cell, Trial
 from experiments.records import TrialRecord
 from reports import numbers
-from reports.columns import to_markdown
-from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.tables import ReportTable, make_table
+from reports.tables import PrintedTable, make_table
+from reports.tables.latex import to_latex
+from reports.tables.markdown import to_markdown
 
 TABLE = "  - {id: stems, caption: Stems, rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}}\n"
 FULL = """\
@@ -36,12 +37,12 @@ FULL = """\
 """
 
 
-def table_of(tmp_path: Path, table: str, values: dict[str, list[float]] = VALUES) -> ReportTable:
+def table_of(tmp_path: Path, table: str, values: dict[str, list[float]] = VALUES) -> PrintedTable:
     runs = made_up_runs(tmp_path, values, TINY.replace(TABLE, table))
-    return make_table(runs.plan.study.tables[0], runs)
+    return make_table(runs.plan.study.tables[0], runs)[0]
 
 
-def printed(table: ReportTable) -> list[list[str]]:
+def printed(table: PrintedTable) -> list[list[str]]:
     """The Markdown's cells, row by row, the heads first."""
     lines = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
@@ -62,8 +63,8 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_shows_mean_sd_n_published_and_the_best(tmp_path: Path) -> None:
     assert printed(table_of(tmp_path, TABLE)) == [
         ["stem", "Top-1", "published", "Δ", "Top-5", "n"],
-        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "**1.000 ± 0.000**", "3"],
-        ["deep", "**0.710 ± 0.095**", "", "", "**1.000 ± 0.000**", "3"],
+        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "1.000 ± 0.000", "3"],
+        ["deep", "**0.710 ± 0.095**", "", "", "1.000 ± 0.000", "3"],
     ]
 
 
@@ -80,7 +81,7 @@ def test_the_table_has_the_documents_columns(tmp_path: Path) -> None:
         ["ResNet50V2 + GCBlock(stage3+4)", "0.05", "–", "–", "no",
          "24.5M", "", "", f"**{ours('deep')}**", "0.8467", "-0.137", "–", "3", ""],
         ["Model-A+c", "0.05", "0", "–", "no",
-         "23.5M", "24M / 26M", "-0.5M / -2.5M", ours("plain+c"), "0.62 / 0.66", "+0.03 / -0.01", "–", "3",
+         "23.5M", "24M / 26M", "-0.5M / -2.5M", f"<ins>{ours('plain+c')}</ins>", "0.62 / 0.66", "+0.03 / -0.01", "–", "3",
          "Bit model, better features"],
     ]  # fmt: skip
 
@@ -88,25 +89,29 @@ def test_the_table_has_the_documents_columns(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("sizes")
 def test_the_json_has_every_printed_number(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, TINY.replace(TABLE, FULL))
-    table = make_table(runs.plan.study.tables[0], runs)
+    table = make_table(runs.plan.study.tables[0], runs)[0]
     write_report(Report(runs, [table], [], [], []), tmp_path / "out")
     report = json.loads((tmp_path / "out/report.json").read_text())
     found = {(number["row"], number["column"]): number for number in report["numbers"]}
     assert len(found) == len(report["numbers"]) == 3 * 3
-    assert found["plain", "params"] | {"difference": 0} == {
-        "table": "stems", "row": "plain", "cell": "plain", "column": "params", "mean": 23_508_032, "sd": None,
-        "n": None, "published": 21e6, "difference": 0, "best": False,
-    }  # fmt: skip
+    told = ("table", "row", "cell", "column", "mean", "sd", "n", "published", "best", "difference", "p", "verdict")
+    assert [found["plain", "params"][name] for name in told] == [
+        "stems", "plain", "plain", "params", 23_508_032, None, None, 21e6, False, None, None, None,
+    ]  # fmt: skip
     mean = sum(VALUES["plain+c"]) / 3
     cosine = found["plain+c", "top1"]
     assert (cosine["published"], cosine["n"]) == ([0.62, 0.66], 3)
-    assert cosine["difference"] == [pytest.approx(mean - 0.62), pytest.approx(mean - 0.66)]
-    assert found["deep", "top1"]["difference"] == pytest.approx(0.71 - 0.8467)
+    assert cosine["minus_published"] == [pytest.approx(mean - 0.62), pytest.approx(mean - 0.66)]
+    assert found["deep", "top1"]["minus_published"] == pytest.approx(0.71 - 0.8467)
+    gaps = [deep - plain for deep, plain in zip(VALUES["deep"], VALUES["plain"], strict=True)]
+    theirs = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+    assert [found["deep", "top1"][name] for name in ("reference", "difference", "low", "high", "p", "verdict")] == [
+        "plain", pytest.approx(sum(gaps) / 3), pytest.approx(theirs.low), pytest.approx(theirs.high), 0.25, "n too small",
+    ]  # fmt: skip
     assert found["deep", "params"]["published"] is None
-    assert found["deep", "ema_top1"] | {"best": None} == {
-        "table": "stems", "row": "deep", "cell": "deep", "column": "ema_top1", "mean": None, "sd": None,
-        "n": 0, "published": None, "difference": None, "best": None,
-    }  # fmt: skip
+    assert [found["deep", "ema_top1"][name] for name in told] == [
+        "stems", "deep", "deep", "ema_top1", None, None, 0, None, False, None, None, None,
+    ]  # fmt: skip
     settings = {(setting["row"], setting["column"]): setting["value"] for setting in report["settings"]}
     assert settings["plain", "learning rate"] == 0.05
     assert (settings["plain+c", "floor"], settings["plain", "floor"]) == (0.0, None)
@@ -117,15 +122,16 @@ def test_a_row_may_be_named_in_any_spelling(tmp_path: Path) -> None:
     table = TABLE.replace("rows: stem", f"rows: [{rows}], labels: {{plain+c+l: Both, c+plain: Cosine}}")
     text = TINY.replace(TABLE, table.replace("{plain: {top1: 0.5}}", "{c+l: {top1: 0.7}, baseline: {top1: 0.5}}"))
     runs = made_up_runs(tmp_path, VALUES, text.replace("- add_one: [c, l]", "- subsets: [c, l]"))
-    found = make_table(runs.plan.study.tables[0], runs)
-    assert found.cells == {"l+c": "plain+c+l", "plain": "plain", "c": "plain+c"}
-    assert found.labels == {"l+c": "Both", "plain": "plain", "c": "Cosine"}
-    assert [entry.published for entry in found.entries.values()] == [(0.7,), (), (0.5,), (), (), ()]
+    found = make_table(runs.plan.study.tables[0], runs)[0]
+    assert {n["row"]: n["cell"] for n in found.numbers} == {"l+c": "plain+c+l", "plain": "plain", "c": "plain+c"}
+    assert found.layout.rows.texts == ["Both", "plain", "Cosine"]
+    assert [number["published"] for number in found.numbers] == [0.7, None, 0.5, None, None, None]
 
 
 def test_a_factors_rows_may_be_named_by_their_cells(tmp_path: Path) -> None:
     table = table_of(tmp_path, TABLE.replace("rows: stem", "rows: c, labels: {plain+c: Cosine, off: Constant}"))
-    assert table.labels == {"off": "Constant", "on": "Cosine"}
+    assert [number["row"] for number in table.numbers[::2]] == ["off", "on"]
+    assert table.layout.rows.texts == ["Constant", "Cosine"]
 
 
 def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
@@ -137,10 +143,10 @@ def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
         final = {"test_top1": 0.4 + 0.1 * trial.seed} if trial.cell == "plain" and trial.seed < 2 else {}
         return recorded(plan, trial, [{"top1": VALUES[trial.cell][trial.seed]}], final=final)
 
-    table = make_table(plan.study.tables[0], runs_of(plan, record))
+    table = make_table(plan.study.tables[0], runs_of(plan, record))[0]
     assert printed(table) == [
         ["stem", "Top-1", "published", "Δ", "n", "Test top-1", "n"],
-        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "3", f"**0.450 ± {statistics.stdev([0.4, 0.5]):.3f}**", "2"],
+        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "3", f"0.450 ± {statistics.stdev([0.4, 0.5]):.3f}", "2"],
         ["deep", "**0.710 ± 0.095**", "", "", "3", "–", "0"],
     ]
     assert "–: there is none" in to_markdown(table)
@@ -149,7 +155,7 @@ def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
 def test_a_row_that_has_not_run_keeps_its_settings_and_published_numbers(tmp_path: Path) -> None:
     text = TINY.replace(TABLE, TABLE.replace("rows: stem", "rows: stem, settings: {tweak: architecture.tweak}"))
     runs = made_up_runs(tmp_path, VALUES, text, missing=["plain"])
-    plain = printed(make_table(runs.plan.study.tables[0], runs))[1]
+    plain = printed(make_table(runs.plan.study.tables[0], runs)[0])[1]
     assert plain == ["plain", "A", "–", "0.50", "–", "–", "0"]
 
 
@@ -158,14 +164,14 @@ def test_a_cell_that_a_constraint_leaves_out_keeps_its_facts(tmp_path: Path) -> 
     table = TABLE.replace("metrics: [top1,", "settings: {tweak: architecture.tweak}, metrics: [params, top1,")
     runs = made_up_runs(tmp_path, VALUES, "constraints: [params < 24e6]\n" + TINY.replace(TABLE, table))
     assert list(runs.plan.excluded) == ["deep"]
-    assert printed(make_table(runs.plan.study.tables[0], runs))[2][:3] == ["deep", "D", "24.5M"]
+    assert printed(make_table(runs.plan.study.tables[0], runs)[0])[2][:3] == ["deep", "D", "24.5M"]
 
 
 def test_a_fact_that_only_the_data_tell_comes_from_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cell, "cost", None)
     table = TABLE.replace("[top1, top5]", "[macs, top1]")
     runs = made_up_runs(tmp_path, VALUES, TINY.replace(TABLE, table), missing=["deep"], macs=4_089_184_256)
-    assert [row[1] for row in printed(make_table(runs.plan.study.tables[0], runs))] == ["MACs", "4.1G", "–"]
+    assert [row[1] for row in printed(make_table(runs.plan.study.tables[0], runs)[0])] == ["MACs", "4.1G", "–"]
 
 
 @pytest.mark.usefixtures("sizes")
@@ -196,7 +202,7 @@ def test_every_metric_has_a_title() -> None:
     assert len({numbers.title(metric) for metric in METRIC_NAMES}) == len(METRIC_NAMES)
 
 
-def hyperparameters(tmp_path: Path) -> ReportTable:
+def hyperparameters(tmp_path: Path) -> PrintedTable:
     names = ["learning rate", "weight decay", "Reduction ratio", "Stem width", "cutout length", "cutout holes"]
     paths = [
         "optimizer.lr",
@@ -210,11 +216,11 @@ def hyperparameters(tmp_path: Path) -> ReportTable:
     return table_of(tmp_path, TABLE.replace("rows: stem", f"rows: stem, settings: {{{settings}}}"))
 
 
-def two_columns(tmp_path: Path) -> ReportTable:
+def two_columns(tmp_path: Path) -> PrintedTable:
     return table_of(tmp_path, TABLE)
 
 
-def with_long_texts(tmp_path: Path) -> ReportTable:
+def with_long_texts(tmp_path: Path) -> PrintedTable:
     labels = "{plain: ResNet50V2 + GCBlock(stage3+4) + CBAM(stage4), deep: ResNet50V2 + ConvNeXt(stage4) + CBAM}"
     notes = "{plain: Slightly worse than the one with GC only, deep: Over-complicated}"
     table = TABLE.replace("[top1, top5]", "[top1]")
@@ -226,7 +232,7 @@ def with_long_texts(tmp_path: Path) -> ReportTable:
     ("make", "tabulars"), [(two_columns, 1), (with_long_texts, 1), (hyperparameters, 2), (lambda p: table_of(p, FULL), 4)]
 )  # fmt: skip
 def test_a_latex_table_fits_the_text_of_an_article(
-    make: Callable[[Path], ReportTable], tabulars: int, tmp_path: Path
+    make: Callable[[Path], PrintedTable], tabulars: int, tmp_path: Path
 ) -> None:
     text = to_latex(make(tmp_path))
     assert text.count(r"\begin{tabular}") == text.count(r"\toprule") == tabulars
@@ -242,11 +248,12 @@ def test_latex_and_markdown_print_the_same(tmp_path: Path) -> None:
         (r"$\pm$", "±"), ("$-$", "-"), (r"$\Delta$", "Δ"), (r"\&", "&"), (r"\raggedright ", ""), (r"\\", " "),
     ):  # fmt: skip
         spoken = spoken.replace(code, text)
+    spoken = re.sub(r"\\underline\{([^}]*)\}", r"<ins>\1</ins>", spoken)
     spoken = re.sub(r"\\shortstack\[.\]\{([^}]*)\}", r"\1", re.sub(r"\\textbf\{([^}]*)\}", r"**\1**", spoken))
     lines = [
         line.removesuffix(r" \tabularnewline").split(" & ") for line in spoken.splitlines() if "tabularnewline" in line
     ]
-    rows = len(table.labels) + 1
+    rows = len(table.layout.rows.texts) + 1
     parts = [lines[first : first + rows] for first in range(0, len(lines), rows)]
     joined = [[cell for i, part in enumerate(parts) for cell in part[row][bool(i) :]] for row in range(rows)]
     assert [[cell.replace("--", "–") for cell in row] for row in joined] == printed(table)

@@ -14,6 +14,7 @@ from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.folder import results_folder
+from reports.renewal import renew_report
 
 from ..driver import Summary
 from ..run import run_plan
@@ -41,10 +42,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
 
 
 def _report(plan: Plan) -> Path:
-    # pandas, scipy and matplotlib: not before anything trains
-    from reports.report import make_report, write_report
-
-    return write_report(make_report(plan, allow_partial=True), results_folder(plan))
+    return renew_report(plan, results_folder(plan), allow_partial=True, allow_mixed=True).path
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:

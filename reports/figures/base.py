@@ -1,0 +1,80 @@
+"""What all figures have in common: numbers first, a drawing of nothing else second."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.figure_words import Band
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BANDS: dict[Band, str] = {
+    "sd": "mean ± sd over seeds",
+    "interval": "95 % t interval of the mean",
+    "range": "lowest to highest seed",
+}
+"""What a band or bar is, as legends and captions name it."""
+
+
+@dataclass(frozen=True)
+class FigureData(ABC):
+    """A figure before it is drawn: everything that its drawing shows."""
+
+    id: str
+    """Names the files `figures/<id>.svg` and so on."""
+
+    title: str
+    """The caption of the report and the title in the files' metadata; a paper's figure has none inside."""
+
+    data: pd.DataFrame
+    """The numbers, as the CSV beside the drawing holds them. Its column `gid` names the drawing's element (the `id`
+    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a
+    line that leaves the drawing, matplotlib cuts away the vertices out there."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return self.data.empty
+
+    @property
+    def axes(self) -> int:
+        """How many small plots the drawing is made of: what it takes hangs on that."""
+        return 1
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What is drawn, in the words of the report."""
+
+
+def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:
+    """The ends of the band around the mean of replicates; None for fewer than two, which have no spread.
+
+    sd: sample standard deviation, n - 1; interval: Student's t (Student 1908), which takes the seeds for a sample of
+    all seeds; range: no assumption, but it grows with the number of seeds.
+    """
+    import numpy as np
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return None
+    if band == "range":
+        return min(values), max(values)
+    mean, reach = float(np.mean(values)), float(np.std(values, ddof=1))
+    if band == "interval":
+        reach *= float(stdtrit(len(values) - 1, 0.975)) / len(values) ** 0.5
+    return mean - reach, mean + reach
+
+
+def rows_of(data: pd.DataFrame) -> Iterator[Any]:
+    """The rows, each with its columns as attributes."""
+    return data.itertuples(index=False)
+
+
+def listed(parts: Sequence[str], between: str = ", ", most: int = 6) -> str:
+    """The first few of what a caption names, and how many more there are."""
+    more = f" and {len(parts) - most} more" if len(parts) > most else ""
+    return between.join(parts[:most]) + more

@@ -1,0 +1,48 @@
+"""The tables of a report: each kind is a file with `make(table, runs)`, and each form one that writes what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from experiments.confounders import table_notes
+from experiments.default_tables import tables_of
+from experiments.language import Table, TableKind
+
+from ..runs import Runs
+from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
+from .footnotes import provenance_note
+from .printed import Column, Layout, PrintedTable
+
+__all__ = ["Column", "Layout", "PrintedTable", "make_table", "make_tables"]
+
+_KINDS: dict[TableKind, Callable[[Table, Runs], list[PrintedTable]]] = {
+    "rows": rows.make,
+    "pivot": pivot.make,
+    "switches": switches.make,
+    "leave_one_out": leave_one_out.make,
+    "cumulative": cumulative.make,
+    "effects": effects.make,
+    "cost": cost.make,
+}
+
+
+def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
+    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second one.
+
+    Below it stands what its trials differ in besides, and what its comparisons can't tell apart.
+    """
+    made = _KINDS[table.kind](table, runs)
+    notes = [f"{note}." for note in table_notes(table, runs.plan)]
+    return [replace(t, footnotes=[*t.footnotes, *runs.mixed_of(t.cells), *notes]) for t in made]
+
+
+def make_tables(runs: Runs) -> list[PrintedTable]:
+    """All tables of a report, in order: the study's or its designs', the effects, the cost."""
+    provenance = provenance_note(runs)
+    own = {table.id for table in runs.plan.study.tables}
+    return [
+        replace(printed, provenance=provenance, cells=printed.cells if printed.id in own else ())
+        for table in tables_of(runs.plan)
+        for printed in make_table(table, runs)
+    ]

@@ -1,0 +1,119 @@
+r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and fits the text of an article."""
+
+from __future__ import annotations
+
+import re
+from textwrap import wrap
+
+from ..escape import latex
+from .printed import CHECK, MARK, Column, PrintedTable
+from .widths import Part, fit, text_of
+
+_NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
+"""What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
+
+_SETUP = (
+    "separate-uncertainty,table-align-uncertainty=false,table-align-text-post=false,retain-explicit-plus,detect-weight"
+)
+
+
+def to_latex(table: PrintedTable) -> str:
+    """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide."""
+    size, space, parts = fit(table.layout)
+    notes = " ".join(latex(note) for note in [*table.footnotes, table.provenance] if note)
+    packages = "booktabs and siunitx" if table.aligned else "booktabs"
+    lines = [
+        f"% needs the package{'s' if table.aligned else ''} {packages}",
+        r"\begin{table}[htbp]",
+        r"\centering",
+        rf"\caption{{{latex((table.caption or table.id).rstrip('.'))}.}}",
+        rf"\label{{tab:{table.id}}}",
+        r"\smallskip",
+    ]
+    if table.aligned:
+        lines.append(rf"\sisetup{{{_SETUP}}}")
+    if size:
+        lines += [size, rf"\setlength{{\tabcolsep}}{{{space:g}pt}}"]
+    for index, part in enumerate(parts):
+        lines += [r"", r"\medskip"] if index else []
+        lines += _tabular(part, table.aligned)
+    if notes:
+        lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _tabular(part: Part, aligned: bool) -> list[str]:
+    forms = [
+        f"p{{{part.broken[index]:.0f}pt}}" if index in part.broken else _form(column, aligned)
+        for index, column in enumerate(part.columns)
+    ]
+    heads = [_head(column, in_s=form.startswith("S")) for column, form in zip(part.columns, forms, strict=True)]
+    printed = [
+        [
+            _number(column, row) if form.startswith("S") else _cell(column, row, broken=index in part.broken)
+            for index, (column, form) in enumerate(zip(part.columns, forms, strict=True))
+        ]
+        for row in range(len(part.columns[0].texts))
+    ]
+    # a broken text redefines \\, so rows end with \tabularnewline
+    lines = [" & ".join(cells) + r" \tabularnewline" for cells in [heads, *printed]]
+    between = [r"\addlinespace"] if part.broken else []
+    return [
+        rf"\begin{{tabular}}{{{''.join(forms)}}}",
+        r"\toprule",
+        lines[0],
+        r"\midrule",
+        lines[1],
+        *(line for row in lines[2:] for line in [*between, row]),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _form(column: Column, aligned: bool) -> str:
+    """The column's type; S where siunitx can align its numbers."""
+    if not column.numeric:
+        return "c" if set(column.texts) <= {CHECK, ""} else "l"
+    found = [match for text in column.texts if (match := _NUMBER.fullmatch(text))]
+    if not aligned or not found:
+        return "r"
+    sign = "+" if any(match[1] for match in found) else ""
+    whole, decimals = (max(len(match[i] or "") for match in found) for i in (2, 3))
+    spread = max(len(f"{match[4] or ''}{match[5] or ''}".lstrip("0")) for match in found)
+    form = f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+    return f"S[table-format={form}{f'({spread})' if spread else ''}]"
+
+
+def _head(column: Column, *, in_s: bool) -> str:
+    """The title, its words stacked where it is wider than what stands below."""
+    widest = max(map(len, [*column.texts, *column.head.split()]), default=1)
+    words = wrap(" ".join(column.head.split()), widest, break_long_words=False, break_on_hyphens=False)
+    if len(words) < 2:
+        return f"{{{latex(column.head)}}}" if in_s else latex(column.head)
+    side = "c" if in_s else "r" if column.numeric else "l"
+    stacked = rf"\shortstack[{side}]{{" + r"\\".join(map(latex, words)) + "}"
+    return f"{{{stacked}}}" if in_s else stacked
+
+
+def _cell(column: Column, row: int, *, broken: bool) -> str:
+    text = _styled(latex(text_of(column, row)), column, row) + _mark(column, row)
+    return rf"\raggedright {text}" if broken else text
+
+
+def _styled(text: str, column: Column, row: int) -> str:
+    if row in column.bold:
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if row in column.underlined else text
+
+
+def _mark(column: Column, row: int) -> str:
+    return rf"\rlap{{{latex(MARK)}}}" if row in column.marked else ""
+
+
+def _number(column: Column, row: int) -> str:
+    """A cell of an S column: a number, or text in braces, which is what can be underlined."""
+    text = column.texts[row]
+    if not _NUMBER.fullmatch(text) or row in column.underlined:
+        return f"{{{_styled(latex(text_of(column, row)), column, row)}{_mark(column, row)}}}"
+    bold = r"\bfseries " if row in column.bold else ""
+    return bold + text.replace("±", "+-") + (f"{{{_mark(column, row)}}}" if row in column.marked else "")

@@ -1,0 +1,21 @@
+"""`kind: rows`: a row a cell, our numbers beside the document's."""
+
+from __future__ import annotations
+
+from experiments.language import Table
+from experiments.lines import table_lines
+
+from ..runs import Runs
+from .body import Leading, labels_of, make_body
+from .printed import Column, PrintedTable
+
+
+def make(table: Table, runs: Runs) -> list[PrintedTable]:
+    """Row, settings, for each metric ours, published and the difference; n; the document's notes.
+
+    Rows that a constraint excludes stay, without numbers.
+    """
+    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    factor = table.rows if isinstance(table.rows, str) else "cell"
+    rows = Column(table.titles.get("rows", factor), labels_of(table, lines, runs), numeric=False)
+    return make_body(table, lines, Leading(rows), runs)
