@@ -187,7 +187,7 @@ def relative(share: float) -> str:
 def best_sentence(answer: StudyAnswer) -> str:
     """The best cell, and how many can't be told from it."""
     if answer.best is None:
-        return "No run has finished."
+        return f"No finished run has a {numbers.title(answer.metric)}."
     top = answer.means[answer.best]
     value = f"{numbers.title(answer.metric)} {numbers.ours(top, answer.metric)}"
     found = f"Best cell: {answer.best}, {value} (n = {top.n})"

@@ -472,3 +472,13 @@ def test_the_package_holds_all_that_the_page_is_made_of() -> None:
     files = [file.name for file in (REPOSITORY / "reports/page").iterdir() if file.is_file() and file.suffix != ".py"]
     assert {"page.css", "page.js", "study.html"} <= set(files)
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
+
+
+def test_a_study_of_one_cell_and_one_seed_has_a_page(tmp_path: Path) -> None:
+    text = TINY.split("factors:")[0] + "designs:\n  - list: [baseline]\n"
+    runs = made_up_runs(tmp_path, {"baseline": [0.5]}, text)
+    write_report(report_of(runs), tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Nothing is compared: the study has one cell." in page
+    assert 'id="changes"' not in page
+    assert 'id="trials-table"' in page
