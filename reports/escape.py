@@ -30,7 +30,6 @@ _LATEX = {
     "„": ",,",
     "…": r"\ldots{}",
     "†": r"\textsuperscript{$\dagger$}",
-    "✓": r"\checkmark{}",
     "ß": r"\ss{}",
     "æ": r"\ae{}",
     "Æ": r"\AE{}",
@@ -62,6 +61,8 @@ _MATHS = {
     "≈": r"\approx",
     "∞": r"\infty",
     "√": r"\surd",
+    # \checkmark needs a package
+    "✓": r"\surd",
     "°": r"{}^\circ",
     "µ": r"\mu",
     "¹": "{}^1",

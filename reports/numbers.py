@@ -143,11 +143,6 @@ def setting(value: Any) -> str:
     return str(value)
 
 
-def duration(seconds: float) -> str:
-    """Seconds, or hours from one hour on."""
-    return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
 def _scale(metric: str, unit: Unit) -> float:
     return 100.0 if unit == "percent" and is_accuracy(metric) else 1.0
 

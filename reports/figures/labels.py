@@ -14,10 +14,13 @@ def table_labels(plan: Plan) -> dict[str, str]:
     """Cell to its label, of cells that all tables which label them call the same."""
     found: dict[str, set[str]] = {}
     for table in plan.study.tables:
+        if table.kind == "pivot":
+            # whose labels are those of options
+            continue
         lines = table_lines(table, plan.study, plan.designed)
-        cells = {line.key: line.cell for line in lines}
+        rows = {line.key: line.cell for line in lines}
         for row, label in by_row(table, "labels", lines, plan.study).items():
-            found.setdefault(cells[row], set()).add(label)
+            found.setdefault(rows[row], set()).add(label)
     return {cell: next(iter(labels)) for cell, labels in found.items() if len(labels) == 1}
 
 

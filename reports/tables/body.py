@@ -14,7 +14,7 @@ from experiments.tables import by_row
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts
 from .entries import Measured, measure
-from .footnotes import legend, runs_note, test_note
+from .footnotes import confounder_notes, legend, mixture_notes, runs_note, test_note
 from .printed import Column, Layout, PrintedTable
 
 
@@ -64,8 +64,9 @@ def make_body(
         layout=layout,
         footnotes=[
             legend(layout, metrics, runs),
-            *([test_note(compared, lines, labels)] if within else []),
+            *([test_note(compared, lines, labels), *confounder_notes(lines, runs)] if within else []),
             runs_note(lines, runs),
+            *mixture_notes(lines, runs),
         ],
         numbers=numbers_of(table, metrics),
         settings=[
@@ -80,7 +81,10 @@ def make_body(
     return (
         [printed]
         if within or not compared
-        else [printed, differences(table, compared, lines, "cell" if leading.naming else leading.rows.head, labels)]
+        else [
+            printed,
+            differences(table, compared, lines, "cell" if leading.naming else leading.rows.head, labels, runs),
+        ]
     )
 
 
@@ -90,7 +94,7 @@ def numbers_of(table: Table, metrics: Sequence[Measured]) -> list[dict[str, Any]
 
 
 def differences(
-    table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str]
+    table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str], runs: Runs
 ) -> PrintedTable:
     """A table of its own for the differences of another, whose numbers hold them already."""
     shown = [index for index, line in enumerate(lines) if line.reference]
@@ -102,7 +106,7 @@ def differences(
         id=f"{table.id}_differences",
         caption=caption,
         layout=Layout(Column(head, [labels[index] for index in shown], numeric=False), groups),
-        footnotes=[test_note(compared, lines, labels)],
+        footnotes=[test_note(compared, lines, labels), *confounder_notes(lines, runs)],
         aligned=table.siunitx,
     )
 

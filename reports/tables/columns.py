@@ -80,6 +80,8 @@ def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Colum
             values=[gap.low if gap else None for gap in gaps],
         ),
     ]  # fmt: skip
+    if all(text in ("", NOTHING) for text in columns[1].texts):
+        columns.pop()
     if not is_tested(measured):
         return columns
     p = [

@@ -128,7 +128,7 @@ def _mean_sd(pace: Summary) -> str:
 
 
 def _hours_text(hours: Summary) -> str:
-    return f"{hours.mean:.2g}" if hours.mean < 1 else f"{hours.mean:.2f}" if hours.mean < 100 else f"{hours.mean:.0f}"
+    return f"{hours.mean:#.2g}" if hours.mean < 1 else f"{hours.mean:.2f}" if hours.mean < 100 else f"{hours.mean:.0f}"
 
 
 def _fact_column(head: str, values: Sequence[int | None]) -> Column:

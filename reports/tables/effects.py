@@ -27,7 +27,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     terms = list(dict.fromkeys(effect.factors for fit in fits.values() for effect in fit.effects))
     names = {term: _name(term, factors, runs) for term in terms}
     head = Column(table.titles.get("rows", "effect"), [names[term] for term in terms] or ["none"], numeric=False)
-    layout = Layout(head, [_columns(metric, fit, terms, table, len(fits) > 1) for metric, fit in fits.items()])
+    layout = Layout(head, [_columns(metric, fit, terms, table) for metric, fit in fits.items()])
     printed = PrintedTable(
         id=table.id,
         caption=table.caption,
@@ -71,7 +71,7 @@ def _name(term: Term, factors: Mapping[str, Sequence[str]], runs: Runs) -> str:
     return " × ".join(parts)
 
 
-def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table, several: bool) -> list[Column]:
+def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> list[Column]:
     by_term = {effect.factors: effect for effect in fit.effects}
     found = [by_term.get(term) for term in terms] or [None]
     name = table.titles.get(metric, title(metric))
@@ -83,8 +83,11 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table, sev
         return numbers.interval(effect.low, effect.high, metric, table.unit) if effect else numbers.NOTHING
 
     columns = [
-        Column(name if several else f"Effect on {name}", [text(effect) for effect in found],
-               values=[effect.estimate if effect else None for effect in found]),
+        Column(
+            name,
+            [text(effect) for effect in found],
+            values=[effect.estimate if effect else None for effect in found],
+        ),
         Column(
             "95 % interval",
             [interval(effect) for effect in found],
@@ -95,7 +98,7 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table, sev
             [numbers.probability(effect.adjusted if effect else None) for effect in found],
             values=[effect.adjusted if effect else None for effect in found],
         ),
-    ]  # fmt: skip
+    ]
     return columns if any(effect and effect.adjusted is not None for effect in found) else columns[:2]
 
 

@@ -13,13 +13,11 @@ from experiments.tables import published
 
 from ..numbers import better, title
 from ..runs import Runs
-from ..significance import Comparison, among_the_best, smallest_p
+from ..significance import Comparison
 from ..statistics import Summary, summarize
-from .comparing import LEVEL, compare_lines
+from .comparing import compare_lines, not_told_from_best
 
 Rank = Literal["best", "second", ""]
-Arms = Mapping[str, Mapping[int, float]]
-"""Cell to seed to a metric's value."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,8 @@ def _measured(
     ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
     comparisons = compare_lines(lines, arms, larger_is_better=better(metric) != "min")
     # where all are equal there is no best to be told from
-    among = _among({line.cell: arms[line.cell] for line in lines}, metric) if any(ranks) else frozenset()
+    shown = {line.cell: arms[line.cell] for line in lines} if any(ranks) else {}
+    among = not_told_from_best(shown, larger_is_better=better(metric) != "min")
     entries = [
         Entry(
             line, metric, summary, said, comparisons.get(line.key), rank, rank != "best" and line.cell in (among or ())
@@ -138,16 +137,6 @@ def _measured(
         for line, summary, said, rank in zip(lines, summaries, document, ranks, strict=True)
     ]
     return Measured(metric, name, entries, told_apart=among is not None)
-
-
-def _among(arms: Arms, metric: str) -> frozenset[str] | None:
-    """The cells that can't be told from the best; None where there are too few runs to tell any."""
-    run = {cell: values for cell, values in arms.items() if values}
-    if better(metric) is None or len(run) < 2:
-        return frozenset()
-    if smallest_p(max(map(len, run.values()))) > LEVEL / (len(run) - 1):
-        return None
-    return among_the_best(run, larger_is_better=better(metric) == "max", level=LEVEL)
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.confounders import pair_notes
 from experiments.lines import FULL, Line, reference_of
 from experiments.records import TrialRecord
-from experiments.wording import count
+from experiments.wording import count, duration
 
-from ..numbers import NOTHING, duration
+from ..numbers import NOTHING
+from ..provenance import command
 from ..runs import Runs
 from ..significance import EXACT, smallest_p
 from .columns import is_tested
 from .comparing import LEVEL
 from .entries import Measured
 from .printed import MARK, Layout
+
+_SHORT = 40
+"""The longest label that is named in a footnote, where "the first row" will do."""
 
 _NAMED = 6
 """The most cells that a footnote names."""
@@ -72,9 +77,9 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
 
 def _too_small(n: int, tests: int) -> str:
     enough = next((m for m in range(1, EXACT + 1) if smallest_p(m) * tests <= LEVEL), None)
-    until = f"; from {enough} seeds on it can decide" if enough else ""
-    floor = min(1.0, smallest_p(n) * tests)
-    return f"n too small: with {n} a sign-flip test over {count(tests, 'comparison')} has p ≥ {floor:.2g}{until}"
+    until = f"; from {enough} seeds on it can" if enough else ""
+    over = f", Holm-corrected over {tests} comparisons," if tests > 1 else ""
+    return f"n too small for a p: with {count(n, 'seed')} no sign-flip test{over} can reach 5 %{until}"
 
 
 def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
@@ -82,7 +87,20 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     if cell is None:
         return "the row before"
     label = next((label for line, label in zip(lines, labels, strict=True) if line.cell == cell), cell)
+    if len(label) > _SHORT and cell == lines[0].cell:
+        return "the first row"
     return f"the {label}" if label == FULL else label
+
+
+def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """What the differences can't tell apart, because an option changes several settings, or some silently."""
+    notes = pair_notes([(line.reference, line.cell) for line in lines if line.reference], runs.plan)
+    return [f"Confounded: {'; '.join(notes)}."] if notes else []
+
+
+def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """In what the rows' results differ although no factor names it."""
+    return [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
@@ -90,10 +108,11 @@ def runs_note(lines: Sequence[Line], runs: Runs) -> str:
     cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
     planned = {cell: runs.plan.seeds_of(cell) for cell in cells}
     trials = {(cell, seed): runs.plan.ids[cell, seed] for cell, seeds in planned.items() for seed in seeds}
-    done = sum(trial in runs.records for trial in trials.values())
-    parts = [
-        f"{done} of {count(len(trials), 'trial')} finished ({count(len(cells), 'cell')}, {_seeds(planned.values())})"
-    ]
+    distinct = set(trials.values())
+    done = len(distinct & runs.records.keys())
+    partial = "partial: " if done < len(distinct) else ""
+    of = f"{count(len(cells), 'cell')}, {_seeds(planned.values())}"
+    parts = [f"{partial}{done} of {count(len(distinct), 'trial')} finished ({of})"]
     short = []
     for cell, seeds in planned.items():
         states = Counter(_state(runs, trials[cell, seed]) for seed in seeds)
@@ -128,7 +147,6 @@ def provenance_note(runs: Runs) -> str:
     records = list(runs.records.values())
     if not records:
         return ""
-    study = runs.plan.study
 
     def distinct(value: Callable[[TrialRecord], str]) -> str:
         return some(sorted({value(record) for record in records}))
@@ -136,10 +154,8 @@ def provenance_note(runs: Runs) -> str:
     code = distinct(lambda r: f"{(r.commit or 'no commit')[:10]}{' with local changes' if r.dirty else ''}")
     data = distinct(lambda r: f"{r.recipe['dataset']['kind']} {r.fingerprint[:8]}")
     cost = duration(sum(record.seconds for record in records))
-    profile = f" --profile {study.profile}" if study.profile else ""
-    command = f"ablate run {study.source.file.as_posix()}{profile}"
     hardware = distinct(lambda r: r.hardware)
-    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command}."
+    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command(runs)}."
 
 
 def some(names: Sequence[str]) -> str:

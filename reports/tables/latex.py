@@ -30,8 +30,6 @@ def to_latex(table: PrintedTable) -> str:
         rf"\label{{tab:{table.id}}}",
         r"\smallskip",
     ]
-    if any(CHECK in column.texts for column in table.layout.columns):
-        lines.append(r"\providecommand{\checkmark}{\ensuremath{\surd}}")
     if table.aligned:
         lines.append(rf"\sisetup{{{_SETUP}}}")
     if size:

@@ -13,7 +13,7 @@ from ..runs import Runs
 from .body import differences, numbers_of
 from .columns import metric_columns
 from .entries import Measured, measure
-from .footnotes import legend, runs_note
+from .footnotes import legend, mixture_notes, runs_note
 from .printed import Column, Layout, PrintedTable
 
 
@@ -56,13 +56,14 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
             _what(table, across, metrics, counts),
             legend(layout, metrics, runs, lines=len(lines) < len(rows_of) * len(columns_of)),
             runs_note(lines, runs),
+            *mixture_notes(lines, runs),
         ],
         numbers=numbers_of(table, metrics),
         cells=tuple(line.cell for line in lines),
         aligned=table.siunitx,
     )
     labels = [line.label for line in lines]
-    return [printed, *([differences(table, compared, lines, "cell", labels)] if compared else [])]
+    return [printed, *([differences(table, compared, lines, "cell", labels, runs)] if compared else [])]
 
 
 def _shown(factor: Factor, lines: Sequence[Line], runs: Runs) -> list[str]:
