@@ -25,8 +25,9 @@ RELOADS = '<meta http-equiv="refresh" content="5">'
 
 
 @pytest.fixture(autouse=True)
-def _without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports.report, "_curves", lambda runs, tables: [])
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for made in ("table_curves", "usual_figures"):
+        monkeypatch.setattr(reports.report, made, lambda runs, *others, **more: [])
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ class FigureData(ABC):
 
     data: pd.DataFrame
     """The numbers, as the CSV beside the drawing holds them. Its column `gid` names the drawing's element (the `id`
-    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a line
-    that leaves the drawing, matplotlib cuts away the vertices out there."""
+    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a
+    line that leaves the drawing, matplotlib cuts away the vertices out there."""
 
     @property
     def empty(self) -> bool:
