@@ -61,7 +61,7 @@ def study_notes(plan: Plan) -> list[str]:
 
 
 def table_notes(table: Table, plan: Plan) -> list[str]:
-    """What is to be said under a table of its rows against their references."""
+    """What is to be said under a table of what its rows are compared with."""
     return pair_notes(table_pairs(table, plan), plan)
 
 
@@ -76,9 +76,15 @@ def claim_notes(plan: Plan) -> list[str]:
 
 
 def table_pairs(table: Table, plan: Plan) -> list[Pair]:
-    """A table's rows against what their differences are against."""
+    """A table's rows against their references, or against the first; of effects, all that an effect comes from."""
+    if table.kind == "cost":
+        return []
+    if table.kind == "effects":
+        return _against_first(plan)
     lines = table_lines(table, plan.study, plan.designed)
-    return [(line.reference, line.cell) for line in lines if line.reference]
+    if pairs := [(line.reference, line.cell) for line in lines if line.reference]:
+        return list(dict.fromkeys(pairs))
+    return [(lines[0].cell, line.cell) for line in lines[1:]]
 
 
 def claim_pairs(plan: Plan) -> list[Pair]:

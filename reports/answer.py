@@ -111,10 +111,11 @@ def answer_study(runs: Runs) -> StudyAnswer:
 
 
 def first_metric(runs: Runs) -> str:
-    """The first metric of the study's first table that has a better end; else top-1."""
+    """The first metric of the study's first table that has a better end and a value in any run; else top-1."""
     tables = runs.plan.study.tables
     wanted = [metric for table in tables[:1] for metric in table.metrics if metric not in FACTS and direction(metric)]
-    return wanted[0] if wanted else "top1"
+    recorded = runs.records.values()
+    return next((m for m in wanted if any(record.value(m) is not None for record in recorded)), "top1")
 
 
 def _seeds(runs: Runs) -> tuple[int, ...]:

@@ -150,7 +150,7 @@ def compared_on(change: Change, metric: str) -> str:
     else:
         text = f"mean over {len(change.pairs)} pairs of cells that differ in nothing else"
         if change.effects:
-            text += f", whose own are {spread(change, metric)}"
+            text += f" (by pair {spread(change, metric)})"
     if change.unpaired:
         text += f", {change.unpaired} more without a common seed"
     if change.dropped:
@@ -187,7 +187,7 @@ def relative(share: float) -> str:
 def best_sentence(answer: StudyAnswer) -> str:
     """The best cell, and how many can't be told from it."""
     if answer.best is None:
-        return "No run has finished."
+        return f"No finished run has a {numbers.title(answer.metric)}."
     top = answer.means[answer.best]
     value = f"{numbers.title(answer.metric)} {numbers.ours(top, answer.metric)}"
     found = f"Best cell: {answer.best}, {value} (n = {top.n})"

@@ -9,6 +9,7 @@ from experiments.plan import Plan
 
 from .claims import Answer, Finding
 from .escape import markdown
+from .numbers import unsigned
 
 UNKNOWN = "?"
 """In the place of a number of seeds that nobody can tell."""
@@ -79,5 +80,10 @@ def _ours(finding: Finding) -> str:
     if found is None:
         return "no pair of runs" if finding.comparison.right else "no run"
     if found.low is None:
-        return f"{found.mean:{sign}.4f}"
-    return f"{found.mean:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f})"
+        return _number(found.mean, sign)
+    assert found.high is not None, "an interval has two ends"
+    return f"{_number(found.mean, sign)} ({_number(found.low, sign)} to {_number(found.high, sign)})"
+
+
+def _number(value: float, sign: str) -> str:
+    return unsigned(f"{value:{sign}.4f}")

@@ -73,7 +73,7 @@ class Effects:
     """Residual standard deviation; None without a degree of freedom."""
 
     blocks: tuple[str, ...]
-    """What is held constant: `seed` and the blocks, those with more than one level."""
+    """What is held constant: `SEED` and the blocks, those with more than one level."""
 
 
 def effects(
@@ -99,7 +99,8 @@ def effects(
     values = np.array([value for _, _, value in kept], dtype=np.float64)
     has = _indicators(kept, factors, blocks)
     held, mains, crossed = _held(has, factors, len(kept)), _mains(has, factors), _crossed(has, factors)
-    base, full = LeastSquares(held | mains, values), LeastSquares(held | mains | crossed, values)
+    full = LeastSquares(held | mains | crossed, values)
+    base = full if full.complete else LeastSquares(held | mains, values)
     told: dict[Term, Contrast] = {term: {term: 1.0} for term in crossed if full.identifies({term: 1.0})}
     asked = {term: _averaged(term, crossed, has, factors) for term in mains if base.identifies({term: 1.0})}
     additive = not all(map(full.identifies, asked.values()))

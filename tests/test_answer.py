@@ -249,3 +249,26 @@ def test_zero_spread_decides_nothing(tmp_path: Path) -> None:
     assert "the same in every seed, so no interval; n = 4" in change_sentence(change, "top1")
     assert standing(change) == "n too small"
     assert math.isclose(change.comparison.difference.mean, 0.25)  # type: ignore[union-attr]
+
+
+def test_a_study_of_one_cell_compares_nothing(tmp_path: Path) -> None:
+    text = "\n".join(line for line in TINY.split("factors:")[0].splitlines()) + "\ndesigns:\n"
+    runs = made_up_runs(
+        tmp_path, {"baseline": [0.5, 0.6]}, text.replace("designs:\n", "designs:\n  - list: [baseline]\n")
+    )
+    answer = answer_study(runs)
+    assert headline(answer) == ["Nothing is compared: the study has one cell."]
+    assert best_sentence(answer) == "Best cell: baseline, Top-1 0.550 ± 0.071 (n = 2)."
+
+
+def test_a_metric_that_no_run_has_is_passed_over(tmp_path: Path) -> None:
+    text = TINY.replace("metrics: [top1, top5], published: {plain: {top1: 0.5}}", "metrics: [ema_top1, top5]")
+    answer = answer_study(made_up_runs(tmp_path, values(2), text))
+    assert answer.metric == "top5"
+
+
+def test_a_study_without_any_finished_run_says_so(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(2), missing=["plain", "deep", "plain+c", "plain+l"])
+    answer = answer_study(runs)
+    assert best_sentence(answer) == "No finished run has a Top-1."
+    assert headline(answer)[-1] == "No pair of finished runs: deep, c and l."

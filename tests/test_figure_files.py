@@ -95,7 +95,7 @@ def test_processes_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(processes, "MOST", 1)
     write_figures(figures, tmp_path / "one")
     monkeypatch.setattr(processes, "MOST", 2)
-    monkeypatch.setattr(processes, "ALONE", 2)
+    monkeypatch.setattr(processes, "WORTH", 0.1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     here: list[str] = []
     draw = files.draw_figure
@@ -112,12 +112,24 @@ def test_what_another_process_could_not_draw_is_drawn_here(
     worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_WORKER", worker)
-    monkeypatch.setattr(processes, "ALONE", 2)
+    monkeypatch.setattr(processes, "WORTH", 0.1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     here: list[str] = []
     monkeypatch.setattr(files, "draw_figure", lambda figure, folder: here.append(figure.id))
     processes.in_processes([curves(tmp_path, id) for id in "ab"], tmp_path)
     assert sorted(here) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "cores", "processes_"), [(3, 2, 1), (8, 2, 2), (8, 1, 1), (40, 64, 8), (8, 64, 2)])
+def test_as_many_processes_as_pay(
+    number: int, cores: int, processes_: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    figure = curves(tmp_path)
+    shares = processes._shares([dataclasses.replace(figure, id=f"f{i}") for i in range(number)])
+    assert len(shares) == processes_
+    assert sorted(f.id for share in shares for f in share) == sorted(f"f{i}" for i in range(number))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 NAMES = [

@@ -92,6 +92,22 @@ def test_differences_to_a_reference_are_paired_by_seed(tmp_path: Path) -> None:
     assert "paired differences to Deep" in forest.describe()
 
 
+def test_an_interval_that_would_flatten_the_others_ends_in_a_triangle(tmp_path: Path) -> None:
+    wide = [0.2, 0.5, 0.9]
+    close = {cell: [v + 0.001 * i * (-1) ** n for n, v in enumerate(VALUES[cell])] for i, cell in enumerate(VALUES)}
+    runs = made_up_runs(
+        tmp_path, close | {"deep+c": wide}, GRID + "figures: [{id: x, kind: effects, reference: plain}]\n"
+    )
+    forest = asked(runs)
+    assert isinstance(forest, Forest)
+    row = forest.data.set_index("label").loc["deep+c"]
+    low, high = forest.scale
+    assert row["low"] < low < row["estimate"] < high < row["high"]
+    axis = effects_drawing.draw(forest).axes[0]
+    assert [line.get_marker() for line in axis.get_lines() if line.get_marker() in ("<", ">")] == ["<", ">"]
+    assert "ends in a triangle" in forest.describe()
+
+
 def test_what_the_design_does_not_identify_is_said(tmp_path: Path) -> None:
     forest = effect_forest(made_up_runs(tmp_path, VALUES))
     assert set(forest.data["label"]) == {"deep", "c", "l"}
@@ -201,7 +217,7 @@ def test_labels_do_not_cover_each_other(number: int) -> None:
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert len(texts) == number
+    assert len(texts) == min(number, 24)
     if number < 60:
         assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     if number <= 3:

@@ -18,7 +18,7 @@ from reports.figures import Curves, learning_curves, make_figure, write_figures
 from reports.figures.curves_drawing import draw
 from reports.report import Report, table_curves, write_report
 from reports.runs import Runs
-from reports.tables import make_table
+from reports.tables import make_tables
 
 SEEDS = 3
 
@@ -271,11 +271,22 @@ def test_a_divergent_cell_leaves_the_scale_to_the_others(tmp_path: Path) -> None
     low, high = loss.get_ylim()
     assert low <= others["low"].min()
     assert others["high"].max() <= high < 2
-    assert curves.cut[0] is None, "fractions of 1 flatten nothing"
+    assert curves.cut[0] is None, "accuracies flatten nothing"
     assert list(curves.outside) == [("deep", "val_loss")]
     assert "at a triangle on its edge: deep (Validation loss 1 to 1e+05)." in curves.describe()
     (mark,) = [line for line in loss.get_lines() if line.get_marker() == "^" and line.get_gid() is None]
     assert mark.get_ydata()[0] == 1, "at the upper edge of the axes"
+
+
+def test_no_scale_shows_more_than_all(tmp_path: Path) -> None:
+    runs = trained(tmp_path, "  - {id: x, cells: [plain], panels: [[top1]], band: interval}\n", seeds=2)
+    runs.records[runs.plan.ids["plain", 0]].history[1]["top1"] = 0.9
+    curves = make_figure(runs.plan.study.figures[0], runs)
+    assert isinstance(curves, Curves)
+    assert curves.data["low"].min() < -1, "of two seeds the t interval is wider than all accuracies"
+    low, high = draw(curves).axes[0].get_ylim()
+    assert (low, high) == pytest.approx((-0.05, 1.05))
+    assert curves.outside == {}
 
 
 def test_what_fails_far_off_does_not_stretch_the_scale(tmp_path: Path) -> None:
@@ -299,7 +310,7 @@ def test_the_tables_labels_are_the_figures(tmp_path: Path) -> None:
 
 
 def make_report(runs: Runs) -> list[Curves]:
-    return table_curves(runs, [make_table(table, runs) for table in runs.plan.study.tables])
+    return table_curves(runs, make_tables(runs))
 
 
 def test_a_figures_own_labels_come_first_and_none_is_used_twice(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def runs_with(plan: Plan, facts: Facts, lengths: Callable[[Trial], int] = lambda
 
 def reported(monkeypatch: pytest.MonkeyPatch, runs: Runs, *, partial: bool = False, mixed: bool = False) -> str:
     """The report of these runs."""
-    monkeypatch.setattr(reports.report, "collect_runs", lambda plan: runs)
+    monkeypatch.setattr(reports.report, "collect_runs", lambda plan, states: runs)
     return to_text(make_report(runs.plan, allow_partial=partial, allow_mixed=mixed))
 
 
@@ -71,6 +71,7 @@ def test_trials_that_differ_in_no_factor_are_refused_or_said(
     assert f"**Mixed {what}: " in text
     assert runs.warnings == (f"{mixture}.",)
     assert runs.warnings_of(["plain", "plain+c"]) == (), "a table of these two shows nothing mixed"
+    assert f"Mixed {what}: " in text.split("**Stems**")[1].split("**")[0], "and below the table that shows both"
 
 
 def test_what_a_record_does_not_tell_differs_from_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from experiments.states import data_fingerprints
 from reports.answer import answer_study
 from reports.answer_text import headline
 from reports.claims import answer_claims
+from reports.escape import markdown
 from reports.figures import learning_curves
+from reports.page.plain import to_html
 from reports.page.trials import UI
 from reports.report import Report, make_report, write_report
 from reports.runs import Runs
@@ -162,6 +164,16 @@ def test_numbers_do_not_sort_as_text(browser: Browser, page: Path) -> None:
     assert column(browser, "table-stems-rows", place) == sorted(
         column(browser, "table-stems-rows", place), key=lambda text: float(text.rstrip("k"))
     )
+
+
+def test_intervals_sort_by_their_lower_end(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    place = browser.texts("#changes-rows thead th").index("95 % interval")
+    browser.all("#changes-rows thead button")[place].click()
+    *ends, last = [text.split(" to ")[0].replace("\u2212", "-") for text in column(browser, "changes-rows", place)]
+    assert last == "–"
+    assert len(ends) == 2
+    assert float(ends[0]) < float(ends[1])
 
 
 def test_one_column_sorts_at_a_time_and_text_sorts_as_text(browser: Browser, page: Path) -> None:
@@ -321,6 +333,34 @@ def test_the_page_is_the_same_for_the_same_runs(
     assert (tmp_path / "again/report.html").read_bytes() == page.read_bytes()
 
 
+def test_a_page_of_markdown_keeps_its_tables_and_figures(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    figure = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path style="fill: red" d="M0 0H9V9z"/></svg>'
+    (tmp_path / "figures/a.svg").write_text(figure)
+    lines = [
+        "# A search",
+        markdown(HOSTILE),
+        "| a | b |",
+        "| :-- | --: |",
+        f"| {markdown(HOSTILE)} | 1 |",
+        "",
+        "![A](figures/a.svg)",
+    ]
+    (tmp_path / "report.html").write_text(
+        to_html("\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]), HOSTILE, tmp_path)
+    )
+    for scheme in ("light", "dark"):
+        browser.open(tmp_path / "report.html", scheme=scheme, width=320)
+        assert browser.complaints() == []
+        assert browser.run("return document.images[0].naturalWidth") > 0
+        assert browser.run("return [window.hacked, document.scripts.length]") == [None, 1]
+        assert browser.run("return document.documentElement.scrollWidth") == 320
+    whole = " ".join(HOSTILE.split())
+    assert browser.texts("td")[0] == whole
+    assert browser.run("return getComputedStyle(document.querySelectorAll('td')[1]).textAlign") == "right"
+    assert browser.driver.title == whole
+
+
 def test_print_has_no_controls(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.command("Emulation.setEmulatedMedia", media="print")
@@ -432,3 +472,13 @@ def test_the_package_holds_all_that_the_page_is_made_of() -> None:
     files = [file.name for file in (REPOSITORY / "reports/page").iterdir() if file.is_file() and file.suffix != ".py"]
     assert {"page.css", "page.js", "study.html"} <= set(files)
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
+
+
+def test_a_study_of_one_cell_and_one_seed_has_a_page(tmp_path: Path) -> None:
+    text = TINY.split("factors:")[0] + "designs:\n  - list: [baseline]\n"
+    runs = made_up_runs(tmp_path, {"baseline": [0.5]}, text)
+    write_report(report_of(runs), tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Nothing is compared: the study has one cell." in page
+    assert 'id="changes"' not in page
+    assert 'id="trials-table"' in page

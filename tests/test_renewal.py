@@ -26,7 +26,7 @@ RELOADS = '<meta http-equiv="refresh" content="5">'
 
 @pytest.fixture(autouse=True)
 def _without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports.report, "_curves", lambda runs, tables: [])
+    monkeypatch.setattr(reports.report, "table_curves", lambda runs, tables: [])
 
 
 @pytest.fixture

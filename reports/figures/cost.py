@@ -15,7 +15,7 @@ from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
-from .base import BANDS, FigureData, band_ends
+from .base import BANDS, FigureData, band_ends, listed
 from .labels import labelled, table_labels
 
 COSTS: dict[Cost, str] = {
@@ -61,7 +61,7 @@ class Costs(FigureData):
         )
         text += (
             f" The line is the Pareto front, the {better} {title(self.metric)} for a cost: "
-            f"{'; '.join(self.front['label'])}."
+            f"{listed(list(self.front['label']), '; ')}."
         )
         if self.cost in ("epoch_seconds", "seconds"):
             text += " Seconds depend on what else the machine did."

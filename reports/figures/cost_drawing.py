@@ -22,6 +22,9 @@ _NAME = 28
 _KEYED = 44
 """The most letters of a name beside its point, and in the key below."""
 
+_LISTED = 24
+"""The most names in that key."""
+
 
 def draw(costs: Costs) -> Figure:
     """Every cell a point with its bar, those of the front in colour, joined by steps and named."""
@@ -94,8 +97,14 @@ def _legend(costs: Costs) -> list[Any]:
 
 def _key(figure: Figure, axis: Axes, costs: Costs, where: list[Place]) -> None:
     """Numbers at the points and their names below, where the names themselves have no room."""
-    labels = [f"{number}  {shortened(label, _KEYED)}" for number, label in enumerate(costs.front["label"], 1)]
-    figure.set_figheight(figure.get_figheight() + 0.14 * (len(labels) + 1))
-    figure.supxlabel(plain_text("\n".join(labels)), fontsize=SMALL, x=0.02, ha="left", multialignment="left")
-    numbers = [str(number) for number in range(1, len(labels) + 1)]
-    place_labels(axis, where, numbers, _drawn(costs, where), fontsize=SMALL, always=True)
+    from matplotlib.lines import Line2D
+
+    names = [f"{number}  {shortened(label, _KEYED)}" for number, label in enumerate(costs.front["label"], 1)]
+    if len(names) > _LISTED:
+        names = [*names[:_LISTED], f"and {len(names) - _LISTED} more, in the CSV beside"]
+    key = [Line2D([], [], linestyle="", label=plain_text(name)) for name in names]
+    figure.legends[0].remove()
+    figure.legend(handles=_legend(costs) + key, loc="outside lower center", ncols=1, frameon=False)
+    figure.set_figheight(figure.get_figheight() + 0.18 * len(key))
+    numbers = [str(number) for number in range(1, min(len(where), _LISTED) + 1)]
+    place_labels(axis, where[:_LISTED], numbers, _drawn(costs, where), fontsize=SMALL, always=True)

@@ -19,13 +19,13 @@ from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
 from ..significance import Comparison, compare
-from .base import FigureData
+from .base import FigureData, listed
 from .labels import labelled, table_labels
+from .scale import common_range
 
 MOST = 40
 """Rows that a page takes; the largest are drawn, the CSV has all."""
 
-_NAMED = 6
 _COLUMNS = {
     "gid": "str", "kind": "str", "label": "str", "estimate": "float64", "low": "float64", "high": "float64",
     "n": "int64", "p": "float64", "adjusted": "float64",
@@ -57,6 +57,15 @@ class Forest(FigureData):
         largest = self.data["estimate"].abs().sort_values(ascending=False, kind="stable").index[:MOST]
         return self.data.loc[sorted(largest)]
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The range of the axis: zero, all estimates, and all intervals but those that would flatten the others."""
+        rows = self.shown
+        known = rows.dropna(subset=["low"])
+        spans = list(zip(known["low"], known["high"], strict=True))
+        low, high = common_range(spans) if spans else (0.0, 0.0)
+        return min(0.0, low, *rows["estimate"]), max(0.0, high, *rows["estimate"])
+
     def describe(self) -> str:
         """What is drawn, in the words of the report."""
         if self.empty:
@@ -75,14 +84,16 @@ class Forest(FigureData):
         if direction(self.metric) == "min":
             text += " Less is better: what lies left of zero helps."
         if (self.data["low"].isna()).any():
-            text += " No bar: too few runs for an interval."
+            text += " No bar: there is no interval, of too few runs or of differences that are all the same."
+        low, high = self.scale
+        if (self.shown["low"] < low).any() or (self.shown["high"] > high).any():
+            text += " An interval that would flatten the others ends in a triangle; the CSV beside has its ends."
         if len(self.data) > MOST:
             text += f" The {MOST} largest of {len(self.data)}; the CSV beside has all."
         if self.additive:
             text += " The main effects hold only if the effects that are not identified are none."
         if self.unidentified:
-            more = f" and {len(self.unidentified) - _NAMED} more" if len(self.unidentified) > _NAMED else ""
-            text += f" Not identified by the design: {', '.join(self.unidentified[:_NAMED])}{more}."
+            text += f" Not identified by the design: {listed(self.unidentified)}."
         return text
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = {"main effect": "o", "interaction": "D", "difference": "o"}
-_NAME = 30
+_NAME = 24
 """The most letters of a row's name: a third of the column."""
 
 
@@ -24,10 +24,17 @@ def draw(forest: Forest) -> Figure:
     figure = blank(COLUMN, 0.55 + 0.17 * len(rows))
     axis = figure.subplots()
     axis.axvline(0, color=INK, linewidth=0.8, linestyle="--", zorder=1)
+    low, high = forest.scale
+    margin = 0.05 * (high - low) or 1.0
+    axis.set_xlim(low - margin, high + margin)
     for place, row in enumerate(rows_of(rows)):
         colour = COLOURS[1 if row.kind == "interaction" else 0]
         if not math.isnan(row.low):
             axis.plot([row.low, row.high], [place, place], color=colour, linewidth=1.2, solid_capstyle="butt")
+            for beyond, edge, marker in ((row.low < low, 0, "<"), (row.high > high, 1, ">")):
+                if beyond:
+                    (mark,) = axis.plot([edge], [place], marker, color=colour, markersize=4, clip_on=False)
+                    mark.set(transform=axis.get_yaxis_transform(), in_layout=False)
         filled = row.adjusted < 0.05
         axis.plot(
             [row.estimate], [place], _MARKERS[row.kind], color=colour, markersize=4, zorder=3, gid=row.gid,
@@ -46,5 +53,5 @@ def draw(forest: Forest) -> Figure:
     beside.set_yticks(range(len(rows)), [f"{signed(row.estimate)} ({row.n})" for row in rows_of(rows)])
     beside.tick_params(length=0, labelsize=SMALL)
     beside.spines["right"].set_visible(False)
-    axis.set_title("estimate (n)", fontsize=SMALL, x=1.25, ha="right", pad=2)
+    axis.annotate("estimate (n)", (1, 1), (4, 2), "axes fraction", textcoords="offset points", fontsize=SMALL)
     return figure

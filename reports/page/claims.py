@@ -64,10 +64,10 @@ def _numbers(finding: Finding) -> list[Field]:
     more = Field(seeds_text(finding) or NOTHING, finding.further if finding.verdict == "undecided" else None)
     if found is None:
         return [Field(NOTHING), Field(NOTHING), Field("0", 0), more]
-    interval = NOTHING
+    interval = Field(NOTHING)
     if found.low is not None and found.high is not None:
-        interval = f"{_number(found.low, form)} to {_number(found.high, form)}"
-    return [Field(_number(found.mean, form), found.mean), Field(interval), Field(str(found.n), found.n), more]
+        interval = Field(f"{_number(found.low, form)} to {_number(found.high, form)}", found.low)
+    return [Field(_number(found.mean, form), found.mean), interval, Field(str(found.n), found.n), more]
 
 
 def _number(value: float, form: str) -> str:

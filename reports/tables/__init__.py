@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from experiments.confounders import table_notes
 from experiments.default_tables import tables_of
 from experiments.language import Table, TableKind
 
@@ -27,8 +28,13 @@ _KINDS: dict[TableKind, Callable[[Table, Runs], list[PrintedTable]]] = {
 
 
 def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
-    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second one."""
-    return _KINDS[table.kind](table, runs)
+    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second one.
+
+    Below it stands what its trials differ in besides, and what its comparisons can't tell apart.
+    """
+    made = _KINDS[table.kind](table, runs)
+    notes = [f"{note}." for note in table_notes(table, runs.plan)]
+    return [replace(t, footnotes=[*t.footnotes, *runs.mixed_of(t.cells), *notes]) for t in made]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:
