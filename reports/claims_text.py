@@ -48,9 +48,10 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
         "interval: of forty without a true difference, one is contradicted by chance"
     ]
     if any(finding.verdict == "undecided" for finding in findings):
+        unknown = f"; {UNKNOWN}: too few runs, or no spread among them, to tell"
         notes.append(
-            "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few; "
-            f"{UNKNOWN}: too few runs, or no spread among them, to tell"
+            "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few"
+            + (unknown if UNKNOWN in map(seeds_text, findings) else "")
         )
     for finding in findings:
         if finding.dropped:

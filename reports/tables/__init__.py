@@ -8,6 +8,7 @@ from dataclasses import replace
 from experiments.confounders import table_notes
 from experiments.default_tables import tables_of
 from experiments.language import Table, TableKind
+from experiments.lines import table_lines
 
 from ..runs import Runs
 from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
@@ -33,8 +34,9 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     Below it stands what its trials differ in besides, and what its comparisons can't tell apart.
     """
     made = _KINDS[table.kind](table, runs)
-    notes = [f"{note}." for note in table_notes(table, runs.plan)]
-    return [replace(t, footnotes=[*t.footnotes, *runs.mixed_of(t.cells), *notes]) for t in made]
+    cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
+    notes = [*runs.mixed_of(cells), *(f"{note}." for note in table_notes(table, runs.plan))]
+    return [replace(printed, footnotes=[*printed.footnotes, *notes]) for printed in made]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:
