@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Study:
     origins: Mapping[YamlPath, YamlPath]
     """Where in the file the profile set a path."""
 
-    own_seeds: int
+    own_seeds: int = 0
     """How many seeds the file says, also where `seeds` are others that the command line asks for."""
 
     @property
@@ -138,8 +139,8 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         keep_weights=outline.keep_weights,
         source=source,
         origins=origins,
-        own_seeds=outline.seeds if isinstance(outline.seeds, int) else len(outline.seeds),
     )
+    study = dataclasses.replace(study, own_seeds=len(study.seeds))
     _check_options(study)
     _check_names(study)
     return study

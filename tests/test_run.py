@@ -75,11 +75,14 @@ def test_a_study_runs_is_recorded_and_reported(study_file: WriteStudy) -> None:
     ours = [float(row["top1"]) for row in rows if row["cell"] == "plain"]
     assert plain["mean"] == pytest.approx(sum(ours) / 2)
     assert (plain["n"], plain["published"]) == (2, 0.5)
+    held = {n["row"]: n["mean"] for n in numbers if (n["table"], n["column"]) == ("cost", "core_hours")}
+    spent = sum(float(row["seconds"]) for row in rows if row["cell"] == "plain")
+    assert held["plain"] == pytest.approx(spent / 3600), "each trial held one core"
     assert "Initial weights: drawn at random (trained from scratch)" in Path("results/tiny/report.md").read_text()
     artifacts = [artifact.path for artifact in client.list_artifacts(first.info.run_id)]
     assert artifacts == ["trial.json", "weights.safetensors"]
     assert len(first.data.tags["ablate.weights"]) == 64
-    for name in ("report.md", "report.html", "tables/stems.md", "tables/stems.tex"):
+    for name in ("report.md", "report.html", "tables/stems.md", "tables/stems.tex", "tables/stems.csv"):
         assert (Path("results/tiny") / name).stat().st_size > 100
     for kind in ("svg", "pdf", "png", "csv"):
         assert (Path("results/tiny/figures") / f"stems.{kind}").stat().st_size > 100

@@ -63,7 +63,7 @@ def make_body(
         caption=table.caption,
         layout=layout,
         footnotes=[
-            legend(layout, metrics, runs),
+            legend(layout, metrics),
             *([test_note(compared, lines, labels), *confounder_notes(lines, runs)] if within else []),
             runs_note(lines, runs),
             *mixture_notes(lines, runs),

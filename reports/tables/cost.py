@@ -58,7 +58,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         caption=table.caption,
         layout=layout,
         footnotes=[
-            *([legend(layout, metrics, runs)] if metrics else []),
+            *([legend(layout, metrics)] if metrics else []),
             sentence(
                 [*what, *([f"{NOTHING}: not recorded"] if any(NOTHING in c.texts for c in layout.columns) else [])]
             ),

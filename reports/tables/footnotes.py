@@ -26,7 +26,7 @@ _NAMED = 6
 """The most cells that a footnote names."""
 
 
-def legend(layout: Layout, metrics: Sequence[Measured], runs: Runs, *, lines: bool = False) -> str:
+def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) -> str:
     """What the table's numbers and marks are, of those that it shows. lines: whether places of it have no cell."""
     every = [entry for metric in metrics for entry in metric.entries]
     parts = []
@@ -100,7 +100,8 @@ def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
 
 def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
     """In what the rows' results differ although no factor names it."""
-    return [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
+    cells = {line.cell for line in lines}
+    return [note for note in runs.warnings_of(cells) if note.startswith("Mixed")] if runs.mixtures else []
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:

@@ -54,7 +54,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         layout=layout,
         footnotes=[
             _what(table, across, metrics, counts),
-            legend(layout, metrics, runs, lines=len(lines) < len(rows_of) * len(columns_of)),
+            legend(layout, metrics, lines=len(lines) < len(rows_of) * len(columns_of)),
             runs_note(lines, runs),
             *mixture_notes(lines, runs),
         ],
