@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,9 +56,10 @@ class Answer:
 def answer_claims(runs: Runs) -> list[Answer]:
     """Every claim of the study, in order."""
     answers = []
+    find = _find if runs.plan.study.replicates is None else _followed(runs)
     for claim in runs.plan.study.claims:
         comparisons = parse_claim(claim.test, runs.plan.study, runs.plan.designed)
-        answers.append(Answer(claim.says, claim.test, [_find(runs, c) for c in comparisons], claim.published))
+        answers.append(Answer(claim.says, claim.test, [find(runs, c) for c in comparisons], claim.published))
     return answers
 
 
@@ -70,6 +72,23 @@ def _find(runs: Runs, comparison: Comparison) -> Finding:
         right = {seed: value + comparison.margin for seed, value in other.items()}
     difference = paired_difference(left, right)
     return Finding(comparison, difference, _verdict(difference, comparison.relation))
+
+
+def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:
+    """Where seeds are added to what is open, the interval that pays for all looks takes the place of Student's."""
+    found = {each.comparison.key: each for each in runs.followed}
+
+    def find(runs: Runs, comparison: Comparison) -> Finding:
+        each = found.get(comparison.key)
+        if each is None:
+            # a cell is left out, or both are one by their recipe
+            return _find(runs, comparison)
+        difference = each.standing.difference
+        if difference is not None and str(each.comparison.left) != str(comparison.left):
+            difference = difference.negated
+        return Finding(comparison, difference, _verdict(difference, comparison.relation))
+
+    return find
 
 
 def _verdict(difference: Difference | None, relation: str) -> Verdict:

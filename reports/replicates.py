@@ -58,6 +58,11 @@ def largest(plan: Plan) -> Plan:
     return with_seeds(plan, {cell.name: len(plan.study.seeds) for cell in plan.cells})
 
 
+def smallest(plan: Plan) -> Plan:
+    """The plan with the seeds that every cell gets; cells that stand in no comparison get no others."""
+    return with_seeds(plan, dict.fromkeys(plan.by_name, rule_of(plan).least))
+
+
 def followed(plan: Plan, ended: Ended) -> list[Followed]:
     """Every comparison of the study, in the order of its claims or cells."""
     ids, rule = largest(plan).ids, rule_of(plan)
@@ -69,8 +74,8 @@ def followed(plan: Plan, ended: Ended) -> list[Followed]:
 
 
 def grown(plan: Plan, found: list[Followed]) -> Plan:
-    """The plan with the seeds that its comparisons want; cells that stand in none have the first ones."""
-    number = dict.fromkeys(plan.by_name, rule_of(plan).least)
+    """The plan with the seeds that its comparisons want besides its own."""
+    number = {cell: len(plan.seeds_of(cell)) for cell in plan.by_name}
     for each in found:
         # a cell's own number asks for none
         if each.comparison.right is not None:
@@ -81,7 +86,7 @@ def grown(plan: Plan, found: list[Followed]) -> Plan:
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:
     """The plan that the record asks for by now. fingerprints: of `largest(plan)`; default: of the data at hand."""
-    return grown(plan, followed(plan, recorded_ends(plan, fingerprints)))
+    return grown(smallest(plan), followed(plan, recorded_ends(plan, fingerprints)))
 
 
 def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> dict[str, TrialRecord | None]:

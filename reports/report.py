@@ -19,6 +19,7 @@ from .drawing import draw_curves
 from .figures import Curves, learning_curves, make_figure
 from .latex import to_latex
 from .page import to_html
+from .replicates_text import as_json
 from .runs import Runs, collect_runs
 from .tables import ReportTable, make_table
 from .text import to_text
@@ -98,7 +99,12 @@ def _as_json(report: Report) -> dict[str, Any]:
         "numbers": [number for table in report.tables for number in table.numbers()],
         "settings": [setting for table in report.tables for setting in table.printed_settings()],
         "claims": [_claim_json(answer) for answer in report.answers],
+        **_seeds_json(report.runs),
     }
+
+
+def _seeds_json(runs: Runs) -> dict[str, Any]:
+    return {} if runs.plan.study.replicates is None else {"seeds": as_json(runs.plan, runs.followed)}
 
 
 def _claim_json(answer: Answer) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from experiments.states import State, data_fingerprints, trial_states
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
+from .replicates import Followed, followed
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -45,6 +47,12 @@ class Runs:
         ids = [self.plan.ids[cell, seed] for seed in self.plan.seeds_of(cell)]
         recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
         return next((value for value in recorded if value is not None), None)
+
+    @cached_property
+    def followed(self) -> list[Followed]:
+        """Where the comparisons stand, of a study that adds seeds to what is open."""
+        failed = dict.fromkeys(self.failures)
+        return followed(self.plan, {**failed, **self.records})
 
     @property
     def missing(self) -> list[str]:

@@ -31,6 +31,12 @@ class Difference:
     high: float | None
     n: int
 
+    @property
+    def negated(self) -> Difference:
+        """The same with the sides exchanged."""
+        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
+        return Difference(-self.mean, low, high, self.n)
+
 
 def summarize(values: Sequence[float]) -> Summary | None:
     """Mean and sample standard deviation (n - 1); None of nothing."""

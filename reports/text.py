@@ -12,6 +12,7 @@ from .claims import Answer, Finding
 from .columns import to_markdown
 from .escape import markdown
 from .figures import Curves, describe
+from .replicates_text import section
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def to_text(report: Report) -> str:
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
-        parts += ["## Claims", _claims(report.answers)]
+        parts += ["## Claims", _claims(report.answers, repeated=study.replicates is not None)]
+    if study.replicates is not None:
+        parts += ["## Seeds", section(report.runs.plan, report.runs.followed)]
     if report.curves:
         parts += ["## Learning curves", *map(_figure, report.curves)]
     parts += ["## How it was run", _provenance(report.runs)]
@@ -53,7 +56,7 @@ def _completeness(runs: Runs) -> str:
     plan = runs.plan
     parts = [
         f"{len(runs.records)} of {count(len(plan.trials), 'trial')} finished: {count(len(plan.cells), 'cell')}, seeds "
-        f"{', '.join(map(str, plan.study.seeds))}."
+        f"{', '.join(map(str, dict.fromkeys(seed for _, seed in plan.ids)))}."
     ]
     if runs.missing:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")
@@ -74,9 +77,17 @@ def _figure(curves: Curves) -> str:
     return "\n\n".join([f"**{caption}**", *image, markdown(describe(curves))])
 
 
-def _claims(answers: list[Answer]) -> str:
+def _claims(answers: list[Answer], *, repeated: bool) -> str:
+    interval = "repeated" if repeated else "95 %"
     stated = any(answer.published is not None for answer in answers)
-    heads = ["Claim", "Comparison", *(["Document says"] if stated else []), "Ours (95 % interval)", "n", "Verdict"]
+    heads = [
+        "Claim",
+        "Comparison",
+        *(["Document says"] if stated else []),
+        f"Ours ({interval} interval)",
+        "n",
+        "Verdict",
+    ]
     lines = [heads, [":--", ":--", *(["--:"] if stated else []), "--:", "--:", ":--"]]
     for answer in answers:
         several = len(answer.findings) > 1
@@ -87,7 +98,8 @@ def _claims(answers: list[Answer]) -> str:
             document = [_size(answer.published, finding)] if stated else []
             n = str(finding.estimate.n if finding.estimate else 0)
             lines.append([says, markdown(str(finding.comparison)), *document, _ours(finding), n, verdict])
-    notes = ["Differences are left minus right, paired by seed, with Student's t interval; against a number, our mean."]
+    how = "the interval of the section Seeds" if repeated else "Student's t interval"
+    notes = [f"Differences are left minus right, paired by seed, with {how}; against a number, our mean."]
     notes.append("Reproduced: the interval is on the claim's side; contradicted: on the other.")
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{' '.join(notes)}"
 

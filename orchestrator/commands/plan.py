@@ -22,6 +22,7 @@ from ..probing import probe_missing
 from ..progress import clock
 from ..resources import room_here
 from ..shares import Shares
+from .comparing import replicates_line
 from .loading import load_plan
 
 
@@ -40,9 +41,12 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     estimate = _estimate(plan, missing)
     _print_cells(plan, states, estimate, console)
     counts = Counter(str(state) for state in states.values())
+    size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
+    if plan.study.replicates is not None:
+        console.print(replicates_line(plan), highlight=False, markup=False)
+        size = "by now"
     console.print(
-        f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} = "
-        f"{count(len(plan.trials), 'trial')}: "
+        f"{size} {count(len(plan.trials), 'trial')}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
@@ -50,7 +54,7 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(line, highlight=False)
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
-    shared = len(plan.cells) * len(plan.study.seeds) - len(plan.trials)
+    shared = len(plan.ids) - len(plan.trials)
     if shared:
         console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():

@@ -19,6 +19,7 @@ from ..driver import Summary
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
+from .comparing import show_comparisons
 from .loading import load_plan
 from .terms import checked, executor_of
 
@@ -36,8 +37,17 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     terms = checked(terms, results_folder(plan), threads)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(plan))
+    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(_by_now(plan)))
     return _conclude(plan, summary, console, time.monotonic() - begin)
+
+
+def _by_now(plan: Plan) -> Plan:
+    """With the seeds that were added as it ran."""
+    if plan.study.replicates is None:
+        return plan
+    from reports.replicates import replayed
+
+    return replayed(plan)
 
 
 def _report(plan: Plan) -> Path:
@@ -69,6 +79,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     if summary.interrupted:
         say("interrupted; what is finished is recorded, and the same command goes on")
         return 130
+    if plan.study.replicates is not None:
+        show_comparisons(_by_now(plan), console)
     if summary.report is not None:
         say(f"report: {summary.report()}")
     for process, number in Counter(summary.elsewhere.values()).items():

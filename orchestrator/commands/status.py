@@ -16,6 +16,7 @@ from experiments.plan import Trial
 from experiments.states import State, data_fingerprints, trial_states
 
 from ..progress import clock
+from .comparing import show_comparisons
 from .loading import load_plan
 
 
@@ -38,6 +39,8 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)
+    if plan.study.replicates is not None:
+        show_comparisons(plan, console)
     done = sum(state.name == "done" for state in states.values())
     console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}", highlight=False)
 
