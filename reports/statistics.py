@@ -1,4 +1,4 @@
-"""Statistics of replicates: pure functions of numbers."""
+"""Statistics of replicates: pure functions of numbers. Intervals of the mean; tests are in significance.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
+
+Floats = NDArray[np.float64]
+ROUNDING = 1e-12
+"""What differs by less than this share of the numbers that were subtracted does not differ."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,20 @@ class Difference:
     low: float | None
     high: float | None
     n: int
+    sd: float | None = None
+    """Sample standard deviation of the pairs' differences; None where the interval is."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What two arms have in common, by seed."""
+
+    seeds: tuple[int, ...]
+    differences: Floats
+    """Left minus right, shape (seeds,)."""
+
+    scale: float
+    """The largest number that was subtracted: what rounding is relative to."""
 
     @property
     def negated(self) -> Difference:
@@ -46,24 +65,37 @@ def summarize(values: Sequence[float]) -> Summary | None:
     return Summary(float(np.mean(values)), sd, len(values))
 
 
+def pair(left: Mapping[int, float], right: Mapping[int, float]) -> Pairs:
+    """left - right over the seeds for which both have a finite value, ascending; rounding's work is zero."""
+    both = ((seed, left[seed], right[seed]) for seed in sorted(left.keys() & right.keys()))
+    found = [(seed, a, b) for seed, a, b in both if math.isfinite(a) and math.isfinite(b)]
+    differences = [a - b if abs(a - b) > ROUNDING * max(abs(a), abs(b)) else 0.0 for _, a, b in found]
+    return Pairs(
+        tuple(seed for seed, _, _ in found),
+        np.array(differences, dtype=np.float64),
+        max((max(abs(a), abs(b)) for _, a, b in found), default=0.0),
+    )
+
+
 def paired_difference(
     left: Mapping[int, float], right: Mapping[int, float], confidence: float = 0.95
 ) -> Difference | None:
     """left - right over the seeds that both have, with Student's t interval (Student 1908; scipy's quantiles).
 
-    A seed that one side lacks drops out. None where no seed is shared.
+    A seed that one side lacks, or for which its value is not finite, drops out. None where no seed is shared.
     """
-    seeds = sorted(left.keys() & right.keys())
-    if not seeds:
+    return mean_difference(pair(left, right), confidence)
+
+
+def mean_difference(pairs: Pairs, confidence: float = 0.95) -> Difference | None:
+    """`paired_difference` of what is paired already."""
+    n = len(pairs.seeds)
+    if n == 0:
         return None
-    differences = np.array([left[seed] - right[seed] for seed in seeds])
-    mean = float(differences.mean())
-    if len(seeds) < 2:
-        return Difference(mean, None, None, 1)
-    spread = float(differences.std(ddof=1))
-    # of accuracies on few images, two differences are often equal: an interval of no width would decide everything
-    if spread <= 1e-12:
-        return Difference(mean, None, None, len(seeds))
-    error = spread / math.sqrt(len(seeds))
-    reach = float(stdtrit(len(seeds) - 1, 0.5 + confidence / 2)) * error
-    return Difference(mean, mean - reach, mean + reach, len(seeds))
+    mean = float(pairs.differences.mean())
+    # of accuracies on few images, all differences are often equal: an interval of no width would decide everything
+    spread = float(pairs.differences.std(ddof=1)) if n > 1 else 0.0
+    if spread <= ROUNDING * pairs.scale:
+        return Difference(mean, None, None, n)
+    reach = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n)
+    return Difference(mean, mean - reach, mean + reach, n, spread)

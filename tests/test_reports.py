@@ -8,18 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import TINY
 from made_up import made_up_runs
 from markdown_it import MarkdownIt
-from scipy import stats
 
 from reports.claims import answer_claims
 from reports.escape import latex, markdown
 from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.statistics import paired_difference, summarize
+from reports.statistics import summarize
 from reports.tables import make_table
 from reports.text import to_text
 
@@ -32,39 +30,6 @@ VALUES = {
     "plain+c": [0.55, 0.66, 0.74],
     "plain+l": [0.5, 0.6, 0.7],
 }
-
-
-def test_mean_and_sample_standard_deviation() -> None:
-    summary = summarize([0.5, 0.6, 0.7, 0.9])
-    assert summary is not None
-    assert summary.mean == pytest.approx(0.675)
-    assert summary.sd == pytest.approx(math.sqrt(sum((x - 0.675) ** 2 for x in (0.5, 0.6, 0.7, 0.9)) / 3))
-    assert summarize([0.5]) is not None
-    assert summarize([0.5]).sd is None  # type: ignore[union-attr]
-    assert summarize([]) is None
-
-
-def test_paired_difference_is_scipys_paired_t() -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=7), rng.normal(size=7)
-    ours = paired_difference(dict(enumerate(left)), dict(enumerate(right)))
-    theirs = stats.ttest_rel(left, right).confidence_interval(0.95)
-    assert ours is not None
-    assert (ours.low, ours.high, ours.n) == (pytest.approx(theirs.low), pytest.approx(theirs.high), 7)
-
-
-def test_a_seed_that_one_side_lacks_drops_its_pair() -> None:
-    difference = paired_difference({0: 1.0, 1: 2.0, 2: 9.0}, {1: 1.0, 0: 0.5, 3: 4.0})
-    assert difference is not None
-    assert (difference.mean, difference.n) == (pytest.approx(0.75), 2)
-    assert paired_difference({0: 1.0}, {1: 1.0}) is None
-
-
-def test_differences_without_spread_have_no_interval() -> None:
-    difference = paired_difference({0: 0.9, 1: 0.8}, {0: 0.85, 1: 0.75})
-    assert difference is not None
-    assert (difference.low, difference.high, difference.n) == (None, None, 2)
-    assert difference.mean == pytest.approx(0.05)
 
 
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
