@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from experiments.attempts import read_record
@@ -14,8 +15,9 @@ from experiments.comparisons import Comparison
 from experiments.plan import Plan, with_seeds
 from experiments.records import TrialRecord
 from experiments.states import data_fingerprints, trial_states
+from trainer.errors import UserError
 
-from .sequential import Rule, Standing, follow
+from .sequential import Pair, Rule, Standing, follow
 from .statistics import Difference
 
 Ended = Mapping[str, TrialRecord | None]
@@ -41,7 +43,7 @@ class Followed:
         if found is None:
             return None
         low, high = (None if bound is None else bound + margin for bound in (found.low, found.high))
-        return Difference(found.mean + margin, low, high, found.n)
+        return dataclasses.replace(found, mean=found.mean + margin, low=low, high=high)
 
 
 def rule_of(plan: Plan) -> Rule:
@@ -68,8 +70,8 @@ def followed(plan: Plan, ended: Ended) -> list[Followed]:
     ids, rule = largest(plan).ids, rule_of(plan)
     found = []
     for comparison in plan.compared:
-        differences = _differences(comparison, ended, ids, plan.study.seeds)
-        found.append(Followed(comparison, follow(differences, plan.study.seeds, rule)))
+        pairs = _pairs(comparison, ended, ids, plan.study.seeds)
+        found.append(Followed(comparison, follow(pairs, plan.study.seeds, rule)))
     return found
 
 
@@ -96,24 +98,26 @@ def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> 
     ended: dict[str, TrialRecord | None] = {}
     for id, state in trial_states(everything, fingerprints or data_fingerprints(everything)).items():
         if state.name == "done" and state.attempt is not None:
-            ended[id] = read_record(state.attempt)
+            # of one that can't be read the report says so
+            with suppress(UserError):
+                ended[id] = read_record(state.attempt)
         elif state.name == "failed":
             ended[id] = None
     return ended
 
 
-def _differences(
+def _pairs(
     comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str], seeds: tuple[int, ...]
-) -> dict[int, float | None]:
-    """Seed to left - right - margin, over the seeds under which both sides have ended."""
+) -> dict[int, Pair | None]:
+    """Seed to left and right + margin, over the seeds under which both sides have ended."""
     sides = [side for side in (comparison.left, comparison.right) if side is not None]
-    found: dict[int, float | None] = {}
+    found: dict[int, Pair | None] = {}
     for seed in seeds:
         trials = [ids[side.cell, seed] for side in sides]
         if any(trial not in ended for trial in trials):
             continue
         records = [ended[trial] for trial in trials]
         values = [r.value(side.metric) if r else None for r, side in zip(records, sides, strict=True)]
-        left, right = values[0], values[1] if len(values) > 1 else 0.0
-        found[seed] = None if left is None or right is None else left - right - comparison.margin
+        left, right = values[0], values[1] if comparison.right else 0.0
+        found[seed] = None if left is None or right is None else (left, right + comparison.margin)
     return found

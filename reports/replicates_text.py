@@ -50,7 +50,8 @@ def section(plan: Plan, found: Sequence[Followed]) -> str:
     """The report's part, in Markdown."""
     rule = rule_of(plan)
     lines = [["Comparison", "Difference", "n", "Stands"], [":--", "--:", "--:", ":--"]]
-    lines += [[markdown(text) for text in row(each, plan)] for each in found]
+    rows = [row(each, plan) for each in found]
+    lines += [[markdown(name), difference, n, stands] for name, difference, n, stands in rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     equivalent = ""
     if rule.margin is not None:
@@ -59,11 +60,11 @@ def section(plan: Plan, found: Sequence[Followed]) -> str:
         )
     return (
         f"Each cell has {rule.least} to {rule.most} seeds: a comparison that was open after a look got one more. "
-        f"{saved(plan).capitalize()}.\n\n{table}\n\n"
+        f"{saved(plan)}.\n\n{table}\n\n"
         f"Differences are paired by seed, with their repeated confidence intervals (Jennison and Turnbull 1989) at the "
         f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
-        f"difference, over all looks and comparisons, for differences that are normal. Decided: the interval leaves out "
-        f"zero, or the margin of a claim{equivalent}. Intervals elsewhere in this report take n as fixed."
+        f"difference, over all looks and comparisons, for differences that are normal. Decided: the interval leaves "
+        f"out zero, or the margin of a claim{equivalent}. Intervals elsewhere in this report take n as fixed."
     )
 
 

@@ -31,6 +31,9 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from .statistics import Difference, paired_difference
 
 Verdict = Literal["decided", "equivalent", "open"]
+Pair = tuple[float, float]
+"""Left and right under one seed."""
+
 Floats = NDArray[np.float64]
 
 _BINS = 160
@@ -86,20 +89,20 @@ class Standing:
     """Whether a look is still to come: it is not settled, and a seed up to the most has not ended."""
 
 
-def follow(differences: Mapping[int, float | None], seeds: Sequence[int], rule: Rule) -> Standing:
+def follow(ended: Mapping[int, Pair | None], seeds: Sequence[int], rule: Rule) -> Standing:
     """Look after each round of seeds until the comparison is settled, or a seed has not ended yet.
 
-    differences: seed to left - right; None where one side has failed for good, which leaves the seed out of the pairs.
+    ended: seed to what both sides came to; None where one has failed for good, which leaves the seed out of the pairs.
     Looks depend on the order of `seeds` and not on that in which trials end: a stopped study goes on as it would have.
     """
-    pairs: list[float] = []
+    pairs: list[Pair] = []
     standing = Standing("open", None, rule.least)
     for rounds, seed in enumerate(seeds[: rule.most], start=1):
-        if seed not in differences:
+        if seed not in ended:
             return dataclasses.replace(standing, wanted=max(rounds, rule.least))
-        value = differences[seed]
-        if value is not None:
-            pairs.append(value)
+        found = ended[seed]
+        if found is not None:
+            pairs.append(found)
         if rounds >= rule.least and len(pairs) >= rule.least:
             standing = Standing(*look(pairs, rule), rounds)
             if standing.verdict != "open":
@@ -107,16 +110,17 @@ def follow(differences: Mapping[int, float | None], seeds: Sequence[int], rule: 
     return dataclasses.replace(standing, wanted=rule.most, waits=False)
 
 
-def look(differences: Sequence[float], rule: Rule) -> tuple[Verdict, Difference]:
-    """What so many pairs say, from `rule.least` to `rule.most`, with the repeated confidence interval of the mean."""
-    n = len(differences)
-    found = paired_difference(dict(enumerate(differences)), dict.fromkeys(range(n), 0.0))
-    assert found is not None, "there are pairs"
-    if found.low is None:
+def look(pairs: Sequence[Pair], rule: Rule) -> tuple[Verdict, Difference]:
+    """What so many pairs say, `rule.least` to `rule.most`, with the repeated confidence interval of left - right."""
+    left, right = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
+    found = paired_difference(left, right)
+    assert found is not None, "there are pairs, and recorded numbers are finite"
+    n = found.n
+    if found.sd is None:
         return "open", found
-    error = float(np.std(differences, ddof=1)) / math.sqrt(n)
+    error = found.sd / math.sqrt(n)
     reach = rule.critical(n) * error
-    difference = Difference(found.mean, found.mean - reach, found.mean + reach, n)
+    difference = dataclasses.replace(found, low=found.mean - reach, high=found.mean + reach)
     if abs(found.mean) > reach:
         return "decided", difference
     if rule.margin is not None and abs(found.mean) + rule.critical_one_sided(n) * error < rule.margin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.plan import Plan
 from experiments.wording import count
@@ -15,12 +14,11 @@ def show_comparisons(plan: Plan, console: Console) -> None:
     from reports.replicates_text import HEADS, row, saved, tally
 
     found = followed(plan, recorded_ends(plan))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in HEADS:
-        table.add_column(head, no_wrap=True, justify="right" if head == "n" else "left")
-    for each in found:
-        table.add_row(*row(each, plan))
-    console.print(table, markup=False, highlight=False)
+    rows = [HEADS, *(row(each, plan) for each in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(text.rstrip(), markup=False, highlight=False)
     so_far = " so far" if any(each.may_get_seeds for each in found) else ""
     console.print(f"{tally(found)}; {saved(plan)}{so_far}", markup=False, highlight=False)
 
