@@ -31,7 +31,7 @@ class Finding:
             return None
         margin, found = self.comparison.margin, self.difference
         low, high = (None if bound is None else bound + margin for bound in (found.low, found.high))
-        return Difference(found.mean + margin, low, high, found.n)
+        return Difference(found.mean + margin, low, high, found.n, found.sd)
 
 
 @dataclass(frozen=True)
