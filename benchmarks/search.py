@@ -122,6 +122,16 @@ def rows(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
 
 
+def halved(epochs: int) -> float:
+    """Epochs that a configuration gets on average where of every three one goes on, at epochs 1, 3, 9, ...
+
+    A search that finds ever better ones and does not wait for the others ends fewer: it takes about 1.9 times as many.
+    """
+    rungs = [3**power for power in range(10) if 3**power < epochs] + [epochs]
+    before = [0, *rungs]
+    return sum((rung - before[index]) / 3**index for index, rung in enumerate(rungs))
+
+
 def grid(seeds: int, epochs: int, quick: bool) -> None:
     """Print the grid's best and, for each sampler seed, what a quarter of its epochs found."""
     rates, momenta, batches = (RATES[2:5], MOMENTA[:2], BATCHES[:1]) if quick else (RATES, MOMENTA, BATCHES)
@@ -147,8 +157,7 @@ def grid(seeds: int, epochs: int, quick: bool) -> None:
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            # ended early, a configuration takes between a third and half of its epochs on average
-            trials = max(4, round(whole / 4 / epochs * 2))
+            trials = max(4, int(whole / 4 / (1.9 * halved(epochs))))
             words = SEARCH.format(low=rates[0], high=rates[-1], trials=trials, seed=seed)
             (folder / "grid.yaml").write_text(GRID.format(epochs=epochs) + words)
             seconds = run([*ABLATE, "search", "grid.yaml"], folder)
@@ -261,7 +270,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--quick", action="store_true", help="a grid of six, to try it")
     arguments = parser.parse_args()
     if not arguments.part.startswith("one-"):

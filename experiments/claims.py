@@ -1,11 +1,13 @@
-"""Which trials each running `ablate run` of a working folder has taken on, so that no other trains them as well.
+"""Which trials each running `ablate run` has taken on, so that no other of this machine and record trains them as well.
 
 A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
-claimed is free at once.
+claimed is free at once. Working copies that share a record see each other's claims, on other machines only where the
+cache folder is shared as well.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .folders import is_held, state_folder
+from .folders import cache_folder, is_held
+from .uris import embedded_record, tracking_uri
 
 PAUSE = 1.0
 """Seconds between two times at which a process tells how it goes."""
@@ -34,6 +37,9 @@ class Claim:
 
     trials: tuple[str, ...]
     """Names of trial folders: a trial on certain data."""
+
+    folder: str
+    """Its working folder, absolute."""
 
     ends: float | None = None
     """When it expects to have trained them all, seconds since the epoch."""
@@ -54,12 +60,7 @@ class Held:
         """Those of the trials asked for that another process has, with its claim."""
 
         self._file = file
-        self._claim: dict[str, Any] = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": time.time(),
-            "trials": (),
-        }
+        self._claim: dict[str, Any] = {**_process(), "trials": ()}
         self._take(trials, tidy=True)
         self._told = 0.0
         self._trained: set[str] = set()
@@ -68,7 +69,7 @@ class Held:
         """Take on these as well, but for those that another process has: `others` holds these then."""
         from filelock import FileLock
 
-        with FileLock(_folder() / "lock"):
+        with FileLock(claims_folder() / "lock"):
             self._take(trials)
 
     def _take(self, trials: Iterable[str], *, tidy: bool = False) -> None:
@@ -94,7 +95,7 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     """
     from filelock import FileLock
 
-    folder = _folder()
+    folder = claims_folder()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{uuid4().hex}.json"
     lock = FileLock(_lock_of(file))
@@ -117,7 +118,7 @@ def claims_of_others() -> dict[str, Claim]:
 def _of_others(*, tidy: bool = False) -> list[Claim]:
     """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
     found = []
-    for file in sorted(_folder().glob("*.json")):
+    for file in sorted(claims_folder().glob("*.json")):
         try:
             data = json.loads(file.read_text())
         except FileNotFoundError:
@@ -131,7 +132,7 @@ def _of_others(*, tidy: bool = False) -> list[Claim]:
         elif tidy:
             _delete(file)
             _lock_of(file).unlink(missing_ok=True)
-    for lock in _folder().glob("*.lock") if tidy else ():
+    for lock in claims_folder().glob("*.lock") if tidy else ():
         # of a process that was killed before it could write its claim
         if not lock.with_suffix(".json").exists() and not is_held(lock):
             _delete(lock.with_suffix(".json"))
@@ -166,5 +167,12 @@ def _lock_of(file: Path) -> Path:
     return file.with_suffix(".lock")
 
 
-def _folder() -> Path:
-    return state_folder() / "claims"
+def _process() -> dict[str, object]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
+
+
+def claims_folder() -> Path:
+    """Where all processes of this machine that write to this record say what they have."""
+    file = embedded_record()
+    record = str(file.resolve()) if file is not None else tracking_uri().rstrip("/")
+    return cache_folder() / "claims" / hashlib.blake2b(record.encode(), digest_size=12).hexdigest()

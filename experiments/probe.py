@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,9 @@ class Measured:
 
     val: int | None
     """Images evaluated after it."""
+
+    loading: float | None = None
+    """Seconds from the process's start to its first measurement: imports, network, first step; None of later ones."""
 
     def epoch_seconds(self, batch_size: int) -> float | None:
         """Training and evaluation of an epoch, where the number of images is known."""
@@ -227,6 +230,8 @@ def _peak(device: torch.device) -> int:
 
 def main() -> None:
     """Answer questions until there are no more."""
+    begin = time.monotonic()
+    loaded: list[float] = []
     out = os.fdopen(os.dup(1), "w")
     # what a library prints is no answer
     os.dup2(2, 1)
@@ -235,6 +240,7 @@ def main() -> None:
         print(line, file=out, flush=True)
 
     def ready() -> None:
+        loaded.append(time.monotonic() - begin)
         say("ready")
         if not sys.stdin.readline():
             raise SystemExit
@@ -244,7 +250,9 @@ def main() -> None:
         try:
             for plugin in asked["plugins"]:
                 catalog.add_plugin(Path(plugin))
-            say(json.dumps(asdict(measure(parse_recipe(asked["recipe"]), asked["seed"], ready))))
+            first = not loaded
+            found = measure(parse_recipe(asked["recipe"]), asked["seed"], ready)
+            say(json.dumps(asdict(replace(found, loading=loaded[0]) if first else found)))
         except Exception as error:
             say(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}))
 

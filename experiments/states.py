@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from trainer.files import CHECKPOINT, JOURNAL
@@ -21,7 +22,7 @@ class State:
     """Where a trial stands."""
 
     name: Literal["done", "running", "waiting", "resume", "failed", "to run"]
-    """done: recorded as finished on the data at hand. running, waiting: another process of this folder is training it,
+    """done: recorded as finished on the data at hand. running, waiting: another process is training it,
     or will. resume: an interrupted training can go on. failed: so did the last attempt, and it would be tried again.
     to run: nothing is there."""
 
@@ -90,7 +91,7 @@ def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None, claim
     if folder is not None:
         if claim is not None:
             running = bool(fitting) and fitting[0].status == "running"
-            history = Journal(folder / JOURNAL).read() if running else []
+            history = Journal(Path(claim.folder) / folder / JOURNAL).read() if running else []
             top1 = history[-1]["top1"] if history else None
             name: Literal["running", "waiting"] = "running" if running else "waiting"
             return State(name, len(history), reason=str(claim), top1=top1, claim=claim)

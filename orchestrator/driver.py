@@ -30,7 +30,7 @@ class Summary:
 
     done_before: int
     elsewhere: dict[str, str] = field(default_factory=dict)
-    """Trial id to the process of this folder that trains it."""
+    """Trial id to the process that trains it."""
 
     finished: list[Trial] = field(default_factory=list)
     pruned: list[Trial] = field(default_factory=list)

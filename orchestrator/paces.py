@@ -74,8 +74,14 @@ def known_paces(plan: Plan, room: Room) -> dict[str, float]:
 def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
     """An estimate of what these trials take, `at_once` at a time, that knows what this machine remembers."""
     work = {cell.name: cell.known_macs for cell in plan.cells}
-    before = _positive(recall("starts", _device(room))) or 0.0
+    before = _positive(recall("starts", _device(room))) or _loading(plan, room)
     return Estimate(trials, at_once, work, known_paces(plan, room), before)
+
+
+def _loading(plan: Plan, room: Room) -> float:
+    """What a worker's start takes at least, by what the probes took; 0 where none has told."""
+    probes = [known_probe(cell.recipe, room) for cell in plan.cells]
+    return max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:

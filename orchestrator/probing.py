@@ -71,6 +71,7 @@ class Probes:
             total=found[0].total,
             train=found[0].train,
             val=found[0].val,
+            loading=max((one.loading for one in found if one.loading is not None), default=None),
         )
 
     def _end(self) -> None:

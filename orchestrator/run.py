@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def run_plan(
     plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Path]
 ) -> Summary:
-    """Train and record what the record lacks and no other process of this folder is training; then report.
+    """Train and record what the record lacks and no other process is training; then report.
 
     report: writes the report of what is recorded. Raises UserError before anything is written if the data are unfit,
     and if everything is being trained elsewhere.

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.claims import claimed, claims_of_others
+from experiments.claims import claimed, claims_folder, claims_of_others
 from experiments.folders import alone_in, is_held
 from orchestrator.cli import main
 from orchestrator.scratch import scratch_folder
@@ -96,23 +96,34 @@ def test_what_one_process_has_no_other_gets() -> None:
     assert claims_of_others() == {}
 
 
+def test_working_copies_that_share_a_record_share_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'shared.db'}")
+    with another(HOLDS, "a") as process:
+        (tmp_path / "copy").mkdir()
+        monkeypatch.chdir(tmp_path / "copy")
+        (claim,) = claims_of_others().values()
+        assert (claim.pid, claim.folder) == (process.pid, str(tmp_path))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        assert claims_of_others() == {}, "with a record of its own"
+
+
 def test_what_a_killed_process_had_is_free_and_its_files_go() -> None:
     with another(HOLDS, "a") as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert len(list(Path(".ablate/claims").glob("*.json"))) == 1
+        assert len(list(claims_folder().glob("*.json"))) == 1
         assert claims_of_others() == {}
         with claimed(["a"]) as held:
             assert held.others == {}
-            assert len(list(Path(".ablate/claims").glob("*.json"))) == 1
-    assert [file.name for file in Path(".ablate/claims").iterdir()] == ["lock"]
+            assert len(list(claims_folder().glob("*.json"))) == 1
+    assert [file.name for file in claims_folder().iterdir()] == ["lock"]
 
 
 def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.claims.PAUSE", 0.2)
 
     def told() -> tuple[float | None, dict[str, str]]:
-        for file in Path(".ablate/claims").glob("*.now"):
+        for file in claims_folder().glob("*.now"):
             return tuple(json.loads(file.read_text()).values())
         return None, {}
 
@@ -127,7 +138,7 @@ def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
         time.sleep(0.25)
         held.tell(40.0, {"a": "1 core", "b": "1 core"})
         assert told()[0] == 40.0
-    assert [file.name for file in Path(".ablate/claims").iterdir()] == ["lock"]
+    assert [file.name for file in claims_folder().iterdir()] == ["lock"]
 
 
 @pytest.mark.usefixtures("record")
@@ -205,7 +216,7 @@ def test_scratch_folders_are_short_enough_for_sockets(tmp_path: Path, monkeypatc
 
 
 def test_what_was_killed_before_it_wrote_its_claim_is_cleared() -> None:
-    folder = Path(".ablate/claims")
+    folder = claims_folder()
     folder.mkdir(parents=True)
     for name in ("1.lock", "1.part"):
         (folder / name).touch()

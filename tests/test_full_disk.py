@@ -126,9 +126,9 @@ def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPat
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(schedule.ray, "init", times_out)
+    monkeypatch.setattr(schedule.engine.ray, "init", times_out)
     with pytest.raises(Exception, match="timed out"), schedule.start(cpus=1):
         pass
-    monkeypatch.setattr(schedule, "_LOG_BYTES", 2**60)
+    monkeypatch.setattr(schedule.engine, "_LOG_BYTES", 2**60)
     with pytest.raises(UserError, match=f"no space left in {temporary} for Ray's files"), schedule.start(cpus=1):
         pass

@@ -13,6 +13,8 @@ import pytest
 from test_schedule import WriteStudy, ablate, command, ray_processes, wait_until
 from test_survival import LONG, epochs_reported, nothing_is_left, nothing_is_lost, own_temporary_folder
 
+from experiments.claims import claims_folder
+
 __all__ = ["own_temporary_folder"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
@@ -57,5 +59,5 @@ def interrupt(
     assert "Traceback" not in output
     wait_until(lambda: not ray_processes(), 30, "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
-    assert [path.name for path in Path(".ablate/claims").iterdir()] == ["lock"]
+    assert [path.name for path in claims_folder().iterdir()] == ["lock"]
     assert not list(Path(".ablate").rglob("*.part"))

@@ -19,7 +19,7 @@ from test_schedule import ablate
 from experiments.probe import Measured
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
-from orchestrator.paces import known_probe, known_shares, remember_probe
+from orchestrator.paces import estimate_of, known_probe, known_shares, remember_probe, remember_start
 from orchestrator.probing import Probes, best_share, memory_share
 from orchestrator.shares import Room
 from trainer.errors import UserError
@@ -102,6 +102,14 @@ class TestMemory:
         assert known_shares(plan, Room(2, 1)) == {}
         assert known_probe(plan.by_name["deep"].recipe, Room(2)) is None
 
+    def test_the_first_start_takes_what_the_probe_took(self, study_file: WriteStudy) -> None:
+        plan = load_plan(study_file(), None, None)
+        for cell, loading in (("plain", 3.0), ("deep", None)):
+            remember_probe(plan.by_name[cell].recipe, Room(2), 0.4, replace(ONE, loading=loading))
+        assert estimate_of(plan, plan.trials, 2, Room(2)).before == 3.0
+        remember_start(7.0, Room(2))
+        assert estimate_of(plan, plan.trials, 2, Room(2)).before == 7.0
+
     def test_without_data_it_counts_until_they_are_there(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)
         recipe = plan.by_name["plain"].recipe
@@ -117,6 +125,8 @@ class TestProcesses:
             found = probes.measure(plan.by_name["plain"].recipe, 2)
             processes = [process.pid for process in probes.processes]
         assert (found.train, found.val) == (1438, 359)
+        assert found.loading is not None
+        assert 0.5 < found.loading < 100, "torch alone takes a second"
         assert 0.1 * GIB < found.memory < 4 * GIB < found.total
         assert not any(Path(f"/proc/{process}").exists() for process in processes)
         study = study_file(("epochs: 2", "epochs: 6"))

@@ -93,9 +93,9 @@ def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_pat
 def test_trials_need_no_environment_of_their_own() -> None:
     from ray.tune.execution.class_cache import _ActorClassCache
 
-    from orchestrator import schedule
+    from orchestrator.schedule import engine
 
-    schedule._take_started_workers()
+    engine._take_started_workers()
     actor = _ActorClassCache().get(type("Trainable", (), {}))
     assert actor._default_options["runtime_env"] == {}, "else Ray starts other workers for them, seconds later"
 

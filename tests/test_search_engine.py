@@ -17,8 +17,8 @@ from servers import Postgres
 from test_schedule import command, ray_processes, wait_until
 from test_search import runs, told
 
-from orchestrator import schedule
 from orchestrator.events import Rule
+from orchestrator.schedule import rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
@@ -90,8 +90,8 @@ def test_what_an_earlier_process_has_seen_counts(kind: str) -> None:
     rule = Rule(kind, "max", 1, 2, 8, before=[{1: 0.9, 2: 0.95}] * 4)
     decisions = []
     for value in (0.1, 0.99):
-        scheduler: Any = schedule._scheduler(rule)
-        trial = schedule._Before(99)
+        scheduler: Any = rules.scheduler_of(rule)
+        trial = rules._Before(99)
         scheduler.on_trial_add(None, trial)
         decisions.append(scheduler.on_trial_result(None, trial, {"epoch": 1, "objective": value}))
     assert decisions == ["STOP", "CONTINUE"]

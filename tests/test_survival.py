@@ -18,6 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from test_schedule import METRICS, WriteStudy, ablate, command, inline_in, ray_processes, results, statuses, wait_until
 
+from experiments.claims import claims_folder
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 EPOCHS = 12
 LONG = (("epochs: 2", f"epochs: {EPOCHS}"),)
@@ -62,7 +64,7 @@ def processes(name: str) -> list[int]:
 def nothing_is_left(temporary: Path) -> None:
     wait_until(lambda: not ray_processes(), 30, "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
-    assert [path.name for path in Path(".ablate/claims").iterdir()] == ["lock"]
+    assert [path.name for path in claims_folder().iterdir()] == ["lock"]
     kept = {path.name for path in Path(".ablate/trials").glob("*/*")}
     assert kept <= {"journal.jsonl", "log.txt", "lock"}
 
@@ -147,6 +149,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+from experiments.claims import claims_folder
 from experiments.options import Schedule
 from trainer.hooks import Moment
 

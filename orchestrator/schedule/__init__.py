@@ -1,0 +1,35 @@
+"""The Ray executor: jobs on Ray Tune, in worker processes that outlive their trials.
+
+Nothing else in the project imports ray.
+"""
+
+from __future__ import annotations
+
+import os
+
+# read by Ray when it is imported
+os.environ.update(
+    {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # what Ray would print of a worker's death is the reason of a trial's failure
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_process_group_cleanup_enabled": "1",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        # only watched trials report what a rule looks at
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        # a trial that is ended early may still write its checkpoint; a worker that is not waited for is killed
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        "TUNE_MAX_PENDING_TRIALS_PG": "16",
+        "TUNE_WARN_THRESHOLD_S": "60",
+    }
+)
+
+from .engine import start
+
+__all__ = ["start"]

@@ -1,0 +1,66 @@
+"""Tune's own rules for ending trials early; only a search has one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ray import tune
+
+from ..events import Rule
+
+OBJECTIVE = "objective"
+"""The key under which a watched trial reports what Tune's rule looks at."""
+
+
+def scheduler_of(rule: Rule | None) -> tune.schedulers.TrialScheduler:
+    """Tune's scheduler for a rule, which knows what went before."""
+    if rule is None:
+        return tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
+    scheduler: Any = _of_kind(rule)
+    for number, course in enumerate(rule.before):
+        trial = _Before(number)
+        scheduler.on_trial_add(None, trial)
+        for epoch, value in course.items():
+            if epoch < rule.epochs:
+                scheduler.on_trial_result(None, trial, {"epoch": epoch, OBJECTIVE: value})
+    return scheduler  # type: ignore[no-any-return]
+
+
+class _Before:
+    """A trial of an earlier process, for Tune's scheduler."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = f"before-{number}"
+
+
+def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
+    """It sees an epoch's objective, but for the last epoch: that trial has ended well."""
+    if rule.kind == "median":
+        return _Median(
+            "epoch",
+            OBJECTIVE,
+            rule.better,
+            rule.grace,
+            min_samples_required=3,
+            # without an end to its slice, a trial would be paused as soon as another one waits
+            min_time_slice=math.inf,  # type: ignore[arg-type]
+        )
+    return tune.schedulers.AsyncHyperBandScheduler(
+        "epoch",
+        OBJECTIVE,
+        rule.better,
+        max_t=max(rule.epochs, rule.grace),
+        grace_period=rule.grace,
+        reduction_factor=rule.factor,
+        brackets=3 if rule.kind == "hyperband" else 1,
+        stop_last_trials=False,
+    )
+
+
+class _Median(tune.schedulers.MedianStoppingRule):
+    """Leaves out the results that are no epochs of a watched trial; Tune's own would look for an objective in them."""
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if OBJECTIVE in result:
+            super().on_trial_complete(tune_controller, trial, result)

@@ -1,0 +1,59 @@
+"""What runs in a worker: one trial after another, each reporting its epochs to Tune."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from experiments.trial import Job, Result, run_trial
+from trainer.files import JOURNAL
+from trainer.recorder import Epoch, Journal
+from trainer.stopping import value_so_far
+
+from .. import away
+from ..needs import node_name
+from .nodes import Home
+from .rules import OBJECTIVE
+
+
+def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune sets aside for a trial."""
+    return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
+
+
+def train(config: dict[str, Any], home: Home | None = None) -> None:
+    """One trial in a worker; a failed training is a result as well, so the worker lives on."""
+    job = Job(**json.loads(config["job"]))
+    if reason := away.check_gpu(ray.get_gpu_ids()):
+        result = Result("failed", reason=reason)
+    elif home is None or ray.get_runtime_context().get_node_id() == home.node:
+        result = run_trial(job, _Recorder(job))
+    else:
+        node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        result = away.run_away(job, home.needs, home, _Recorder(job), node)
+    tune.report({"result": json.dumps(result.as_data())})
+
+
+class _Recorder:
+    """Reports each epoch, of a watched trial with its objective. Where Tune ends the trial, reporting exits."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.course: list[Epoch] = []
+
+    def epoch(self, number: int, metrics: Epoch) -> None:
+        seen = self._objective(number, metrics) if number < self.job.recipe["epochs"] else {}
+        tune.report({"epoch": number, "metrics": json.dumps(metrics), **seen})
+
+    def _objective(self, number: int, metrics: Epoch) -> dict[str, float]:
+        if self.job.watched is None:
+            return {}
+        if len(self.course) < number - 1:
+            self.course = Journal(Path(self.job.folder) / JOURNAL).read()[: number - 1]
+        self.course.append(metrics)
+        return {OBJECTIVE: value_so_far(self.job.watched, self.course, self.job.recipe["select"])}
