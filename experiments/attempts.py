@@ -6,6 +6,7 @@ SQLite file, its tables of runs and tags are read as they are; a server is asked
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -28,7 +29,7 @@ HOST, PID = "ablate.host", "ablate.pid"
 ARTIFACT = "trial.json"
 
 _TAGS_OF_ATTEMPTS = f"""
-    SELECT r.run_uuid, r.artifact_uri, r.start_time, t.key, t.value
+    SELECT r.run_uuid, r.experiment_id, r.artifact_uri, r.start_time, t.key, t.value
     FROM runs r
     JOIN experiments e ON e.experiment_id = r.experiment_id
     JOIN tags t ON t.run_uuid = r.run_uuid
@@ -56,19 +57,30 @@ class Attempt:
     started: float = 0.0
     """Seconds since the epoch."""
 
+    experiment: str = ""
+    """MLflow's id of the experiment that the run is in."""
+
     def is_readable(self) -> bool:
         """Whether its record is still there, as far as that can be told without asking a server."""
-        folder = local_artifacts(self.artifacts)
-        return folder is None or (folder / ARTIFACT).exists()
+        folder = _local_path(self.artifacts)
+        return folder is None or os.path.exists(os.path.join(folder, ARTIFACT))
 
 
 def local_artifacts(location: str) -> Path | None:
     """The folder that a run's artifacts lie in; None where a server has them. location: MLflow's path or URI."""
+    folder = _local_path(location)
+    return Path(folder) if folder is not None else None
+
+
+def _local_path(location: str) -> str | None:
+    # as text: of ten thousand runs, paths as objects would take most of the reading
+    if location.startswith("/"):
+        return location
     parsed = urlparse(location)
-    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
+    return url2pathname(parsed.path) if parsed.scheme in ("", "file") else None
 
 
-def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
+def attempt_from(run_id: str, experiment: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
     """The attempt that a run's tags describe; it `started` so many milliseconds after the epoch."""
     return Attempt(
         run_id=run_id,
@@ -78,6 +90,7 @@ def attempt_from(run_id: str, artifacts: str, started: int, tags: Mapping[str, s
         reason=tags.get(REASON, ""),
         artifacts=artifacts,
         started=started / 1000,
+        experiment=experiment,
     )
 
 
@@ -102,11 +115,23 @@ def all_attempts() -> list[Attempt]:
 
 def read_embedded(file: Path) -> list[Attempt]:
     """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
-    runs: dict[tuple[str, str, int], dict[str, str]] = {}
+    runs: dict[tuple[str, str, str, int], dict[str, str]] = {}
     with _reading(file) as connection:
-        for run_id, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
-            runs.setdefault((run_id, artifacts or "", started or 0), {})[key] = value
-    return [attempt_from(run_id, artifacts, started, tags) for (run_id, artifacts, started), tags in runs.items()]
+        for run_id, experiment, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+            runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
+    return [attempt_from(*run, tags) for run, tags in runs.items()]
+
+
+def record_mark() -> object:
+    """What is another thing once any run of the record has begun, ended or been deleted; quick where it is SQLite."""
+    file = embedded_record()
+    if file is None:
+        return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
+    if not file.exists():
+        return None
+    with _reading(file) as connection:
+        asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
+        return connection.execute(asked).fetchone()
 
 
 def has_open_runs(study: str) -> bool:
@@ -135,15 +160,19 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
 
 def read_record(attempt: Attempt) -> TrialRecord:
     """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
-    where = f"run {attempt.run_id} of trial {attempt.trial}"
-    folder = local_artifacts(attempt.artifacts)
-    try:
-        if folder is not None:
-            text = (folder / ARTIFACT).read_text(encoding="utf-8")
-        else:
-            from .tracking import download_text
+    return parse_record(read_content(attempt), f"run {attempt.run_id} of trial {attempt.trial}")
 
-            text = download_text(attempt.run_id, ARTIFACT)
+
+def read_content(attempt: Attempt) -> bytes:
+    """The `trial.json` of an attempt that has ended, as it is. Raises UserError where it is gone."""
+    folder = _local_path(attempt.artifacts)
+    if folder is None:
+        from .tracking import download_content
+
+        return download_content(attempt.run_id, ARTIFACT)
+    try:
+        with open(os.path.join(folder, ARTIFACT), "rb") as file:
+            return file.read()
     except OSError as error:
-        raise UserError(f"{where}: its {ARTIFACT} can't be read ({error})") from error
-    return parse_record(text, where)
+        where = f"run {attempt.run_id} of trial {attempt.trial}"
+        raise UserError(f"{where}: its {ARTIFACT} can't be read ({error.strerror}: {error.filename})") from error

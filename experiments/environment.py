@@ -44,9 +44,19 @@ def describe_software() -> dict[str, str]:
 @cache
 def code_digest() -> str:
     """Digest of this project's code, installed or in a working copy: 12 hex digits."""
+    return _digest("trainer", "experiments", "reports", "orchestrator")
+
+
+@cache
+def training_code() -> str:
+    """Digest of the code that trains, of which a report's does not care how it is run and printed: 12 hex digits."""
+    return _digest("trainer", "experiments")
+
+
+def _digest(*packages: str) -> str:
     top = Path(__file__).parent.parent
     total = hashlib.blake2b(digest_size=6)
-    for package in ("trainer", "experiments", "reports", "orchestrator"):
+    for package in packages:
         for file in sorted((top / package).rglob("*.py")):
             total.update(f"{file.relative_to(top).as_posix()}\0".encode() + file.read_bytes())
     return total.hexdigest()

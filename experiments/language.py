@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
 from trainer.settings import Settings
 
+from .figure_words import Figure
+from .names import FileName
 from .search_words import Search
 
-
-def file_name(value: str) -> str:
-    """A name that files may have; raises ValueError for another."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
-        raise ValueError(f"got {value!r}, expected letters, digits, '_', '-' and '.' only, because it names files")
-    return value
-
-
-FileName = Annotated[str, AfterValidator(file_name)]
 Name = str | bool | int
 """An option: its name, true or false for a switch, or a name that YAML reads as a number."""
 
@@ -76,6 +68,7 @@ class Table(Settings):
     id: FileName
     """Names the files `tables/<id>.md` and `tables/<id>.tex`."""
 
+    kind: Literal["rows"] = "rows"
     caption: str = ""
     """What the table shows, as the document says it."""
 
@@ -102,25 +95,6 @@ class Table(Settings):
 
     notes: dict[str, str] = Field(default_factory=dict)
     """The document's remark on a row, printed in a last column."""
-
-
-class Figure(Settings):
-    """A figure of the document: learning curves."""
-
-    id: FileName
-    """Names the files `figures/<id>.svg` and so on; differs from the tables' ids, which name curves as well."""
-
-    caption: str = ""
-    """What the figure shows, as the document says it."""
-
-    cells: Annotated[tuple[str, ...], Field(min_length=1, max_length=8)]
-    """The cells that it shows, by name; at most as many as there are colours that can be told apart."""
-
-    panels: Annotated[tuple[Steps, ...], Field(min_length=1)] = (("train_top1", "top1"),)
-    """For each panel the metrics that it shows; any that every epoch has."""
-
-    epochs: tuple[PositiveInt, PositiveInt] | None = None
-    """The first and the last epoch shown; default: all."""
 
 
 class Claim(Settings):

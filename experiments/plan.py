@@ -16,8 +16,9 @@ from .constraints import parse_constraints
 from .costs import Cost, cost_of, known_cost
 from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
+from .figure_questions import check_figure
 from .options import digest
-from .questions import check_figure, check_table
+from .questions import check_table
 from .recipe import Recipe
 from .references import Reference, resolve_references
 from .study import Study

@@ -1,4 +1,4 @@
-"""What a study wants to see: the rows, columns and curves of its tables and figures, as cells of its plan."""
+"""What a study wants to see: the rows and columns of its tables, as cells of its plan."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import METRIC_NAMES, METRICS
+from trainer.metrics import METRIC_NAMES
 
 from .designs import cell_name, parse_cell
-from .language import Figure, Table
+from .language import Table
 from .recipe import Recipe
-from .validation import Path, Problem, shown
+from .validation import Path, Problem
 
 if TYPE_CHECKING:
     from .plan import Cell, Plan
@@ -160,41 +160,3 @@ def _check_settings(table: Table, recipes: list[Recipe]) -> None:
             raise Problem(("settings", title), f"{path!r} holds several settings, expected one: {', '.join(below)}")
         message = f"no row's recipe has a setting {path!r}, expected a path such as {next(iter(known))}"
         raise Problem(("settings", title), f"{message}{nearest(path, known)}")
-
-
-def figure_cells(figure: Figure, study: Study, cells: Iterable[str]) -> list[str]:
-    """The cells that a figure shows, by their own names."""
-    found: list[str] = []
-    for index, name in enumerate(figure.cells):
-        cell = planned_cell(name, study, cells, ("cells", index))
-        if cell in found:
-            raise Problem(("cells", index), f"the cell {name!r} stands twice")
-        found.append(cell)
-    return found
-
-
-def check_figure(figure: Figure, study: Study, cells: Mapping[str, Cell]) -> None:
-    """Raise Problem where the figure names a cell, metric or epoch that does not exist, or an id that is taken."""
-    if any(figure.id == table.id for table in study.tables):
-        raise Problem(("id",), f"the table {figure.id!r} has learning curves of this name; expected another id")
-    if next(other for other in study.figures if other.id == figure.id) is not figure:
-        raise Problem(("id",), f"the figure id {figure.id!r} stands twice")
-    shown_cells = figure_cells(figure, study, cells)
-    for i, panel in enumerate(figure.panels):
-        for j, metric in enumerate(panel):
-            check_metric(metric, ("panels", i, j), (*METRIC_NAMES, *FACTS))
-            if metric not in METRICS:
-                message = f"{metric!r} is one number of a training and makes no curve; expected one of every epoch"
-                raise Problem(("panels", i, j), f"{message}: {', '.join(METRICS)}")
-            if metric in panel[:j]:
-                raise Problem(("panels", i, j), f"the metric {metric!r} stands twice in its panel")
-    if figure.epochs is not None:
-        _check_epochs(figure.epochs, max(cells[name].recipe.epochs for name in shown_cells))
-
-
-def _check_epochs(epochs: tuple[int, int], trained: int) -> None:
-    first, last = epochs
-    if first >= last:
-        raise Problem(("epochs",), f"got {shown(epochs)}, expected the first epoch and a later one, the last")
-    if first > trained:
-        raise Problem(("epochs",), f"got {shown(epochs)}, expected epochs up to {trained}, the last of these cells")

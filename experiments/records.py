@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from trainer.errors import UserError
 from trainer.metrics import FINAL_METRICS, best, plain
 from trainer.recorder import Epoch
 
-from .environment import describe_software, git_state
+from .environment import describe_software, git_state, training_code
 from .plan import Plan, Trial
 from .trial import Result
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 class TrialRecord(BaseModel):
     """One attempt at a trial."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     schema_version: int = SCHEMA
     trial: str
@@ -40,7 +40,7 @@ class TrialRecord(BaseModel):
     history: list[dict[str, float | None]]
     """Metrics of each epoch; None where a value was not finite."""
 
-    selected: int | None = None
+    selected: PositiveInt | None = None
     """The epoch (from 1) whose weights the recipe selects; None before training has ended."""
 
     final: dict[str, float | None] = {}
@@ -61,6 +61,9 @@ class TrialRecord(BaseModel):
     seconds: float
     hardware: str
     software: dict[str, str]
+    code: str | None = None
+    """Digest of the code that trained it (see environment.training_code); None where it was not recorded."""
+
     commit: str | None
     dirty: bool | None
 
@@ -69,12 +72,11 @@ class TrialRecord(BaseModel):
         name = plain(metric)
         if name in FINAL_METRICS:
             return self.final.get(name)
-        values = [epoch.get(name) for epoch in self.history]
         if metric == f"best_{name}":
-            finite = [value for value in values if value is not None]
+            finite = [value for epoch in self.history if (value := epoch.get(name)) is not None]
             return best(finite, name) if finite else None
-        epoch = self.selected if metric == f"selected_{name}" else len(values)
-        return values[epoch - 1] if epoch and epoch <= len(values) else None
+        epoch = self.selected if metric == f"selected_{name}" else len(self.history)
+        return self.history[epoch - 1].get(name) if epoch and epoch <= len(self.history) else None
 
 
 def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:
@@ -104,12 +106,13 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         seconds=result.seconds,
         hardware=result.hardware,
         software=describe_software(),
+        code=training_code(),
         commit=commit,
         dirty=dirty,
     )
 
 
-def parse_record(text: str, where: str) -> TrialRecord:
+def parse_record(text: str | bytes, where: str) -> TrialRecord:
     """The record in `text`; raises UserError (naming `where`) for another or a newer format."""
     try:
         record = TrialRecord.model_validate_json(text)

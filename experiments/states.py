@@ -21,10 +21,10 @@ from .weights import has_weights
 class State:
     """Where a trial stands."""
 
-    name: Literal["done", "running", "waiting", "resume", "failed", "to run"]
+    name: Literal["done", "running", "waiting", "resume", "failed", "to run", "unreadable"]
     """done: recorded as finished on the data at hand. running, waiting: another process is training it,
     or will. resume: an interrupted training can go on. failed: so did the last attempt, and it would be tried again.
-    to run: nothing is there."""
+    to run: nothing is there. unreadable: what a report has found to be no record, although its tags say it is one."""
 
     epoch: int = 0
     """The last epoch that was saved, for `running` and `resume`."""

@@ -12,7 +12,8 @@ from trainer.errors import UserError, nearest
 
 from . import catalog
 from .factors import BadPath, Factor, Patch, parse_factors, patch_data
-from .language import Claim, Design, Document, Figure, Outline, Replicates, Table
+from .figure_words import Figure
+from .language import Claim, Design, Document, Outline, Replicates, Table
 from .recipe import FIELDS, Recipe, parse_recipe
 from .search_words import Search
 from .validation import Problem, validate

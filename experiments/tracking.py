@@ -38,7 +38,7 @@ from .attempts import (
     local_artifacts,
 )
 from .delivery import Delivery, described
-from .environment import describe_software, git_state
+from .environment import describe_software, git_state, training_code
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
@@ -84,20 +84,21 @@ def search_attempts() -> list[Attempt]:
     while True:
         page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
         found += [
-            attempt_from(run.info.run_id, run.info.artifact_uri or "", run.info.start_time or 0, run.data.tags)
+            attempt_from(info.run_id, info.experiment_id, info.artifact_uri or "", info.start_time or 0, run.data.tags)
             for run in page
+            for info in [run.info]
         ]
         token = page.token
         if not token:
             return found
 
 
-def download_text(run_id: str, artifact: str) -> str:
-    """A text artifact of a run."""
+def download_content(run_id: str, artifact: str) -> bytes:
+    """What an artifact of a run holds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "text"
         download_file(run_id, artifact, file)
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes()
 
 
 def download_file(run_id: str, artifact: str, target: Path) -> None:
@@ -212,6 +213,8 @@ class RunWriter:
             "ablate.command": command,
             "ablate.study": study.name,
             "ablate.profile": study.profile or "",
+            # taken here, before anything trains, so that an edit in between does not count as the code that trained
+            "ablate.code": training_code(),
             **self._common_tags(),
             **{f"version.{name}": value for name, value in describe_software().items()},
         }

@@ -12,7 +12,7 @@ import yaml
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
-from .language import file_name
+from .names import file_name
 from .questions import FACTS
 from .search import SearchPlan
 from .space import Point, Value, label_of

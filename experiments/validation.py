@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from trainer.errors import nearest
 
@@ -63,6 +64,8 @@ def _real_path(data: Any, error: ErrorDetails) -> Path:
     # what a list lacks is said of the list
     if error["type"] == "missing" and isinstance(error["loc"][-1], str):
         path.append(error["loc"][-1])
+    if error["type"] == "union_tag_invalid":
+        path.append("kind")
     return tuple(path)
 
 
@@ -87,6 +90,9 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
         return f"got {shown(error['input'])}, expected a list of {len(error['input']) + len(same)} items"
     if error["type"] == "missing":
         return f"{name!r} is missing"
+    if error["type"] == "union_tag_invalid":
+        got, known = error["ctx"]["tag"].strip("<>"), re.findall(r"<(\w+)>", error["ctx"]["expected_tags"])
+        return f"unknown kind {got!r}, expected one of {', '.join(known)}{nearest(got, known)}"
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
@@ -107,10 +113,14 @@ def _expected(error: ErrorDetails) -> str:
 def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
     """The field names of the (nested) model that `loc` leads to."""
     current: Any = model
+    members: Any = None
     for part in loc:
         fields = getattr(current, "model_fields", {})
         if part in fields:
-            current = _model_in(fields[part].annotation)
+            members = fields[part].annotation
+            current = _model_in(members)
+        elif isinstance(part, str) and (member := _tagged(members, part)) is not None:
+            current = member
         # any other part is an index or key into a container of the model found last
     return sorted(getattr(current, "model_fields", {}))
 
@@ -123,6 +133,14 @@ def _model_in(annotation: Any) -> Any:
         if found is not None:
             return found
     return None
+
+
+def _tagged(annotation: Any, tag: str) -> Any:
+    """The member of a tagged union that has this tag."""
+    if Tag(tag) in getattr(annotation, "__metadata__", ()):
+        return _model_in(annotation)
+    found = (_tagged(part, tag) for part in getattr(annotation, "__args__", ()))
+    return next((member for member in found if member is not None), None)
 
 
 def shown(value: object) -> str:

@@ -188,11 +188,30 @@ def status(study: Path, profile: str | None, seeds: int | None, as_json: bool) -
 @SEEDS
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder to write to.")
 @click.option("--allow-partial", is_flag=True, help="Report although trials are missing, and say so.")
-def report(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_partial: bool) -> None:
-    """Write STUDY's tables and figures from the record."""
+@click.option(
+    "--allow-mixed",
+    is_flag=True,
+    help="Report although trials differ in their data, their code or their epochs by no factor, and say so.",
+)
+@click.option("--watch", is_flag=True, help="Write it again whenever a trial ends, until all have or Ctrl-C.")
+def report(
+    study: Path,
+    profile: str | None,
+    seeds: int | None,
+    out: Path | None,
+    allow_partial: bool,
+    allow_mixed: bool,
+    watch: bool,
+) -> None:
+    """Write STUDY's tables and figures from the record.
+
+    What has not changed since the last time is not written again.
+    """
     from .commands import report as command
 
-    command.write(study, profile, seeds, out, allow_partial)
+    if watch:
+        sys.exit(command.watch(study, profile, seeds, out, allow_mixed))
+    command.write(study, profile, seeds, out, allow_partial, allow_mixed)
 
 
 @main.command()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from experiments.comparisons import Comparison, parse_claim
 
+from .power import seeds_to_decide
 from .runs import Runs
 from .statistics import Difference, paired_difference
 
@@ -23,6 +24,12 @@ class Finding:
     """Left minus right minus margin, by seed; None without a shared seed."""
 
     verdict: Verdict
+    further: int | None = None
+    """Seeds that would decide it if mean and spread stayed as they are, besides those at hand; 0 where it is decided,
+    None where no spread can be estimated or a thousand would not do."""
+
+    dropped: tuple[int, ...] = ()
+    """Seeds that both cells are planned for and only one has a value of: they are in no pair."""
 
     @property
     def estimate(self) -> Difference | None:
@@ -65,13 +72,17 @@ def answer_claims(runs: Runs) -> list[Answer]:
 
 def _find(runs: Runs, comparison: Comparison) -> Finding:
     left = runs.values(comparison.left.cell, comparison.left.metric)
+    dropped: tuple[int, ...] = ()
     if comparison.right is None:
         right = dict.fromkeys(left, comparison.margin)
     else:
         other = runs.values(comparison.right.cell, comparison.right.metric)
         right = {seed: value + comparison.margin for seed, value in other.items()}
+        shared = set(runs.plan.seeds_of(comparison.left.cell)) & set(runs.plan.seeds_of(comparison.right.cell))
+        dropped = tuple(sorted(shared & (left.keys() ^ right.keys())))
     difference = paired_difference(left, right)
-    return Finding(comparison, difference, _verdict(difference, comparison.relation))
+    further = seeds_to_decide(difference) if difference else None
+    return Finding(comparison, difference, _verdict(difference, comparison.relation), further, dropped)
 
 
 def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:

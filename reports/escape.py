@@ -25,6 +25,7 @@ _LATEX = {
     "×": r"$\times$",
     "→": r"$\to$",
     "Δ": r"$\Delta$",
+    "†": r"$\dagger$",
 }
 _MARKDOWN = re.compile(r"[\\`*\[\]<|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^(?:[#>+=-]|\d+[.)])")

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.confounders import study_notes
 from experiments.plan import Plan
+from experiments.states import State
 from experiments.uris import shown_uri
 from experiments.wording import count
 from trainer.errors import UserError
 
+from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
-from .columns import to_markdown
-from .drawing import draw_curves
-from .figures import Curves, learning_curves, make_figure
-from .latex import to_latex
-from .page import to_html
+from .figures import Curves, FigureData, learning_curves, make_figure, write_figures
+from .figures.labels import labelled, table_labels
+from .page.page import to_page
 from .replicates_text import as_json
 from .runs import Runs, collect_runs
-from .tables import ReportTable, make_table
+from .tables import PrintedTable, make_tables
+from .tables.latex import to_latex
+from .tables.markdown import to_markdown
 from .text import to_text
+
+
+class NothingFinished(UserError):
+    """There is nothing to report yet."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +40,30 @@ class Report:
     """A study's answers, before they are written."""
 
     runs: Runs
-    tables: list[ReportTable]
+    tables: list[PrintedTable]
     answers: list[Answer]
-    figures: list[Curves]
+    figures: list[FigureData]
     """Those that the study asks for."""
 
     curves: list[Curves]
     """Learning curves of the cells of each table."""
 
+    @cached_property
+    def answer(self) -> StudyAnswer:
+        """What helps, how sure that is, and what it costs."""
+        return answer_study(self.runs)
 
-def make_report(plan: Plan, *, allow_partial: bool) -> Report:
-    """Collect the record's answers. Raises UserError where trials are missing, unless partial results are allowed."""
-    runs = collect_runs(plan)
+
+def make_report(
+    plan: Plan, states: Mapping[str, State] | None = None, *, allow_partial: bool, allow_mixed: bool
+) -> Report:
+    """Collect the record's answers. states: where each trial stands, if that is known already.
+
+    Raises UserError where trials are missing, or differ in what no factor names, unless such results are allowed.
+    """
+    runs = collect_runs(plan, states)
     if not runs.records:
-        raise UserError(
+        raise NothingFinished(
             f"{plan.study.title}: no trial has finished{_passed_over(runs)} by the record at {shown_uri()}; "
             f"expected `ablate run` before a report"
         )
@@ -52,39 +72,55 @@ def make_report(plan: Plan, *, allow_partial: bool) -> Report:
             f"{plan.study.title}: {len(runs.missing)} of {len(plan.trials)} trials have no finished run, first "
             f"{runs.missing[0]}; expected `ablate run`, or --allow-partial"
         )
-    tables = [make_table(table, runs) for table in plan.study.tables]
+    if runs.mixtures and not allow_mixed:
+        mixed = "; ".join(map(str, runs.mixtures))
+        raise UserError(
+            f"{plan.study.title}: {mixed[:1].lower()}{mixed[1:]}; expected trials that differ in the study's factors "
+            f"only: delete the runs that should not count in `ablate ui` and `ablate run` again, or --allow-mixed"
+        )
+    tables = make_tables(runs)
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
     return Report(runs, tables, answer_claims(runs), figures, _curves(runs, tables))
 
 
 def _passed_over(runs: Runs) -> str:
-    reasons = Counter(state.reason for state in runs.states.values() if state.name == "to run" and state.reason)
-    return "".join(f" ({count(number, 'trial')}: {reason})" for reason, number in reasons.items())
+    """Why trials that have run do not count, in brackets."""
+    why = {"to run": "", "failed": "failed: ", "unreadable": ""}
+    reasons = Counter(f"{why[s.name]}{s.reason}" for s in runs.states.values() if s.name in why and s.reason)
+    listed = "; ".join(f"{count(number, 'trial')}: {reason}" for reason, number in reasons.most_common(2))
+    more = f"; and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+    return f" ({listed}{more})" if reasons else ""
 
 
-def write_report(report: Report, folder: Path) -> Path:
-    """Write all files; returns the path of `report.md`."""
+def write_report(report: Report, folder: Path, reload: int | None = None) -> Path:
+    """Write all files; returns the path of `report.md`. reload: see page.page.to_page."""
     folder.mkdir(parents=True, exist_ok=True)
-    for curves in [*report.figures, *report.curves]:
-        if not curves.data.empty:
-            draw_curves(curves, folder / "figures")
+    # tables first: figures take longer
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
-    report.runs.frame.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    _write(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
-    text = to_text(report)
-    _write(folder / "report.md", text)
-    _write(folder / "report.html", to_html(text, report.runs.plan.study.title, folder))
+    write_figures([*report.figures, *report.curves], folder / "figures")
+    _write(folder / "report.md", to_text(report))
+    write_page(report, folder, reload)
     return folder / "report.md"
 
 
-def _curves(runs: Runs, tables: list[ReportTable]) -> list[Curves]:
+def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
+    """Write `report.html` alone, with the figures that are drawn in `folder`."""
+    _write(folder / "report.html", to_page(report, folder, reload))
+
+
+def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
     """One figure a table; of all cells where the study asks for neither tables nor figures."""
-    groups: list[tuple[str, str, list[str]]] = [(t.id, t.caption or t.id, list(t.cells.values())) for t in tables]
+    names = table_labels(runs.plan)
+    groups = [(t.id, t.caption or t.id, labelled(t.cells, names)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:
-        groups = [("curves", runs.plan.study.title, [cell.name for cell in runs.plan.cells])]
-    drawn = [learning_curves(runs, cells, id, caption, ["top1", "val_loss"]) for id, caption, cells in groups]
+        groups = [("curves", runs.plan.study.title, {cell.name: cell.name for cell in runs.plan.cells})]
+    drawn = [
+        learning_curves(runs, list(labels), id, caption, ["top1", "val_loss"], labels) for id, caption, labels in groups
+    ]
     return [curves for curves in drawn if curves is not None]
 
 
@@ -96,9 +132,11 @@ def _as_json(report: Report) -> dict[str, Any]:
         "planned": len(report.runs.plan.trials),
         "finished": len(report.runs.records),
         "missing": report.runs.missing,
-        "numbers": [number for table in report.tables for number in table.numbers()],
-        "settings": [setting for table in report.tables for setting in table.printed_settings()],
+        "numbers": [number for table in report.tables for number in table.numbers],
+        "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],
+        "warnings": list(report.runs.warnings),
+        "confounders": study_notes(report.runs.plan),
         **_seeds_json(report.runs),
     }
 
@@ -117,6 +155,8 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
             "difference": vars(finding.difference) if finding.difference else None,
             "estimate": vars(finding.estimate) if finding.estimate else None,
             "verdict": finding.verdict,
+            "further_seeds": finding.further,
+            "dropped_seeds": list(finding.dropped),
         }
         for finding in answer.findings
     ]
@@ -130,5 +170,14 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
 
 
 def _write(file: Path, text: str) -> None:
+    """Whole or not at all, for whoever reads it meanwhile; a file that says the same already is left alone."""
+    content = text.encode("utf-8")
+    if file.is_file() and file.read_bytes() == content:
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8", newline="\n")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

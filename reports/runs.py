@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
-from experiments.attempts import read_record
-from experiments.plan import Plan
+from experiments.attempts import Attempt, read_record
+from experiments.plan import Plan, Trial
+from experiments.recipe import Recipe
 from experiments.records import TrialRecord
 from experiments.states import State, data_fingerprints, trial_states
+from experiments.wording import count
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
+from .mixed import Mixture, find_mixtures
 from .replicates import Followed, followed
+
+_TOLD = ("to run", "unreadable")
+"""States of which the reason, where there is one, is why what somebody has trained does not count."""
+
+_REQUIRED = tuple(name for name, field in Recipe.model_fields.items() if field.is_required())
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,31 @@ class Runs:
     @property
     def missing(self) -> list[str]:
         """The trials without a finished run, as `cell seed n (state)`."""
-        return [
-            f"{trial.cell} seed {trial.seed} ({self.states[trial.id]})"
-            for trial in self.plan.trials
-            if trial.id not in self.records
-        ]
+        lacking = [(trial, self.states[trial.id]) for trial in self.plan.trials if trial.id not in self.records]
+        why = {id: f": {s.reason}" for id, s in self.states.items() if s.reason and s.name in _TOLD}
+        return [f"{trial.cell} seed {trial.seed} ({state}{why.get(trial.id, '')})" for trial, state in lacking]
+
+    @cached_property
+    def mixtures(self) -> tuple[Mixture, ...]:
+        """In what the finished trials differ although no factor names it."""
+        return find_mixtures(self._finished({cell.name for cell in self.plan.cells}))
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know of all these results: that they are partial or mixed, a sentence each."""
+        return self.warnings_of([cell.name for cell in self.plan.cells])
+
+    def warnings_of(self, cells: Collection[str]) -> tuple[str, ...]:
+        """The same of some cells' results, as a table shows them."""
+        ids = {id for (cell, _), id in self.plan.ids.items() if cell in cells}
+        lacking = sum(id not in self.records for id in ids)
+        partial = [f"Partial: {lacking} of {count(len(ids), 'trial')} have no finished run."] if lacking else []
+        mixed = self.mixtures and find_mixtures(self._finished(cells))
+        return (*partial, *(f"{mixture}." for mixture in mixed))
+
+    def _finished(self, cells: Collection[str]) -> list[tuple[Trial, TrialRecord]]:
+        ids = {id for (cell, _), id in self.plan.ids.items() if cell in cells}
+        return [(t, self.records[t.id]) for t in self.plan.trials if t.id in ids and t.id in self.records]
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -86,28 +115,35 @@ class Runs:
         return {"trial": trial, "cell": cell_name, **factors, **facts}
 
 
-def collect_runs(plan: Plan) -> Runs:
-    """Everything that the record holds of a plan's trials."""
-    states = trial_states(plan, data_fingerprints(plan))
+def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
+    """Everything that the record holds of a plan's trials; what can't be read of it counts as missing, with why.
+
+    states: where each trial stands, if that is known already.
+    """
+    states = dict(states or trial_states(plan, data_fingerprints(plan)))
     records: dict[str, TrialRecord] = {}
     failures: dict[str, TrialRecord] = {}
-    for trial, state in states.items():
-        if state.attempt is not None and state.name in ("done", "failed"):
-            (records if state.name == "done" else failures)[trial] = read_record(state.attempt)
-    _refuse_mixed(plan, records)
+    for trial in plan.trials:
+        state = states[trial.id]
+        if state.attempt is None or state.name not in ("done", "failed"):
+            continue
+        try:
+            (records if state.name == "done" else failures)[trial.id] = _record_of(trial, state, state.attempt)
+        except UserError as error:
+            again = "once that run is deleted in `ablate ui`, `ablate run` trains it again"
+            states[trial.id] = State("unreadable", reason=f"{error}; {again}")
     return Runs(plan, states, records, failures)
 
 
-def _refuse_mixed(plan: Plan, records: dict[str, TrialRecord]) -> None:
-    """Results on different data are not comparable; it can happen only where the data are not at hand to decide."""
-    seen: dict[str, TrialRecord] = {}
-    for trial in plan.trials:
-        record = records.get(trial.id)
-        if record is None:
-            continue
-        other = seen.setdefault(trial.recipe.dataset.model_dump_json(), record)
-        if other.fingerprint != record.fingerprint:
-            raise UserError(
-                f"trials {other.trial} and {record.trial} were trained on different data (fingerprints "
-                f"{other.fingerprint[:8]}, {record.fingerprint[:8]}); expected the data at hand, to tell which count"
-            )
+def _record_of(trial: Trial, state: State, attempt: Attempt) -> TrialRecord:
+    """The record of an attempt; raises UserError where somebody has made it that of something else."""
+    record = read_record(attempt)
+    where = f"run {attempt.run_id} of trial {trial.id}"
+    expected = "finished" if state.name == "done" else "failed"
+    if (record.trial, record.seed) != (trial.id, trial.seed):
+        raise UserError(f"{where}: its record is that of trial {record.trial}, seed {record.seed}")
+    if record.status != expected:
+        raise UserError(f"{where}: its tags say {expected}, its record says {record.status}")
+    if lacking := [name for name in _REQUIRED if name not in record.recipe]:
+        raise UserError(f"{where}: the recipe in its record lacks {', '.join(lacking)}")
+    return record

@@ -13,7 +13,8 @@ import pandas as pd
 from experiments.search import SearchPlan
 from experiments.space import Dimension
 
-from .drawing import COLOURS, GREY, PANEL, blank, draw, plain_text
+from .figures.files import save
+from .figures.style import COLOURS, COLUMN, GREY, PAGE, blank, plain_text
 from .numbers import title
 from .search import Told, as_frame, front_of
 
@@ -51,7 +52,7 @@ def draw_search(
         table = done.assign(front=done["number"].isin(numbers))
         made["front"] = (table, lambda: _front(table, search))
     for id, (data, make) in made.items():
-        draw(id, data, folder, make)
+        save(id, CAPTIONS[id], data, folder, make)
     return list(made)
 
 
@@ -66,7 +67,7 @@ def _history(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     metric = search.aims[0].metric
-    figure = blank(2 * PANEL, 2.5, CAPTIONS["history"])
+    figure = blank(PAGE, 2.5)
     axis = figure.subplots()
     _points(axis, frame, frame["number"])
     best = frame.dropna(subset=["best_so_far"])
@@ -86,7 +87,7 @@ def _history(frame: pd.DataFrame, search: SearchPlan) -> Figure:
 
 
 def _importance(table: pd.DataFrame) -> Figure:
-    figure = blank(PANEL * 1.5, 0.5 + 0.22 * len(table), CAPTIONS["importance"])
+    figure = blank(COLUMN * 1.5, 0.5 + 0.22 * len(table))
     axis = figure.subplots()
     axis.barh([plain_text(name) for name in table["dimension"]], table["importance"], color=COLOURS[0], height=0.6)
     axis.invert_yaxis()
@@ -98,7 +99,7 @@ def _slices(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     dimensions = search.space.dimensions
     columns = min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
-    figure = blank(2 * PANEL, 1.9 * rows, CAPTIONS["slices"])
+    figure = blank(PAGE, 1.9 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
@@ -117,7 +118,7 @@ def _parallel(frame: pd.DataFrame, search: SearchPlan) -> Figure:
 
     dimensions, aim = search.space.dimensions, search.aims[0]
     done = frame[frame["state"] == "complete"]
-    figure = blank(2 * PANEL, 2.8, CAPTIONS["parallel"])
+    figure = blank(PAGE, 2.8)
     axis = figure.subplots()
     for index in frame.index[frame["state"] == "pruned"]:
         axis.plot([_height(d, frame.at[index, d.name]) for d in dimensions], color=GREY, linewidth=0.5, marker=".")
@@ -141,7 +142,7 @@ def _parallel(frame: pd.DataFrame, search: SearchPlan) -> Figure:
 
 def _front(table: pd.DataFrame, search: SearchPlan) -> Figure:
     one, other = (aim.metric for aim in search.aims)
-    figure = blank(PANEL * 1.4, 2.8, CAPTIONS["front"])
+    figure = blank(COLUMN * 1.4, 2.8)
     axis = figure.subplots()
     axis.scatter(table[other], table[one], s=10, color=GREY)
     front = table[table["front"]].sort_values(other)

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.attempts import Attempt, all_attempts, read_record
 from experiments.search import Aim, SearchPlan
 
-from .page import to_html
+from .page.plain import to_html
 from .runs import Runs, collect_runs
 from .search import RECIPE, Told, as_frame, best_of, fresh_plan, front_of
 from .search_figures import draw_search

@@ -23,6 +23,7 @@ def to_text(report: SearchReport, figures: Sequence[str]) -> str:
     """`report.md`; `figures` are the ids of those that were drawn."""
     search = report.search
     parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
+    parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
     parts += ["## The best configuration", *_best(report)]
     if len(search.aims) > 1:
         parts += ["## The front", _front(report)]

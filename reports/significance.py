@@ -25,7 +25,7 @@ _AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the reference, paired by seed."""
+    """An arm against a reference, paired by seed."""
 
     difference: Difference | None
     """Arm minus reference, whichever is better; its interval is not corrected. None without a pair."""
@@ -127,31 +127,42 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
 def compare(
     arms: Mapping[str, Mapping[int, float]], reference: str, *, larger_is_better: bool, level: float = 0.05
 ) -> dict[str, Comparison]:
-    """Every arm (name to seed to value) but the reference against it, by the sign-flip test with Holm's correction.
+    """Every arm (name to seed to value) but the reference against it, as one family: see `compare_pairs`."""
+    others = {name: (values, arms[reference]) for name, values in arms.items() if name != reference}
+    return compare_pairs(others, larger_is_better=larger_is_better, level=level)
+
+
+def compare_pairs(
+    comparisons: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]],
+    *,
+    larger_is_better: bool,
+    level: float = 0.05,
+) -> dict[str, Comparison]:
+    """Each arm against its own reference (both seed to value), by the sign-flip test with Holm's correction over all.
 
     The family is what has a pair: a comparison without one makes no claim that could be false. A comparison is
     `n too small` where it would not be significant even with the smallest p of its number of pairs in the place of its
     own, beside the others as they are. With equal n that is: where the floor 2 / 2^n times the size of the family
     exceeds the level. The chance of any false `better` or `worse` among the comparisons is at most `level`.
     """
-    base = arms[reference]
-    paired = {name: pair(values, base) for name, values in arms.items() if name != reference}
+    paired = {name: pair(arm, reference) for name, (arm, reference) in comparisons.items()}
     family = {name: pairs for name, pairs in paired.items() if pairs.seeds}
     p = dict(zip(family, _p_values(family.values()), strict=True))
     adjusted = dict(zip(family, holm(list(p.values())), strict=True))
     undecidable = _undecidable(p, {name: len(pairs.seeds) for name, pairs in family.items()}, level)
-    comparisons = {}
+    found = {}
     for name, pairs in paired.items():
         difference = mean_difference(pairs, 1 - level)
-        comparisons[name] = Comparison(
+        arm, reference = comparisons[name]
+        found[name] = Comparison(
             difference,
             p.get(name),
             adjusted.get(name),
             _verdict(difference, adjusted.get(name), name in undecidable, larger_is_better, level),
             superiority(pairs.differences, larger_is_better=larger_is_better),
-            tuple(sorted((arms[name].keys() | base.keys()) - set(pairs.seeds))),
+            tuple(sorted((arm.keys() | reference.keys()) - set(pairs.seeds))),
         )
-    return comparisons
+    return found
 
 
 def _p_values(paired: Iterable[Pairs]) -> list[float]:

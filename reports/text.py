@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.records import TrialRecord
 from experiments.wording import count
 
-from .claims import Answer, Finding
-from .columns import to_markdown
+from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
+from .claims_text import claims_text
 from .escape import markdown
-from .figures import Curves, describe
+from .figures import FigureData
+from .provenance import provenance
 from .replicates_text import section
 from .runs import Runs
+from .tables.markdown import to_markdown
 
 if TYPE_CHECKING:
     from .report import Report
@@ -38,18 +38,27 @@ def to_text(report: Report) -> str:
                 else " All networks are trained from scratch."
             )
         )
+    parts.append(_answer(report))
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
-        parts += ["## Claims", _claims(report.answers, repeated=study.replicates is not None)]
+        parts += ["## Claims", claims_text(report.answers, report.runs.plan)]
     if study.replicates is not None:
         parts += ["## Seeds", section(report.runs.plan, report.runs.followed)]
     if report.curves:
         parts += ["## Learning curves", *map(_figure, report.curves)]
     parts += ["## How it was run", _provenance(report.runs)]
     return "\n\n".join(parts) + "\n"
+
+
+def _answer(report: Report) -> str:
+    answer = report.answer
+    lacking = lacking_sentence(report.runs)
+    parts = [f"**{markdown(' '.join([*headline(answer), best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _completeness(runs: Runs) -> str:
@@ -60,9 +69,11 @@ def _completeness(runs: Runs) -> str:
     ]
     if runs.missing:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")
+    for mixture in runs.mixtures:
+        parts.append(f"**{markdown(str(mixture))}.** They are reported together all the same.")
     for trial, record in runs.failures.items():
         parts.append(f"Failed: {markdown(record.cell)} seed {record.seed} ({trial}): {markdown(record.reason)}.")
-    early = [r for r in runs.records.values() if len(r.history) < r.recipe["epochs"]]
+    early = [r for r in runs.records.values() if r.recipe.get("early_stopping") and len(r.history) < r.recipe["epochs"]]
     if early:
         lengths = sorted(len(record.history) for record in early)
         parts.append(f"Early stopping ended {count(len(early), 'trial')} after {lengths[0]} to {lengths[-1]} epochs.")
@@ -71,81 +82,17 @@ def _completeness(runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
-def _figure(curves: Curves) -> str:
-    caption = markdown(curves.title)
-    image = [] if curves.data.empty else [f"![{caption}](figures/{curves.id}.svg)"]
-    return "\n\n".join([f"**{caption}**", *image, markdown(describe(curves))])
-
-
-def _claims(answers: list[Answer], *, repeated: bool) -> str:
-    interval = "repeated" if repeated else "95 %"
-    stated = any(answer.published is not None for answer in answers)
-    heads = [
-        "Claim",
-        "Comparison",
-        *(["Document says"] if stated else []),
-        f"Ours ({interval} interval)",
-        "n",
-        "Verdict",
-    ]
-    lines = [heads, [":--", ":--", *(["--:"] if stated else []), "--:", "--:", ":--"]]
-    for answer in answers:
-        several = len(answer.findings) > 1
-        if several:
-            lines.append([markdown(answer.says), "all of:", *([""] if stated else []), "", "", f"**{answer.verdict}**"])
-        for finding in answer.findings:
-            says, verdict = ("", finding.verdict) if several else (markdown(answer.says), f"**{finding.verdict}**")
-            document = [_size(answer.published, finding)] if stated else []
-            n = str(finding.estimate.n if finding.estimate else 0)
-            lines.append([says, markdown(str(finding.comparison)), *document, _ours(finding), n, verdict])
-    how = "the interval of the section Seeds" if repeated else "Student's t interval"
-    notes = [f"Differences are left minus right, paired by seed, with {how}; against a number, our mean."]
-    notes.append("Reproduced: the interval is on the claim's side; contradicted: on the other.")
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{' '.join(notes)}"
-
-
-def _size(value: float | None, finding: Finding) -> str:
-    if value is None:
-        return ""
-    return f"{value:+g}" if finding.comparison.right else f"{value:g}"
-
-
-def _ours(finding: Finding) -> str:
-    found, sign = finding.estimate, "+" if finding.comparison.right else ""
-    if found is None:
-        return "no pair of runs" if finding.comparison.right else "no run"
-    if found.low is None:
-        return f"{found.mean:{sign}.4f}"
-    return f"{found.mean:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f})"
+def _figure(figure: FigureData) -> str:
+    caption = markdown(figure.title)
+    image = [] if figure.empty else [f"![{caption}](figures/{figure.id}.svg)"]
+    return "\n\n".join([f"**{caption}**", *image, markdown(figure.describe())])
 
 
 def _provenance(runs: Runs) -> str:
-    records = list(runs.records.values())
-    study = runs.plan.study
-
-    def distinct(values: Callable[[Any], str]) -> str:
-        return markdown(", ".join(sorted({values(record) for record in records})))
-
-    profile = f" --profile {study.profile}" if study.profile else ""
-    versions = records[0].software
-    software = ", ".join(
-        f"{name} {versions[name]}" for name in ("python", "torch", "torchvision", "timm") if name in versions
+    return "\n".join(
+        f"- {term}: {_code(text) if term == 'Command' else markdown(text)}" for term, text in provenance(runs)
     )
-    lines = [
-        f"- Command: `ablate run {study.source.file.as_posix()}{profile}`",
-        f"- Code: {distinct(lambda r: (r.commit or 'no git commit') + (' with local changes' if r.dirty else ''))}",
-        f"- Data: {distinct(lambda r: r.recipe['dataset']['kind'] + ' ' + r.fingerprint)}",
-        f"- Initial weights: {distinct(_initial_weights)}",
-        f"- Hardware: {distinct(lambda r: r.hardware)}",
-        f"- Software: {markdown(software)}",
-        f"- Training time, all trials together: {sum(record.seconds for record in records):.0f} s",
-    ]
-    return "\n".join(lines)
 
 
-def _initial_weights(record: TrialRecord) -> str:
-    if record.pretrained is None:
-        return "drawn at random (trained from scratch)"
-    architecture = record.recipe["architecture"]
-    named = [architecture.get(setting) for setting in ("weights", "weights_file", "weights_run", "name")]
-    return f"pretrained {next(filter(None, named), '')} ({record.pretrained[:12]})"
+def _code(text: str) -> str:
+    return f"`{text}`"

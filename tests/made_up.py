@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from conftest import TINY
 from experiments import expand, load_study
 from experiments.plan import Plan, Trial
 from experiments.records import TrialRecord
-from experiments.states import State
+from experiments.states import State, data_fingerprints
+from experiments.trial import Result
 from reports.runs import Runs
 
 History = list[dict[str, float | None]]
@@ -70,3 +71,15 @@ def made_up_runs(
         return recorded(plan, trial, history, **{**more, **broke})
 
     return runs_of(plan, record)
+
+
+def record_runs(plan: Plan, result: Callable[[str], Result], cells: Collection[str] | None = None) -> None:
+    """Record in MLflow, as `ablate run` does, what each trial (of these cells) came to, by cell; nothing trains."""
+    from experiments.tracking import RunWriter, open_client
+
+    fingerprints = {trial: str(found) for trial, found in data_fingerprints(plan).items()}
+    writer = RunWriter(plan, fingerprints, "ablate run", open_client(), print)
+    for trial in plan.trials:
+        if cells is None or trial.cell in cells:
+            writer.finish(trial, result(trial.cell))
+    writer.close("finished")

@@ -39,7 +39,7 @@ def test_the_commands_and_their_options_are_these() -> None:
         "options": ["kind", "--json"],
         "plan": ["study", "--profile", "--seeds", "--probe", "--json"],
         "predict": ["run", "folder", "--out"],
-        "report": ["study", "--profile", "--seeds", "--out", "--allow-partial"],
+        "report": ["study", "--profile", "--seeds", "--out", "--allow-partial", "--allow-mixed", "--watch"],
         "run": ["study", "--profile", "--seeds", "--concurrency", "--gpu", "--executor", "--address", "--retries"],
         "search": [
             "study",

@@ -13,8 +13,8 @@ from test_reports import VALUES
 
 from experiments.plan import Trial
 from experiments.records import TrialRecord
-from reports.drawing import draw_curves
-from reports.figures import Curves, describe, learning_curves, make_figure
+from reports.figures import Curves, learning_curves, make_figure, write_figures
+from reports.figures.curves_drawing import draw
 from reports.report import Report, write_report
 from reports.runs import Runs
 
@@ -42,22 +42,29 @@ def trained(tmp_path: Path, figures: str, epochs: int = 6, seeds: int = SEEDS, t
 
 def figure_of(tmp_path: Path, figure: str, **more: int) -> Curves:
     runs = trained(tmp_path, f"  - {{id: x, {figure}}}\n", **more)
-    return make_figure(runs.plan.study.figures[0], runs)
+    curves = make_figure(runs.plan.study.figures[0], runs)
+    assert isinstance(curves, Curves)
+    return curves
 
 
-def test_a_figure_holds_mean_lowest_and_highest_by_epoch(tmp_path: Path) -> None:
-    curves = figure_of(
-        tmp_path, "caption: A picture, cells: [c+plain], panels: [[train_top1, top1], [val_loss]], epochs: [2, 5]"
-    )
+# of 0, 0.01 e and 0.02 e at epoch e: the sample standard deviation is 0.01 e; t(2, 0.975) = 4.302653 over sqrt(3)
+BANDS = {"": 0.01, "band: sd,": 0.01, "band: interval,": 0.01 * 4.302653 / 3**0.5, "band: range,": 0.01}
+
+
+@pytest.mark.parametrize("word", BANDS)
+def test_a_figure_holds_mean_and_band_by_epoch(word: str, tmp_path: Path) -> None:
+    panels = "panels: [[train_top1, top1], [val_loss]]"
+    curves = figure_of(tmp_path, f"{word} caption: A picture, cells: [c+plain], {panels}, epochs: [2, 5]")
     assert (curves.title, curves.cells) == ("A picture", ["plain+c"])
     expected = []
     for metric, value in (("train_top1", lambda q: q + 0.1), ("top1", lambda q: q), ("val_loss", lambda q: 1 - q)):
         for epoch in range(2, 6):
-            values = [value(quality("plain+c", seed, epoch)) for seed in range(SEEDS)]
-            expected.append(("plain+c", metric, epoch, sum(values) / SEEDS, min(values), max(values), SEEDS))
-    pd.testing.assert_frame_equal(
-        curves.data.reset_index(drop=True), pd.DataFrame(expected, columns=curves.data.columns)
-    )
+            mean, reach = value(quality("plain+c", 1, epoch)), BANDS[word] * epoch
+            expected.append(("plain+c", metric, epoch, mean, mean - reach, mean + reach, SEEDS))
+    columns = ["cell", "metric", "epoch", "mean", "low", "high", "n"]
+    pd.testing.assert_frame_equal(curves.data[columns], pd.DataFrame(expected, columns=columns), check_dtype=False)
+    assert set(curves.data["status"]) == {"finished"}
+    assert set(curves.data["gid"]) == {f"x.cell0.{metric}" for metric in ("train_top1", "top1", "val_loss")}
 
 
 def test_training_and_validation_is_what_a_figure_shows_by_default(tmp_path: Path) -> None:
@@ -79,21 +86,19 @@ FIGURES = {
 @pytest.mark.parametrize("figure", FIGURES)
 def test_the_same_numbers_are_the_same_bytes(figure: str, tmp_path: Path) -> None:
     curves = figure_of(tmp_path, FIGURES[figure])
-    draw_curves(curves, tmp_path / "one")
-    draw_curves(curves, tmp_path / "two")
+    for folder in ("one", "two"):
+        assert write_figures([curves], tmp_path / folder) == ["x"]
     for kind in ("svg", "pdf", "png", "csv"):
         assert (tmp_path / "one" / f"x.{kind}").read_bytes() == (tmp_path / "two" / f"x.{kind}").read_bytes()
-    drawn = pd.read_csv(tmp_path / "one" / "x.csv")
-    pd.testing.assert_frame_equal(drawn, curves.data.reset_index(drop=True))
+    drawn = pd.read_csv(tmp_path / "one" / "x.csv", dtype=dict(curves.data.dtypes))
+    pd.testing.assert_frame_equal(drawn, curves.data)
 
 
 def drawing(curves: Curves) -> tuple[list[list[tuple[str, str]]], list[str], tuple[float, float]]:
     """For each panel the colour and style of its lines; the legend; the size in inches."""
     from matplotlib.colors import to_hex
 
-    from reports.drawing import _together
-
-    figure = _together(curves)
+    figure = draw(curves)
     lines = [
         [(to_hex(line.get_color()), str(line.get_linestyle())) for line in axis.get_lines() if len(line.get_xdata())]
         for axis in figure.axes
@@ -107,20 +112,18 @@ def test_colour_is_the_cell_and_style_the_metric(tmp_path: Path) -> None:
     lines, legend, (width, _) = drawing(curves)
     blue, orange = "#0072b2", "#d55e00"
     assert lines == [[(blue, "--"), (orange, "--"), (blue, "-"), (orange, "-")]] * 2
-    assert legend == ["plain", "deep", "training", "validation", "lowest to highest seed"]
-    assert width == pytest.approx(6.8)
+    assert legend == ["plain", "deep", "training", "validation", "mean ± sd over seeds"]
+    assert width == pytest.approx(7)
 
 
 def test_a_single_panel_is_as_wide_as_a_column(tmp_path: Path) -> None:
     _, legend, (width, _) = drawing(figure_of(tmp_path, "cells: [deep]"))
     assert width == pytest.approx(3.4)
-    assert legend == ["training", "validation", "lowest to highest seed"]
+    assert legend == ["training", "validation", "mean ± sd over seeds"]
 
 
 def test_the_legend_covers_no_curve(tmp_path: Path) -> None:
-    from reports.drawing import _together
-
-    figure = _together(figure_of(tmp_path, FIGURES["all"]))
+    figure = draw(figure_of(tmp_path, FIGURES["all"]))
     figure.draw_without_rendering()
     (legend,) = figure.legends
     assert all(legend.get_window_extent().y1 <= axis.get_window_extent().y0 for axis in figure.axes)
@@ -134,14 +137,12 @@ def test_metrics_of_one_kind_are_told_apart(tmp_path: Path) -> None:
 
 def test_one_seed_has_no_band(tmp_path: Path) -> None:
     curves = figure_of(tmp_path, "cells: [plain]", seeds=1)
-    assert "lowest to highest seed" not in drawing(curves)[1]
-    assert describe(curves).startswith("Line: one seed;")
+    assert "mean ± sd over seeds" not in drawing(curves)[1]
+    assert curves.describe().startswith("Line: one seed;")
 
 
 def test_one_epoch_is_a_point(tmp_path: Path) -> None:
-    from reports.drawing import _together
-
-    axis = _together(figure_of(tmp_path, "cells: [plain]", epochs=1)).axes[0]
+    axis = draw(figure_of(tmp_path, "cells: [plain]", epochs=1)).axes[0]
     assert {line.get_marker() for line in axis.get_lines()} == {"o"}
     assert list(axis.get_xticks()) == [1]
 
@@ -158,7 +159,7 @@ def learned(cells: list[str], tmp_path: Path) -> Curves:
                 epoch["top1"] = 0.01 * index + 0.001 * seed
     curves = learning_curves(runs, cells, "x", "x", ["top1", "val_loss"])
     assert curves is not None
-    draw_curves(curves, tmp_path)
+    write_figures([curves], tmp_path)
     return curves
 
 
@@ -169,7 +170,7 @@ def test_bands_are_drawn_where_they_can_be_told_apart(number: int, apart: bool, 
     assert (curves.apart, len(curves.background)) == (apart, grey)
     assert curves.bands
     assert curves.cells == cells[grey:], "the best ones stand out"
-    said = describe(curves)
+    said = curves.describe()
     assert ("a panel of its own" in said) == apart
     assert ("in grey the others' means" in said) == bool(grey)
 
@@ -186,13 +187,13 @@ def test_a_figure_of_many_cells_stays_one_panel_without_bands(tmp_path: Path) ->
     runs = trained(tmp_path, figure, text=text)
     curves = make_figure(runs.plan.study.figures[0], runs)
     assert (curves.apart, curves.bands) == (False, False)
-    assert "the CSV" in describe(curves)
+    assert "the CSV" in curves.describe()
 
 
 def test_cells_and_metrics_that_nobody_ran_are_named(tmp_path: Path) -> None:
     figure = "figures:\n  - {id: x, cells: [plain, deep], panels: [[top1], [learning_rate]]}\n"
     runs = made_up_runs(tmp_path, VALUES, TINY + figure, missing=["deep"])
-    said = describe(make_figure(runs.plan.study.figures[0], runs))
+    said = make_figure(runs.plan.study.figures[0], runs).describe()
     assert "Without a finished run: deep." in said
     assert "No run has learning_rate." in said
     nothing = made_up_runs(tmp_path, VALUES, TINY + figure, missing=["deep", "plain"])
@@ -210,7 +211,7 @@ def test_the_report_shows_figures_and_learning_curves(tmp_path: Path) -> None:
     text = write_report(Report(runs, [], [], [figure], [curves]), tmp_path / "out").read_text()
     figures, learning = text.split("## Figures")[1].split("## Learning curves")
     assert "(figures/b_c.svg)" in figures
-    assert "band: from the lowest to the highest seed" in figures
+    assert "band: mean ± sd over seeds" in figures
     assert "(figures/stems.svg)" in learning
     page = (tmp_path / "out/report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 2
+    assert page.count('class="drawing"') == 2

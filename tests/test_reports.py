@@ -15,10 +15,10 @@ from markdown_it import MarkdownIt
 
 from reports.claims import answer_claims
 from reports.escape import latex, markdown
-from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.statistics import summarize
+from reports.statistics import Summary, summarize
 from reports.tables import make_table
+from reports.tables.latex import to_latex
 from reports.text import to_text
 
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
@@ -35,8 +35,9 @@ VALUES = {
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
     table = make_table(runs.plan.study.tables[0], runs)
-    assert table.counts == {"plain": 3, "deep": 2}
-    assert table.entries["deep", "top1"].ours == summarize([0.61, 0.72])
+    assert {number["row"]: number["n"] for number in table.numbers} == {"plain": 3, "deep": 2}
+    deep = next(n for n in table.numbers if (n["row"], n["column"]) == ("deep", "top1"))
+    assert Summary(deep["mean"], deep["sd"], deep["n"]) == summarize([0.61, 0.72])
     text = to_text(Report(runs, [table], [], [], []))
     assert "11 of 12 trials finished" in text
     assert "Failed: deep seed 2" in text
@@ -84,16 +85,18 @@ def test_a_claims_size_stands_beside_ours(tmp_path: Path) -> None:
   - {says: Reaches 60 %, test: plain.top1 > 0.55, published: 0.6}
   - {says: Both, test: deep.top1 > plain.top1 and deep.top1 > 0.5}""",
     )
-    assert table[0] == ["Claim", "Comparison", "Document says", "Ours (95 % interval)", "n", "Verdict"]
+    heads = ["Claim", "Comparison", "Document says", "Ours (95 % interval)", "n", "Verdict", "More seeds"]
+    assert table[0] == heads
     # left - right is 0.05, 0.06 and 0.04; left is 0.5, 0.6 and 0.7; t(0.975, 2) = 4.30265
     reach = 4.30265 * 0.01 / math.sqrt(3)
     ours = f"+0.0500 (+{0.05 - reach:.4f} to +{0.05 + reach:.4f})"
     assert table[2] == [
-        "Gains five points", "plain+c.top1 > plain.top1 + 0.01", "+0.05", ours, "3", "**reproduced**",
+        "Gains five points", "plain+c.top1 > plain.top1 + 0.01", "+0.05", ours, "3", "**reproduced**", "",
     ]  # fmt: skip
     reach = 4.30265 * 0.1 / math.sqrt(3)
     ours = f"0.6000 ({0.6 - reach:.4f} to {0.6 + reach:.4f})"
-    assert table[3] == ["Reaches 60 %", "plain.top1 > 0.55", "0.6", ours, "3", "**undecided**"]
+    # 0.05 > t(0.975, n - 1) * 0.1 / sqrt(n) from n = 18 on
+    assert table[3] == ["Reaches 60 %", "plain.top1 > 0.55", "0.6", ours, "3", "**undecided**", "about 15"]
     assert [row[2] for row in table[4:]] == ["", "", ""]
 
 
@@ -106,8 +109,8 @@ def test_a_claim_without_runs_says_so(tmp_path: Path) -> None:
     claims = "- {says: A, test: plain.ema_top1 > 0.5}\n  - {says: B, test: deep.ema_top1 > plain.ema_top1}"
     table = claims_table(tmp_path, claims)
     assert [row[2:] for row in table[2:]] == [
-        ["no run", "0", "**undecided**"],
-        ["no pair of runs", "0", "**undecided**"],
+        ["no run", "0", "**undecided**", "?"],
+        ["no pair of runs", "0", "**undecided**", "?"],
     ]
 
 
@@ -129,7 +132,8 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
     table = make_table(runs.plan.study.tables[0], runs)
     write_report(Report(runs, [table], answer_claims(runs), [], []), tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 1
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 1
     assert "<b>" not in page
 
 

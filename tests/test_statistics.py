@@ -17,6 +17,7 @@ from reports.significance import (
     Comparison,
     among_the_best,
     compare,
+    compare_pairs,
     holm,
     sign_flip,
     sign_flips,
@@ -236,6 +237,14 @@ def test_an_arm_without_a_pair_is_not_of_the_family() -> None:
     assert found["nan"].dropped == (0, 1, 2, 3, 4, 5)
     assert compare({"base": {}, "up": up}, "base", larger_is_better=True)["up"].verdict == "no pair"
     assert compare({"base": base}, "base", larger_is_better=True) == {}
+
+
+def test_comparisons_with_references_of_their_own_are_one_family() -> None:
+    steps = [dict(enumerate(shifted(0.05 * i, 7, i))) for i in range(4)]
+    found = compare_pairs({f"step {i}": (steps[i], steps[i - 1]) for i in (1, 2, 3)}, larger_is_better=True)
+    assert [c.verdict for c in found.values()] == ["better"] * 3
+    assert [c.adjusted for c in found.values()] == [3 * 2 / 2**7] * 3
+    assert [c.difference for c in found.values()] == [paired_difference(steps[i], steps[i - 1]) for i in (1, 2, 3)]
 
 
 def test_dropped_seeds_are_those_that_one_of_the_two_lacks() -> None:

@@ -17,10 +17,10 @@ from experiments.costs import Cost
 from experiments.plan import Cell, Trial
 from experiments.records import TrialRecord
 from reports import numbers
-from reports.columns import to_markdown
-from reports.latex import to_latex
 from reports.report import Report, write_report
-from reports.tables import ReportTable, make_table
+from reports.tables import PrintedTable, make_table
+from reports.tables.latex import to_latex
+from reports.tables.markdown import to_markdown
 
 TABLE = "  - {id: stems, caption: Stems, rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}}\n"
 FULL = """\
@@ -36,12 +36,12 @@ FULL = """\
 """
 
 
-def table_of(tmp_path: Path, table: str, values: dict[str, list[float]] = VALUES) -> ReportTable:
+def table_of(tmp_path: Path, table: str, values: dict[str, list[float]] = VALUES) -> PrintedTable:
     runs = made_up_runs(tmp_path, values, TINY.replace(TABLE, table))
     return make_table(runs.plan.study.tables[0], runs)
 
 
-def printed(table: ReportTable) -> list[list[str]]:
+def printed(table: PrintedTable) -> list[list[str]]:
     """The Markdown's cells, row by row, the heads first."""
     lines = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
@@ -80,7 +80,7 @@ def test_the_table_has_the_documents_columns(tmp_path: Path) -> None:
         ["ResNet50V2 + GCBlock(stage3+4)", "0.05", "–", "–", "no",
          "24.5M", "", "", f"**{ours('deep')}**", "0.8467", "-0.137", "–", "3", ""],
         ["Model-A+c", "0.05", "0", "–", "no",
-         "23.5M", "24M / 26M", "-0.5M / -2.5M", ours("plain+c"), "0.62 / 0.66", "+0.03 / -0.01", "–", "3",
+         "23.5M", "24M / 26M", "-0.5M / -2.5M", f"<ins>{ours('plain+c')}</ins>", "0.62 / 0.66", "+0.03 / -0.01", "–", "3",
          "Bit model, better features"],
     ]  # fmt: skip
 
@@ -118,14 +118,15 @@ def test_a_row_may_be_named_in_any_spelling(tmp_path: Path) -> None:
     text = TINY.replace(TABLE, table.replace("{plain: {top1: 0.5}}", "{c+l: {top1: 0.7}, baseline: {top1: 0.5}}"))
     runs = made_up_runs(tmp_path, VALUES, text.replace("- add_one: [c, l]", "- subsets: [c, l]"))
     found = make_table(runs.plan.study.tables[0], runs)
-    assert found.cells == {"l+c": "plain+c+l", "plain": "plain", "c": "plain+c"}
-    assert found.labels == {"l+c": "Both", "plain": "plain", "c": "Cosine"}
-    assert [entry.published for entry in found.entries.values()] == [(0.7,), (), (0.5,), (), (), ()]
+    assert {n["row"]: n["cell"] for n in found.numbers} == {"l+c": "plain+c+l", "plain": "plain", "c": "plain+c"}
+    assert found.layout.rows.texts == ["Both", "plain", "Cosine"]
+    assert [number["published"] for number in found.numbers] == [0.7, None, 0.5, None, None, None]
 
 
 def test_a_factors_rows_may_be_named_by_their_cells(tmp_path: Path) -> None:
     table = table_of(tmp_path, TABLE.replace("rows: stem", "rows: c, labels: {plain+c: Cosine, off: Constant}"))
-    assert table.labels == {"off": "Constant", "on": "Cosine"}
+    assert [number["row"] for number in table.numbers[::2]] == ["off", "on"]
+    assert table.layout.rows.texts == ["Constant", "Cosine"]
 
 
 def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_every_metric_has_a_title() -> None:
     assert len({numbers.title(metric) for metric in METRIC_NAMES}) == len(METRIC_NAMES)
 
 
-def hyperparameters(tmp_path: Path) -> ReportTable:
+def hyperparameters(tmp_path: Path) -> PrintedTable:
     names = ["learning rate", "weight decay", "Reduction ratio", "Stem width", "cutout length", "cutout holes"]
     paths = [
         "optimizer.lr",
@@ -210,11 +211,11 @@ def hyperparameters(tmp_path: Path) -> ReportTable:
     return table_of(tmp_path, TABLE.replace("rows: stem", f"rows: stem, settings: {{{settings}}}"))
 
 
-def two_columns(tmp_path: Path) -> ReportTable:
+def two_columns(tmp_path: Path) -> PrintedTable:
     return table_of(tmp_path, TABLE)
 
 
-def with_long_texts(tmp_path: Path) -> ReportTable:
+def with_long_texts(tmp_path: Path) -> PrintedTable:
     labels = "{plain: ResNet50V2 + GCBlock(stage3+4) + CBAM(stage4), deep: ResNet50V2 + ConvNeXt(stage4) + CBAM}"
     notes = "{plain: Slightly worse than the one with GC only, deep: Over-complicated}"
     table = TABLE.replace("[top1, top5]", "[top1]")
@@ -226,7 +227,7 @@ def with_long_texts(tmp_path: Path) -> ReportTable:
     ("make", "tabulars"), [(two_columns, 1), (with_long_texts, 1), (hyperparameters, 2), (lambda p: table_of(p, FULL), 4)]
 )  # fmt: skip
 def test_a_latex_table_fits_the_text_of_an_article(
-    make: Callable[[Path], ReportTable], tabulars: int, tmp_path: Path
+    make: Callable[[Path], PrintedTable], tabulars: int, tmp_path: Path
 ) -> None:
     text = to_latex(make(tmp_path))
     assert text.count(r"\begin{tabular}") == text.count(r"\toprule") == tabulars
@@ -242,11 +243,12 @@ def test_latex_and_markdown_print_the_same(tmp_path: Path) -> None:
         (r"$\pm$", "±"), ("$-$", "-"), (r"$\Delta$", "Δ"), (r"\&", "&"), (r"\raggedright ", ""), (r"\\", " "),
     ):  # fmt: skip
         spoken = spoken.replace(code, text)
+    spoken = re.sub(r"\\underline\{([^}]*)\}", r"<ins>\1</ins>", spoken)
     spoken = re.sub(r"\\shortstack\[.\]\{([^}]*)\}", r"\1", re.sub(r"\\textbf\{([^}]*)\}", r"**\1**", spoken))
     lines = [
         line.removesuffix(r" \tabularnewline").split(" & ") for line in spoken.splitlines() if "tabularnewline" in line
     ]
-    rows = len(table.labels) + 1
+    rows = len(table.layout.rows.texts) + 1
     parts = [lines[first : first + rows] for first in range(0, len(lines), rows)]
     joined = [[cell for i, part in enumerate(parts) for cell in part[row][bool(i) :]] for row in range(rows)]
     assert [[cell.replace("--", "–") for cell in row] for row in joined] == printed(table)

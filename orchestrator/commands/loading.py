@@ -21,8 +21,12 @@ def load_plan(study: Path, profile: str | None, seeds: int | None) -> Plan:
         plan_search(loaded)
     if seeds is not None:
         loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)), replicates=None)
-    plan = expand(loaded)
-    if loaded.replicates is None:
+    return by_now(expand(loaded))
+
+
+def by_now(plan: Plan) -> Plan:
+    """The plan with the seeds that the record asks for by now; the plan itself where their number is fixed."""
+    if plan.study.replicates is None:
         return plan
     # scipy: only where the record decides how many seeds there are
     from reports.replicates import replayed

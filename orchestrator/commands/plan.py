@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from experiments.confounders import study_notes
 from experiments.plan import Cell, Plan, Trial
 from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
@@ -59,6 +60,8 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
         console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
+    for note in study_notes(plan):
+        console.print(f"note: {note}", highlight=False, markup=False)
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
         console.print(f"it has a search over {sampled}: ablate search", highlight=False)
@@ -134,6 +137,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         ],
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
+        "notes": study_notes(plan),
     }
 
 

@@ -1,19 +1,94 @@
-"""`ablate report`: tables and figures from the record."""
+"""`ablate report`: tables and figures from the record, once or for as long as a study runs."""
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from experiments.attempts import record_mark
+from experiments.claims import claims_of_others
+from experiments.plan import Plan
+from experiments.uris import embedded_record
+from experiments.wording import count
 from reports.folder import results_folder
-from reports.report import make_report, write_report
+from reports.renewal import Renewed, renew_report
+from trainer.errors import UserError
 
-from .loading import load_plan
+from .loading import by_now, load_plan
+
+PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
+"""Seconds between two looks at the record: a file answers in milliseconds, a server is asked for all its runs."""
+
+RELOAD = 5
+"""Seconds after which a page that is watched loads itself again."""
 
 
-def write(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_partial: bool) -> None:
+def write(
+    study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_partial: bool, allow_mixed: bool
+) -> None:
     """Write the report and say where."""
     plan = load_plan(study, profile, seeds)
-    report = make_report(plan, allow_partial=allow_partial)
-    click.echo(f"report: {write_report(report, out or results_folder(plan))}")
+    folder = out or results_folder(plan)
+    found = renew_report(plan, folder, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    click.echo(f"report: {found.path}{'' if found.written else ' (unchanged)'}")
+
+
+def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_mixed: bool) -> int:
+    """Write the report again whenever a trial has ended, until all have; Ctrl-C ends it as well.
+
+    Returns the exit code: 0 all finished; 1 what trained them has ended, and some have not.
+    """
+    plan = load_plan(study, profile, seeds)
+    folder = out or results_folder(plan)
+    pause = PAUSE if embedded_record() is not None else PAUSE_OF_SERVERS
+    try:
+        return _watch(plan, folder, allow_mixed, pause)
+    finally:
+        # a page that lies there has nothing to load any more
+        with suppress(UserError):
+            renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed)
+
+
+def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
+    seen: object = None
+    trained = False
+    while True:
+        # asked first: what ends in between is in the record then
+        plan = by_now(plan)
+        trains = _trains(plan)
+        mark = record_mark()
+        if mark != seen or (trained and not trains):
+            seen = mark
+            found = _renew(plan, folder, allow_mixed)
+            if found and found.finished == found.planned:
+                return 0
+            if trained and not trains:
+                click.echo("nothing trains any more; what has no finished run is named in the report")
+                return 1
+        trained = trains
+        time.sleep(pause)
+
+
+def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
+    """Write what there is and say so; None where no trial has finished yet."""
+    from reports.report import NothingFinished
+
+    at = time.strftime("%H:%M:%S")
+    try:
+        found = renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed, reload=RELOAD)
+    except NothingFinished:
+        click.echo(f"{at} no trial has finished yet")
+        return None
+    failed = f", {found.failed} failed" if found.failed else ""
+    unchanged = "" if found.written else " (unchanged)"
+    click.echo(f"{at} {found.finished} of {count(found.planned, 'trial')} finished{failed}: {found.path}{unchanged}")
+    return found
+
+
+def _trains(plan: Plan) -> bool:
+    """Whether a process of this folder trains, or will train, a trial of the plan."""
+    ids = {trial.id for trial in plan.trials}
+    return any(folder.partition("-")[0] in ids for folder in claims_of_others())

@@ -14,13 +14,14 @@ from experiments.plan import Plan
 from experiments.uris import shown_uri
 from experiments.wording import count
 from reports.folder import results_folder
+from reports.renewal import renew_report
 
 from ..driver import Summary
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
 from .comparing import show_comparisons
-from .loading import load_plan
+from .loading import by_now, load_plan
 from .terms import checked, executor_of
 
 
@@ -37,24 +38,12 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     terms = checked(terms, results_folder(plan), threads)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(_by_now(plan)))
+    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
 
-def _by_now(plan: Plan) -> Plan:
-    """With the seeds that were added as it ran."""
-    if plan.study.replicates is None:
-        return plan
-    from reports.replicates import replayed
-
-    return replayed(plan)
-
-
 def _report(plan: Plan) -> Path:
-    # pandas, scipy and matplotlib: not before anything trains
-    from reports.report import make_report, write_report
-
-    return write_report(make_report(plan, allow_partial=True), results_folder(plan))
+    return renew_report(plan, results_folder(plan), allow_partial=True, allow_mixed=True).path
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
@@ -80,7 +69,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
         say("interrupted; what is finished is recorded, and the same command goes on")
         return 130
     if plan.study.replicates is not None:
-        show_comparisons(_by_now(plan), console)
+        show_comparisons(by_now(plan), console)
     if summary.report is not None:
         say(f"report: {summary.report()}")
     for process, number in Counter(summary.elsewhere.values()).items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.language import file_name
+from experiments.names import file_name
 from experiments.search import SearchPlan, plan_search
 from experiments.study import load_study
 from experiments.tuned import check_emitted

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .columns import Column, Layout, lay_out, note
-from .escape import latex
-from .tables import ReportTable
+from ..escape import latex
+from .printed import MARK, Column, Layout, PrintedTable
 
 _TEXT_WIDTH = 345.0
 """Of the article class at 10 pt, in points."""
@@ -22,6 +21,7 @@ _WIDTHS = (
 )
 """Points that characters of Computer Modern take at 10 pt; other ones as much as most capitals."""
 
+_WIDTH_OF = {character: width for characters, width in _WIDTHS for character in characters}
 _CAPITAL = 7.6
 
 _BOLD = 1.15
@@ -42,10 +42,11 @@ class _Part:
     broken: dict[int, float]
 
 
-def to_latex(table: ReportTable) -> str:
+def to_latex(table: PrintedTable) -> str:
     """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide."""
-    size, space, parts = _fit(lay_out(table))
-    caption = " ".join(filter(None, [latex(table.caption or table.id) + ".", latex(note(table))]))
+    size, space, parts = _fit(table.layout)
+    notes = " ".join(latex(note) for note in [*table.footnotes, table.provenance] if note)
+    caption = latex((table.caption or table.id).rstrip(".")) + "."
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
@@ -58,6 +59,8 @@ def to_latex(table: ReportTable) -> str:
     for index, part in enumerate(parts):
         lines += [r"", r"\medskip"] if index else []
         lines += _tabular(part)
+    if notes:
+        lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
@@ -109,8 +112,7 @@ def _texts(column: Column) -> list[str]:
 
 
 def _text_width(text: str) -> float:
-    listed = {character: width for characters, width in _WIDTHS for character in characters}
-    return sum(listed.get(character, _CAPITAL) for character in text)
+    return sum(_WIDTH_OF.get(character, _CAPITAL) for character in text)
 
 
 def _tabular(part: _Part) -> list[str]:
@@ -150,4 +152,8 @@ def _cell(column: Column, row: int, *, broken: bool) -> str:
     text = latex(_texts(column)[row])
     if row in column.bold:
         text = rf"\textbf{{{text}}}"
+    if row in column.underlined:
+        text = rf"\underline{{{text}}}"
+    if row in column.marked:
+        text += rf"\rlap{{\textsuperscript{{{latex(MARK)}}}}}"
     return rf"\raggedright {text}" if broken else text

@@ -1,0 +1,18 @@
+"""Names in a study file that name files."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def file_name(value: str) -> str:
+    """A name that files may have; raises ValueError for another."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
+        raise ValueError(f"got {value!r}, expected letters, digits, '_', '-' and '.' only, because it names files")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(file_name)]

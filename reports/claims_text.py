@@ -1,0 +1,88 @@
+"""The claims in Markdown: each sentence, the comparisons behind it, what they come to, and what would decide them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.confounders import claim_notes
+from experiments.plan import Plan
+
+from .claims import Answer, Finding
+from .escape import markdown
+
+UNKNOWN = "?"
+"""In the place of a number of seeds that nobody can tell."""
+
+
+def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
+    """The table of all claims, and what a reader must know of it."""
+    stated = any(answer.published is not None for answer in answers)
+    # where seeds are added to what is open, those that are missing come or have come
+    asks = plan.study.replicates is None
+    open_ = asks and any(finding.verdict == "undecided" for answer in answers for finding in answer.findings)
+    ours = f"Ours ({'95 %' if asks else 'repeated'} interval)"
+    heads = ["Claim", "Comparison", *(["Document says"] if stated else []), ours, "n", "Verdict"]
+    heads += ["More seeds"] if open_ else []
+    right = {"Document says", ours, "n", "More seeds"}
+    lines = [heads, ["--:" if head in right else ":--" for head in heads]]
+    for answer in answers:
+        several = len(answer.findings) > 1
+        if several:
+            blank = [""] * (stated + 2)
+            lines.append([markdown(answer.says), "all of:", *blank, f"**{answer.verdict}**", *([""] if open_ else [])])
+        for finding in answer.findings:
+            says, verdict = ("", finding.verdict) if several else (markdown(answer.says), f"**{finding.verdict}**")
+            document = [_size(answer.published, finding)] if stated else []
+            n = str(finding.estimate.n if finding.estimate else 0)
+            more = [seeds_text(finding)] if open_ else []
+            lines.append([says, markdown(str(finding.comparison)), *document, _ours(finding), n, verdict, *more])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = [markdown(f"{note}.") for note in claims_notes(answers, plan)]
+    return "\n\n".join([table, *notes])
+
+
+def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
+    """What a reader must know of the claims' numbers, without full stops."""
+    findings = [finding for answer in answers for finding in answer.findings]
+    asks = plan.study.replicates is None
+    interval = "Student's t interval" if asks else "the interval of the section Seeds, which covers all claims together"
+    chance = ". Each comparison has its own interval: of forty without a true difference, one is contradicted by chance"
+    notes = [
+        f"Differences are left minus right, paired by seed, with {interval}; against a number, our mean. "
+        f"Reproduced: the interval is on the claim's side; contradicted: on the other{chance if asks else ''}"
+    ]
+    if asks and any(finding.verdict == "undecided" for finding in findings):
+        notes.append(
+            "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few; "
+            f"{UNKNOWN}: too few runs, or no spread among them, to tell"
+        )
+    for finding in findings:
+        if finding.dropped:
+            seeds = f"seed{'s' if len(finding.dropped) > 1 else ''} {', '.join(map(str, finding.dropped))}"
+            notes.append(f"Without a pair, because one of the two has no number: {finding.comparison}: {seeds}")
+    return list(dict.fromkeys([*notes, *(f"Note: {note}" for note in claim_notes(plan))]))
+
+
+def seeds_text(finding: Finding) -> str:
+    """How many more seeds would decide a comparison; nothing where it is decided."""
+    if finding.verdict != "undecided":
+        return ""
+    if finding.further is not None:
+        return f"about {finding.further}"
+    spread = finding.difference is not None and finding.difference.sd is not None
+    return "over 1,000" if spread else UNKNOWN
+
+
+def _size(value: float | None, finding: Finding) -> str:
+    if value is None:
+        return ""
+    return f"{value:+g}" if finding.comparison.right else f"{value:g}"
+
+
+def _ours(finding: Finding) -> str:
+    found, sign = finding.estimate, "+" if finding.comparison.right else ""
+    if found is None:
+        return "no pair of runs" if finding.comparison.right else "no run"
+    if found.low is None:
+        return f"{found.mean:{sign}.4f}"
+    return f"{found.mean:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f})"

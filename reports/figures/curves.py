@@ -1,0 +1,304 @@
+"""Learning curves as data: the mean and band over the seeds of each cell, and each run that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from experiments.figure_questions import figure_cells, figure_labels
+from experiments.figure_words import Band, CurvesFigure
+from experiments.records import TrialRecord
+from experiments.wording import count
+from trainer.metrics import direction
+
+from ..numbers import title
+from ..runs import Runs
+from .base import BANDS, FigureData, band_ends
+from .labels import labelled, table_labels
+from .scale import common_range, stretched
+
+FEW = 4
+"""The most cells whose bands can be told apart in one panel."""
+
+SHORT = 18
+"""The longest name of a cell, in letters, above one of six panels in a row."""
+
+_APART = {True: 24, False: 12}
+"""The most cells that have a panel each on one page, for short names and for longer ones."""
+
+_NAMED = 6
+"""The most failed runs that a caption names."""
+
+_COLUMNS = {
+    "gid": "str", "cell": "str", "label": "str", "metric": "str", "epoch": "int64", "mean": "float64",
+    "low": "float64", "high": "float64", "n": "int64", "seed": "Int64", "status": "str",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A run that failed."""
+
+    cell: str
+    seed: int
+    epochs: int
+    """Of the last epoch that it reported, the one in which a loss diverged included."""
+
+    diverged: bool
+
+    def __str__(self) -> str:
+        if not self.epochs:
+            return f"{self.cell} seed {self.seed} before its first epoch ended"
+        return f"{self.cell} seed {self.seed} {'diverged in' if self.diverged else 'after'} epoch {self.epochs}"
+
+
+@dataclass(frozen=True)
+class Curves(FigureData):
+    """Learning curves of some cells.
+
+    `data`: of each cell and metric a row an epoch, with mean, low and high (the band; none of one seed) over the n
+    finished runs that have it, `seed` empty and `status` "finished"; then of each failed run its value an epoch as
+    `mean`, with its `seed` and the `status` "failed" or "diverged".
+    """
+
+    panels: tuple[tuple[str, ...], ...]
+    """For each panel its metrics."""
+
+    band: Band = "sd"
+    apart: bool = False
+    """Whether each cell has a small panel of its own, with the other cells in grey."""
+
+    background: tuple[str, ...] = ()
+    """Cells that are drawn in grey behind the others, because there are too many to tell apart."""
+
+    missing: tuple[str, ...] = ()
+    """Cells that have nothing to draw."""
+
+    broken: tuple[Broken, ...] = ()
+    """Runs that failed; those that had no epoch yet have no line either."""
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Cell to what the figure calls it."""
+        return dict(zip(self.data["cell"], self.data["label"], strict=True))
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """The cells that are told apart, in order."""
+        return [cell for cell in self.labels if cell not in self.background]
+
+    @cached_property
+    def bands(self) -> bool:
+        """Whether the spread of the seeds is drawn: where there are several, and not too many cells in a panel."""
+        return bool(self.data["low"].notna().any()) and (self.apart or len(self.cells) <= FEW)
+
+    @cached_property
+    def lines(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """(cell, metric) to the rows of its mean."""
+        finished = self.data[self.data["status"] == "finished"]
+        return {(str(c), str(m)): rows for (c, m), rows in finished.groupby(["cell", "metric"], sort=False)}
+
+    @cached_property
+    def failed(self) -> dict[tuple[str, str], list[pd.DataFrame]]:
+        """(cell, metric) to the rows of each failed run."""
+        found: dict[tuple[str, str], list[pd.DataFrame]] = {}
+        broken = self.data[self.data["status"] != "finished"]
+        for (cell, metric, _), rows in broken.groupby(["cell", "metric", "seed"], sort=False):
+            found.setdefault((str(cell), str(metric)), []).append(rows)
+        return found
+
+    @cached_property
+    def cut(self) -> list[tuple[float, float] | None]:
+        """For each panel the range of values that it shows; None where it shows all."""
+        return [self._cut(panel) for panel in self.panels]
+
+    def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
+        if all("top" in metric for metric in panel):  # fractions of 1 flatten nothing
+            return None
+        mine = self.data[self.data["metric"].isin(panel)]
+        # by cell: two metrics that share a panel may well stand at different heights
+        finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)
+        ends = finished[["mean", "low", "high"]].agg(["min", "max"])
+        spans = list(zip(ends.min(axis=1).astype(float), ends.max(axis=1).astype(float), strict=True))
+        single = [float(value) for value in mine.loc[mine["status"] != "finished", "mean"]]
+        everything = [*single, *(value for span in spans for value in span)]
+        if not everything:
+            return None
+        low, high = stretched(common_range(spans), single) if spans else common_range([(v, v) for v in single])
+        return (low, high) if min(everything) < low or max(everything) > high else None
+
+    @property
+    def outside(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """(cell, metric) to the lowest and highest mean, or value of a failed run, of those with any off the scale."""
+        found = {}
+        for panel, shown in zip(self.panels, self.cut, strict=True):
+            for metric in panel if shown else ():
+                for cell, rows in self.data[self.data["metric"] == metric].groupby("cell", sort=False):
+                    low, high = float(rows["mean"].min()), float(rows["mean"].max())
+                    if shown and (low < shown[0] or high > shown[1]):
+                        found[str(cell), metric] = (low, high)
+        return found
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some finished runs of a cell ended before others."""
+        return any(bool((rows["n"] < rows["n"].max()).any()) for rows in self.lines.values())
+
+    def describe(self) -> str:
+        """What is drawn, in the words of the report."""
+        if self.empty:
+            return " ".join(["Nothing to draw yet: no finished run has these epochs.", *self._failures()])
+        return " ".join([*self._lines(), *self._layout(), *self._failures(), *self._scale(), *self._lacking()])
+
+    def _lines(self) -> list[str]:
+        counts = self.data.loc[self.data["status"] == "finished", "n"]
+        if counts.empty:
+            return ["No run has finished."]
+        fewest, most = counts.min(), counts.max()
+        seeds = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
+        parts = ["Line: one seed" if most == 1 else f"Line: mean over {seeds}"]
+        if self.bands:
+            parts.append(f"band: {BANDS[self.band]}")
+        if any(len(panel) > 1 for panel in self.panels):
+            parts.append("line styles: the metrics, as in the legend")
+        if self.uneven:
+            parts.append("thin from where some of a cell's runs had ended: the mean of those that went on")
+        return ["; ".join(parts) + "."]
+
+    def _layout(self) -> list[str]:
+        if self.apart:
+            return ["Each cell has a panel of its own, with the other cells' means in grey."]
+        if self.background:
+            last = title(self.panels[0][0])
+            return [f"In colour the {len(self.cells)} cells whose last {last} is best, in grey the others' means."]
+        if self.data["low"].notna().any() and not self.bands:
+            return [f"More than {FEW} cells are drawn without the spread of their seeds, which the CSV beside has."]
+        return []
+
+    def _failures(self) -> list[str]:
+        if not self.broken:
+            return []
+        named = "; ".join(map(str, self.broken[:_NAMED]))
+        more = f"; and {len(self.broken) - _NAMED} more" if len(self.broken) > _NAMED else ""
+        mark = ", thin and ending in an x" if self.failed else ""
+        return [f"{count(len(self.broken), 'run')} failed{mark}: {named}{more}."]
+
+    def _scale(self) -> list[str]:
+        if not self.outside:
+            return []
+        parts = [
+            f"{self.labels[cell]} ({title(metric)} {low:.3g} to {high:.3g})"
+            for (cell, metric), (low, high) in self.outside.items()
+        ]
+        named = ", ".join(parts[:_NAMED])
+        more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+        return [f"Off the common scale, at a triangle on its edge: {named}{more}."]
+
+    def _lacking(self) -> list[str]:
+        known = set(self.data["metric"])
+        lacking = [metric for panel in self.panels for metric in panel if metric not in known]
+        parts = [f"Without a finished run: {', '.join(self.missing)}."] if self.missing else []
+        return [*parts, *([f"No run has {', '.join(dict.fromkeys(lacking))}."] if lacking else [])]
+
+
+def learning_curves(
+    runs: Runs, cells: Sequence[str], id: str, caption: str, metrics: Sequence[str], labels: Mapping[str, str] = {}
+) -> Curves | None:
+    """A panel for each metric, of few cells; for more a panel for each cell; of many the best, before the others.
+
+    None where no run of these cells has an epoch.
+    """
+    named = labelled(cells, labels)
+    data = curve_data(runs, id, named, metrics, "sd")
+    if data.empty:
+        return None
+    drawn = list(dict.fromkeys(data["cell"]))
+    many = len(drawn) > _APART[max(len(named[cell]) for cell in drawn) <= SHORT]
+    return Curves(
+        id=id,
+        title=caption,
+        data=data,
+        panels=tuple((metric,) for metric in metrics),
+        apart=len(drawn) > FEW and not many,
+        background=tuple(cell for cell in drawn if cell not in _best(data, metrics[0])) if many else (),
+        broken=_broken(runs, named),
+    )
+
+
+def make_curves(figure: CurvesFigure, runs: Runs) -> Curves:
+    """Learning curves that the study asks for."""
+    study, designed = runs.plan.study, runs.plan.designed
+    cells = figure_cells(figure, study, designed)
+    named = labelled(cells, {**table_labels(runs.plan), **figure_labels(figure, study, designed)})
+    metrics = dict.fromkeys(metric for panel in figure.panels for metric in panel)
+    data = curve_data(runs, figure.id, named, list(metrics), figure.band)
+    broken = _broken(runs, named)
+    if figure.epochs:
+        data = data[data["epoch"].between(*figure.epochs)].reset_index(drop=True)
+    return Curves(
+        id=figure.id,
+        title=figure.caption or figure.id,
+        data=data,
+        panels=figure.panels,
+        band=figure.band,
+        missing=tuple(named[cell] for cell in cells if cell not in set(data["cell"])),
+        broken=broken,
+    )
+
+
+def curve_data(runs: Runs, id: str, labels: Mapping[str, str], metrics: Sequence[str], band: Band) -> pd.DataFrame:
+    """The rows of `Curves.data`, of these cells."""
+    rows: list[tuple[object, ...]] = []
+    for place, (cell, label) in enumerate(labels.items()):
+        finished = [record for _, record in _of_cell(runs, cell, runs.records)]
+        for metric in metrics:
+            name = f"{id}.cell{place}.{metric}"
+            for epoch in range(max((len(record.history) for record in finished), default=0)):
+                values = _values(finished, metric, epoch)
+                if values:
+                    low, high = band_ends(values, band) or (None, None)
+                    mean = float(np.mean(values))
+                    rows.append((name, cell, label, metric, epoch + 1, mean, low, high, len(values), None, "finished"))
+            for seed, record in _of_cell(runs, cell, runs.failures):
+                status = "diverged" if _diverged(record) else "failed"
+                for epoch, values_at in enumerate(record.history, 1):
+                    value = values_at.get(metric)
+                    if value is not None:
+                        gid = f"{name}.seed{seed}"
+                        rows.append((gid, cell, label, metric, epoch, value, None, None, 1, seed, status))
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _of_cell(runs: Runs, cell: str, records: Mapping[str, TrialRecord]) -> Iterable[tuple[int, TrialRecord]]:
+    for seed in runs.plan.seeds_of(cell):
+        record = records.get(runs.plan.ids.get((cell, seed), ""))
+        if record is not None:
+            yield seed, record
+
+
+def _values(records: Sequence[TrialRecord], metric: str, epoch: int) -> list[float]:
+    values = [record.history[epoch].get(metric) for record in records if epoch < len(record.history)]
+    return [value for value in values if value is not None]
+
+
+def _broken(runs: Runs, labels: Mapping[str, str]) -> tuple[Broken, ...]:
+    return tuple(
+        Broken(label, seed, len(record.history), _diverged(record))
+        for cell, label in labels.items()
+        for seed, record in _of_cell(runs, cell, runs.failures)
+    )
+
+
+def _diverged(record: TrialRecord) -> bool:
+    return record.reason.startswith("Diverged")
+
+
+def _best(data: pd.DataFrame, metric: str) -> list[str]:
+    """The cells whose last mean of the metric is best, at most as many as have bands."""
+    finished = data[(data["metric"] == metric) & (data["status"] == "finished")]
+    last = finished.groupby("cell", sort=False)["mean"].last()
+    return list(last.sort_values(ascending=direction(metric) == "min", kind="stable").index[:FEW])

@@ -1,0 +1,254 @@
+"""Learning curves drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..numbers import title
+from .base import BANDS
+from .curves import SHORT, Curves
+from .style import BAND, COLOURS, COLUMN, GREY, INK, MARKERS, PAGE, SMALL, blank, broken, plain_text, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_MARKS = 6
+"""About so many markers a line."""
+
+_LEGEND_NAME = 44
+"""The most letters of a cell's name in a legend."""
+
+
+def draw(curves: Curves) -> Figure:
+    """The drawing of learning curves."""
+    return _apart(curves) if curves.apart else _together(curves)
+
+
+def _together(curves: Curves) -> Figure:
+    """All cells in each panel: a colour and marker for a cell, a line style for a metric, the legend below."""
+    columns = min(2, len(curves.panels))
+    width = PAGE if columns == 2 else COLUMN
+    handles = _legend(curves)
+    across = _columns([handle.get_label() for handle in handles], width)
+    single = _name(curves, curves.cells[0]) if len(curves.cells) == 1 else None
+    legend_rows = math.ceil(len(handles) / across) + (single is not None)
+    rows = math.ceil(len(curves.panels) / columns)
+    figure = blank(width, 2.3 * rows + 0.16 * legend_rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis, panel, shown in zip(axes, curves.panels, curves.cut, strict=False):
+        for metric, style in zip(panel, _styles(panel), strict=True):
+            _draw_grey(axis, curves, curves.background, metric)
+            for place, cell in enumerate(curves.cells):
+                _draw(axis, curves, cell, metric, place, style)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(_quantity(panel))
+        _whole_epochs(axis, curves)
+        _limit(axis, curves, panel, shown, curves.cells)
+    for axis in axes[len(curves.panels) :]:
+        axis.set_axis_off()
+    if handles or single:
+        figure.legend(handles=handles, title=single, loc="outside lower center", ncols=across, frameon=False)
+    return figure
+
+
+def _apart(curves: Curves) -> Figure:
+    """For each panel a block of small ones, one a cell, on common axes."""
+    columns = 6 if len(curves.cells) > 12 and max(map(len, curves.labels.values())) <= SHORT else 4
+    rows = math.ceil(len(curves.cells) / columns)
+    names = [broken(shortened(curves.labels[cell], 60), 108 // columns) for cell in curves.cells]
+    height = rows * (0.95 + 0.12 * max(name.count("\n") + 1 for name in names))
+    figure = blank(PAGE, len(curves.panels) * (height + 0.35))
+    blocks = figure.subfigures(len(curves.panels), 1, squeeze=False)[:, 0]
+    for block, panel, shown in zip(blocks, curves.panels, curves.cut, strict=True):
+        axes = block.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+        for index, axis in enumerate(axes):
+            if index >= len(curves.cells):
+                axis.set_axis_off()
+                continue
+            cell = curves.cells[index]
+            for metric, style in zip(panel, _styles(panel), strict=True):
+                _draw_grey(axis, curves, [other for other in curves.cells if other != cell], metric)
+                _draw(axis, curves, cell, metric, 0, style)
+            # with a place of their own, titles and (absent) labels are not laid around every tick, which takes longest
+            axis.set_title(plain_text(names[index]), fontsize=SMALL, pad=2, y=1.0)
+            axis.xaxis.set_label_coords(0.5, -0.1)
+            axis.yaxis.set_label_coords(-0.1, 0.5)
+            # an axis that has no other below it
+            axis.tick_params(labelbottom=index + columns >= len(curves.cells))
+            _whole_epochs(axis, curves, 5)
+            _limit(axis, curves, panel, shown, [cell])
+        block.supxlabel("epoch", fontsize=8)
+        block.supylabel(_quantity(panel), fontsize=8)
+    return figure
+
+
+def _draw(axis: Axes, curves: Curves, cell: str, metric: str, place: int, style: Any) -> None:
+    colour = COLOURS[place]
+    line = curves.lines.get((cell, metric))
+    if line is not None:
+        _draw_mean(axis, curves, line, colour, None if curves.apart or _alone(curves) else place, style)
+    for run in curves.failed.get((cell, metric), ()):
+        axis.plot(run["epoch"], run["mean"], linestyle=style, color=colour, linewidth=0.5, gid=run["gid"].iloc[0])
+        axis.plot(run["epoch"].iloc[-1:], run["mean"].iloc[-1:], "x", color=colour, markersize=4, markeredgewidth=1)
+
+
+def _draw_mean(axis: Axes, curves: Curves, line: pd.DataFrame, colour: str, place: int | None, style: Any) -> None:
+    """One line and its band; thin where some of the runs had ended before."""
+    gid, epochs, means = line["gid"].iloc[0], line["epoch"], line["mean"]
+    if len(line) == 1:  # through which no line is seen
+        axis.plot(epochs, means, marker=MARKERS[place or 0], color=colour, markersize=3, gid=gid)
+        if curves.bands:
+            axis.vlines(epochs, line["low"], line["high"], color=colour, alpha=BAND, linewidth=3)
+        return
+    whole = line["n"] == line["n"].max()
+    width = 0.9 if curves.apart else 1.2
+    markers: dict[str, Any] = {}
+    if place is not None:
+        step = max(1, round(len(line) / _MARKS))
+        markers = {"marker": MARKERS[place], "markersize": 3, "markevery": (place % step, step)}
+    if not whole.all():
+        axis.plot(epochs.where(whole), means.where(whole), linestyle=style, color=colour, linewidth=width)
+        width = 0.4
+    axis.plot(epochs, means, linestyle=style, color=colour, linewidth=width, gid=gid, **markers)
+    if curves.bands:
+        band = axis.fill_between(epochs, line["low"], line["high"], color=colour, alpha=BAND, linewidth=0)
+        band.set_gid(f"{gid}.band")
+
+
+def _draw_grey(axis: Axes, curves: Curves, cells: Sequence[str], metric: str) -> None:
+    """The means of some cells as one line with gaps, which draws faster than many."""
+    epochs: list[float] = []
+    means: list[float] = []
+    for line in (curves.lines.get((cell, metric)) for cell in cells):
+        if line is not None:
+            epochs += [*line["epoch"], math.nan]
+            means += [*line["mean"], math.nan]
+    if epochs:
+        axis.plot(epochs, means, color=GREY, linewidth=0.5, zorder=1)
+    ends = [
+        run.iloc[-1] for cell in cells if cell in curves.background for run in curves.failed.get((cell, metric), ())
+    ]
+    if ends:
+        axis.plot([e["epoch"] for e in ends], [e["mean"] for e in ends], "x", color=GREY, markersize=3, zorder=1)
+
+
+def _limit(
+    axis: Axes, curves: Curves, panel: Sequence[str], shown: tuple[float, float] | None, cells: Sequence[str]
+) -> None:
+    """Show that range only, with a triangle on its edge wherever a line of the cells leaves it."""
+    if shown is None:
+        return
+    low, high = shown
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    axis.set_ylim(low - margin, high + margin)
+    for cell in cells:
+        colour = COLOURS[0 if curves.apart else curves.cells.index(cell)]
+        for metric in panel:
+            line = curves.lines.get((cell, metric))
+            for run in [*([] if line is None else [line]), *curves.failed.get((cell, metric), ())]:
+                for edge, marker, beyond in ((1, "^", run["mean"] > high), (0, "v", run["mean"] < low)):
+                    # where it leaves, not every epoch that it is away
+                    for epoch in run["epoch"][beyond & ~beyond.shift(fill_value=False)]:
+                        (mark,) = axis.plot([epoch], [edge], marker, color=colour, markersize=4, clip_on=False)
+                        mark.set(transform=axis.get_xaxis_transform(), zorder=5, in_layout=False)
+
+
+def _alone(curves: Curves) -> bool:
+    return len(curves.cells) == 1 and not curves.background
+
+
+def _name(curves: Curves, cell: str) -> str:
+    return plain_text(shortened(curves.labels[cell], _LEGEND_NAME))
+
+
+def _legend(curves: Curves) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    several = len(curves.cells) > 1
+    handles: list[Any] = []
+    if several:
+        told = zip(curves.cells, COLOURS, MARKERS, strict=False)
+        handles += [
+            Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=1.2, label=_name(curves, cell))
+            for cell, colour, marker in told
+        ]
+    colour = INK if several else COLOURS[0]
+    if curves.background:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.5, label=f"{len(curves.background)} other cells"))
+    if any(len(panel) > 1 for panel in curves.panels):
+        handles += [Line2D([], [], color=colour, linestyle=s, label=name) for s, name in _style_names(curves).items()]
+    if curves.bands:
+        handles.append(Patch(color=colour, alpha=BAND, linewidth=0, label=BANDS[curves.band]))
+    if curves.failed:
+        handles.append(Line2D([], [], color=colour, marker="x", markersize=4, linewidth=0.5, label="failed run"))
+    return handles
+
+
+def _columns(labels: list[str], width: float) -> int:
+    """In how many columns a legend fits `width` inches; a letter takes 1/16 inch, a line seven letters."""
+    for columns in range(len(labels), 1, -1):
+        deep = math.ceil(len(labels) / columns)
+        widths = [max(map(len, labels[first : first + deep])) + 7 for first in range(0, len(labels), deep)]
+        if sum(widths) <= width * 16:
+            return columns
+    return 1
+
+
+def _styles(panel: tuple[str, ...]) -> list[Any]:
+    """A line style for each metric of a panel: where there are several, training is dashed, validation solid."""
+    if len(panel) == 1:
+        return ["-"]
+    wanted = ["--" if metric.startswith("train_") else ":" if metric.startswith("ema_") else "-" for metric in panel]
+    styles: list[Any] = []
+    for style in wanted:
+        free = [other for other in _STYLES if other not in wanted and other not in styles]
+        styles.append(style if style not in styles or not free else free[0])
+    return styles
+
+
+def _style_names(curves: Curves) -> dict[Any, str]:
+    """What each line style stands for: training or validation, or else the titles of its metrics."""
+    metrics: dict[Any, list[str]] = {}
+    for panel in curves.panels:
+        for metric, style in zip(panel, _styles(panel), strict=True):
+            metrics.setdefault(style, []).append(metric)
+    kinds = {style: {_kind(metric) for metric in names} for style, names in metrics.items()}
+    words = {style: kind.pop() for style, kind in kinds.items() if len(kind) == 1}
+    if len(words) == len(set(words.values())) == len(metrics):
+        return words
+    return {style: ", ".join(map(title, dict.fromkeys(names))) for style, names in metrics.items()}
+
+
+def _kind(metric: str) -> str:
+    if metric.startswith("train_"):
+        return "training"
+    if metric.startswith("ema_"):
+        return "validation, averaged weights"
+    return "validation" if metric in ("top1", "top5", "val_loss") else title(metric)
+
+
+def _quantity(panel: tuple[str, ...]) -> str:
+    """What a panel's axis measures."""
+    common = {metric.removeprefix("ema_").removeprefix("train_").removeprefix("val_") for metric in panel}
+    if len(panel) > 1 and len(common) == 1:
+        (name,) = common
+        return "Loss" if name == "loss" else title(name)
+    return ", ".join(title(metric) for metric in panel)
+
+
+def _whole_epochs(axis: Axes, curves: Curves, most: int = 10) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    first, last = int(curves.data["epoch"].min()), int(curves.data["epoch"].max())
+    if first == last:
+        axis.set_xticks([first])
+        return
+    axis.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    margin = min(0.03 * (last - first), 0.9)
+    axis.set_xlim(first - margin, last + margin)

@@ -1,0 +1,139 @@
+"""The page of a study, assembled."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.wording import count, duration
+
+from ..answer import StudyAnswer
+from ..answer_text import best_sentence, headline, lacking_sentence
+from ..numbers import ours, title
+from ..provenance import command, provenance
+from ..runs import Runs
+from .claims import claims_view, comparisons_view
+from .figures import Drawn, drawn_figure
+from .tables import changes_view, table_view
+from .trials import trials_view
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that the contents name."""
+
+    id: str
+    title: str
+
+
+def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
+    """`report.html`; its figures are those drawn in `folder`. reload: seconds after which it loads itself again."""
+    runs, answer = report.runs, report.answer
+    figures = [drawn_figure(figure, folder) for figure in report.figures]
+    curves = [drawn_figure(figure, folder) for figure in report.curves]
+    return render(
+        "study.html",
+        reload=reload,
+        title=runs.plan.study.title,
+        study=runs.plan.study,
+        profile=_profile(runs),
+        headline=headline(answer),
+        best=best_sentence(answer),
+        lacking=lacking_sentence(runs),
+        facts=_facts(runs, answer),
+        changes=changes_view(answer) if answer.changes else None,
+        tables=[table_view(table) for table in report.tables],
+        figures=figures,
+        claims=claims_view(report.answers) if report.answers else None,
+        comparisons=comparisons_view(report.answers),
+        curves=curves,
+        trials=trials_view(runs),
+        card=provenance(runs),
+        command=command(runs),
+        sections=_sections(report, figures, curves),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this folder with these values, all escaped; style and script are put inside."""
+    style, script = _resource("page.css"), _resource("page.js")
+    policy = {
+        "default-src": "'none'",
+        "style-src": _allowed(style),
+        "script-src": _allowed(script),
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    words = "; ".join(f"{name} {value}" for name, value in policy.items())
+    page = _templates().get_template(template)
+    return str(page.render(style=style, script=script, policy=words, **values))
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _resource(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _allowed(text: str) -> str:
+    """What a Content-Security-Policy calls an inline text of ours; any other is refused."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _profile(runs: Runs) -> str:
+    study = runs.plan.study
+    if not study.profile:
+        return ""
+    scratch = "" if any(r.pretrained for r in runs.records.values()) else " All networks are trained from scratch."
+    return (
+        f"Profile {study.profile}: not the study at full scale, but one with other {', '.join(study.profile_paths)}. "
+        f"Published numbers are the document's own, at full scale.{scratch}"
+    )
+
+
+def _facts(runs: Runs, answer: StudyAnswer) -> list[tuple[str, str, str]]:
+    """The figures to see first: what, its number, its small print."""
+    seconds = sum(record.seconds for record in runs.records.values())
+    facts = []
+    if answer.best is not None:
+        found = answer.means[answer.best]
+        facts.append((f"Best {title(answer.metric)}", ours(found, answer.metric), f"{answer.best}, n = {found.n}"))
+    trials, cells = count(len(runs.plan.trials), "trial"), count(len(runs.plan.cells), "cell")
+    facts.append(("Finished", f"{len(runs.records)} of {trials}", f"{cells}, {count(len(answer.seeds), 'seed')}"))
+    facts.append(("Training time", duration(seconds), "all finished trials together"))
+    return facts
+
+
+def _sections(report: Report, figures: list[Drawn], curves: list[Drawn]) -> list[Section]:
+    there = {
+        ("answer", "The answer"): True,
+        ("tables", "Tables"): bool(report.tables),
+        ("figures", "Figures"): bool(figures),
+        ("claims", "Claims"): bool(report.answers),
+        ("curves", "Learning curves"): bool(curves),
+        ("trials", "Trials"): True,
+        ("how", "How it was run"): True,
+    }
+    return [Section(id, title) for (id, title), shown in there.items() if shown]

@@ -1,0 +1,29 @@
+"""A page made of Markdown, for reports whose parts have no shape of their own here, such as a search's."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from .page import render
+
+_SCROLLS = '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>'
+
+
+def to_html(text: str, title: str, folder: Path) -> str:
+    """The Markdown `text` as a page; images below `folder` are put inside it. Raw HTML in the text stays text."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+
+    def inline(match: re.Match[str]) -> str:
+        data = base64.b64encode((folder / match[1]).read_bytes()).decode()
+        return f'src="data:image/svg+xml;base64,{data}"'
+
+    body = re.sub(r'src="(figures/[A-Za-z0-9_.-]+\.svg)"', inline, body)
+    # the page's policy lets no declaration of style through
+    body = body.replace(' style="text-align:right"', ' class="number"').replace(' style="text-align:left"', "")
+    body = body.replace("<table>", _SCROLLS).replace("</table>", "</table></div>")
+    return render("plain.html", title=title, body=Markup(body))

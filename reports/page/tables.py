@@ -1,0 +1,116 @@
+"""The printed tables, the answer's and the claims' as views."""
+
+from __future__ import annotations
+
+from experiments.wording import count
+
+from ..answer import Change, StudyAnswer
+from ..answer_text import compared_on, in_points, leaning, probability, relative, size, spread, standing
+from ..numbers import NOTHING, setting, title
+from ..tables.printed import MARK, Column, PrintedTable
+from .views import Field, Head, Mark, Plot, View
+
+
+def table_view(table: PrintedTable) -> View:
+    """A study's table; what is the same for all tables stands in the page's card."""
+    columns = table.layout.columns
+    heads = [Head(column.head, column.numeric) for column in columns]
+    rows = [[_field(column, row) for column in columns] for row in range(len(table.layout.rows.texts))]
+    return View(f"table-{table.id}", table.caption or table.id, heads, rows, table.footnotes)
+
+
+def _field(column: Column, row: int) -> Field:
+    mark: Mark = "best" if row in column.bold else "second" if row in column.underlined else ""
+    value = column.values[row] if column.values else None
+    return Field(column.texts[row], value, mark=mark, tied=MARK if row in column.marked else "")
+
+
+def changes_view(answer: StudyAnswer) -> View:
+    """Each change with its effect, its test and its cost."""
+    metric = title(answer.metric)
+    unit = f"{metric}, points" if in_points(answer.metric) else metric
+    heads = [
+        Head("Change"),
+        Head("Verdict"),
+        Head(unit, True),
+        Head("95 % interval"),
+        Head("p", True),
+        Head("n", True),
+        Head("Time", True),
+        Head("Parameters", True),
+        Head("Compared on"),
+    ]
+    scale = _scale(answer)
+    rows = [_change_row(change, answer, scale) for change in answer.changes]
+    return View("changes", f"Every change and its effect on {metric}", heads, rows, [_changes_note(answer)])
+
+
+def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float]) -> list[Field]:
+    found, compared = change.comparison.difference, change.comparison
+    return [
+        Field(change.label, small=_patch(change)),
+        _verdict(change, answer.metric),
+        Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
+        _interval(change, answer.metric, scale),
+        Field(NOTHING if compared.adjusted is None else probability(compared.adjusted), compared.adjusted),
+        Field(str(found.n if found else 0), found.n if found else 0),
+        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time),
+        Field(NOTHING if change.params is None else relative(change.params), change.params),
+        _compared(change, answer.metric),
+    ]
+
+
+def _verdict(change: Change, metric: str) -> Field:
+    word, small = standing(change), ""
+    if word in ("n too small", "undecided"):
+        side = leaning(change, metric)
+        small = f"interval speaks {side} it" if side else "" if word == "undecided" else word
+        word = word if side else "undecided"
+    return Field(word, small=small, mark="best" if word in ("helps", "hurts") else "dim")
+
+
+def _interval(change: Change, metric: str, scale: tuple[float, float]) -> Field:
+    found = change.comparison.difference
+    if found is None or found.low is None or found.high is None:
+        return Field(NOTHING)
+    least, width = scale
+    low, estimate, high, zero = ((at - least) / width for at in (found.low, found.mean, found.high, 0.0))
+    return Field(f"{size(found.low, metric)} to {size(found.high, metric)}", plot=Plot(zero, low, estimate, high))
+
+
+def _compared(change: Change, metric: str) -> Field:
+    if len(change.pairs) < 2:
+        return Field(compared_on(change, metric))
+    return Field(count(len(change.pairs), "pair"), small=spread(change, metric))
+
+
+def _scale(answer: StudyAnswer) -> tuple[float, float]:
+    """Least value and width of the axis that all intervals share; zero is on it."""
+    found = [change.comparison.difference for change in answer.changes]
+    ends = [end for f in found if f for end in (f.low, f.mean, f.high) if end is not None]
+    least, most = min([0.0, *ends]), max([0.0, *ends])
+    return least, (most - least) or 1.0
+
+
+def _patch(change: Change) -> str:
+    return "; ".join(f"{path}: {_value(value)}" for path, value in change.patch.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items()) or "none"
+    return setting(value)
+
+
+def _changes_note(answer: StudyAnswer) -> str:
+    compared = [change for change in answer.changes if change.comparison.difference]
+    parts = [
+        "Differences are with minus without, paired by seed, the mean of all pairs of cells that differ in nothing else"
+        if answer.isolated
+        else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
+        "interval: Student's t, not corrected",
+        f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
+        f"n: seeds; with fewer than {answer.needed} the test can't reach 5 %, whatever the effect",
+        "time and parameters: of the training and its network, relative to the same cells",
+    ]
+    return "; ".join(parts) + "."

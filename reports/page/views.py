@@ -1,0 +1,67 @@
+"""What the template prints: tables of fields, already worded, not yet escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mark = Literal["", "best", "second", "dim"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An estimate with its interval, drawn in a field; all in shares of the column's width, from 0 to 1."""
+
+    zero: float
+    low: float
+    estimate: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a table."""
+
+    text: str
+    value: float | None = None
+    """The number behind the text, by which the page sorts; None where there is none."""
+
+    small: str = ""
+    """A second line in small letters."""
+
+    mark: Mark = ""
+    tied: str = ""
+    """The mark of what can't be told from the best."""
+
+    href: str = ""
+    code: bool = False
+    """Whether it is a name for a machine."""
+
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column."""
+
+    text: str
+    numeric: bool = False
+    """Whether it sorts by value and stands to the right."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A table as the page shows it; the first column names the row."""
+
+    id: str
+    """Unique on the page."""
+
+    title: str
+    heads: list[Head]
+    rows: list[list[Field]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def filterable(self) -> bool:
+        """Whether it is long enough for a filter to help."""
+        return len(self.rows) >= 8

@@ -1,0 +1,71 @@
+"""How a study's numbers came about: what somebody needs to get them again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from experiments.records import TrialRecord
+from experiments.uris import shown_uri
+from experiments.wording import count, duration
+from trainer import SEMANTICS
+
+from .runs import Runs
+
+_PACKAGES = ("ablation-orchestrator", "python", "torch", "torchvision", "timm", "numpy", "mlflow", "ray")
+
+
+def provenance(runs: Runs) -> list[tuple[str, str]]:
+    """What to say, in order, as pairs of a term and its text."""
+    records = list(runs.records.values())
+    file = runs.plan.study.source.file
+
+    def distinct(of: Callable[[TrialRecord], str]) -> str:
+        return ", ".join(sorted({of(record) for record in records}))
+
+    card = [
+        ("Command", command(runs)),
+        ("Study file", f"{file.as_posix()}{f', sha256 {_digest(runs)}' if file.exists() else ''}"),
+        ("Seeds", ", ".join(map(str, sorted({seed for _, seed in runs.plan.ids})))),
+        ("Code", distinct(_code)),
+        ("Data", distinct(lambda record: f"{record.recipe['dataset']['kind']} {record.fingerprint}")),
+        ("Initial weights", distinct(_initial_weights)),
+        ("Hardware", distinct(lambda record: record.hardware)),
+        ("Software", distinct(_software)),
+        ("Semantics", f"{SEMANTICS} (raised whenever the same recipe would give another result)"),
+        ("Training time", _cost(records)),
+        ("Record", shown_uri()),
+    ]
+    return [(term, text) for term, text in card if text]
+
+
+def command(runs: Runs) -> str:
+    """What trains and reports this study."""
+    profile = f" --profile {runs.plan.study.profile}" if runs.plan.study.profile else ""
+    return f"ablate run {runs.plan.study.source.file.as_posix()}{profile}"
+
+
+def _digest(runs: Runs) -> str:
+    return hashlib.sha256(runs.plan.study.source.file.read_bytes()).hexdigest()[:16]
+
+
+def _code(record: TrialRecord) -> str:
+    return (record.commit or "no git commit") + (" with local changes" if record.dirty else "")
+
+
+def _software(record: TrialRecord) -> str:
+    names = {"ablation-orchestrator": "ablate"}
+    return ", ".join(f"{names.get(n, n)} {record.software[n]}" for n in _PACKAGES if n in record.software)
+
+
+def _cost(records: list[TrialRecord]) -> str:
+    spent = sum(record.seconds for record in records)
+    return f"{duration(spent)} in {count(len(records), 'finished trial')}, one after the other" if records else ""
+
+
+def _initial_weights(record: TrialRecord) -> str:
+    if record.pretrained is None:
+        return "drawn at random (trained from scratch)"
+    architecture = record.recipe["architecture"]
+    named = [architecture.get(setting) for setting in ("weights", "weights_file", "weights_run", "name")]
+    return f"pretrained {next(filter(None, named), '')} ({record.pretrained[:12]})"

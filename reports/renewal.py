@@ -1,0 +1,125 @@
+"""A report written where its inputs have changed, and left alone where they have not.
+
+Loads nothing that draws until something has to be written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments.attempts import local_artifacts, read_content
+from experiments.environment import code_digest
+from experiments.options import digest
+from experiments.plan import Plan
+from experiments.states import State, data_fingerprints, trial_states
+from experiments.uris import shown_uri
+from trainer.errors import UserError
+
+WRITTEN = ".written.json"
+"""Beside the report: what it was made of, and the digest of each of its files."""
+
+_PACKAGES = ("jinja2", "markdown-it-py", "matplotlib", "numpy", "pandas", "scipy", "tabulate")
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """Where a report lies, and how far its study is."""
+
+    path: Path
+    written: bool
+    """Whether anything had to be written."""
+
+    finished: int
+    planned: int
+    failed: int
+
+
+def renew_report(
+    plan: Plan, folder: Path, *, allow_partial: bool, allow_mixed: bool, reload: int | None = None
+) -> Renewed:
+    """Write the report, unless the one in `folder` was made of the same inputs and its files are as it left them.
+
+    reload: seconds after which the page is to load itself again. Raises UserError as `make_report` does.
+    """
+    states = trial_states(plan, data_fingerprints(plan))
+    names = [states[trial.id].name for trial in plan.trials]
+    inputs = _inputs(plan, states, reload)
+    known = _read(folder / WRITTEN)
+    allowed = (allow_partial or not known.get("partial")) and (allow_mixed or not known.get("mixed"))
+    same = known.get("inputs") == inputs and known.get("files") == _files(folder, known.get("files", {}))
+    if allowed and same:
+        return Renewed(folder / "report.md", False, known["finished"], len(names), names.count("failed"))
+    from .report import make_report, write_report
+
+    report = make_report(plan, states, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    path = write_report(report, folder, reload)
+    here = {file.relative_to(folder).as_posix(): "" for file in folder.rglob("*") if file.name != WRITTEN}
+    runs = report.runs
+    written = {
+        "inputs": inputs,
+        "finished": len(runs.records),
+        "partial": bool(runs.missing),
+        "mixed": bool(runs.mixtures),
+        "files": _files(folder, here),
+    }
+    (folder / WRITTEN).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
+
+
+def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
+    """Digest of all that a report is made of: the study, the record of its trials, the code that prints them."""
+    study = plan.study
+    try:
+        texts = [file.read_bytes() for file in (study.source.file, *study.plugins)]
+    except OSError as error:
+        raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
+    return digest(
+        {
+            "code": code_digest(),
+            "packages": {name: version(name) for name in _PACKAGES},
+            "study": [study.source.file.as_posix(), study.profile, list(study.seeds), shown_uri()],
+            "replicates": study.replicates.model_dump() if study.replicates else None,
+            "texts": [hashlib.sha256(text).hexdigest() for text in texts],
+            "trials": [_recorded(trial.id, states[trial.id]) for trial in plan.trials],
+            "reload": reload,
+        },
+        32,
+    )
+
+
+def _recorded(trial: str, state: State) -> list[str]:
+    """What the record says of a trial. Of one that a server keeps the run's id has to do: asking takes a call a run."""
+    found = [trial, str(state)]
+    if state.attempt is None or state.name not in ("done", "failed"):
+        return [*found, state.reason if state.name == "to run" else ""]
+    content = b""
+    if local_artifacts(state.attempt.artifacts) is not None:
+        try:
+            content = read_content(state.attempt)
+        except UserError as error:
+            content = str(error).encode()
+    return [*found, state.attempt.run_id, hashlib.blake2b(content, digest_size=16).hexdigest()]
+
+
+def _files(folder: Path, names: Mapping[str, Any]) -> dict[str, str | None]:
+    """Digest of each of these files; None for one that is gone. Folders are passed over."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        file = folder / name
+        if not file.is_dir():
+            found[name] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

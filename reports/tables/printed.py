@@ -1,0 +1,74 @@
+"""The printed table: one object that Markdown, LaTeX, CSV and the page are written from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """A printed column: its head and the text of each row, not yet escaped and without marks."""
+
+    head: str
+    texts: list[str]
+    numeric: bool = True
+    """Whether it is aligned to the right."""
+
+    bold: frozenset[int] = field(default_factory=frozenset)
+    """The rows whose text is the best of the column."""
+
+    underlined: frozenset[int] = field(default_factory=frozenset)
+    """The rows whose text is the second best."""
+
+    marked: frozenset[int] = field(default_factory=frozenset)
+    """The rows that can't be told from the best; the best itself is not among them."""
+
+    values: list[float | None] | None = None
+    """The numbers behind the texts, in our units, for sorting; None for a column that has none."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a table; those of one group stand together."""
+
+    rows: Column
+    groups: list[list[Column]]
+    notes: Column | None = None
+
+    @property
+    def columns(self) -> list[Column]:
+        """All of them, from left to right."""
+        return [self.rows, *(c for group in self.groups for c in group), *([self.notes] if self.notes else [])]
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A table as it is printed, whatever it is printed in."""
+
+    id: str
+    """Names its files."""
+
+    caption: str
+    layout: Layout
+    footnotes: list[str] = field(default_factory=list)
+    """Sentences below it: what the numbers are, how they were tested, what is missing."""
+
+    provenance: str = ""
+    """The last footnote, the same for all tables of a report: code, data, hardware, cost and command."""
+
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+    """Every printed number, for `report.json` and the CSV; raw, accuracies as fractions of 1."""
+
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    """Every printed setting, for `report.json`."""
+
+    cells: tuple[str, ...] = ()
+    """The cells whose learning curves belong to it."""
+
+    aligned: bool = False
+    """Whether LaTeX aligns its numbers at their decimal points, by siunitx."""
+
+
+MARK = "†"
+"""Behind a number that can't be told from the best of its column."""

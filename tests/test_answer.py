@@ -1,0 +1,252 @@
+"""The answer against hand calculations, and its sentences against what the numbers allow."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY
+from made_up import made_up_runs
+from scipy import stats
+
+from reports.answer import Change, StudyAnswer, answer_study
+from reports.answer_text import (
+    best_sentence,
+    change_sentence,
+    cost,
+    effect,
+    headline,
+    lacking_sentence,
+    leaning,
+    relative,
+    standing,
+)
+from reports.report import Report
+from reports.text import to_text
+
+FACTORIAL = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - {grid: {stem: all}, subsets: [c, l]}")
+CELLS = ["plain", "plain+l", "plain+c", "plain+c+l", "deep", "deep+l", "deep+c", "deep+c+l"]
+SEEDS = 9
+RNG = np.random.default_rng(5)
+EFFECTS = {"deep": 0.0, "c": 0.05, "l": -0.04}
+NOISE = {cell: RNG.normal(0, 0.004, SEEDS) for cell in CELLS}
+
+
+def values(seeds: int = SEEDS) -> dict[str, list[float]]:
+    """Accuracies of a factorial study in which c helps, l hurts and the stem does nothing."""
+    return {
+        cell: [0.6 + sum(EFFECTS.get(part, 0) for part in cell.split("+")) + NOISE[cell][seed] for seed in range(seeds)]
+        for cell in CELLS
+    }
+
+
+def by_label(answer: StudyAnswer) -> dict[str, Change]:
+    return {change.label: change for change in answer.changes}
+
+
+def test_an_option_is_compared_in_all_pairs_of_cells_that_differ_in_nothing_else(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL))
+    found = by_label(answer)
+    assert set(found) == {"deep", "c", "l"}
+    top1 = {cell: np.array(v) for cell, v in values().items()}
+    pairs = [("plain+c", "plain"), ("deep+c", "deep"), ("plain+c+l", "plain+l"), ("deep+c+l", "deep+l")]
+    assert set(found["c"].pairs) == set(pairs)
+    by_seed = np.mean([top1[a] - top1[b] for a, b in pairs], axis=0)
+    theirs = stats.ttest_1samp(by_seed, 0)
+    difference = found["c"].comparison.difference
+    assert difference is not None
+    interval = theirs.confidence_interval(0.95)
+    assert (difference.mean, difference.low, difference.high) == pytest.approx((by_seed.mean(), *interval))
+    assert sorted(found["c"].effects) == pytest.approx(sorted(float((top1[a] - top1[b]).mean()) for a, b in pairs))
+
+
+def test_the_tests_of_all_options_are_one_family(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL))
+    flips = np.array(list(product([1, -1], repeat=SEEDS)))
+    raw = {}
+    for change in answer.changes:
+        by_seed = np.mean([np.subtract(values()[a], values()[b]) for a, b in change.pairs], axis=0)
+        raw[change.label] = float(np.mean(np.abs(flips @ by_seed) >= abs(by_seed.sum()) - 1e-12))
+    ordered = sorted(raw, key=lambda label: raw[label])
+    running, adjusted = 0.0, {}
+    for place, label in enumerate(ordered):
+        running = max(running, min(1.0, raw[label] * (len(ordered) - place)))
+        adjusted[label] = running
+    assert {c.label: c.comparison.adjusted for c in answer.changes} == pytest.approx(adjusted)
+    assert {c.label: standing(c) for c in answer.changes} == {"deep": "undecided", "c": "helps", "l": "hurts"}
+
+
+def test_what_helps_comes_first(tmp_path: Path) -> None:
+    sentences = headline(answer_study(made_up_runs(tmp_path, values(), FACTORIAL)))
+    assert sentences[0].startswith("c (+")
+    assert sentences[0].endswith("points) helps.")
+    assert sentences[1].startswith("l (\u2212")
+    assert sentences[1].endswith("points) hurts.")
+    assert sentences[2:] == ["Undecided: deep."]
+
+
+def test_few_seeds_are_said_to_be_too_few_and_how_many_are_needed(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(3), FACTORIAL))
+    # three comparisons: 3 * 2 / 2^n is at most 0.05 from n = 7 on
+    assert answer.needed == 7
+    first, second, *_ = headline(answer)
+    assert "with 3 seeds the test can't reach its level" in first
+    assert "7 seeds could" in first
+    assert second.startswith("Their 95 % intervals alone, not corrected for their number, speak for c (+")
+    assert "against l (\u2212" in second
+    sentence = change_sentence(by_label(answer)["c"], "top1")
+    assert "n = 3; n too small for the test" in sentence
+    assert "helps" not in " ".join([first, second, sentence])
+
+
+def test_an_interval_with_zero_inside_is_undecided(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(3), FACTORIAL))
+    deep = by_label(answer)["deep"]
+    assert leaning(deep, "top1") is None
+    assert change_sentence(deep, "top1").startswith("deep: undecided, ")
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(1), FACTORIAL))
+    sentence = change_sentence(by_label(answer)["c"], "top1")
+    assert "one seed, so no interval; n = 1" in sentence
+    assert sentence.startswith("c: undecided, ")
+    assert answer.equals is None
+    assert "too few to tell" in best_sentence(answer)
+
+
+def test_a_missing_seed_leaves_all_pairs_of_its_option(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL, failed=("deep+c", 4)))
+    change = by_label(answer)["c"]
+    assert change.dropped == (4,)
+    assert change.comparison.difference is not None
+    assert change.comparison.difference.n == SEEDS - 1
+    kept = [seed for seed in range(SEEDS) if seed != 4]
+    expected = np.mean([np.mean([values()[a][s] - values()[b][s] for s in kept]) for a, b in change.pairs])
+    assert change.comparison.difference.mean == pytest.approx(expected)
+    assert "without seed 4 (a run is missing)" in change_sentence(change, "top1")
+
+
+def test_a_pair_without_runs_is_left_out_and_counted(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL, missing=["deep+c"])
+    change = by_label(answer_study(runs))["c"]
+    assert (len(change.pairs), change.unpaired) == (3, 1)
+    assert "1 more without a common seed" in change_sentence(change, "top1")
+    assert lacking_sentence(runs) == "Of 72 trials, 9 have not finished; the numbers are without them."
+
+
+def test_an_option_without_any_pair_says_so(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), missing=["plain+c"])
+    answer = answer_study(runs)
+    assert standing(by_label(answer)["c"]) == "no pair"
+    assert any("No pair of finished runs: c." in sentence for sentence in headline(answer))
+    assert change_sentence(by_label(answer)["c"], "top1").startswith("c: no pair of finished runs")
+
+
+def test_designs_that_isolate_nothing_compare_cells_with_the_first(tmp_path: Path) -> None:
+    text = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - list: [plain, deep+c, plain+c+l]")
+    text = text.replace("rows: stem", "rows: [plain, deep+c]").replace("plain+c.top1 >", "deep+c.top1 >")
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert not answer.isolated
+    assert [(change.label, change.against) for change in answer.changes] == [
+        ("deep+c", "plain"),
+        ("plain+c+l", "plain"),
+    ]
+
+
+def test_an_option_that_only_comes_with_another_is_named(tmp_path: Path) -> None:
+    text = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - list: [plain, plain+c, deep+c+l]")
+    text = text.replace("rows: stem", "rows: [plain, plain+c]")
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert answer.isolated
+    assert answer.confounded == ("deep", "l")
+    assert any(sentence.startswith("deep and l are not isolated") for sentence in headline(answer))
+
+
+def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
+    text = FACTORIAL.replace("metrics: [top1, top5]", "metrics: [val_loss]").replace(
+        ", published: {plain: {top1: 0.5}}", ""
+    )
+    runs = made_up_runs(tmp_path, values(), text)
+    for (cell, seed), trial in runs.plan.ids.items():
+        runs.records[trial].history[-1]["val_loss"] = 1.0 - values()[cell][seed]
+    answer = answer_study(runs)
+    assert answer.metric == "val_loss"
+    assert standing(by_label(answer)["c"]) == "helps"
+    assert by_label(answer)["c"].comparison.difference.mean < 0  # type: ignore[union-attr]
+    assert answer.best in ("plain+c", "deep+c")
+
+
+def test_cost_is_relative_to_the_same_cells(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL)
+    for trial, record in list(runs.records.items()):
+        slow = "c" in record.cell.split("+")
+        runs.records[trial] = record.model_copy(update={"seconds": 3.0 if slow else 2.0})
+    found = by_label(answer_study(runs))
+    assert found["c"].time == pytest.approx(1.5)
+    assert found["l"].time == pytest.approx(1.0)
+    assert "1.50× the training time" in cost(found["c"])
+    assert "the same training time, the same parameters" in cost(found["l"])
+    deep, plain = (runs.fact(cell, "params") for cell in ("deep", "plain"))
+    assert deep is not None
+    assert plain is not None
+    assert found["deep"].params == pytest.approx(deep / plain)
+
+
+def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values())
+    there = runs.plan.ids["deep", 0]
+    runs.records[there] = runs.records[there].model_copy(update={"hardware": "another machine"})
+    found = by_label(answer_study(runs))
+    assert [found[label].time for label in ("deep", "c", "l")] == [None, 1.0, 1.0]
+
+
+def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL))
+    means = {cell: float(np.mean(v)) for cell, v in values().items()}
+    assert answer.best == max(means, key=lambda cell: means[cell])
+    assert answer.equals == frozenset({"plain+c", "deep+c"})
+    assert "1 other cell of 7 can't be told from it" in best_sentence(answer)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (0.021, "top1", "+2.1 points"),
+        (-0.0004, "best_top1", "\u22120.04 points"),
+        (0.0, "top5", "0.00 points"),
+        (-0.123, "val_loss", "\u22120.1230"),
+        (0.0123, "val_loss", "+0.0123"),
+        (-1e-9, "top1", "0.00 points"),
+    ],
+)
+def test_differences_have_a_unit_and_a_sign(value: float, metric: str, text: str) -> None:
+    assert effect(value, metric) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1.031, "+3.1 %"), (1.0, "the same"), (0.9996, "the same"), (0.5, "\u221250.0 %")]
+)
+def test_relative_sizes(share: float, text: str) -> None:
+    assert relative(share) == text
+
+
+def test_the_report_begins_with_the_same_answer(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL, failed=("deep", 0))
+    text = to_text(Report(runs, [], [], [], []))
+    answer = answer_study(runs)
+    assert text.index(headline(answer)[0]) < text.index("trials finished")
+    assert "1 trial failed" in text
+    for change in answer.changes:
+        assert f"- {change.label}: " in text
+
+
+def test_zero_spread_decides_nothing(tmp_path: Path) -> None:
+    same = {cell: [0.5 if "c" not in cell.split("+") else 0.75] * 4 for cell in CELLS}
+    change = by_label(answer_study(made_up_runs(tmp_path, same, FACTORIAL)))["c"]
+    assert "the same in every seed, so no interval; n = 4" in change_sentence(change, "top1")
+    assert standing(change) == "n too small"
+    assert math.isclose(change.comparison.difference.mean, 0.25)  # type: ignore[union-attr]

@@ -1,0 +1,152 @@
+"""A report is written again where its inputs or files have changed, and only there; `--watch` follows a study."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TINY
+from made_up import planned, record_runs
+from test_hand_edited_record import ablate, artifact, edited, failed, finished
+
+import orchestrator.commands.report as command
+import reports.report
+from experiments.claims import Claim
+from experiments.plan import Plan
+from orchestrator.cli import main
+
+PAGE = Path("results/tiny/report.html")
+RELOADS = '<meta http-equiv="refresh" content="5">'
+
+
+@pytest.fixture(autouse=True)
+def _without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports.report, "_curves", lambda runs, tables: [])
+
+
+@pytest.fixture
+def plan(record: Path, tmp_path: Path) -> Plan:
+    return planned(tmp_path)
+
+
+def said(*more: str) -> str:
+    return ablate("report", "study.yaml", *more, code=0).stdout.strip()
+
+
+def test_what_has_not_changed_is_not_written_again(plan: Plan, tmp_path: Path) -> None:
+    record_runs(plan, finished)
+    written, unchanged = "report: results/tiny/report.md", "report: results/tiny/report.md (unchanged)"
+    assert said() == written
+    before = {file: file.stat().st_mtime_ns for file in Path("results").rglob("*")}
+    assert said() == unchanged
+    assert said("--allow-partial", "--allow-mixed") == unchanged
+    assert {file: file.stat().st_mtime_ns for file in Path("results").rglob("*")} == before
+    script = (
+        "import sys; from click.testing import CliRunner; from orchestrator.cli import main; "
+        "result = CliRunner().invoke(main, ['report', 'study.yaml']); assert '(unchanged)' in result.output, result; "
+        "assert not {'pandas', 'scipy', 'matplotlib', 'torch', 'mlflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+    table = Path("results/tiny/tables/stems.tex")
+    first = table.read_bytes()
+    table.unlink()
+    assert said() == written
+    assert table.read_bytes() == first
+    table.write_text("edited")
+    assert said() == written
+    assert table.read_bytes() == first
+    assert said() == unchanged
+    Path("results/tiny/.written.json").write_text("{")
+    assert said() == written
+
+    record_file = artifact(plan, "deep")
+    record_file.write_text(edited(record_file.read_text(), seconds=9.0))
+    assert said() == written
+    planned(tmp_path, TINY.replace("caption: Stems", "caption: Trunks"))
+    assert said() == written
+    assert "Trunks" in Path("results/tiny/report.md").read_text()
+    assert said() == unchanged
+
+
+def test_a_partial_report_does_not_stand_for_a_whole_one(plan: Plan) -> None:
+    record_runs(plan, finished, {"plain", "deep"})
+    assert said("--allow-partial") == "report: results/tiny/report.md"
+    assert said("--allow-partial") == "report: results/tiny/report.md (unchanged)"
+    assert "have no finished run" in ablate("report", "study.yaml", code=2).stderr
+
+
+def watching(monkeypatch: pytest.MonkeyPatch, steps: list[Callable[[], object]], *more: str) -> Result:
+    """`ablate report --watch` between whose looks these things happen."""
+    left = iter(steps)
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: next(left)())
+    return CliRunner().invoke(main, ["report", "study.yaml", "--watch", *more], catch_exceptions=False)
+
+
+def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = []
+
+    def first() -> None:
+        record_runs(plan, finished, {"plain", "deep"})
+
+    def nothing() -> None:
+        pages.append(PAGE.read_text(encoding="utf-8"))
+
+    def rest() -> None:
+        record_runs(plan, finished, {"plain+c", "plain+l"})
+
+    result = watching(monkeypatch, [first, nothing, nothing, rest])
+    assert result.exit_code == 0, result.output
+    lines = [line.partition(" ")[2] for line in result.stdout.splitlines()]
+    assert lines == [
+        "no trial has finished yet",
+        "2 of 4 trials finished: results/tiny/report.md",
+        "4 of 4 trials finished: results/tiny/report.md",
+    ]
+    assert all(RELOADS in page for page in pages)
+    assert RELOADS not in PAGE.read_text(encoding="utf-8"), "it has ended"
+    assert "4 of 4 trials finished" in Path("results/tiny/report.md").read_text()
+    assert [line.partition(" ")[2] for line in watching(monkeypatch, []).stdout.splitlines()] == lines[-1:]
+
+
+def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = plan.ids["plain", 0]
+    claims = {f"{trial}-00000000": Claim("host", 1, 0.0, (trial,))}
+    monkeypatch.setattr(command, "claims_of_others", lambda: claims)
+
+    def ends() -> None:
+        record_runs(plan, lambda cell: failed(cell) if cell == "deep" else finished(cell))
+        claims.clear()
+
+    result = watching(monkeypatch, [lambda: None, ends])
+    assert result.exit_code == 1, result.output
+    assert "3 of 4 trials finished, 1 failed: results/tiny/report.md" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("nothing trains any more")
+
+
+def test_ctrl_c_ends_a_watch_and_its_reloading(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_runs(plan, finished, {"plain", "deep"})
+
+    def interrupt() -> None:
+        assert RELOADS in PAGE.read_text(encoding="utf-8")
+        raise KeyboardInterrupt
+
+    result = watching(monkeypatch, [interrupt])
+    assert result.exit_code == 130
+    assert "ablate: interrupted" in result.stderr
+    assert RELOADS not in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a" / "b.md"
+    reports.report._write(file, "first")
+    monkeypatch.setattr(os, "getpid", lambda: 1 // 0)
+    reports.report._write(file, "first")
+    with pytest.raises(ZeroDivisionError):
+        reports.report._write(file, "second")
+    assert file.read_text() == "first"
