@@ -48,24 +48,49 @@ def row(each: Followed, plan: Plan) -> tuple[str, str, str, str]:
 
 def section(plan: Plan, found: Sequence[Followed]) -> str:
     """The report's part, in Markdown."""
-    rule = rule_of(plan)
     lines = [["Comparison", "Difference", "n", "Stands"], [":--", "--:", "--:", ":--"]]
     rows = [row(each, plan) for each in found]
     lines += [[markdown(name), difference, n, stands] for name, difference, n, stands in rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    first, *others = notes(plan)
+    return "\n\n".join([markdown(first), table, markdown(" ".join(others))])
+
+
+def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
+    """What a reader should know first, in sentences: what is settled, and how sure that is."""
+    level = f"{100 * rule_of(plan).level:g} %"
+    sentences = []
+    for verdict, word in (("decided", "Decided"), ("equivalent", f"Smaller than {rule_of(plan).margin}")):
+        if settled := [each for each in found if each.standing.verdict == verdict]:
+            sentences.append(f"{word}: {', '.join(map(_in_short, settled))}.")
+    left = sum(each.standing.verdict == "open" for each in found)
+    lead = (
+        f"{len(found) - left} of {count(len(found), 'comparison')} settled" if left < len(found) else "Nothing settled"
+    )
+    sure = f"{lead}, with at most {level} of error over all looks and comparisons."
+    return [sure, *sentences]
+
+
+def _in_short(each: Followed) -> str:
+    assert each.estimate is not None, "it has been looked at"
+    return f"{difference_of(each.comparison)} ({each.estimate.mean:+.4f}, n = {each.estimate.n})"
+
+
+def notes(plan: Plan) -> list[str]:
+    """What a reader must know of the comparisons, in sentences."""
+    rule = rule_of(plan)
     equivalent = ""
     if rule.margin is not None:
-        equivalent = (
-            f"; equivalent: it is shown to be smaller than {rule.margin:g}, by two one-sided tests at that level"
-        )
-    return (
-        f"Each cell has {rule.least} to {rule.most} seeds: a comparison that was open after a look got one more. "
-        f"{saved(plan)}.\n\n{table}\n\n"
+        equivalent = f" Equivalent: two one-sided tests at that level show it to be smaller than {rule.margin:g}."
+    return [
+        f"Each cell has {rule.least} to {rule.most} seeds: those of a comparison that was open after a look got one "
+        f"more. {saved(plan)}.",
         f"Differences are paired by seed, with their repeated confidence intervals (Jennison and Turnbull 1989) at the "
         f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
-        f"difference, over all looks and comparisons, for differences that are normal. Decided: the interval leaves "
-        f"out zero, or the margin of a claim{equivalent}. Intervals elsewhere in this report take n as fixed."
-    )
+        f"difference, over all looks and comparisons, for differences that are normal.",
+        f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}",
+        "Tests and intervals elsewhere in this report take n as fixed.",
+    ]
 
 
 def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:

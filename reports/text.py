@@ -11,6 +11,7 @@ from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
 from .provenance import provenance
+from .replicates_text import headline as replicates_headline
 from .replicates_text import section
 from .runs import Runs
 from .tables.markdown import to_markdown
@@ -55,8 +56,10 @@ def to_text(report: Report) -> str:
 
 def _answer(report: Report) -> str:
     answer = report.answer
+    repeated = report.runs.plan.study.replicates is not None
     lacking = lacking_sentence(report.runs)
-    parts = [f"**{markdown(' '.join([*headline(answer), best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    said = replicates_headline(report.runs.plan, report.runs.followed) if repeated else headline(answer)
+    parts = [f"**{markdown(' '.join([*said, best_sentence(answer), *([lacking] if lacking else [])]))}**"]
     parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
     return "\n\n".join(filter(None, parts))
 

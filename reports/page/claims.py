@@ -11,25 +11,30 @@ from ..claims import Answer, Finding
 from ..numbers import NOTHING
 from .views import Field, Head, View
 
-_NOTES = [
-    "Ours: left minus right, paired by seed, with Student's t interval; against a number, our mean.",
+_OURS = {
+    False: "Ours: left minus right, paired by seed, with Student's t interval; against a number, our mean.",
+    True: "Ours: left minus right, paired by seed, with the repeated interval of the section Seeds.",
+}
+_VERDICTS = (
     "Reproduced: the interval is on the claim's side; contradicted: on the other. A claim of several comparisons is "
-    "reproduced if all of them are, contradicted if one is.",
-]
+    "reproduced if all of them are, contradicted if one is."
+)
 
 
-def claims_view(answers: Sequence[Answer]) -> View:
-    """What the document says, and what the runs say of it."""
+def claims_view(answers: Sequence[Answer], *, repeated: bool = False) -> View:
+    """What the document says, and what the runs say of it. repeated: whether the intervals pay for several looks."""
     stated = any(answer.published is not None for answer in answers)
-    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated)]
+    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated=stated, repeated=repeated)]
     rows = [_claim(answer, stated) for answer in answers]
-    return View("claims-table", "What the document says, tested on these runs", heads, rows, _NOTES)
+    return View(
+        "claims-table", "What the document says, tested on these runs", heads, rows, [_OURS[repeated], _VERDICTS]
+    )
 
 
-def comparisons_view(answers: Sequence[Answer]) -> View | None:
+def comparisons_view(answers: Sequence[Answer], *, repeated: bool = False) -> View | None:
     """Every comparison of the claims that have several; None where there are none."""
     several = [answer for answer in answers if len(answer.findings) > 1]
-    heads = [Head("Comparison"), Head("Verdict"), *_heads(stated=False), Head("Claim")]
+    heads = [Head("Comparison"), Head("Verdict"), *_heads(stated=False, repeated=repeated), Head("Claim")]
     rows = [
         [
             Field(str(finding.comparison), code=True),
@@ -43,9 +48,9 @@ def comparisons_view(answers: Sequence[Answer]) -> View | None:
     return View("comparisons-table", "Every comparison of these claims", heads, rows) if rows else None
 
 
-def _heads(stated: bool) -> list[Head]:
+def _heads(*, stated: bool, repeated: bool) -> list[Head]:
     document = [Head("Document says", True)] if stated else []
-    return [*document, Head("Ours", True), Head("95 % interval"), Head("n", True)]
+    return [*document, Head("Ours", True), Head("Repeated interval" if repeated else "95 % interval"), Head("n", True)]
 
 
 def _claim(answer: Answer, stated: bool) -> list[Field]:
