@@ -12,7 +12,7 @@ from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
 from experiments.records import TrialRecord, make_record
 from experiments.trial import Result
-from reports.replicates import followed, grown
+from reports.replicates import follow_one, followed, grown, largest
 from trainer.recorder import Epoch
 
 from .driver import Driver, Summary
@@ -27,12 +27,20 @@ class Replicates:
     rule: Rule | None = None
 
     def __init__(
-        self, known: Mapping[str, TrialRecord | None], fingerprints: Mapping[str, str], held: Held, summary: Summary
+        self,
+        plan: Plan,
+        known: Mapping[str, TrialRecord | None],
+        fingerprints: Mapping[str, str],
+        held: Held,
+        summary: Summary,
     ) -> None:
         """known: what the record holds; fingerprints: of the data of every trial that may come."""
         # what has failed before is tried again, and waited for
-        self.known = {id: record for id, record in known.items() if record is not None}
-        self.ended_here: dict[str, TrialRecord | None] = {}
+        self.ended_by_now: dict[str, TrialRecord | None] = {
+            id: record for id, record in known.items() if record is not None
+        }
+        self.ids = largest(plan).ids
+        self.found = followed(plan, self.ended_by_now)
         self.fingerprints = fingerprints
         self.held = held
         self.summary = summary
@@ -58,24 +66,32 @@ class Replicates:
     def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
         """See events.Supply."""
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
-        self.ended_here[trial.id] = record if record.status == "finished" else None
+        self._hear(driver.plan, {trial.id: record if record.status == "finished" else None})
         while new := self._wanted(driver):
             mine = self._claimed(new)
             # another process may have trained it since this one began
             found = recorded(driver.plan, mine, self.fingerprints, pruned=False)
-            self.known |= found
             driver.add(driver.plan, [each for each in mine if each.id not in found])
-        self.tell(driver.plan, driver.progress)
+            self._hear(driver.plan, found)
+        self.tell(driver.progress)
 
-    def tell(self, plan: Plan, progress: Progress) -> None:
+    def tell(self, progress: Progress) -> None:
         """Let the display know whether more trials may come than it has heard of."""
-        ended = self.known | self.ended_here
-        progress.may_grow = any(each.may_get_seeds for each in followed(plan, ended))
+        progress.may_grow = any(each.may_get_seeds for each in self.found)
+
+    def _hear(self, plan: Plan, ended: Mapping[str, TrialRecord | None]) -> None:
+        """Look again at the comparisons in which these trials stand."""
+        self.ended_by_now |= ended
+        cells = {cell for (cell, _), id in self.ids.items() if id in ended}
+        for place, each in enumerate(self.found):
+            sides = (each.comparison.left, each.comparison.right)
+            if any(side is not None and side.cell in cells for side in sides):
+                self.found[place] = follow_one(plan, each.comparison, self.ended_by_now, self.ids)
 
     def _wanted(self, driver: Driver) -> list[Trial]:
         """Trials that the driver has not heard of; its plan holds them from here on."""
         before = {trial.id for trial in driver.plan.trials}
-        driver.plan = grown(driver.plan, followed(driver.plan, self.known | self.ended_here))
+        driver.plan = grown(driver.plan, self.found)
         return [trial for trial in driver.plan.trials if trial.id not in before]
 
     def _claimed(self, trials: Sequence[Trial]) -> list[Trial]:

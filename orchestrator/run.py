@@ -74,7 +74,7 @@ def run_plan(
         supply = _supply(plan, fingerprints, held, summary)
         with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
             if supply is not None:
-                supply.tell(plan, progress)
+                supply.tell(progress)
             needs = needs_of(plan, mine, fingerprints) if terms.address else None
             cpus = cpus_for(mine, shares)
             task = Task(plan, mine, fingerprints, cpus, shares, progress, summary, command, needs, supply, report)
@@ -171,7 +171,7 @@ def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Su
 
     from .replicates import Replicates
 
-    return Replicates(recorded_ends(plan, fingerprints), fingerprints, held, summary)
+    return Replicates(plan, recorded_ends(plan, fingerprints), fingerprints, held, summary)
 
 
 def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:

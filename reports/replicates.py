@@ -67,12 +67,14 @@ def smallest(plan: Plan) -> Plan:
 
 def followed(plan: Plan, ended: Ended) -> list[Followed]:
     """Every comparison of the study, in the order of its claims or cells."""
-    ids, rule = largest(plan).ids, rule_of(plan)
-    found = []
-    for comparison in plan.compared:
-        pairs = _pairs(comparison, ended, ids, plan.study.seeds)
-        found.append(Followed(comparison, follow(pairs, plan.study.seeds, rule)))
-    return found
+    ids = largest(plan).ids
+    return [follow_one(plan, comparison, ended, ids) for comparison in plan.compared]
+
+
+def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str]) -> Followed:
+    """One of them; `ids` are those of `largest(plan)`."""
+    pairs = _pairs(comparison, ended, ids, plan.study.seeds)
+    return Followed(comparison, follow(pairs, plan.study.seeds, rule_of(plan)))
 
 
 def grown(plan: Plan, found: list[Followed]) -> Plan:
@@ -83,7 +85,7 @@ def grown(plan: Plan, found: list[Followed]) -> Plan:
         if each.comparison.right is not None:
             for side in (each.comparison.left, each.comparison.right):
                 number[side.cell] = max(number[side.cell], each.standing.wanted)
-    return with_seeds(plan, number)
+    return with_seeds(plan, number) if sum(number.values()) > len(plan.ids) else plan
 
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:

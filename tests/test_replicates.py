@@ -49,6 +49,10 @@ def with_seeds(words: str = WORDS, text: str = TINY) -> str:
     return text.replace("designs:", f"seeds: {words}\ndesigns:")
 
 
+FEWER = TINY.replace("add_one: [c, l]", "add_one: [c]")
+SMALL = with_seeds(WORDS.replace("max: 6", "max: 4"), FEWER)
+
+
 def accuracy(cell: str, seed: int) -> float:
     noise = np.random.default_rng([seed, *cell.encode()]).normal(0, 0.006)
     return 0.7 + SHIFTS[cell] + float(noise)
@@ -123,7 +127,7 @@ def drive(plan: Plan, **how: Any) -> tuple[MadeUp, Summary]:
     estimate = Estimate(plan.trials, None)
     console = Console(file=io.StringIO())
     with claimed(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
-        supply = Replicates({}, fingerprints, held, summary)
+        supply = Replicates(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()
         shares = Shares(engine.room)
         driver = Driver(plan, plan.trials, fingerprints, shares, writer, progress, summary, 0, supply)
@@ -258,23 +262,47 @@ def test_what_a_claim_is_held_against_comes_back_into_the_estimate(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("record")
-def test_a_run_adds_seeds_and_the_next_one_has_nothing_to_do(study_file: WriteStudy) -> None:
-    study, said = study_file(text=with_seeds()), io.StringIO()
+def test_a_run_adds_seeds_and_every_command_says_the_same(study_file: WriteStudy) -> None:
+    study, said = study_file(text=SMALL), io.StringIO()
+    before = ablate("plan", str(study), "--no-probe")
+    rule = "3 to 4 seeds until decided: 9 to 12 trials, 2 comparisons, level 0.05, margin 0.004"
+    assert f"3 cells, {rule}; 2 open" in before
+    assert "by now 9 trials: 9 to run" in before
+
     engine, summary = run(study, said)
-    trained = {cell: sorted(seed for c, seed in engine.trained if c == cell) for cell in SHIFTS}
-    assert trained["deep"] == [0, 1, 2]
-    assert trained["plain"] == [0, 1, 2, 3, 4, 5]
-    assert len(summary.finished) == len(set(engine.trained)) == len(engine.trained)
-    assert "3 to 6 seeds until decided: 12 to 24 trials, 3 comparisons, level 0.05, margin 0.004; 12 trials so far" in (
-        said.getvalue()
-    )
-    assert "/12] " in said.getvalue()
-    assert f"[{len(engine.trained)}/{len(engine.trained)}] " in said.getvalue()
+    assert set(engine.trained) == expected_trials(SMALL)
+    assert {seed for cell, seed in engine.trained if cell == "deep"} == {0, 1, 2}
+    assert len(summary.finished) == len(engine.trained) == 11
+    assert f"{rule}; 9 trials so far" in said.getvalue()
+    assert "/9] " in said.getvalue()
+    assert "[11/11] " in said.getvalue()
     assert "left of what is known" in said.getvalue()
-    plan = load_plan(study, None, None)
-    assert set(plan.ids) == set(engine.trained)
+
+    assert "by now 11 trials: 11 done" in ablate("plan", str(study), "--no-probe")
+    assert len(json.loads(ablate("plan", str(study), "--json"))["trials"]) == 11
+    status = ablate("status", str(study))
+    assert "11 of 11 trials done" in status
+    assert "1 decided, 1 open; 1 of 12 trials saved against 4 seeds for all" in status
+    decided = [line for line in status.splitlines() if line.startswith("deep.top1 - plain.top1")]
+    assert decided[0].split()[-2:] == ["3", "decided"]
+
+    ablate("report", str(study))
+    text = Path("results/tiny/report.md").read_text()
+    assert "1 of 2 comparisons settled, with at most 5 % of error over all looks and comparisons. Decided: deep" in text
+    assert "## Seeds" in text
+    assert "Ours (repeated interval)" in text
+    assert '<section id="seeds"' in Path("results/tiny/report.html").read_text()
+    data = json.loads(Path("results/tiny/report.json").read_text())
+    found = data["seeds"]
+    assert (found["trials"], found["trials_at_max"], found["level"]) == (11, 12, 0.05)
+    by_left = {each["left"]["cell"]: each for each in found["comparisons"]}
+    assert (by_left["deep"]["verdict"], by_left["deep"]["estimate"]["n"]) == ("decided", 3)
+    # the claim is the first comparison, and has its interval
+    (finding,) = data["claims"][0]["findings"]
+    assert finding["estimate"] == by_left["plain+c"]["estimate"]
+
     again, summary = run(study)
-    assert (again.trained, summary.done_before) == ([], len(engine.trained))
+    assert (again.trained, summary.done_before) == ([], 11)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 30])
@@ -295,26 +323,26 @@ def test_a_comparison_does_not_wait_for_the_others(tmp_path: Path) -> None:
     assert engine.trained.index(("plain", 3)) >= 9
 
 
-def expected_trials() -> set[tuple[str, int]]:
+def expected_trials(text: str | None = None) -> set[tuple[str, int]]:
     """What a study with all numbers at hand would ask for."""
-    plan = planned(Path.cwd(), with_seeds())
+    plan = planned(Path.cwd(), text or with_seeds())
     values: dict[str, list[float | None]] = {cell: [accuracy(cell, seed) for seed in range(6)] for cell in SHIFTS}
     return set(grown(plan, followed(plan, ends(plan, values))).ids)
 
 
 @pytest.mark.usefixtures("record")
 def test_a_run_that_was_stopped_goes_on_where_it_was(study_file: WriteStudy) -> None:
-    study = study_file(text=with_seeds())
-    first, summary = run(study, stop_after=14)
+    study = study_file(text=SMALL)
+    first, summary = run(study, stop_after=10)
     assert summary.interrupted
     second, _ = run(study, at_once=1)
-    assert len(first.trained) + len(second.trained) == len(expected_trials())
-    assert {*first.trained, *second.trained} == expected_trials()
+    assert len(first.trained) + len(second.trained) == 11
+    assert {*first.trained, *second.trained} == expected_trials(SMALL)
 
 
 @pytest.mark.usefixtures("record")
 def test_a_failed_trial_leaves_its_seed_out_and_is_tried_again(study_file: WriteStudy) -> None:
-    study = study_file(text=with_seeds())
+    study = study_file(text=SMALL)
     engine, summary = run(study, failing=(("deep", 1),))
     assert [trial.cell for trial, _ in summary.failed] == ["deep"]
     assert ("deep", 3) in engine.trained
@@ -334,12 +362,12 @@ def replays(study: Path) -> list[Any]:
 
 @pytest.mark.usefixtures("record")
 def test_what_is_recorded_already_is_looked_at_and_not_trained(study_file: WriteStudy) -> None:
-    run(study_file(text=with_seeds("6")))
-    study = study_file(text=with_seeds())
+    run(study_file(text=with_seeds("4", FEWER)))
+    study = study_file(text=SMALL)
     engine, _ = run(study)
     assert engine.trained == []
-    assert set(load_plan(study, None, None).ids) == expected_trials()
-    assert seeds_of(load_plan(study, None, 5)) == dict.fromkeys(SHIFTS, 5)
+    assert set(load_plan(study, None, None).ids) == expected_trials(SMALL)
+    assert set(seeds_of(load_plan(study, None, 5)).values()) == {5}
     assert load_plan(study, None, 5).compared == []
 
 
@@ -362,39 +390,6 @@ def test_students_of_added_seeds_have_the_first_seeds_teacher(tmp_path: Path) ->
     teacher = plan.ids["deep", 0]
     assert {everything.needs[everything.ids["plain+d", seed]] for seed in range(6)} == {(teacher,)}
     assert set(plan.needs) == {plan.ids["plain+d", seed] for seed in range(3)}
-
-
-@pytest.mark.usefixtures("record")
-def test_every_command_says_the_same(study_file: WriteStudy) -> None:
-    study = str(study_file(text=with_seeds()))
-    before = ablate("plan", study, "--no-probe")
-    assert (
-        "4 cells, 3 to 6 seeds until decided: 12 to 24 trials, 3 comparisons, level 0.05, margin 0.004; 3 open"
-        in before
-    )
-    assert "by now 12 trials: 12 to run" in before
-    run(Path(study))
-    trials = len(expected_trials())
-    assert f"by now {trials} trials: {trials} done" in ablate("plan", study, "--no-probe")
-    assert len(json.loads(ablate("plan", study, "--json"))["trials"]) == trials
-    status = ablate("status", study)
-    assert f"{trials} of {trials} trials done" in status
-    assert f"{24 - trials} of 24 trials saved against 6 seeds for all" in status
-    decided = [line for line in status.splitlines() if line.startswith("deep.top1 - plain.top1")]
-    assert decided[0].split()[-2:] == ["3", "decided"]
-    ablate("report", study)
-    text = Path("results/tiny/report.md").read_text()
-    assert "## Seeds" in text
-    assert "Ours (repeated interval)" in text
-    data = json.loads(Path("results/tiny/report.json").read_text())
-    found = data["seeds"]
-    assert (found["trials"], found["trials_at_max"], found["level"]) == (trials, 24, 0.05)
-    by_left = {each["left"]["cell"]: each for each in found["comparisons"]}
-    assert by_left["deep"]["verdict"] == "decided"
-    assert by_left["deep"]["estimate"]["n"] == 3
-    # the claim is the first comparison, and has its interval
-    (finding,) = data["claims"][0]["findings"]
-    assert finding["estimate"] == by_left["plain+c"]["estimate"]
 
 
 def test_a_claim_from_the_other_side_has_the_interval_turned(tmp_path: Path) -> None:
