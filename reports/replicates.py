@@ -6,7 +6,7 @@ The record alone decides: whoever reads the same record, in whatever order its t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -86,6 +86,15 @@ def grown(plan: Plan, found: list[Followed]) -> Plan:
             for side in (each.comparison.left, each.comparison.right):
                 number[side.cell] = max(number[side.cell], each.standing.wanted)
     return with_seeds(plan, number) if sum(number.values()) > len(plan.ids) else plan
+
+
+def at_most(plan: Plan, comparisons: Iterable[Comparison]) -> Plan:
+    """The plan with every seed that these comparisons may still ask for."""
+    number = {cell: len(plan.seeds_of(cell)) for cell in plan.by_name}
+    for comparison in comparisons:
+        if comparison.right is not None:
+            number |= dict.fromkeys((comparison.left.cell, comparison.right.cell), len(plan.study.seeds))
+    return with_seeds(plan, number)
 
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:

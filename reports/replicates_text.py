@@ -11,7 +11,7 @@ from experiments.plan import Plan
 from experiments.wording import count
 
 from .escape import markdown
-from .replicates import Followed, largest, rule_of, smallest
+from .replicates import Followed, at_most, largest, rule_of, smallest
 
 HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
 
@@ -20,9 +20,9 @@ def extent(plan: Plan) -> str:
     """How many trials there may be, and by which rule."""
     rule = rule_of(plan)
     margin = f", margin {rule.margin:g}" if rule.margin is not None else ""
-    least, most = len(smallest(plan).trials), len(largest(plan).trials)
+    least, most = smallest(plan), at_most(smallest(plan), plan.compared)
     return (
-        f"{rule.least} to {rule.most} seeds until decided: {least} to {most} trials, "
+        f"{rule.least} to {rule.most} seeds until decided: {len(least.trials)} to {len(most.trials)} trials, "
         f"{count(rule.comparisons, 'comparison')}, level {rule.level:g}{margin}"
     )
 

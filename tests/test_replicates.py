@@ -36,7 +36,8 @@ from orchestrator.replicates import Replicates
 from orchestrator.run import run_plan
 from orchestrator.shares import Room, Shares
 from orchestrator.terms import Terms
-from reports.replicates import followed, grown, largest, replayed
+from reports.replicates import at_most, followed, grown, largest, replayed
+from reports.replicates_text import extent, saved
 from trainer.metrics import METRICS
 
 WriteStudy = Callable[..., Path]
@@ -248,6 +249,14 @@ def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> Non
     assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
 
 
+def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided}"))
+    # the claim compares two of the four cells
+    assert extent(plan) == "3 to 6 seeds until decided: 12 to 18 trials, 1 comparison, level 0.05"
+    assert len(at_most(plan, []).trials) == 12
+    assert saved(plan) == "12 of 24 trials saved against 6 seeds for all"
+
+
 def test_what_a_claim_is_held_against_comes_back_into_the_estimate(tmp_path: Path) -> None:
     text = with_seeds("{min: 3, max: 6, until: decided}").replace("> plain.top1}", "> plain.top1 + 0.1}")
     plan = planned(tmp_path, text)
@@ -267,6 +276,7 @@ def test_a_run_adds_seeds_and_every_command_says_the_same(study_file: WriteStudy
     before = ablate("plan", str(study), "--no-probe")
     rule = "3 to 4 seeds until decided: 9 to 12 trials, 2 comparisons, level 0.05, margin 0.004"
     assert f"3 cells, {rule}; 2 open" in before
+    assert len(json.loads(ablate("status", str(study), "--json"))["seeds"]["comparisons"]) == 2
     assert "by now 9 trials: 9 to run" in before
 
     engine, summary = run(study, said)

@@ -1,10 +1,12 @@
-"""What `ablate run` and `ablate status` say of the comparisons of a study that adds seeds to what is open."""
+"""What `run`, `status` and `plan` say of the comparisons of a study that adds seeds to what is open."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
-from experiments.plan import Plan
+from experiments.plan import Plan, Trial
 from experiments.wording import count
 
 
@@ -29,3 +31,22 @@ def replicates_line(plan: Plan) -> str:
     from reports.replicates_text import extent, tally
 
     return f"{count(len(plan.cells), 'cell')}, {extent(plan)}; {tally(followed(plan, recorded_ends(plan)))}"
+
+
+def further_trials(plan: Plan) -> list[Trial]:
+    """Those that come besides the plan's own if no open comparison is settled."""
+    from reports.replicates import at_most, followed, recorded_ends
+
+    waiting = [each.comparison for each in followed(plan, recorded_ends(plan)) if each.may_get_seeds]
+    known = {trial.id for trial in plan.trials}
+    return [trial for trial in at_most(plan, waiting).trials if trial.id not in known]
+
+
+def comparisons_json(plan: Plan) -> dict[str, Any]:
+    """The same for JSON, as report.json has it; nothing where the number of seeds is fixed."""
+    if plan.study.replicates is None:
+        return {}
+    from reports.replicates import followed, recorded_ends
+    from reports.replicates_text import as_json
+
+    return {"seeds": as_json(plan, followed(plan, recorded_ends(plan)))}

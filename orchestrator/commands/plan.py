@@ -23,7 +23,7 @@ from ..probing import probe_missing
 from ..progress import clock
 from ..resources import room_here
 from ..shares import Shares
-from .comparing import replicates_line
+from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 
 
@@ -52,6 +52,8 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         highlight=False,
     )
     if line := _cost(plan, estimate):
+        console.print(line, highlight=False)
+    if plan.study.replicates is not None and (line := _cost_at_most(plan, missing)):
         console.print(line, highlight=False)
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
@@ -100,6 +102,15 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
     return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
 
 
+def _cost_at_most(plan: Plan, missing: list[Trial]) -> str:
+    """What it takes if every comparison that is open stays so."""
+    more = further_trials(plan)
+    seconds = _estimate(plan, missing + more).remaining() if more else None
+    if seconds is None:
+        return ""
+    return f"at most about {clock(seconds)}, if no open comparison is settled: {count(len(more), 'trial')} more"
+
+
 def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, console: Console) -> None:
     table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("cell", no_wrap=True)
@@ -138,6 +149,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
         "notes": study_notes(plan),
+        **comparisons_json(plan),
     }
 
 
