@@ -49,7 +49,7 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
     finally:
         # a page that lies there has nothing to load any more
         with suppress(UserError):
-            renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed)
+            renew_report(by_now(plan), folder, allow_partial=True, allow_mixed=allow_mixed)
 
 
 def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
