@@ -25,7 +25,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
@@ -212,12 +212,13 @@ def tables() -> list[tuple[str, Sequence[str], Sequence[Measure], list[Job]]]:
     ]
 
 
-def calibrate(jobs: Iterable[Job], studies: int, processes: int) -> list[Tally]:
+def calibrate(jobs: Sequence[Job], studies: int, processes: int) -> list[Tally]:
     """The jobs' tallies in order, the costly ones begun first."""
-    ordered = list(jobs)
+    if processes == 1:
+        return [job(*case, studies) for job, case in jobs]
     with ProcessPoolExecutor(processes) as pool:
-        begun = {i: pool.submit(ordered[i][0], *ordered[i][1], studies) for i in reversed(range(len(ordered)))}
-        return [begun[i].result() for i in range(len(ordered))]
+        begun = {i: pool.submit(jobs[i][0], *jobs[i][1], studies) for i in reversed(range(len(jobs)))}
+        return [begun[i].result() for i in range(len(jobs))]
 
 
 def main() -> int:
@@ -226,7 +227,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     start, made, exceeded = time.perf_counter(), tables(), list[str]()
-    tallies = iter(calibrate((job for *_, jobs in made for job in jobs), asked.studies, asked.processes))
+    tallies = iter(calibrate([job for *_, jobs in made for job in jobs], asked.studies, asked.processes))
     for title, heads, measures, jobs in made:
         print(f"{title}; {asked.studies:,} studies a row:\n")
         columns = [*heads, *(measure.title for measure in measures)]

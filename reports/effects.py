@@ -51,7 +51,7 @@ class Unidentified:
 
     factors: Term
     aliases: tuple[Term, ...]
-    """What it cannot be told from; empty where no run has the option, or both options."""
+    """What it cannot be told from; empty where no run has the option, both options, or the factor's first."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Effects:
     """Residual standard deviation; None without a degree of freedom."""
 
     blocks: tuple[str, ...]
-    """What is held constant: `seed` and the blocks, those with more than one level."""
+    """What is held constant: `SEED` and the blocks, those with more than one level."""
 
 
 def effects(
@@ -99,7 +99,8 @@ def effects(
     values = np.array([value for _, _, value in kept], dtype=np.float64)
     has = _indicators(kept, factors, blocks)
     held, mains, crossed = _held(has, factors, len(kept)), _mains(has, factors), _crossed(has, factors)
-    base, full = LeastSquares(held | mains, values), LeastSquares(held | mains | crossed, values)
+    full = LeastSquares(held | mains | crossed, values)
+    base = full if full.complete else LeastSquares(held | mains, values)
     told: dict[Term, Contrast] = {term: {term: 1.0} for term in crossed if full.identifies({term: 1.0})}
     asked = {term: _averaged(term, crossed, has, factors) for term in mains if base.identifies({term: 1.0})}
     additive = not all(map(full.identifies, asked.values()))
@@ -107,7 +108,8 @@ def effects(
         left = {term: column for term, column in crossed.items() if term in told}
         asked = {term: _averaged(term, left, has, factors) for term in asked}
         full = LeastSquares(held | mains | left, values)
-    untold = {term: base.aliases(term) for term in mains if term not in asked}
+    firsts = {term: has[term[0][0], factors[term[0][0]][0]] for term in mains}
+    untold = {term: base.aliases(term) for term in mains if term not in asked and firsts[term].any()}
     untold |= base.aliases_beyond([term for term in crossed if term not in told], crossed)
     return Effects(
         _estimates(full, asked | told, level, float(np.abs(values).max(initial=0.0))),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from .statistics import ROUNDING
+from .statistics import ROUNDING, finite
 
 RESAMPLES = 9999
 FEWEST = 3
@@ -18,11 +18,12 @@ FEWEST = 3
 def bca(differences: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
     """The bias-corrected and accelerated bootstrap interval of the mean (Efron 1987; Efron & Tibshirani 1993, 14.3).
 
-    None for fewer than three differences, and where all are equal. With the few seeds that studies have it is too
-    narrow (benchmarks/README.md has its coverage), which is why reports print Student's t interval. 9,999 resamples
-    drawn with `seed`: as `scipy.stats.bootstrap(method="BCa")`, without the second that importing it takes.
+    None for fewer than three differences, of which those that are not finite are left out, and where all are equal.
+    With the few seeds that studies have it is too narrow (benchmarks/README.md has its coverage), which is why reports
+    print Student's t interval. 9,999 resamples drawn with `seed`: as `scipy.stats.bootstrap(method="BCa")`, which
+    takes longer to import than this to compute.
     """
-    values = np.array(differences, dtype=np.float64)
+    values = finite(differences)
     n = len(values)
     if n < FEWEST or np.ptp(values) <= ROUNDING * np.abs(values).max():
         return None

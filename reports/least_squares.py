@@ -31,6 +31,9 @@ class LeastSquares:
         real = powers > _NULL * max(1.0, float(powers[-1]))
         self.null = vectors[:, ~real] @ vectors[:, ~real].T
         self.inverse = (vectors[:, real] / powers[real]) @ vectors[:, real].T
+        self.complete = bool(real.all())
+        """Whether every coefficient is identified."""
+
         self.df = len(values) - int(real.sum())
         self.coefficients = self.inverse @ (self.matrix.T @ values)
         residuals = values - self.matrix @ self.coefficients

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from .statistics import Difference, Floats, Pairs, mean_difference, pair
+from .statistics import Difference, Floats, Pairs, finite, mean_difference, pair
 
 Verdict = Literal["better", "worse", "not significant", "n too small", "no pair"]
 EXACT = 20
@@ -52,9 +52,10 @@ def sign_flip(differences: Sequence[float]) -> float:
     Fisher (1935, section 21) and Pitman (1937): without an effect each difference could as well have had the other
     sign. Exact, over all 2^n flips, up to n = 20; beyond, 2^19 - 1 flips are drawn with a fixed seed, and p is
     (1 + hits) / 2^19 (Phipson & Smyth 2010), never zero, so that the test keeps its level. Sums that differ by rounding
-    only are equal; a difference of zero stays and decides nothing. 1.0 of nothing, and where all are zero.
+    only are equal; a difference of zero stays and decides nothing; one that is not finite is left out. 1.0 of nothing,
+    and where all are zero.
     """
-    return float(sign_flips(np.array(differences, dtype=np.float64)[None])[0])
+    return float(sign_flips(finite(differences)[None])[0])
 
 
 def sign_flips(rows: Floats) -> Floats:
@@ -118,7 +119,7 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
     The paired version of the probability of superiority (McGraw & Wong 1992, "common language effect size"; ties as in
     Vargha & Delaney's A, 2000): of two runs under one seed, not of two runs drawn each for itself.
     """
-    signs = np.sign(np.array(list(differences), dtype=np.float64))
+    signs = np.sign(finite(differences))
     if len(signs) == 0:
         return None
     return float((1 + (signs if larger_is_better else -signs)).mean() / 2)
@@ -216,15 +217,15 @@ def among_the_best(
     best mean is taken among the arms with pairs enough to be told from another; an arm with fewer stays in. Arms
     without a value are left out and not counted.
     """
-    finite = {name: {s: v for s, v in values.items() if math.isfinite(v)} for name, values in arms.items()}
-    means = {name: sum(values.values()) / len(values) for name, values in finite.items() if values}
+    known = {name: {s: v for s, v in values.items() if math.isfinite(v)} for name, values in arms.items()}
+    means = {name: sum(values.values()) / len(values) for name, values in known.items() if values}
     limit = level / max(1, len(means) - 1)
     sign = 1 if larger_is_better else -1
     for best in sorted(means, key=lambda name: -sign * means[name]):
         others = [name for name in means if name != best]
-        if all(smallest_p(len(finite[best].keys() & finite[name].keys())) > limit for name in others):
+        if all(smallest_p(len(known[best].keys() & known[name].keys())) > limit for name in others):
             continue
-        found = [pair(finite[best], finite[name]) for name in others]
+        found = [pair(known[best], known[name]) for name in others]
         told = zip(others, found, _p_values(found), strict=True)
         return frozenset(
             means.keys() - {name for name, pairs, p in told if p <= limit and sign * pairs.differences.sum() > 0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,12 +57,18 @@ class Pairs:
     """The largest number that was subtracted: what rounding is relative to."""
 
 
+def finite(values: Iterable[float]) -> Floats:
+    """The values that are numbers, in order: neither NaN nor infinite."""
+    return np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+
+
 def summarize(values: Sequence[float]) -> Summary | None:
-    """Mean and sample standard deviation (n - 1); None of nothing."""
-    if not values:
+    """Mean and sample standard deviation (n - 1) of the finite values; None of nothing."""
+    kept = finite(values)
+    if len(kept) == 0:
         return None
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Summary(float(np.mean(values)), sd, len(values))
+    sd = float(kept.std(ddof=1)) if len(kept) > 1 else None
+    return Summary(float(kept.mean()), sd, len(kept))
 
 
 def pair(left: Mapping[int, float], right: Mapping[int, float]) -> Pairs:

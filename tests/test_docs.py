@@ -13,6 +13,7 @@ from conftest import REPOSITORY
 from experiments import expand, load_study
 from experiments.search import plan_search
 from orchestrator.cli import main
+from reports.power import fewest_seeds
 
 PAGE = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
@@ -121,3 +122,16 @@ def test_the_readme_lists_every_study_and_every_document_has_a_page() -> None:
         assert f"docs/documents/{page}.md" in readme
         assert (REPOSITORY / "studies" / f"{page}.yaml").exists()
     assert len(pages) == 5
+
+
+def test_the_page_of_statistics_says_from_how_many_seeds_on_the_test_can_decide() -> None:
+    page = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
+    families, seeds = (
+        [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in page.splitlines()
+        if line.startswith(("| comparisons in the table", "| seeds from which"))
+    )
+    for family, needed in zip(families, seeds, strict=True):
+        first, _, last = family.partition(" to ")
+        assert fewest_seeds(int(first)) == fewest_seeds(int(last or first)) == int(needed)
+        assert fewest_seeds(int(last or first) + 1) == int(needed) + 1

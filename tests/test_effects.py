@@ -234,6 +234,12 @@ def test_options_that_never_ran_and_a_first_option_that_never_ran() -> None:
     }
 
 
+def test_effects_against_a_first_option_that_no_run_has_are_not_identified() -> None:
+    found = effects([(o, s, v) for o, s, v in switches("a", ["", "a"])], {"a": ("never", "off", "on")})
+    assert found.effects == ()
+    assert found.unidentified == (Unidentified((("a", "off"),), ()), Unidentified(on("a"), ()))
+
+
 @pytest.mark.parametrize("rows", [[], [({"c": "on"}, 0, math.nan)]])
 def test_of_nothing_nothing_is_identified(rows: list[Row]) -> None:
     found = effects(rows, factors_of("c"))

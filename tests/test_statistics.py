@@ -69,6 +69,16 @@ def test_summary_is_numpys_mean_and_sample_deviation() -> None:
     assert summarize([]) is None
 
 
+def test_what_is_not_finite_is_left_out() -> None:
+    broken = [0.1, math.nan, 0.2, math.inf, 0.4, 0.3]
+    kept = [0.1, 0.2, 0.4, 0.3]
+    for function in (sign_flip, superiority, bca):
+        assert function(broken) == function(kept)  # type: ignore[operator]
+    assert (sign_flip([math.nan]), superiority([math.nan]), bca([math.nan] * 5)) == (1.0, None, None)
+    assert summarize([0.5, math.nan, 0.7, math.inf]) == summarize([0.5, 0.7])
+    assert summarize([math.nan]) is None
+
+
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 def test_paired_difference_is_scipys_paired_t(confidence: float) -> None:
     left, right = [0.71, 0.74, 0.69, 0.73, 0.75], [0.70, 0.70, 0.70, 0.70, 0.71]
@@ -165,6 +175,16 @@ def test_superiority_counts_wins_and_half_of_the_ties() -> None:
     assert (superiority([]), superiority([0.0]), superiority([1.0])) == (None, 0.5, 1.0)
 
 
+def rejected(p: list[float]) -> set[int]:
+    """Holm's own words: the smallest p against 0.05 / m, the next against 0.05 / (m - 1), until one is larger."""
+    found: set[int] = set()
+    for place in sorted(range(len(p)), key=lambda place: p[place]):
+        if p[place] > 0.05 / (len(p) - len(found)):
+            break
+        found.add(place)
+    return found
+
+
 def verdicts(comparisons: dict[str, Comparison]) -> dict[str, str]:
     return {name: comparison.verdict for name, comparison in comparisons.items()}
 
@@ -222,6 +242,26 @@ def test_n_too_small_beside_comparisons_with_more_pairs() -> None:
     }
     best = decided | {"short": dict(enumerate(shifted(0.05, 6, 2)))}
     assert verdicts(compare(best, "base", larger_is_better=True)) == {"long": "better", "short": "better"}
+
+
+def test_n_too_small_is_what_its_smallest_p_would_not_change() -> None:
+    draw = np.random.default_rng(0)
+    seen: Counter[str] = Counter()
+    for _ in range(150):
+        base = draw.normal(0, 1, 10)
+        arms = {"base": dict(enumerate(base.tolist()))}
+        for i in range(draw.integers(1, 6)):
+            n = int(draw.choice([3, 5, 6, 7, 8, 10]))
+            arms[str(i)] = dict(enumerate((base[:n] + draw.choice([0, 3]) + draw.normal(0, 1, n)).tolist()))
+        found = compare(arms, "base", larger_is_better=True)
+        p = [comparison.p or 0.0 for comparison in found.values()]
+        for place, (name, comparison) in enumerate(found.items()):
+            best_case = [*p[:place], smallest_p(len(arms[name])), *p[place + 1 :]]
+            decided, reachable = place in rejected(p), place in rejected(best_case)
+            expected = {"better", "worse"} if decided else {"not significant"} if reachable else {"n too small"}
+            assert comparison.verdict in expected
+            seen[comparison.verdict] += 1
+    assert min(seen[verdict] for verdict in ("better", "not significant", "n too small")) > 20
 
 
 def test_an_arm_without_a_pair_is_not_of_the_family() -> None:
