@@ -14,7 +14,7 @@ from .changes import Change, changes_between
 from .comparisons import parse_claim
 from .factors import Factor
 from .language import Table
-from .questions import table_rows
+from .lines import table_lines
 from .wording import count
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def study_notes(plan: Plan) -> list[str]:
 
 
 def table_notes(table: Table, plan: Plan) -> list[str]:
-    """What is to be said under a table of its rows against the first one."""
+    """What is to be said under a table of what its rows are compared with."""
     return pair_notes(table_pairs(table, plan), plan)
 
 
@@ -76,9 +76,15 @@ def claim_notes(plan: Plan) -> list[str]:
 
 
 def table_pairs(table: Table, plan: Plan) -> list[Pair]:
-    """A table's rows against its first."""
-    first, *others = table_rows(table, plan.study, plan.designed).values()
-    return [(first, other) for other in others]
+    """A table's rows against their references, or against the first; of effects, all that an effect comes from."""
+    if table.kind == "cost":
+        return []
+    if table.kind == "effects":
+        return _against_first(plan)
+    lines = table_lines(table, plan.study, plan.designed)
+    if pairs := [(line.reference, line.cell) for line in lines if line.reference]:
+        return list(dict.fromkeys(pairs))
+    return [(lines[0].cell, line.cell) for line in lines[1:]]
 
 
 def claim_pairs(plan: Plan) -> list[Pair]:

@@ -29,9 +29,9 @@ def expand_design(design: Design, factors: Mapping[str, Factor]) -> list[Choice]
     _refuse_overlap(design, parts)
     default = {name: factor.default for name, factor in factors.items()}
     choices = [default | {k: v for part in combo for k, v in part.items()} for combo in product(*parts)]
-    where = _conditions(design.where, factors, ("where",))
+    where = conditions(design.where, factors, ("where",))
     mappings = (design.exclude,) if isinstance(design.exclude, dict) else design.exclude
-    excluded = [_conditions(mapping, factors, ("exclude",)) for mapping in mappings if mapping]
+    excluded = [conditions(mapping, factors, ("exclude",)) for mapping in mappings if mapping]
     kept = [c for c in choices if _matches(c, where) and not any(_matches(c, drop) for drop in excluded)]
     if not kept:
         raise Problem((), f"an empty design: 'where' and 'exclude' leave none of its {len(choices)} cells")
@@ -61,7 +61,7 @@ def _grid(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
         raise Problem(("grid",), "an empty design; expected factors and their options")
     axes = []
     for name, options in listed.items():
-        factor = _factor(name, factors, ("grid", name))
+        factor = find_factor(name, factors, ("grid", name))
         chosen = factor.options if options == "all" else [_option(factor, o, ("grid", name)) for o in options]
         axes.append([(name, option) for option in chosen])
     return [dict(combo) for combo in product(*axes)]
@@ -90,7 +90,7 @@ def _listed(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
                 cells.append(parse_cell(entry, factors))
                 continue
             default = {name: factor.default for name, factor in factors.items()}
-            chosen = {n: _option(_factor(n, factors, (n,)), o, (n,)) for n, o in entry.items()}
+            chosen = {n: _option(find_factor(n, factors, (n,)), o, (n,)) for n, o in entry.items()}
             cells.append(default | chosen)
         except Problem as problem:
             raise problem.under("list", i) from None
@@ -117,7 +117,7 @@ _WORDS: dict[str, Callable[[Design, Mapping[str, Factor]], list[Choice]]] = {
 
 def _step(text: str, factors: Mapping[str, Factor], path: tuple[str | int, ...]) -> tuple[str, str]:
     name, dot, option = text.partition(".")
-    factor = _factor(name, factors, path)
+    factor = find_factor(name, factors, path)
     if dot:
         return name, _option(factor, option, path)
     if not factor.switch:
@@ -126,7 +126,8 @@ def _step(text: str, factors: Mapping[str, Factor], path: tuple[str | int, ...])
     return name, ON
 
 
-def _factor(name: str, factors: Mapping[str, Factor], path: tuple[str | int, ...]) -> Factor:
+def find_factor(name: str, factors: Mapping[str, Factor], path: tuple[str | int, ...]) -> Factor:
+    """The factor of this name; raises Problem at `path` for another."""
     if name not in factors:
         known = ", ".join(factors) or "none"
         raise Problem(path, f"no factor is called {name!r}; there are {known}{nearest(name, factors)}")
@@ -142,15 +143,16 @@ def _option(factor: Factor, option: Name, path: tuple[str | int, ...]) -> str:
     return str(option)
 
 
-def _conditions(
+def conditions(
     given: Mapping[str, Chosen], factors: Mapping[str, Factor], path: tuple[str | int, ...]
 ) -> dict[str, set[str]]:
-    conditions = {}
+    """The options that a `where` or `exclude` names, by factor; raises Problem below `path`."""
+    found = {}
     for name, options in given.items():
-        factor = _factor(name, factors, (*path, name))
+        factor = find_factor(name, factors, (*path, name))
         several = options if isinstance(options, tuple) else (options,)
-        conditions[name] = {_option(factor, option, (*path, name)) for option in several}
-    return conditions
+        found[name] = {_option(factor, option, (*path, name)) for option in several}
+    return found
 
 
 def _matches(choice: Choice, conditions: Mapping[str, set[str]]) -> bool:

@@ -41,6 +41,10 @@ def describe_software() -> dict[str, str]:
     return found
 
 
+_CODE = (".py", ".html", ".css", ".js")
+"""What makes results and reports: modules, and what the page is made of."""
+
+
 @cache
 def code_digest() -> str:
     """Digest of this project's code, installed or in a working copy: 12 hex digits."""
@@ -57,7 +61,7 @@ def _digest(*packages: str) -> str:
     top = Path(__file__).parent.parent
     total = hashlib.blake2b(digest_size=6)
     for package in packages:
-        for file in sorted((top / package).rglob("*.py")):
+        for file in sorted(file for file in (top / package).rglob("*") if file.suffix in _CODE):
             total.update(f"{file.relative_to(top).as_posix()}\0".encode() + file.read_bytes())
     return total.hexdigest()
 

@@ -88,6 +88,9 @@ def _check_effects(figure: EffectsFigure, study: Study, cells: Mapping[str, Cell
         raise Problem(("cells",), "one cell has no effect; expected two cells or more")
     if figure.reference is not None:
         planned_cell(figure.reference, study, cells, ("reference",))
+    elif figure.labels:
+        message = "effects are called as their options are; expected none, or a `reference` to which cells are compared"
+        raise Problem(("labels",), message)
 
 
 def _check_interaction(figure: InteractionFigure, study: Study) -> None:

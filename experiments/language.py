@@ -62,36 +62,65 @@ class Design(Settings):
     """Drop the cells that match all of these (or any mapping of a list)."""
 
 
+TableKind = Literal["rows", "pivot", "switches", "leave_one_out", "cumulative", "effects", "cost"]
+
+
 class Table(Settings):
-    """A table of the document."""
+    """A table of the report."""
 
     id: FileName
-    """Names the files `tables/<id>.md` and `tables/<id>.tex`."""
+    """Names the files `tables/<id>.md`, `tables/<id>.tex` and `tables/<id>.csv`."""
 
-    kind: Literal["rows"] = "rows"
+    kind: TableKind = "rows"
+    """rows: a row a cell; pivot: a factor's options down, another's across; switches: a row a cell, with a column of
+    check marks for each switch; leave_one_out: a full model and the same without each step; cumulative: each step on
+    top of those before; effects: what each factor does, and each two together; cost: what each cell takes."""
+
     caption: str = ""
     """What the table shows, as the document says it."""
 
     rows: str | Steps | None = None
-    """A factor (a row for each option, all else at its first option), or cells by name; default: every cell."""
+    """A factor (a row for each option, all else at its first option), or cells by name; default: every cell. Of a
+    pivot: the factor whose options are rows."""
+
+    columns: str | None = None
+    """Of a pivot: the factor whose options are columns."""
+
+    steps: Steps | None = None
+    """Of `leave_one_out` and `cumulative`: switches, or `factor.option`; default: those of the study's first
+    design with this word."""
+
+    where: dict[str, Name] = Field(default_factory=dict)
+    """Options of factors that the table holds fixed; default: the first ones. Of `effects`, and of `switches`, `cost`
+    and `rows` of every cell: only the cells that have them."""
+
+    reference: str | None = None
+    """The row or cell that differences are against; default: the first row, the full model, or the step before."""
 
     settings: dict[str, str] = Field(default_factory=dict)
     """Columns before the metrics: the document's title to the recipe path whose value they print."""
 
     metrics: Steps = ("top1",)
-    """Columns: metrics at the last epoch, `best_<metric>`, `selected_<metric>`, or the facts `params` and `macs`."""
+    """Columns: metrics at the last epoch, `best_<metric>`, `selected_<metric>`, or the facts `params` and `macs`. Of
+    `cost`: those that stand before the costs; default: none."""
+
+    unit: Literal["fraction", "percent"] = "fraction"
+    """In which accuracies are printed and `published` states them."""
+
+    siunitx: bool = False
+    """Whether the LaTeX aligns numbers by their decimal points, which needs the package siunitx."""
 
     titles: dict[str, str] = Field(default_factory=dict)
-    """What the document calls a metric's column; `rows`: the first one."""
+    """What the document calls a metric's column; `rows`: the first one; a factor's name: its column of switches."""
 
     labels: dict[str, str] = Field(default_factory=dict)
-    """What the document calls a row."""
+    """What the document calls a row; of a pivot, an option."""
 
     published: dict[str, dict[str, float | Annotated[tuple[float, ...], Field(min_length=1)]]] = Field(
         default_factory=dict
     )
-    """The document's own numbers by row and metric, in our units (accuracies are fractions of 1, parameters are not
-    millions); a list where it states several."""
+    """The document's own numbers by row and metric, accuracies in `unit` (parameters are not millions); a list where it
+    states several."""
 
     notes: dict[str, str] = Field(default_factory=dict)
     """The document's remark on a row, printed in a last column."""

@@ -18,10 +18,10 @@ from .designs import Choice, cell_name, expand_design
 from .factors import conflicts
 from .figure_questions import check_figure
 from .options import digest
-from .questions import check_table
 from .recipe import Recipe
 from .references import Reference, resolve_references
 from .study import Study
+from .tables import check_table
 from .validation import Problem
 from .yaml_source import YamlPath
 

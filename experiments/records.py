@@ -59,6 +59,13 @@ class TrialRecord(BaseModel):
     """Class names by index, so that predictions can be named without the data."""
 
     seconds: float
+    cores: int | None = None
+    gpus: float | None = None
+    """What the trial held of the machine, GPUs as a share of one; None in records of before this was kept."""
+
+    peak_memory: int | None = None
+    """Bytes of GPU memory that tensors took at most, resident data included; None on the CPU."""
+
     hardware: str
     software: dict[str, str]
     code: str | None = None
@@ -104,6 +111,9 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         plugins=tuple(str(plugin) for plugin in plan.study.plugins),
         classes=result.classes,
         seconds=result.seconds,
+        cores=result.cores,
+        gpus=result.gpus,
+        peak_memory=result.peak_memory,
         hardware=result.hardware,
         software=describe_software(),
         code=training_code(),

@@ -63,6 +63,9 @@ class Study:
     origins: Mapping[YamlPath, YamlPath]
     """Where in the file the profile set a path."""
 
+    own_seeds: int
+    """How many seeds the file says, also where `seeds` are others that the command line asks for."""
+
     @property
     def title(self) -> str:
         """The study's name in the record and in `results/`: with its profile, if any."""
@@ -138,6 +141,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         keep_weights=outline.keep_weights,
         source=source,
         origins=origins,
+        own_seeds=len(_seeds(outline.seeds)),
     )
     _check_options(study)
     _check_names(study)

@@ -105,6 +105,13 @@ class Result:
     macs: int | None = None
     """See costs.Cost; measured here, where torch is loaded and the number of classes is known."""
 
+    peak_memory: int | None = None
+    """Bytes of GPU memory that tensors took at most while it trained, resident data included; None on the CPU."""
+
+    cores: int | None = None
+    gpus: float | None = None
+    """What it held of the machine while it trained; the driver says it."""
+
     def as_data(self) -> dict[str, Any]:
         """Plain data, for a driver in another process."""
         return asdict(self)
@@ -207,6 +214,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
             folder=None if probe else folder,
         )
 
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     outcome = explained(attempt, recipe.batch_size, data)
     assert outcome.weights is not None, "there is a folder"
     return Result(
@@ -222,6 +231,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         classes=data.classes,
         params=cost.params,
         macs=cost.macs,
+        # of a process on the CPU no peak is its trial's own: it outlives trials
+        peak_memory=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
 

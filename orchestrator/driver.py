@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,8 @@ class Driver:
         """See events.Work."""
         self.running.discard(trial)
         had, of = self.handed.pop(trial, None), self.trials[trial]
+        if had is not None:
+            result = replace(result, cores=had.cpus, gpus=had.gpus)
         self.courses.pop(trial, None)
         if result.status == "finished":
             folder = self._folder(trial)

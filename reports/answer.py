@@ -18,7 +18,7 @@ from experiments.questions import FACTS
 from trainer.metrics import best, direction
 
 from .runs import Runs
-from .significance import Comparison, among_the_best, compare, smallest_p
+from .significance import Comparison, among_the_best, compare_pairs, smallest_p
 from .statistics import Summary, summarize
 
 LEVEL = 0.05
@@ -176,8 +176,8 @@ def _compared(
     """All of them as one family: each option's differences against none, so that one correction covers all."""
     differences = {q.label: [_difference(values[a], values[b]) for a, b in q.pairs] for q in questions}
     arms = {label: _averaged([by_seed for by_seed in found if by_seed]) for label, found in differences.items()}
-    nothing = dict.fromkeys(_seeds(runs), 0.0)
-    comparisons = compare({"": nothing, **arms}, "", larger_is_better=_larger(metric), level=LEVEL)
+    against_none = {label: (arm, dict.fromkeys(arm, 0.0)) for label, arm in arms.items()}
+    comparisons = compare_pairs(against_none, larger_is_better=_larger(metric), level=LEVEL)
     return tuple(
         _change(runs, question, differences[question.label], arms[question.label], comparisons[question.label])
         for question in questions

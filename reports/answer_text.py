@@ -25,6 +25,9 @@ _STANDINGS: dict[Verdict, Standing] = {
     "no pair": "no pair",
 }
 
+_EACH = 4
+"""The most changes that a headline tells one by one."""
+
 _NEAR = 0.05
 """Training times closer than this share are called the same: two trainings of one recipe differ by as much."""
 
@@ -53,8 +56,7 @@ def headline(answer: StudyAnswer) -> list[str]:
     sentences = []
     for word in ("helps", "hurts"):
         if found := by_standing[word]:
-            verb = word if len(found) == 1 else word[:-1]
-            sentences.append(f"{_listed([_with_effect(c, answer.metric) for c in found])} {verb}.")
+            sentences += _decided(word, found, answer.metric)
     untested = by_standing["n too small"]
     if not by_standing["helps"]:
         sentences.append(_nothing_helps(answer, untested))
@@ -67,6 +69,14 @@ def headline(answer: StudyAnswer) -> list[str]:
         named = _listed(list(answer.confounded))
         sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
     return sentences
+
+
+def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
+    """A sentence each; of many, one that names them all."""
+    if len(changes) > _EACH:
+        return [f"{_listed([_with_effect(change, metric) for change in changes])} {word.removesuffix('s')}."]
+    name = numbers.title(metric)
+    return [f"{change.label} {word}: {name} {evidence(change, metric)}. {cost(change)}" for change in changes]
 
 
 def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
@@ -98,7 +108,12 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
 
 def _with_effect(change: Change, metric: str) -> str:
     found = change.comparison.difference
-    return change.label if found is None else f"{change.label} ({effect(found.mean, metric)})"
+    if found is None:
+        return change.label
+    interval = ""
+    if found.low is not None and found.high is not None:
+        interval = f", {size(found.low, metric)} to {size(found.high, metric)}"
+    return f"{change.label} ({effect(found.mean, metric)}{interval})"
 
 
 def change_sentence(change: Change, metric: str) -> str:
@@ -119,7 +134,8 @@ def evidence(change: Change, metric: str) -> str:
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
-        inside += f"; corrected p {probability(compared.adjusted)}"
+        p = probability(compared.adjusted)
+        inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
     undecided = standing(change) != "helps" and standing(change) != "hurts" and leaning(change, metric) is None
     return f"{'undecided, ' if undecided else ''}{effect(found.mean, metric)} ({inside})"
 

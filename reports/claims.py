@@ -31,6 +31,9 @@ class Finding:
     dropped: tuple[int, ...] = ()
     """Seeds that both cells are planned for and only one has a value of: they are in no pair."""
 
+    looked: bool = False
+    """Whether its interval pays for several looks, of a study that itself adds the seeds that it wants."""
+
     @property
     def estimate(self) -> Difference | None:
         """Ours in the terms of the document: left minus right, or left where right is a plain number."""
@@ -97,7 +100,7 @@ def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:
         difference = each.standing.difference
         if difference is not None and str(each.comparison.left) != str(comparison.left):
             difference = difference.negated
-        return Finding(comparison, difference, _verdict(difference, comparison.relation))
+        return Finding(comparison, difference, _verdict(difference, comparison.relation), looked=True)
 
     return find
 

@@ -9,6 +9,7 @@ from experiments.plan import Plan
 
 from .claims import Answer, Finding
 from .escape import markdown
+from .numbers import unsigned
 
 UNKNOWN = "?"
 """In the place of a number of seeds that nobody can tell."""
@@ -52,9 +53,10 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
         f"Reproduced: the interval is on the claim's side; contradicted: on the other{chance if asks else ''}"
     ]
     if asks and any(finding.verdict == "undecided" for finding in findings):
+        unknown = f"; {UNKNOWN}: too few runs, or no spread among them, to tell"
         notes.append(
-            "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few; "
-            f"{UNKNOWN}: too few runs, or no spread among them, to tell"
+            "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few"
+            + (unknown if UNKNOWN in map(seeds_text, findings) else "")
         )
     for finding in findings:
         if finding.dropped:
@@ -65,7 +67,7 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
 
 def seeds_text(finding: Finding) -> str:
     """How many more seeds would decide a comparison; nothing where it is decided."""
-    if finding.verdict != "undecided":
+    if finding.verdict != "undecided" or finding.looked:
         return ""
     if finding.further is not None:
         return f"about {finding.further}"
@@ -84,5 +86,10 @@ def _ours(finding: Finding) -> str:
     if found is None:
         return "no pair of runs" if finding.comparison.right else "no run"
     if found.low is None:
-        return f"{found.mean:{sign}.4f}"
-    return f"{found.mean:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f})"
+        return _number(found.mean, sign)
+    assert found.high is not None, "an interval has two ends"
+    return f"{_number(found.mean, sign)} ({_number(found.low, sign)} to {_number(found.high, sign)})"
+
+
+def _number(value: float, sign: str) -> str:
+    return unsigned(f"{value:{sign}.4f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -15,28 +16,121 @@ _LATEX = {
     "_": r"\_",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    "`": r"\textasciigrave{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "±": r"$\pm$",
     "–": "--",
-    "−": "$-$",
-    "×": r"$\times$",
-    "→": r"$\to$",
-    "Δ": r"$\Delta$",
-    "†": r"$\dagger$",
+    "—": "---",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "„": ",,",
+    "…": r"\ldots{}",
+    "†": r"\textsuperscript{$\dagger$}",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
+    "§": r"\S{}",
+    "¶": r"\P{}",
+    "©": r"\copyright{}",
+    "¿": "?`",
+    "¡": "!`",
 }
+_MATHS = {
+    "±": r"\pm",
+    "−": "-",
+    "×": r"\times",
+    "·": r"\cdot",
+    "→": r"\to",
+    "←": r"\leftarrow",
+    "↑": r"\uparrow",
+    "↓": r"\downarrow",
+    "≤": r"\le",
+    "≥": r"\ge",
+    "≠": r"\ne",
+    "≈": r"\approx",
+    "∞": r"\infty",
+    "√": r"\surd",
+    # \checkmark needs a package
+    "✓": r"\surd",
+    "°": r"{}^\circ",
+    "µ": r"\mu",
+    "¹": "{}^1",
+    "²": "{}^2",
+    "³": "{}^3",
+}
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0327": "c",
+}
+_GREEK = {"omicron": "o", "final sigma": r"\varsigma"}
+_CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
 _MARKDOWN = re.compile(r"[\\`*\[\]<|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^(?:[#>+=-]|\d+[.)])")
 
 
 def latex(text: str) -> str:
-    """Text for LaTeX's horizontal mode."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    """Text for LaTeX's horizontal mode: ASCII only, so that it compiles in whatever encoding and font.
+
+    What pdflatex's own fonts can't print stands as its Unicode name in brackets (`[balloon]`); what has no width is
+    left out, marks that turn the direction of writing among them.
+    """
+    plain = unicodedata.normalize("NFC", " ".join(text.split()))
+    # two hyphens would be a dash
+    parts = plain.split("--")
+    return "-{}-".join("".join(map(_latex_character, part)) for part in parts)
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if character in _MATHS:
+        return f"${_MATHS[character]}$"
+    if " " <= character <= "~":
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Mn"):
+        return ""
+    base, *marks = list(unicodedata.normalize("NFD", character))
+    if len(marks) == 1 and marks[0] in _ACCENTS and base.isascii() and base.isalpha():
+        return f"\\{_ACCENTS[marks[0]]}{{{chr(92) + base if base in 'ij' else base}}}"
+    name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    greek = re.fullmatch(r"greek (small|capital) letter ([a-z ]+)", name)
+    said = _greek(greek[1], greek[2]) if greek else None
+    return f"[{name}]" if said is None else f"${said}$"
+
+
+def _greek(case: str, letter: str) -> str | None:
+    letter = "lambda" if letter == "lamda" else letter
+    if letter in _GREEK:
+        return _GREEK[letter]
+    if case == "small":
+        return f"\\{letter}" if " " not in letter else None
+    return f"\\{letter.capitalize()}" if letter.capitalize() in _CAPITALS else None
 
 
 def markdown(text: str) -> str:
     """Text for a line or table cell of Markdown."""
-    escaped = _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(text.split()))
+    # what turns the direction of writing would turn the rest of the line
+    plain = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(plain.split()))
     return _LINE_START.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], escaped)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from experiments.plan import Plan
 
 
 def results_folder(plan: Plan) -> Path:
-    """Where a study's report goes unless told otherwise."""
-    return Path("results") / plan.study.title
+    """Where a study's report goes unless told otherwise.
+
+    With fewer seeds than the study has (`--seeds`), one of its own where it would otherwise replace a larger report.
+    """
+    folder = Path("results") / plan.study.title
+    seeds = len(plan.study.seeds)
+    if seeds < plan.study.own_seeds and _planned(folder / "report.json") > len(plan.trials):
+        return folder.with_name(f"{folder.name}-seeds{seeds}")
+    return folder
+
+
+def _planned(report: Path) -> int:
+    """How many trials a report is of; 0 where there is none that can be read."""
+    try:
+        found = json.loads(report.read_text(encoding="utf-8"))
+        return int(found["planned"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

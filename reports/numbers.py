@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from experiments.questions import FACTS
-from trainer.metrics import plain
+from experiments.questions import FACTS, is_accuracy
+from trainer.metrics import Direction, direction, plain
 
-from .statistics import Summary
+from .statistics import Difference, Summary
 
 NOTHING = "–"
 """What stands where there is no number."""
+
+Unit = Literal["fraction", "percent"]
+"""How accuracies are printed."""
 
 TITLES = {
     "top1": "Top-1",
@@ -35,6 +38,7 @@ TITLES = {
     "macs": "MACs",
     "seconds": "Training time (s)",
 }
+_SPEEDS: dict[str, Direction] = {"epoch_seconds": "min", "images_per_second": "max"}
 _UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
@@ -48,40 +52,72 @@ def title(metric: str) -> str:
     return f"{prefix} {rest if rest.startswith('EMA') else rest[0].lower() + rest[1:]}"
 
 
-def ours(summary: Summary | None, metric: str) -> str:
+def better(metric: str) -> Direction:
+    """Which way is better in a table, where trials can be told apart by speed as well; None for facts and settings."""
+    if metric in FACTS:
+        return None
+    return _SPEEDS.get(metric) or direction(metric)
+
+
+def ours(summary: Summary | None, metric: str, unit: Unit = "fraction") -> str:
     """Our own number: mean ± sd, or a fact (`23.7M`)."""
     if summary is None:
         return NOTHING
     if metric in FACTS:
         return large(summary.mean, ".1f")
-    if summary.sd is None:
-        return _mean(summary.mean)
-    return f"{_mean(summary.mean)} ± {summary.sd:.{_decimals(summary.mean)}f}"
+    if metric == "learning_rate":
+        return setting(summary.mean)
+    decimals, scale = _decimals(summary.mean, metric, unit), _scale(metric, unit)
+    mean = unsigned(f"{scale * summary.mean:.{decimals}f}")
+    return mean if summary.sd is None else f"{mean} ± {scale * summary.sd:.{decimals}f}"
 
 
-def published(values: tuple[float, ...], metric: str) -> str:
+def published(values: tuple[float, ...], metric: str, unit: Unit = "fraction") -> str:
     """The document's numbers, as documents print them: fractions with two decimals, or as many as they have."""
-    return " / ".join(large(value, "g") if metric in FACTS else _stated(value) for value in values)
+    scale = _scale(metric, unit)
+    return " / ".join(large(v, "g") if metric in FACTS else _stated(round(scale * v, 10), scale) for v in values)
 
 
-def differences(summary: Summary | None, values: tuple[float, ...], metric: str) -> str:
+def differences(summary: Summary | None, values: tuple[float, ...], metric: str, unit: Unit = "fraction") -> str:
     """Ours minus each of the document's numbers, as precise as the document is."""
     if summary is None:
         return NOTHING if values else ""
-    return " / ".join(_difference(summary.mean - value, value, metric) for value in values)
+    scale = _scale(metric, unit)
+    return " / ".join(_difference(scale * (summary.mean - v), round(scale * v, 10), metric, scale) for v in values)
 
 
-def _difference(value: float, stated: float, metric: str) -> str:
-    if metric in FACTS:
-        unit = large(stated, "g")[-1]
-        scale = dict(_UNITS).get(unit, 1.0)
-        text = f"{value / scale:+.1f}"
-        return _unsigned(text) + (unit if scale > 1 else "")
-    decimals = 0 if abs(stated) >= 100 else min(3, max(2, len(_stated(stated).partition(".")[2])))
-    return _unsigned(f"{value:+.{decimals}f}")
+def difference(found: Difference | None, metric: str, unit: Unit = "fraction") -> str:
+    """A paired difference with its sign."""
+    return NOTHING if found is None else change(found.mean, metric, unit)
 
 
-def _unsigned(text: str) -> str:
+def change(value: float, metric: str, unit: Unit = "fraction") -> str:
+    """How much a metric changes, with its sign."""
+    return signed(_scale(metric, unit) * value, _decimals(value, metric, unit))
+
+
+def interval(low: float | None, high: float | None, metric: str, unit: Unit = "fraction") -> str:
+    """An interval of a difference, `+0.012 to +0.034`; that of accuracies ends where differences of them do."""
+    if low is None or high is None:
+        return NOTHING
+    if is_accuracy(metric):
+        low, high = max(low, -1.0), min(high, 1.0)
+    return f"{change(low, metric, unit)} to {change(high, metric, unit)}"
+
+
+def probability(p: float | None) -> str:
+    """A p with three decimals; below 0.001 only that."""
+    if p is None:
+        return NOTHING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """With its sign, unless it prints as zero."""
+    return unsigned(f"{value:+.{decimals}f}")
+
+
+def unsigned(text: str) -> str:
     """Without a sign where the printed number is zero."""
     return text if text.strip("+-0.") else text.lstrip("+-")
 
@@ -107,13 +143,29 @@ def setting(value: Any) -> str:
     return str(value)
 
 
-def _mean(value: float) -> str:
-    return f"{value:.{_decimals(value)}f}"
+def _scale(metric: str, unit: Unit) -> float:
+    return 100.0 if unit == "percent" and is_accuracy(metric) else 1.0
 
 
-def _decimals(value: float) -> int:
+def _decimals(value: float, metric: str, unit: Unit) -> int:
+    if _scale(metric, unit) == 100:
+        return 1
     return 3 if abs(value) < 100 else 0
 
 
-def _stated(value: float) -> str:
+def _difference(value: float, stated: float, metric: str, scale: float) -> str:
+    if metric in FACTS:
+        unit = large(stated, "g")[-1]
+        scale = dict(_UNITS).get(unit, 1.0)
+        text = f"{value / scale:+.1f}"
+        return unsigned(text) + (unit if scale > 1 else "")
+    decimals = len(_stated(stated, scale).partition(".")[2])
+    if scale == 100:
+        return signed(value, min(1, decimals))
+    return signed(value, 0 if abs(stated) >= 100 else min(3, max(2, decimals)))
+
+
+def _stated(value: float, scale: float) -> str:
+    if scale == 100:
+        return f"{value:g}"
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"

@@ -20,12 +20,13 @@ from trainer.errors import UserError
 
 from .answer import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
-from .figures import Curves, FigureData, learning_curves, make_figure, write_figures
+from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.labels import labelled, table_labels
 from .page.page import to_page
 from .replicates_text import as_json
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
+from .tables.csv import to_csv
 from .tables.latex import to_latex
 from .tables.markdown import to_markdown
 from .text import to_text
@@ -43,7 +44,7 @@ class Report:
     tables: list[PrintedTable]
     answers: list[Answer]
     figures: list[FigureData]
-    """Those that the study asks for."""
+    """Those that the study asks for, then effects, interactions and cost."""
 
     curves: list[Curves]
     """Learning curves of the cells of each table."""
@@ -80,7 +81,9 @@ def make_report(
         )
     tables = make_tables(runs)
     figures = [make_figure(figure, runs) for figure in plan.study.figures]
-    return Report(runs, tables, answer_claims(runs), figures, _curves(runs, tables))
+    curves = table_curves(runs, tables)
+    figures += usual_figures(runs, taken=[drawn.id for drawn in (*figures, *curves)])
+    return Report(runs, tables, answer_claims(runs), figures, curves)
 
 
 def _passed_over(runs: Runs) -> str:
@@ -99,6 +102,8 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
     for table in report.tables:
         _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
         _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
+        if table.numbers:
+            _write(folder / "tables" / f"{table.id}.csv", to_csv(table))
     _write(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
     _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     write_figures([*report.figures, *report.curves], folder / "figures")
@@ -112,8 +117,8 @@ def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
     _write(folder / "report.html", to_page(report, folder, reload))
 
 
-def _curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
-    """One figure a table; of all cells where the study asks for neither tables nor figures."""
+def table_curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
+    """Learning curves, one figure a table; of all cells where the study asks for neither tables nor figures."""
     names = table_labels(runs.plan)
     groups = [(t.id, t.caption or t.id, labelled(t.cells, names)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:

@@ -85,8 +85,12 @@ class Runs:
         ids = {id for (cell, _), id in self.plan.ids.items() if cell in cells}
         lacking = sum(id not in self.records for id in ids)
         partial = [f"Partial: {lacking} of {count(len(ids), 'trial')} have no finished run."] if lacking else []
+        return (*partial, *self.mixed_of(cells))
+
+    def mixed_of(self, cells: Collection[str]) -> tuple[str, ...]:
+        """In what some cells' finished trials differ although no factor names it, a sentence each."""
         mixed = self.mixtures and find_mixtures(self._finished(cells))
-        return (*partial, *(f"{mixture}." for mixture in mixed))
+        return tuple(f"{mixture}." for mixture in mixed)
 
     def _finished(self, cells: Collection[str]) -> list[tuple[Trial, TrialRecord]]:
         ids = {id for (cell, _), id in self.plan.ids.items() if cell in cells}

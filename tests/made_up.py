@@ -27,11 +27,11 @@ def planned(tmp_path: Path, text: str = TINY) -> Plan:
 
 def recorded(plan: Plan, trial: Trial, history: History, **more: Any) -> TrialRecord:
     """The record of a trial with these epochs."""
-    facts: dict[str, Any] = {"status": "finished", "params": 1, "macs": 1} | more
+    facts: dict[str, Any] = {"status": "finished", "params": 1, "macs": 1, "seconds": 2.0} | more
     return TrialRecord(
         trial=trial.id, study=plan.study.title, cell=trial.cell, factors={}, seed=trial.seed,
         recipe=trial.recipe.as_data(), fingerprint="f" * 32, history=history,
-        seconds=2.0, hardware="a machine", software={"python": "3"}, commit=None, dirty=None, **facts,
+        hardware="a machine", software={"python": "3"}, commit=None, dirty=None, **facts,
     )  # fmt: skip
 
 

@@ -81,10 +81,9 @@ def test_the_tests_of_all_options_are_one_family(tmp_path: Path) -> None:
 
 def test_what_helps_comes_first(tmp_path: Path) -> None:
     sentences = headline(answer_study(made_up_runs(tmp_path, values(), FACTORIAL)))
-    assert sentences[0].startswith("c (+")
-    assert sentences[0].endswith("points) helps.")
-    assert sentences[1].startswith("l (\u2212")
-    assert sentences[1].endswith("points) hurts.")
+    assert sentences[0].startswith("c helps: Top-1 +")
+    assert "n = 9; corrected p = 0.012). Cost: the same training time, the same parameters." in sentences[0]
+    assert sentences[1].startswith("l hurts: Top-1 \u2212")
     assert sentences[2:] == ["Undecided: deep."]
 
 

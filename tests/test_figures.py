@@ -1,7 +1,8 @@
-"""Figures: what is drawn is the mean and the range over the seeds, and the study decides how."""
+"""Learning curves: what is drawn is the mean and spread over the seeds, and every run that failed."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from experiments.plan import Trial
 from experiments.records import TrialRecord
 from reports.figures import Curves, learning_curves, make_figure, write_figures
 from reports.figures.curves_drawing import draw
-from reports.report import Report, write_report
+from reports.report import Report, table_curves, write_report
 from reports.runs import Runs
+from reports.tables import make_tables
 
 SEEDS = 3
 
@@ -159,7 +161,6 @@ def learned(cells: list[str], tmp_path: Path) -> Curves:
                 epoch["top1"] = 0.01 * index + 0.001 * seed
     curves = learning_curves(runs, cells, "x", "x", ["top1", "val_loss"])
     assert curves is not None
-    write_figures([curves], tmp_path)
     return curves
 
 
@@ -201,6 +202,123 @@ def test_cells_and_metrics_that_nobody_ran_are_named(tmp_path: Path) -> None:
     file = write_report(Report(nothing, [], [], [curves], []), tmp_path / "out")
     assert "Nothing to draw yet" in file.read_text()
     assert not (tmp_path / "out/figures").exists()
+
+
+def broken(tmp_path: Path, *failed: tuple[str, int], diverges: str = "", epochs: int = 6) -> Runs:
+    """Runs of which some ended in epoch 3 with a loss that is no number, and of which a cell's loss explodes."""
+    runs = trained(tmp_path, "", epochs)
+    records, failures = dict(runs.records), {}
+    for cell, seed in failed:
+        record = records.pop(runs.plan.ids[cell, seed])
+        history = [*record.history[:2], {"top1": 0.05, "val_loss": None}]
+        told = {"history": history, "status": "failed", "reason": "Diverged: the training loss became nan in epoch 3"}
+        failures[record.trial] = record.model_copy(update=told)
+    for record in records.values():
+        if record.cell == diverges:
+            for number, epoch in enumerate(record.history):
+                epoch["val_loss"] = 10.0**number
+    return dataclasses.replace(runs, records=records, failures=failures)
+
+
+def learning(runs: Runs, cells: list[str]) -> Curves:
+    curves = learning_curves(runs, cells, "x", "x", ["top1", "val_loss"])
+    assert curves is not None
+    return curves
+
+
+def test_a_failed_run_is_drawn_to_where_it_broke(tmp_path: Path) -> None:
+    curves = learning(broken(tmp_path, ("deep", 1)), ["plain", "deep"])
+    run = curves.data[(curves.data["status"] == "diverged") & (curves.data["metric"] == "top1")]
+    assert list(run["epoch"]) == [1, 2, 3]
+    assert list(run["mean"]) == [quality("deep", 1, 1), quality("deep", 1, 2), 0.05]
+    assert set(run["seed"]) == {1}
+    finished = curves.lines["deep", "top1"]
+    assert set(finished["n"]) == {2}, "it is no part of the mean"
+    assert finished["mean"].iloc[0] == pytest.approx((quality("deep", 0, 1) + quality("deep", 2, 1)) / 2)
+    assert "1 run failed, thin and ending in an x: deep seed 1 diverged in epoch 3." in curves.describe()
+    figure = draw(curves)
+    crosses = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses] == [(3, 0.05)]
+    assert "failed run" in [text.get_text() for text in figure.legends[0].get_texts()]
+    # of the loss the last value that is a number
+    assert max(row["epoch"].max() for row in curves.failed["deep", "val_loss"]) == 2
+
+
+def test_a_cell_of_which_all_runs_failed_is_drawn(tmp_path: Path) -> None:
+    curves = learning(broken(tmp_path, *(("deep", seed) for seed in range(SEEDS))), ["plain", "deep"])
+    assert curves.cells == ["plain", "deep"]
+    assert len(curves.failed["deep", "top1"]) == SEEDS
+    only = learning(broken(tmp_path, *(("deep", seed) for seed in range(SEEDS))), ["deep"])
+    assert only.describe().startswith("No run has finished. 3 runs failed")
+    draw(only)
+
+
+def test_a_run_that_ended_early_ends_where_it_ended(tmp_path: Path) -> None:
+    runs = trained(tmp_path, "")
+    del runs.records[runs.plan.ids["deep", 2]].history[4:]
+    curves = learning(runs, ["plain", "deep"])
+    assert list(curves.lines["deep", "top1"]["n"]) == [3, 3, 3, 3, 2, 2]
+    assert "thin from where some of a cell's runs had ended" in curves.describe()
+    lines = {line.get_gid(): line for line in draw(curves).axes[0].get_lines()}
+    assert lines["x.cell1.top1"].get_linewidth() < lines["x.cell0.top1"].get_linewidth()
+
+
+def test_a_divergent_cell_leaves_the_scale_to_the_others(tmp_path: Path) -> None:
+    cells = ["plain", "deep", "plain+c", "plain+l"]
+    curves = learning(broken(tmp_path, diverges="deep"), cells)
+    others = curves.data[(curves.data["metric"] == "val_loss") & (curves.data["cell"] != "deep")]
+    loss = draw(curves).axes[1]
+    low, high = loss.get_ylim()
+    assert low <= others["low"].min()
+    assert others["high"].max() <= high < 2
+    assert curves.cut[0] is None, "accuracies flatten nothing"
+    assert list(curves.outside) == [("deep", "val_loss")]
+    assert "at a triangle on its edge: deep (Validation loss 1 to 1e+05)." in curves.describe()
+    (mark,) = [line for line in loss.get_lines() if line.get_marker() == "^" and line.get_gid() is None]
+    assert mark.get_ydata()[0] == 1, "at the upper edge of the axes"
+
+
+def test_no_scale_shows_more_than_all(tmp_path: Path) -> None:
+    runs = trained(tmp_path, "  - {id: x, cells: [plain], panels: [[top1]], band: interval}\n", seeds=2)
+    runs.records[runs.plan.ids["plain", 0]].history[1]["top1"] = 0.9
+    curves = make_figure(runs.plan.study.figures[0], runs)
+    assert isinstance(curves, Curves)
+    assert curves.data["low"].min() < -1, "of two seeds the t interval is wider than all accuracies"
+    low, high = draw(curves).axes[0].get_ylim()
+    assert (low, high) == pytest.approx((-0.05, 1.05))
+    assert curves.outside == {}
+
+
+def test_what_fails_far_off_does_not_stretch_the_scale(tmp_path: Path) -> None:
+    runs = broken(tmp_path, ("deep", 0))
+    runs.failures[runs.plan.ids["deep", 0]].history[2]["val_loss"] = 1e9
+    curves = learning(runs, ["plain", "deep"])
+    assert draw(curves).axes[1].get_ylim()[1] < 2
+    assert ("deep", "val_loss") in curves.outside
+
+
+def test_the_tables_labels_are_the_figures(tmp_path: Path) -> None:
+    labels = "rows: stem, labels: {plain: Model-A, deep: <b>$x_1$</b>}"
+    text = TINY.replace("rows: stem", labels) + "figures: [{id: x, cells: [deep, plain, c]}]\n"
+    runs = made_up_runs(tmp_path, VALUES, text)
+    curves = make_figure(runs.plan.study.figures[0], runs)
+    assert isinstance(curves, Curves)
+    assert curves.labels == {"deep": "<b>$x_1$</b>", "plain": "Model-A", "plain+c": "plain+c"}
+    assert draw(curves).legends[0].get_texts()[0].get_text() == r"<b>\$x_1\$</b>"
+    (table,) = make_report(runs)
+    assert table.labels == {"plain": "Model-A", "deep": "<b>$x_1$</b>"}
+
+
+def make_report(runs: Runs) -> list[Curves]:
+    return table_curves(runs, make_tables(runs))
+
+
+def test_a_figures_own_labels_come_first_and_none_is_used_twice(tmp_path: Path) -> None:
+    text = TINY.replace("rows: stem", "rows: stem, labels: {plain: A}")
+    text += "figures: [{id: x, cells: [deep, plain, c], labels: {deep: A, c+plain: Cosine}}]\n"
+    curves = make_figure((runs := made_up_runs(tmp_path, VALUES, text)).plan.study.figures[0], runs)
+    assert isinstance(curves, Curves)
+    assert curves.labels == {"deep": "A (deep)", "plain": "A (plain)", "plain+c": "Cosine"}
 
 
 def test_the_report_shows_figures_and_learning_curves(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import TINY
+from conftest import REPOSITORY, TINY
 from made_up import planned, record_runs
 
 import reports.report
+from experiments.environment import training_code
 from experiments.plan import Plan
 from experiments.trial import Result as TrialResult
 from orchestrator.cli import main
@@ -23,8 +25,9 @@ EPOCHS = [{"top1": 0.4, "top5": 0.8, "val_loss": 2.0}, {"top1": 0.5, "top5": 0.9
 
 
 @pytest.fixture(autouse=True)
-def _without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports.report, "_curves", lambda runs, tables: [])
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for made in ("table_curves", "usual_figures"):
+        monkeypatch.setattr(reports.report, made, lambda runs, *others, **more: [])
 
 
 def finished(cell: str) -> TrialResult:
@@ -118,6 +121,25 @@ def test_an_edited_artifact_is_missing_and_named(plan: Plan) -> None:
     ablate("report", "study.yaml", code=0)
 
 
+def test_a_record_notes_the_code_that_trained_and_may_lack_it(plan: Plan) -> None:
+    from experiments.tracking import open_client
+
+    file = artifact(plan, "deep")
+    record = json.loads(file.read_text())
+    total = hashlib.blake2b(digest_size=6)
+    for package in ("trainer", "experiments"):
+        for source in sorted((REPOSITORY / package).rglob("*.py")):
+            total.update(f"{source.relative_to(REPOSITORY).as_posix()}\0".encode() + source.read_bytes())
+    assert record["code"] == training_code() == total.hexdigest()
+    client = open_client()
+    tags = [run.data.tags for run in client.search_runs([str(e.experiment_id) for e in client.search_experiments()])]
+    assert training_code() in [found.get("ablate.code") for found in tags]
+    # a record that does not note it
+    file.write_text(json.dumps({name: value for name, value in record.items() if name != "code"}))
+    runs = collect_runs(plan)
+    assert (runs.missing, runs.mixtures, runs.records[plan.ids["deep", 0]].code) == ([], (), None)
+
+
 def test_a_deleted_artifact_is_missing_and_named(plan: Plan) -> None:
     artifact(plan, "deep").unlink()
     assert collect_runs(plan).missing == ["deep seed 0 (to run: its record was deleted)"]
@@ -130,7 +152,7 @@ def test_a_metric_that_some_runs_lack_counts_where_it_is(plan: Plan) -> None:
     file.write_text(edited(file.read_text(), history=without), encoding="utf-8")
     ablate("report", "study.yaml", code=0)
     numbers = json.loads(Path("results/tiny/report.json").read_text())["numbers"]
-    found = {(number["row"], number["column"]): (number["mean"], number["n"]) for number in numbers}
+    found = {(n["row"], n["column"]): (n["mean"], n["n"]) for n in numbers if n["table"] == "stems"}
     assert found["deep", "top5"] == (None, 0)
     assert found["deep", "top1"] == (0.5, 1)
     assert found["plain", "top5"] == (0.9, 1)

@@ -15,6 +15,7 @@ import reports.report
 from experiments.plan import Plan, Trial
 from reports.report import make_report
 from reports.runs import Runs
+from reports.tables import make_tables
 from reports.text import to_text
 from trainer.errors import UserError
 
@@ -34,7 +35,7 @@ def runs_with(plan: Plan, facts: Facts, lengths: Callable[[Trial], int] = lambda
 
 def reported(monkeypatch: pytest.MonkeyPatch, runs: Runs, *, partial: bool = False, mixed: bool = False) -> str:
     """The report of these runs."""
-    monkeypatch.setattr(reports.report, "collect_runs", lambda plan: runs)
+    monkeypatch.setattr(reports.report, "collect_runs", lambda plan, states: runs)
     return to_text(make_report(runs.plan, allow_partial=partial, allow_mixed=mixed))
 
 
@@ -71,6 +72,9 @@ def test_trials_that_differ_in_no_factor_are_refused_or_said(
     assert f"**Mixed {what}: " in text
     assert runs.warnings == (f"{mixture}.",)
     assert runs.warnings_of(["plain", "plain+c"]) == (), "a table of these two shows nothing mixed"
+    assert f"Mixed {what}: " in text.split("**Stems**")[1].split("**")[0], "and below the table that shows both"
+    tables = make_tables(runs)
+    assert all(f"Mixed {what}: " in " ".join(table.footnotes) for table in tables), "effects and cost are of all cells"
 
 
 def test_what_a_record_does_not_tell_differs_from_nothing(tmp_path: Path) -> None:

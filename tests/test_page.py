@@ -38,9 +38,12 @@ VALUES = {
     "plain+c": [0.55, 0.66, 0.74],
     "plain+l": [0.5, 0.6, 0.7],
 }
-STUDY = TINY.replace(
-    "rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}",
-    "rows: [plain, deep, plain+c, plain+l], metrics: [top1, top5, params], published: {plain: {top1: 0.5}, deep: {top1: 0.11}}",
+STUDY = (
+    TINY.replace(
+        "rows: stem, metrics: [top1, top5], published: {plain: {top1: 0.5}}",
+        "rows: [plain, deep, plain+c, plain+l], metrics: [top1, top5, params], published: {plain: {top1: 0.5}, deep: {top1: 0.11}}",
+    )
+    + "  - {says: Both pay, test: plain+c.top1 > plain.top1 and plain+l.top1 > plain.top1}\n"
 )
 
 
@@ -105,7 +108,7 @@ def column(browser: Browser, table: str, number: int) -> list[str]:
 def test_the_answer_comes_first_and_is_that_of_the_report(browser: Browser, made: tuple[Runs, Path]) -> None:
     browser.open(made[1])
     assert browser.texts("main h2")[0] == "The answer"
-    assert browser.texts(".answer") == [" ".join(headline(answer_study(made[0])))]
+    assert browser.texts(".answer") == headline(answer_study(made[0]))
     assert browser.texts(".lacking") == [
         "Of 12 trials, 1 trial failed and 3 have not finished; the numbers are without them."
     ]
@@ -114,6 +117,14 @@ def test_the_answer_comes_first_and_is_that_of_the_report(browser: Browser, made
         "cschedule: kind cosine",
         "lloss.label_smoothing: 0.1",
     ]
+
+
+def test_every_row_has_a_field_for_every_head(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    script = """return [...document.querySelectorAll('table')].map(t => [t.id, t.tHead.rows[0].cells.length,
+        [...t.tBodies[0].rows].map(r => r.cells.length)])"""
+    for table, heads, rows in browser.run(script):
+        assert set(rows) == {heads}, table
 
 
 def test_nothing_complains_and_nothing_is_fetched(browser: Browser, page: Path) -> None:
@@ -151,6 +162,16 @@ def test_numbers_do_not_sort_as_text(browser: Browser, page: Path) -> None:
     assert column(browser, "table-stems-rows", place) == sorted(
         column(browser, "table-stems-rows", place), key=lambda text: float(text.rstrip("k"))
     )
+
+
+def test_intervals_sort_by_their_lower_end(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    place = browser.texts("#changes-rows thead th").index("95 % interval")
+    browser.all("#changes-rows thead button")[place].click()
+    *ends, last = [text.split(" to ")[0].replace("\u2212", "-") for text in column(browser, "changes-rows", place)]
+    assert last == "–"
+    assert len(ends) == 2
+    assert float(ends[0]) < float(ends[1])
 
 
 def test_one_column_sorts_at_a_time_and_text_sorts_as_text(browser: Browser, page: Path) -> None:

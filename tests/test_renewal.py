@@ -25,8 +25,9 @@ RELOADS = '<meta http-equiv="refresh" content="5">'
 
 
 @pytest.fixture(autouse=True)
-def _without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports.report, "_curves", lambda runs, tables: [])
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for made in ("table_curves", "usual_figures"):
+        monkeypatch.setattr(reports.report, made, lambda runs, *others, **more: [])
 
 
 @pytest.fixture
@@ -102,16 +103,16 @@ def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pyte
 
     result = watching(monkeypatch, [first, nothing, nothing, rest])
     assert result.exit_code == 0, result.output
-    lines = [line.partition(" ")[2] for line in result.stdout.splitlines()]
+    first_line, *lines = [line.partition(" ")[2] for line in result.stdout.splitlines()]
+    assert first_line.endswith("mlflow.db; Ctrl-C ends it")
     assert lines == [
-        "no trial has finished yet",
         "2 of 4 trials finished: results/tiny/report.md",
         "4 of 4 trials finished: results/tiny/report.md",
     ]
     assert all(RELOADS in page for page in pages)
     assert RELOADS not in PAGE.read_text(encoding="utf-8"), "it has ended"
     assert "4 of 4 trials finished" in Path("results/tiny/report.md").read_text()
-    assert [line.partition(" ")[2] for line in watching(monkeypatch, []).stdout.splitlines()] == lines[-1:]
+    assert [line.partition(" ")[2] for line in watching(monkeypatch, []).stdout.splitlines()[1:]] == lines[-1:]
 
 
 def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ VALUES = {
 
 def test_a_failed_run_is_missing_from_its_mean_and_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, failed=("deep", 2))
-    table = make_table(runs.plan.study.tables[0], runs)
+    table = make_table(runs.plan.study.tables[0], runs)[0]
     assert {number["row"]: number["n"] for number in table.numbers} == {"plain": 3, "deep": 2}
     deep = next(n for n in table.numbers if (n["row"], n["column"]) == ("deep", "top1"))
     assert Summary(deep["mean"], deep["sd"], deep["n"]) == summarize([0.61, 0.72])
@@ -129,7 +129,7 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
         "caption: Stems", "caption: <b>&</b>"
     )
     runs = made_up_runs(tmp_path, VALUES, text)
-    table = make_table(runs.plan.study.tables[0], runs)
+    table = make_table(runs.plan.study.tables[0], runs)[0]
     write_report(Report(runs, [table], answer_claims(runs), [], []), tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
     assert page.count("<script") == 1
@@ -137,12 +137,12 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
     assert "<b>" not in page
 
 
-def compile_latex(tmp_path: Path, *bodies: str) -> str:
+def compile_latex(tmp_path: Path, *bodies: str, packages: str = "") -> str:
     if shutil.which("pdflatex") is None:
         assert not os.environ.get("ABLATE_REQUIRE_TOOLS"), "pdflatex is missing"
         pytest.skip("pdflatex is not installed")
     source = "\n".join(
-        [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", *bodies, r"\end{document}"]
+        [r"\documentclass{article}", r"\usepackage{booktabs}", packages, r"\begin{document}", *bodies, r"\end{document}"]
     )  # fmt: skip
     (tmp_path / "paper.tex").write_text(source)
     done = subprocess.run(
@@ -158,7 +158,7 @@ def test_the_latex_table_compiles_as_it_is(tmp_path: Path) -> None:
     hostile = HOSTILE.encode("ascii", "ignore").decode()
     text = TINY.replace("caption: Stems", "caption: '" + hostile.replace("'", "''") + "', labels: {plain: 'a_b & 50%'}")
     runs = made_up_runs(tmp_path, VALUES, text)
-    table = to_latex(make_table(runs.plan.study.tables[0], runs))
+    table = to_latex(make_table(runs.plan.study.tables[0], runs)[0])
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in table
     (tmp_path / "stems.tex").write_text(table)

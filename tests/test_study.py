@@ -10,8 +10,8 @@ from conftest import REPOSITORY, TINY
 from jsonschema import Draft202012Validator
 
 from experiments import UserError, expand, load_study
+from experiments.lines import table_lines
 from experiments.plan import trial_id
-from experiments.questions import table_rows
 from experiments.schema import study_schema
 from experiments.yaml_source import read_yaml
 
@@ -23,8 +23,8 @@ def test_the_bag_of_tricks_has_18_cells_not_22() -> None:
     assert len(plan.cells) == 18
     assert len(plan.trials) == 18 * 3
     assert [trial.seed for trial in plan.trials] == [0] * 18 + [1] * 18 + [2] * 18
-    rows = [table_rows(table, plan.study, plan.by_name) for table in plan.study.tables]
-    assert [list(row.values()) for row in rows] == [
+    rows = [table_lines(table, plan.study, plan.by_name) for table in plan.study.tables]
+    assert [[line.cell for line in lines] for lines in rows] == [
         ["A", "B", "C", "D"],
         ["A+c", "A+l", "A+m", "A+c+l", "A+c+m", "A+l+m", "A+c+l+m"],
         ["B+c", "B+l", "B+m", "B+c+l", "B+c+m", "B+l+m", "B+c+l+m"],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 from made_up import made_up_runs, planned, recorded, runs_of
+from scipy import stats
 from test_reports import VALUES, compile_latex
 
 from experiments.costs import Cost
@@ -38,7 +39,7 @@ FULL = """\
 
 def table_of(tmp_path: Path, table: str, values: dict[str, list[float]] = VALUES) -> PrintedTable:
     runs = made_up_runs(tmp_path, values, TINY.replace(TABLE, table))
-    return make_table(runs.plan.study.tables[0], runs)
+    return make_table(runs.plan.study.tables[0], runs)[0]
 
 
 def printed(table: PrintedTable) -> list[list[str]]:
@@ -62,8 +63,8 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_shows_mean_sd_n_published_and_the_best(tmp_path: Path) -> None:
     assert printed(table_of(tmp_path, TABLE)) == [
         ["stem", "Top-1", "published", "Δ", "Top-5", "n"],
-        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "**1.000 ± 0.000**", "3"],
-        ["deep", "**0.710 ± 0.095**", "", "", "**1.000 ± 0.000**", "3"],
+        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "1.000 ± 0.000", "3"],
+        ["deep", "**0.710 ± 0.095**", "", "", "1.000 ± 0.000", "3"],
     ]
 
 
@@ -88,25 +89,29 @@ def test_the_table_has_the_documents_columns(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("sizes")
 def test_the_json_has_every_printed_number(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, TINY.replace(TABLE, FULL))
-    table = make_table(runs.plan.study.tables[0], runs)
+    table = make_table(runs.plan.study.tables[0], runs)[0]
     write_report(Report(runs, [table], [], [], []), tmp_path / "out")
     report = json.loads((tmp_path / "out/report.json").read_text())
     found = {(number["row"], number["column"]): number for number in report["numbers"]}
     assert len(found) == len(report["numbers"]) == 3 * 3
-    assert found["plain", "params"] | {"difference": 0} == {
-        "table": "stems", "row": "plain", "cell": "plain", "column": "params", "mean": 23_508_032, "sd": None,
-        "n": None, "published": 21e6, "difference": 0, "best": False,
-    }  # fmt: skip
+    told = ("table", "row", "cell", "column", "mean", "sd", "n", "published", "best", "difference", "p", "verdict")
+    assert [found["plain", "params"][name] for name in told] == [
+        "stems", "plain", "plain", "params", 23_508_032, None, None, 21e6, False, None, None, None,
+    ]  # fmt: skip
     mean = sum(VALUES["plain+c"]) / 3
     cosine = found["plain+c", "top1"]
     assert (cosine["published"], cosine["n"]) == ([0.62, 0.66], 3)
-    assert cosine["difference"] == [pytest.approx(mean - 0.62), pytest.approx(mean - 0.66)]
-    assert found["deep", "top1"]["difference"] == pytest.approx(0.71 - 0.8467)
+    assert cosine["minus_published"] == [pytest.approx(mean - 0.62), pytest.approx(mean - 0.66)]
+    assert found["deep", "top1"]["minus_published"] == pytest.approx(0.71 - 0.8467)
+    gaps = [deep - plain for deep, plain in zip(VALUES["deep"], VALUES["plain"], strict=True)]
+    theirs = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+    assert [found["deep", "top1"][name] for name in ("reference", "difference", "low", "high", "p", "verdict")] == [
+        "plain", pytest.approx(sum(gaps) / 3), pytest.approx(theirs.low), pytest.approx(theirs.high), 0.25, "n too small",
+    ]  # fmt: skip
     assert found["deep", "params"]["published"] is None
-    assert found["deep", "ema_top1"] | {"best": None} == {
-        "table": "stems", "row": "deep", "cell": "deep", "column": "ema_top1", "mean": None, "sd": None,
-        "n": 0, "published": None, "difference": None, "best": None,
-    }  # fmt: skip
+    assert [found["deep", "ema_top1"][name] for name in told] == [
+        "stems", "deep", "deep", "ema_top1", None, None, 0, None, False, None, None, None,
+    ]  # fmt: skip
     settings = {(setting["row"], setting["column"]): setting["value"] for setting in report["settings"]}
     assert settings["plain", "learning rate"] == 0.05
     assert (settings["plain+c", "floor"], settings["plain", "floor"]) == (0.0, None)
@@ -117,7 +122,7 @@ def test_a_row_may_be_named_in_any_spelling(tmp_path: Path) -> None:
     table = TABLE.replace("rows: stem", f"rows: [{rows}], labels: {{plain+c+l: Both, c+plain: Cosine}}")
     text = TINY.replace(TABLE, table.replace("{plain: {top1: 0.5}}", "{c+l: {top1: 0.7}, baseline: {top1: 0.5}}"))
     runs = made_up_runs(tmp_path, VALUES, text.replace("- add_one: [c, l]", "- subsets: [c, l]"))
-    found = make_table(runs.plan.study.tables[0], runs)
+    found = make_table(runs.plan.study.tables[0], runs)[0]
     assert {n["row"]: n["cell"] for n in found.numbers} == {"l+c": "plain+c+l", "plain": "plain", "c": "plain+c"}
     assert found.layout.rows.texts == ["Both", "plain", "Cosine"]
     assert [number["published"] for number in found.numbers] == [0.7, None, 0.5, None, None, None]
@@ -138,10 +143,10 @@ def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
         final = {"test_top1": 0.4 + 0.1 * trial.seed} if trial.cell == "plain" and trial.seed < 2 else {}
         return recorded(plan, trial, [{"top1": VALUES[trial.cell][trial.seed]}], final=final)
 
-    table = make_table(plan.study.tables[0], runs_of(plan, record))
+    table = make_table(plan.study.tables[0], runs_of(plan, record))[0]
     assert printed(table) == [
         ["stem", "Top-1", "published", "Δ", "n", "Test top-1", "n"],
-        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "3", f"**0.450 ± {statistics.stdev([0.4, 0.5]):.3f}**", "2"],
+        ["plain", "0.600 ± 0.100", "0.50", "+0.10", "3", f"0.450 ± {statistics.stdev([0.4, 0.5]):.3f}", "2"],
         ["deep", "**0.710 ± 0.095**", "", "", "3", "–", "0"],
     ]
     assert "–: there is none" in to_markdown(table)
@@ -150,7 +155,7 @@ def test_metrics_that_fewer_runs_have_show_their_own_n(tmp_path: Path) -> None:
 def test_a_row_that_has_not_run_keeps_its_settings_and_published_numbers(tmp_path: Path) -> None:
     text = TINY.replace(TABLE, TABLE.replace("rows: stem", "rows: stem, settings: {tweak: architecture.tweak}"))
     runs = made_up_runs(tmp_path, VALUES, text, missing=["plain"])
-    plain = printed(make_table(runs.plan.study.tables[0], runs))[1]
+    plain = printed(make_table(runs.plan.study.tables[0], runs)[0])[1]
     assert plain == ["plain", "A", "–", "0.50", "–", "–", "0"]
 
 
@@ -159,14 +164,14 @@ def test_a_cell_that_a_constraint_leaves_out_keeps_its_facts(tmp_path: Path) -> 
     table = TABLE.replace("metrics: [top1,", "settings: {tweak: architecture.tweak}, metrics: [params, top1,")
     runs = made_up_runs(tmp_path, VALUES, "constraints: [params < 24e6]\n" + TINY.replace(TABLE, table))
     assert list(runs.plan.excluded) == ["deep"]
-    assert printed(make_table(runs.plan.study.tables[0], runs))[2][:3] == ["deep", "D", "24.5M"]
+    assert printed(make_table(runs.plan.study.tables[0], runs)[0])[2][:3] == ["deep", "D", "24.5M"]
 
 
 def test_a_fact_that_only_the_data_tell_comes_from_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cell, "cost", None)
     table = TABLE.replace("[top1, top5]", "[macs, top1]")
     runs = made_up_runs(tmp_path, VALUES, TINY.replace(TABLE, table), missing=["deep"], macs=4_089_184_256)
-    assert [row[1] for row in printed(make_table(runs.plan.study.tables[0], runs))] == ["MACs", "4.1G", "–"]
+    assert [row[1] for row in printed(make_table(runs.plan.study.tables[0], runs)[0])] == ["MACs", "4.1G", "–"]
 
 
 @pytest.mark.usefixtures("sizes")

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from experiments.confounders import study_notes
 from experiments.plan import Cell, Plan, Trial
-from experiments.questions import published_facts
 from experiments.states import State, data_fingerprints, trial_states
+from experiments.tables import published_facts
 from experiments.wording import count
 
 from ..eta import Estimate

@@ -11,7 +11,7 @@ import click
 from experiments.attempts import record_mark
 from experiments.claims import claims_of_others
 from experiments.plan import Plan
-from experiments.uris import embedded_record
+from experiments.uris import embedded_record, shown_uri
 from experiments.wording import count
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
@@ -55,6 +55,7 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
 def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
     seen: object = None
     trained = False
+    click.echo(f"watching {shown_uri()}; Ctrl-C ends it")
     while True:
         # asked first: what ends in between is in the record then
         plan = by_now(plan)
@@ -74,13 +75,13 @@ def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
 
 def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
     """Write what there is and say so; None where no trial has finished yet."""
+    # pandas, scipy and matplotlib
     from reports.report import NothingFinished
 
     at = time.strftime("%H:%M:%S")
     try:
         found = renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed, reload=RELOAD)
     except NothingFinished:
-        click.echo(f"{at} no trial has finished yet")
         return None
     failed = f", {found.failed} failed" if found.failed else ""
     unchanged = "" if found.written else " (unchanged)"

@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
-from experiments.figure_words import CurvesFigure, Figure
+from collections.abc import Collection
+
+from experiments.figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
 
 from ..runs import Runs
 from .base import FigureData
+from .cost import cost_figure, make_cost
 from .curves import Curves, learning_curves, make_curves
+from .effects import effect_forest, make_effects
 from .files import write_figures
+from .interaction import interaction_map, make_interaction
 
-__all__ = ["Curves", "FigureData", "learning_curves", "make_figure", "write_figures"]
+__all__ = ["Curves", "FigureData", "learning_curves", "make_figure", "usual_figures", "write_figures"]
 
 
 def make_figure(figure: Figure, runs: Runs) -> FigureData:
@@ -21,4 +26,29 @@ def make_figure(figure: Figure, runs: Runs) -> FigureData:
     match figure:
         case CurvesFigure():
             return make_curves(figure, runs)
-    raise AssertionError
+        case EffectsFigure():
+            return make_effects(figure, runs)
+        case InteractionFigure():
+            return make_interaction(figure, runs)
+        case CostFigure():
+            return make_cost(figure, runs)
+
+
+def usual_figures(runs: Runs, taken: Collection[str]) -> list[FigureData]:
+    """What a study is shown of top-1 unasked, as far as its runs tell: effects, interactions, cost.
+
+    A kind that the study asks for itself is left out; an id that is taken gives way.
+    """
+    asked = {type(figure) for figure in runs.plan.study.figures}
+
+    def free(id: str) -> str:
+        return free(f"all_{id}") if id in taken else id
+
+    made: list[FigureData | None] = []
+    if EffectsFigure not in asked:
+        made.append(effect_forest(runs, free("effects")))
+    if InteractionFigure not in asked:
+        made.append(interaction_map(runs, free("interactions")))
+    if CostFigure not in asked:
+        made.append(cost_figure(runs, free("cost")))
+    return [figure for figure in made if figure is not None and not figure.empty]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.figure_words import Band
 
@@ -31,12 +32,18 @@ class FigureData(ABC):
 
     data: pd.DataFrame
     """The numbers, as the CSV beside the drawing holds them. Its column `gid` names the drawing's element (the `id`
-    in the SVG): the n-th row of a gid is the n-th point of that line, or the one point, bar or field of that name."""
+    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a
+    line that leaves the drawing, matplotlib cuts away the vertices out there."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to draw."""
         return self.data.empty
+
+    @property
+    def axes(self) -> int:
+        """How many small plots the drawing is made of: what it takes hangs on that."""
+        return 1
 
     @abstractmethod
     def describe(self) -> str:
@@ -60,3 +67,14 @@ def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:
     if band == "interval":
         reach *= float(stdtrit(len(values) - 1, 0.975)) / len(values) ** 0.5
     return mean - reach, mean + reach
+
+
+def rows_of(data: pd.DataFrame) -> Iterator[Any]:
+    """The rows, each with its columns as attributes."""
+    return data.itertuples(index=False)
+
+
+def listed(parts: Sequence[str], between: str = ", ", most: int = 6) -> str:
+    """The first few of what a caption names, and how many more there are."""
+    more = f" and {len(parts) - most} more" if len(parts) > most else ""
+    return between.join(parts[:most]) + more

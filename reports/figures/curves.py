@@ -17,7 +17,7 @@ from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
-from .base import BANDS, FigureData, band_ends
+from .base import BANDS, FigureData, band_ends, listed
 from .labels import labelled, table_labels
 from .scale import common_range, stretched
 
@@ -29,9 +29,6 @@ SHORT = 18
 
 _APART = {True: 24, False: 12}
 """The most cells that have a panel each on one page, for short names and for longer ones."""
-
-_NAMED = 6
-"""The most failed runs that a caption names."""
 
 _COLUMNS = {
     "gid": "str", "cell": "str", "label": "str", "metric": "str", "epoch": "int64", "mean": "float64",
@@ -81,6 +78,11 @@ class Curves(FigureData):
     broken: tuple[Broken, ...] = ()
     """Runs that failed; those that had no epoch yet have no line either."""
 
+    @property
+    def axes(self) -> int:
+        """One for each panel, and for each cell where those have their own."""
+        return len(self.panels) * (len(self.cells) if self.apart else 1)
+
     @cached_property
     def labels(self) -> dict[str, str]:
         """Cell to what the figure calls it."""
@@ -117,9 +119,9 @@ class Curves(FigureData):
         return [self._cut(panel) for panel in self.panels]
 
     def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
-        if all("top" in metric for metric in panel):  # fractions of 1 flatten nothing
-            return None
         mine = self.data[self.data["metric"].isin(panel)]
+        if all("top" in metric for metric in panel):
+            return _within_one(mine)
         # by cell: two metrics that share a panel may well stand at different heights
         finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)
         ends = finished[["mean", "low", "high"]].agg(["min", "max"])
@@ -182,10 +184,9 @@ class Curves(FigureData):
     def _failures(self) -> list[str]:
         if not self.broken:
             return []
-        named = "; ".join(map(str, self.broken[:_NAMED]))
-        more = f"; and {len(self.broken) - _NAMED} more" if len(self.broken) > _NAMED else ""
+        named = listed([str(run) for run in self.broken], "; ")
         mark = ", thin and ending in an x" if self.failed else ""
-        return [f"{count(len(self.broken), 'run')} failed{mark}: {named}{more}."]
+        return [f"{count(len(self.broken), 'run')} failed{mark}: {named}."]
 
     def _scale(self) -> list[str]:
         if not self.outside:
@@ -194,15 +195,22 @@ class Curves(FigureData):
             f"{self.labels[cell]} ({title(metric)} {low:.3g} to {high:.3g})"
             for (cell, metric), (low, high) in self.outside.items()
         ]
-        named = ", ".join(parts[:_NAMED])
-        more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-        return [f"Off the common scale, at a triangle on its edge: {named}{more}."]
+        return [f"Off the common scale, at a triangle on its edge: {listed(parts)}."]
 
     def _lacking(self) -> list[str]:
         known = set(self.data["metric"])
         lacking = [metric for panel in self.panels for metric in panel if metric not in known]
         parts = [f"Without a finished run: {', '.join(self.missing)}."] if self.missing else []
         return [*parts, *([f"No run has {', '.join(dict.fromkeys(lacking))}."] if lacking else [])]
+
+
+def _within_one(data: pd.DataFrame) -> tuple[float, float] | None:
+    """Of fractions of 1, which flatten nothing: bands may go where no fraction can be, the scale does not."""
+    if data.empty:
+        return None
+    values = data[["mean", "low", "high"]].to_numpy(dtype=float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return (max(low, 0.0), min(high, 1.0)) if low < 0 or high > 1 else None
 
 
 def learning_curves(

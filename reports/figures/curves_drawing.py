@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 from ..numbers import title
 from .base import BANDS
 from .curves import SHORT, Curves
-from .style import BAND, COLOURS, COLUMN, GREY, INK, MARKERS, PAGE, SMALL, blank, broken, plain_text, shortened
+from .style import (
+    BAND,
+    COLOURS,
+    COLUMN,
+    GREY,
+    INK,
+    MARKERS,
+    PAGE,
+    SMALL,
+    blank,
+    broken,
+    legend_columns,
+    plain_text,
+    shortened,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +48,7 @@ def _together(curves: Curves) -> Figure:
     columns = min(2, len(curves.panels))
     width = PAGE if columns == 2 else COLUMN
     handles = _legend(curves)
-    across = _columns([handle.get_label() for handle in handles], width)
+    across = legend_columns([handle.get_label() for handle in handles], width)
     single = _name(curves, curves.cells[0]) if len(curves.cells) == 1 else None
     legend_rows = math.ceil(len(handles) / across) + (single is not None)
     rows = math.ceil(len(curves.panels) / columns)
@@ -48,7 +62,7 @@ def _together(curves: Curves) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_ylabel(_quantity(panel))
         _whole_epochs(axis, curves)
-        _limit(axis, curves, panel, shown, curves.cells)
+        _limit(axis, curves, panel, shown, [*curves.cells, *curves.background])
     for axis in axes[len(curves.panels) :]:
         axis.set_axis_off()
     if handles or single:
@@ -100,10 +114,11 @@ def _draw(axis: Axes, curves: Curves, cell: str, metric: str, place: int, style:
 def _draw_mean(axis: Axes, curves: Curves, line: pd.DataFrame, colour: str, place: int | None, style: Any) -> None:
     """One line and its band; thin where some of the runs had ended before."""
     gid, epochs, means = line["gid"].iloc[0], line["epoch"], line["mean"]
-    if len(line) == 1:  # through which no line is seen
-        axis.plot(epochs, means, marker=MARKERS[place or 0], color=colour, markersize=3, gid=gid)
+    if len(line) == 1:  # through which no line is seen; side by side, as they would hide one another
+        beside = epochs + 0.05 * ((place or 0) - (len(curves.cells) - 1) / 2 if place is not None else 0)
+        axis.plot(beside, means, marker=MARKERS[place or 0], color=colour, markersize=3, gid=gid)
         if curves.bands:
-            axis.vlines(epochs, line["low"], line["high"], color=colour, alpha=BAND, linewidth=3)
+            axis.vlines(beside, line["low"], line["high"], color=colour, alpha=2 * BAND, linewidth=1.5)
         return
     whole = line["n"] == line["n"].max()
     width = 0.9 if curves.apart else 1.2
@@ -147,15 +162,25 @@ def _limit(
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     axis.set_ylim(low - margin, high + margin)
     for cell in cells:
-        colour = COLOURS[0 if curves.apart else curves.cells.index(cell)]
+        grey = cell in curves.background
+        colour = GREY if grey else COLOURS[0 if curves.apart else curves.cells.index(cell)]
         for metric in panel:
             line = curves.lines.get((cell, metric))
             for run in [*([] if line is None else [line]), *curves.failed.get((cell, metric), ())]:
-                for edge, marker, beyond in ((1, "^", run["mean"] > high), (0, "v", run["mean"] < low)):
-                    # where it leaves, not every epoch that it is away
-                    for epoch in run["epoch"][beyond & ~beyond.shift(fill_value=False)]:
+                for edge, marker, limit in ((1, "^", high), (0, "v", low)):
+                    for epoch in _leaves(run, limit, above=edge == 1):
                         (mark,) = axis.plot([epoch], [edge], marker, color=colour, markersize=4, clip_on=False)
                         mark.set(transform=axis.get_xaxis_transform(), zorder=5, in_layout=False)
+
+
+def _leaves(run: pd.DataFrame, limit: float, *, above: bool) -> list[float]:
+    """Where a line goes beyond the limit: between two epochs, or at its first one."""
+    found = []
+    points = list(zip(run["epoch"].astype(float), run["mean"], strict=True))
+    for (before, old), (epoch, new) in zip([(math.nan, math.nan), *points], points, strict=False):
+        if (new > limit if above else new < limit) and not (old > limit if above else old < limit):
+            found.append(epoch if math.isnan(old) else before + (epoch - before) * (limit - old) / (new - old))
+    return found
 
 
 def _alone(curves: Curves) -> bool:
@@ -188,16 +213,6 @@ def _legend(curves: Curves) -> list[Any]:
     if curves.failed:
         handles.append(Line2D([], [], color=colour, marker="x", markersize=4, linewidth=0.5, label="failed run"))
     return handles
-
-
-def _columns(labels: list[str], width: float) -> int:
-    """In how many columns a legend fits `width` inches; a letter takes 1/16 inch, a line seven letters."""
-    for columns in range(len(labels), 1, -1):
-        deep = math.ceil(len(labels) / columns)
-        widths = [max(map(len, labels[first : first + deep])) + 7 for first in range(0, len(labels), deep)]
-        if sum(widths) <= width * 16:
-            return columns
-    return 1
 
 
 def _styles(panel: tuple[str, ...]) -> list[Any]:
@@ -248,6 +263,7 @@ def _whole_epochs(axis: Axes, curves: Curves, most: int = 10) -> None:
     first, last = int(curves.data["epoch"].min()), int(curves.data["epoch"].max())
     if first == last:
         axis.set_xticks([first])
+        axis.set_xlim(first - 0.5, first + 0.5)
         return
     axis.xaxis.set_major_locator(MaxNLocator(most, integer=True))
     margin = min(0.03 * (last - first), 0.9)

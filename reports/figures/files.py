@@ -76,12 +76,21 @@ def save(id: str, title: str, data: pd.DataFrame, folder: Path, make: Callable[[
 
 def _drawing(figure: FigureData) -> Figure:
     """Each kind is drawn by its sibling, from its data alone."""
-    from . import curves_drawing
+    from . import cost_drawing, curves_drawing, effects_drawing, interaction_drawing
+    from .cost import Costs
     from .curves import Curves
+    from .effects import Forest
+    from .interaction import HeatMap
 
     match figure:
         case Curves():
             return curves_drawing.draw(figure)
+        case Forest():
+            return effects_drawing.draw(figure)
+        case HeatMap():
+            return interaction_drawing.draw(figure)
+        case Costs():
+            return cost_drawing.draw(figure)
     raise AssertionError(f"nothing draws {type(figure).__name__}")
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from experiments.lines import table_lines
 from experiments.plan import Plan
-from experiments.questions import by_row, table_rows
+from experiments.tables import by_row
 
 
 def table_labels(plan: Plan) -> dict[str, str]:
     """Cell to its label, of cells that all tables which label them call the same."""
     found: dict[str, set[str]] = {}
     for table in plan.study.tables:
-        rows = table_rows(table, plan.study, plan.designed)
-        for row, label in by_row(table, "labels", rows, plan.study).items():
+        if table.kind == "pivot":
+            # whose labels are those of options
+            continue
+        lines = table_lines(table, plan.study, plan.designed)
+        rows = {line.key: line.cell for line in lines}
+        for row, label in by_row(table, "labels", lines, plan.study).items():
             found.setdefault(rows[row], set()).add(label)
     return {cell: next(iter(labels)) for cell, labels in found.items() if len(labels) == 1}
 

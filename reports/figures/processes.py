@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .base import FigureData
 
-ALONE = 6
-"""Figures that one process draws about as soon as a second one has started and imported matplotlib."""
+WORTH = 1.5
+"""Seconds of drawing that are worth a process, which takes about as long to start and to import matplotlib."""
 
 MOST = 8
 """The most processes, this one included."""
@@ -50,11 +50,18 @@ def draw_each(figures: Sequence[FigureData], folder: Path) -> None:
 
 
 def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
-    """The figures dealt out, the largest first, to as many processes as pay."""
+    """The figures dealt out to as many processes as pay, the slowest first and always to who has least."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    number = max(1, min(cores, MOST, len(figures) // (ALONE // 2)))
-    largest = sorted(figures, key=lambda figure: len(figure.data), reverse=True)
-    return [largest[first::number] for first in range(number)]
+    number = max(1, min(cores, MOST, len(figures), int(sum(map(_seconds, figures)) / WORTH)))
+    shares: list[list[FigureData]] = [[] for _ in range(number)]
+    for figure in sorted(figures, key=_seconds, reverse=True):
+        min(shares, key=lambda share: sum(map(_seconds, share))).append(figure)
+    return shares
+
+
+def _seconds(figure: FigureData) -> float:
+    """About what drawing takes on one core: the files, and each pair of axes."""
+    return 0.35 + 0.035 * figure.axes
 
 
 def _start(figures: Sequence[FigureData], folder: Path) -> subprocess.Popen[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
@@ -77,3 +79,18 @@ def shortened(name: str, most: int) -> str:
         return name
     tail = (most - 1) // 3
     return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """In how many columns a legend fits `width` inches; a letter takes 1/16 inch, a line seven letters."""
+    for columns in range(len(labels), 1, -1):
+        deep = math.ceil(len(labels) / columns)
+        widths = [max(map(len, labels[first : first + deep])) + 7 for first in range(0, len(labels), deep)]
+        if sum(widths) <= width * 16:
+            return columns
+    return 1
+
+
+def signed(value: float, form: str = ".3f") -> str:
+    """A number with its sign, as axes print it."""
+    return f"{value:+{form}}".replace("-", "−")

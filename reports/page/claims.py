@@ -5,36 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from experiments.plan import Plan
 from experiments.wording import count
 
 from ..claims import Answer, Finding
+from ..claims_text import claims_notes, seeds_text
 from ..numbers import NOTHING
 from .views import Field, Head, View
 
-_OURS = {
-    False: "Ours: left minus right, paired by seed, with Student's t interval; against a number, our mean.",
-    True: "Ours: left minus right, paired by seed, with the repeated interval of the section Seeds.",
-}
-_VERDICTS = (
-    "Reproduced: the interval is on the claim's side; contradicted: on the other. A claim of several comparisons is "
-    "reproduced if all of them are, contradicted if one is."
-)
 
-
-def claims_view(answers: Sequence[Answer], *, repeated: bool = False) -> View:
-    """What the document says, and what the runs say of it. repeated: whether the intervals pay for several looks."""
+def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
+    """What the document says, and what the runs say of it."""
     stated = any(answer.published is not None for answer in answers)
-    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated=stated, repeated=repeated)]
+    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
     rows = [_claim(answer, stated) for answer in answers]
-    return View(
-        "claims-table", "What the document says, tested on these runs", heads, rows, [_OURS[repeated], _VERDICTS]
-    )
+    notes = [f"{note}." for note in claims_notes(answers, plan)]
+    return View("claims-table", "What the document says, tested on these runs", heads, rows, notes)
 
 
-def comparisons_view(answers: Sequence[Answer], *, repeated: bool = False) -> View | None:
+def comparisons_view(answers: Sequence[Answer]) -> View | None:
     """Every comparison of the claims that have several; None where there are none."""
     several = [answer for answer in answers if len(answer.findings) > 1]
-    heads = [Head("Comparison"), Head("Verdict"), *_heads(stated=False, repeated=repeated), Head("Claim")]
+    heads = [Head("Comparison"), Head("Verdict"), *_heads(False, several), Head("Claim")]
     rows = [
         [
             Field(str(finding.comparison), code=True),
@@ -48,9 +40,11 @@ def comparisons_view(answers: Sequence[Answer], *, repeated: bool = False) -> Vi
     return View("comparisons-table", "Every comparison of these claims", heads, rows) if rows else None
 
 
-def _heads(*, stated: bool, repeated: bool) -> list[Head]:
+def _heads(stated: bool, answers: Sequence[Answer]) -> list[Head]:
     document = [Head("Document says", True)] if stated else []
-    return [*document, Head("Ours", True), Head("Repeated interval" if repeated else "95 % interval"), Head("n", True)]
+    looked = any(finding.looked for answer in answers for finding in answer.findings)
+    interval = Head("Repeated interval" if looked else "95 % interval")
+    return [*document, Head("Ours", True), interval, Head("n", True), Head("More seeds", True)]
 
 
 def _claim(answer: Answer, stated: bool) -> list[Field]:
@@ -59,15 +53,8 @@ def _claim(answer: Answer, stated: bool) -> list[Field]:
         came_to = Counter(finding.verdict for finding in answer.findings)
         words = ", ".join(f"{number} {verdict}" for verdict, number in sorted(came_to.items()))
         words = f"all {answer.verdict}" if len(came_to) == 1 else words
-        empty = Field(NOTHING)
-        return [
-            *row,
-            Field(f"{count(len(answer.findings), 'comparison')}: {words}"),
-            *([empty] if stated else []),
-            empty,
-            empty,
-            empty,
-        ]
+        several = Field(f"{count(len(answer.findings), 'comparison')}: {words}")
+        return [*row, several, *[Field(NOTHING)] * len(_heads(stated, [answer]))]
     (finding,) = answer.findings
     form = "+g" if finding.comparison.right else "g"
     published = Field(NOTHING if answer.published is None else _number(answer.published, form), answer.published)
@@ -76,12 +63,13 @@ def _claim(answer: Answer, stated: bool) -> list[Field]:
 
 def _numbers(finding: Finding) -> list[Field]:
     found, form = finding.estimate, "+.4f" if finding.comparison.right else ".4f"
+    more = Field(seeds_text(finding) or NOTHING, finding.further if finding.verdict == "undecided" else None)
     if found is None:
-        return [Field(NOTHING), Field(NOTHING), Field("0", 0)]
-    interval = NOTHING
+        return [Field(NOTHING), Field(NOTHING), Field("0", 0), more]
+    interval = Field(NOTHING)
     if found.low is not None and found.high is not None:
-        interval = f"{_number(found.low, form)} to {_number(found.high, form)}"
-    return [Field(_number(found.mean, form), found.mean), Field(interval), Field(str(found.n), found.n)]
+        interval = Field(f"{_number(found.low, form)} to {_number(found.high, form)}", found.low)
+    return [Field(_number(found.mean, form), found.mean), interval, Field(str(found.n), found.n), more]
 
 
 def _number(value: float, form: str) -> str:

@@ -10,10 +10,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
 from markupsafe import Markup
 
 from ..figures import FigureData
@@ -79,7 +81,7 @@ def _numbers(id: str, data: pd.DataFrame) -> View:
 
 
 def _field(value: object) -> Field:
-    return Field(_shown(value), None if isinstance(value, str) or _is_none(value) else float(str(value)))
+    return Field(_shown(value), float(value) if isinstance(value, Real) and not _is_none(value) else None)
 
 
 def _size(drawing: ElementTree.Element) -> tuple[float, float]:
@@ -199,6 +201,8 @@ def _said(row: Mapping[str, object]) -> str:
 def _shown(value: object) -> str:
     if _is_none(value):
         return NOTHING
+    if isinstance(value, bool | np.bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

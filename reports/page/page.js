@@ -36,7 +36,7 @@ function makeSortable(table) {
       const order = next === undefined ? "ascending" : next;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       if (order) head.setAttribute("aria-sort", order);
-      const numeric = head.classList.contains("number");
+      const numeric = printed.some((row) => row.cells[column].dataset.value !== undefined);
       body.append(...(order ? sorted(printed, column, numeric, order === "ascending" ? 1 : -1) : printed));
     });
   });
@@ -68,7 +68,7 @@ function makeReadable(drawing) {
     if (here >= 0) points[here].classList.remove("here");
     here = index;
     if (here >= 0) points[here].classList.add("here");
-    readout.textContent = here >= 0 ? points[here].textContent : "Point at it, or focus it and use the arrow keys, to read out its values.";
+    readout.textContent = here >= 0 ? points[here].textContent : "Its values: by pointer, or by focus and arrow keys.";
   }
 
   function nearest(event) {
@@ -84,7 +84,8 @@ function makeReadable(drawing) {
 
   drawing.tabIndex = 0;
   readout.hidden = false;
-  drawing.addEventListener("pointermove", (event) => show(nearest(event)));
+  // a finger moves to scroll, and taps to point
+  for (const kind of ["pointermove", "pointerdown"]) drawing.addEventListener(kind, (event) => show(nearest(event)));
   drawing.addEventListener("pointerleave", () => show(-1));
   drawing.addEventListener("blur", () => show(-1));
   drawing.addEventListener("keydown", (event) => {

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.confounders import study_notes
 from experiments.wording import count, duration
 
 from ..answer import StudyAnswer
@@ -46,16 +47,19 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         reload=reload,
         title=runs.plan.study.title,
         study=runs.plan.study,
+        url=_link(runs),
         profile=_profile(runs),
         headline=replicates_headline(runs.plan, runs.followed) if repeated else headline(answer),
         best=best_sentence(answer),
         lacking=lacking_sentence(runs),
         facts=_facts(runs, answer),
+        warnings=[f"{mixture}." for mixture in runs.mixtures],
         changes=changes_view(answer) if answer.changes else None,
+        confounders=study_notes(runs.plan),
         tables=[table_view(table) for table in report.tables],
         figures=figures,
-        claims=claims_view(report.answers, repeated=repeated) if report.answers else None,
-        comparisons=comparisons_view(report.answers, repeated=repeated),
+        claims=claims_view(report.answers, runs.plan) if report.answers else None,
+        comparisons=comparisons_view(report.answers),
         seeds=seeds_view(runs.plan, runs.followed) if repeated else None,
         curves=curves,
         trials=trials_view(runs),
@@ -106,6 +110,13 @@ def _allowed(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+def _link(runs: Runs) -> str:
+    """The document's address where it is one of the web; any other scheme could act."""
+    document = runs.plan.study.document
+    url = (document.url or "") if document else ""
+    return url if url.startswith(("https://", "http://")) else ""
+
+
 def _profile(runs: Runs) -> str:
     study = runs.plan.study
     if not study.profile:
@@ -123,7 +134,9 @@ def _facts(runs: Runs, answer: StudyAnswer) -> list[tuple[str, str, str]]:
     facts = []
     if answer.best is not None:
         found = answer.means[answer.best]
-        facts.append((f"Best {title(answer.metric)}", ours(found, answer.metric), f"{answer.best}, n = {found.n}"))
+        facts.append(
+            (f"{title(answer.metric)} of the best cell", ours(found, answer.metric), f"{answer.best}, n = {found.n}")
+        )
     trials, cells = count(len(runs.plan.trials), "trial"), count(len(runs.plan.cells), "cell")
     facts.append(("Finished", f"{len(runs.records)} of {trials}", f"{cells}, {count(len(answer.seeds), 'seed')}"))
     facts.append(("Training time", duration(seconds), "all finished trials together"))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from experiments.wording import count
 
 from ..answer import Change, StudyAnswer
-from ..answer_text import compared_on, in_points, leaning, probability, relative, size, spread, standing
+from ..answer_text import MINUS, compared_on, in_points, leaning, probability, relative, size, spread, standing
 from ..numbers import NOTHING, setting, title
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
+
+_MINUS = re.compile(r"(?<![^\s(])-(?=[\d.])")
+"""A hyphen that stands for a minus."""
 
 
 def table_view(table: PrintedTable) -> View:
@@ -21,8 +26,15 @@ def table_view(table: PrintedTable) -> View:
 
 def _field(column: Column, row: int) -> Field:
     mark: Mark = "best" if row in column.bold else "second" if row in column.underlined else ""
-    value = column.values[row] if column.values else None
-    return Field(column.texts[row], value, mark=mark, tied=MARK if row in column.marked else "")
+    value = column.values[row] if column.values else _first(column.texts[row]) if column.numeric else None
+    text = _MINUS.sub(MINUS, column.texts[row]) if column.numeric else column.texts[row]
+    return Field(text, value, mark=mark, tied=MARK if row in column.marked else "")
+
+
+def _first(text: str) -> float | None:
+    """The number that a text begins with, as the lower end of an interval does."""
+    found = re.match(r"[+-]?\d+(?:\.\d+)?(?![\w.])", text)
+    return float(found[0]) if found else None
 
 
 def changes_view(answer: StudyAnswer) -> View:
@@ -75,7 +87,8 @@ def _interval(change: Change, metric: str, scale: tuple[float, float]) -> Field:
         return Field(NOTHING)
     least, width = scale
     low, estimate, high, zero = ((at - least) / width for at in (found.low, found.mean, found.high, 0.0))
-    return Field(f"{size(found.low, metric)} to {size(found.high, metric)}", plot=Plot(zero, low, estimate, high))
+    text = f"{size(found.low, metric)} to {size(found.high, metric)}"
+    return Field(text, found.low, plot=Plot(zero, low, estimate, high))
 
 
 def _compared(change: Change, metric: str) -> Field:

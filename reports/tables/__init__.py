@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from experiments.language import Table
+from collections.abc import Callable
+from dataclasses import replace
+
+from experiments.confounders import table_notes
+from experiments.default_tables import tables_of
+from experiments.language import Table, TableKind
+from experiments.lines import table_lines
 
 from ..runs import Runs
-from . import rows
+from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
+from .footnotes import provenance_note
 from .printed import Column, Layout, PrintedTable
 
 __all__ = ["Column", "Layout", "PrintedTable", "make_table", "make_tables"]
 
-_KINDS = {"rows": rows.make}
+_KINDS: dict[TableKind, Callable[[Table, Runs], list[PrintedTable]]] = {
+    "rows": rows.make,
+    "pivot": pivot.make,
+    "switches": switches.make,
+    "leave_one_out": leave_one_out.make,
+    "cumulative": cumulative.make,
+    "effects": effects.make,
+    "cost": cost.make,
+}
 
 
-def make_table(table: Table, runs: Runs) -> PrintedTable:
-    """Fill one table of a study from its runs."""
-    return _KINDS[table.kind](table, runs)
+def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
+    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second one.
+
+    Below it stands what its trials differ in besides, and what its comparisons can't tell apart.
+    """
+    made = _KINDS[table.kind](table, runs)
+    cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
+    notes = [*runs.mixed_of(cells), *(f"{note}." for note in table_notes(table, runs.plan))]
+    return [replace(printed, footnotes=[*printed.footnotes, *notes]) for printed in made]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:
-    """All tables of a report, in order."""
-    return [make_table(table, runs) for table in runs.plan.study.tables]
+    """All tables of a report, in order: the study's or its designs', the effects, the cost."""
+    provenance = provenance_note(runs)
+    own = {table.id for table in runs.plan.study.tables}
+    return [
+        replace(printed, provenance=provenance, cells=printed.cells if printed.id in own else ())
+        for table in tables_of(runs.plan)
+        for printed in make_table(table, runs)
+    ]

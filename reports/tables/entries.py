@@ -1,4 +1,4 @@
-"""The numbers of a table before they are printed: ours, the document's, and which are best."""
+"""The numbers of a table before they are printed: ours, the document's, differences, and which are best."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any, Literal
 from experiments.language import Table
 from experiments.lines import Line
 from experiments.questions import FACTS
-from trainer.metrics import direction
+from experiments.tables import published
 
+from ..numbers import better, title
 from ..runs import Runs
+from ..significance import Comparison
 from ..statistics import Summary, summarize
+from .comparing import compare_lines, not_told_from_best
 
-Rank = Literal["best", "second", "among the best", ""]
+Rank = Literal["best", "second", ""]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,12 @@ class Entry:
     published: tuple[float, ...] = ()
     """The document's numbers in our units: several, where it contradicts itself."""
 
+    comparison: Comparison | None = None
+    """With the line's reference; None for the reference itself and for facts."""
+
     rank: Rank = ""
+    among_best: bool = False
+    """Whether it can't be told from the best of its column; not the best itself."""
 
     @property
     def n(self) -> int:
@@ -42,7 +50,9 @@ class Entry:
         return tuple(self.ours.mean - value for value in self.published) if self.ours else ()
 
     def number(self, table: str) -> dict[str, Any]:
-        """The entry for `report.json`; a fact has no n, several published numbers are a list."""
+        """The entry for `report.json` and the CSV; a fact has no n, several published numbers are a list."""
+        found = self.comparison
+        difference = found.difference if found else None
         return {
             "table": table,
             "row": self.line.key,
@@ -52,41 +62,87 @@ class Entry:
             "sd": self.ours.sd if self.ours else None,
             "n": None if self.metric in FACTS else self.n,
             "published": _one_or_all(self.published),
-            "difference": _one_or_all(self.differences),
+            "minus_published": _one_or_all(self.differences),
+            "reference": self.line.reference if found else None,
+            "difference": difference.mean if difference else None,
+            "low": difference.low if difference else None,
+            "high": difference.high if difference else None,
+            "pairs": difference.n if difference else None,
+            "p": found.p if found else None,
+            "p_adjusted": found.adjusted if found else None,
+            "verdict": found.verdict if found else None,
+            "superiority": found.superiority if found else None,
             "best": self.rank == "best",
+            "second": self.rank == "second",
+            "among_best": self.among_best,
         }
 
 
-def make_entries(
-    table: Table, lines: Sequence[Line], published: Mapping[str, Mapping[str, Any]], runs: Runs
-) -> dict[str, list[Entry]]:
-    """For each metric of the table an entry a line; published: by the line's key and metric."""
-    return {metric: _column(metric, lines, published, runs) for metric in table.metrics}
+@dataclass(frozen=True)
+class Measured:
+    """A metric of a table: an entry a line."""
+
+    metric: str
+    title: str
+    entries: list[Entry]
+    told_apart: bool = True
+    """Whether there are enough runs to tell any of several entries from the best."""
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it is known without a run."""
+        return self.metric in FACTS
+
+    @property
+    def has_published(self) -> bool:
+        """Whether the document states any number of this column."""
+        return any(entry.published for entry in self.entries)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether any entry has a difference to a reference."""
+        return any(entry.comparison and entry.comparison.difference for entry in self.entries)
 
 
-def _column(metric: str, lines: Sequence[Line], published: Mapping[str, Mapping[str, Any]], runs: Runs) -> list[Entry]:
-    found = [_ours(metric, line.cell, runs) for line in lines]
-    ranks = _ranks(metric, [summary.mean if summary else None for summary in found])
-    entries = []
-    for line, summary, rank in zip(lines, found, ranks, strict=True):
-        stated = published.get(line.key, {}).get(metric, ())
-        several = stated if isinstance(stated, tuple) else (stated,)
-        entries.append(Entry(line, metric, summary, several, rank))
-    return entries
+def measure(table: Table, lines: Sequence[Line], runs: Runs, metrics: Sequence[str] | None = None) -> list[Measured]:
+    """Each metric of the table (or of `metrics`) over its lines, with the document's numbers and all comparisons."""
+    stated = published(table, lines, runs.plan.study)
+    return [
+        _measured(metric, table.titles.get(metric, title(metric)), lines, stated, runs)
+        for metric in (table.metrics if metrics is None else metrics)
+    ]
 
 
-def _ours(metric: str, cell: str, runs: Runs) -> Summary | None:
+def _measured(
+    metric: str, name: str, lines: Sequence[Line], stated: Mapping[str, Mapping[str, tuple[float, ...]]], runs: Runs
+) -> Measured:
+    document = [stated.get(line.key, {}).get(metric, ()) for line in lines]
     if metric in FACTS:
-        fact = runs.fact(cell, metric)
-        return None if fact is None else Summary(fact, None, 0)
-    return summarize(list(runs.values(cell, metric).values()))
+        facts = [runs.fact(line.cell, metric) for line in lines]
+        ours = [None if fact is None else Summary(fact, None, 0) for fact in facts]
+        parts = zip(lines, ours, document, strict=True)
+        return Measured(metric, name, [Entry(line, metric, fact, said) for line, fact, said in parts])
+    cells = dict.fromkeys([line.cell for line in lines] + [line.reference for line in lines if line.reference])
+    arms = {cell: runs.values(cell, metric) for cell in cells}
+    summaries = [summarize(list(arms[line.cell].values())) for line in lines]
+    ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
+    comparisons = compare_lines(lines, arms, larger_is_better=better(metric) != "min")
+    # where all are equal there is no best to be told from
+    shown = {line.cell: arms[line.cell] for line in lines} if any(ranks) else {}
+    among = not_told_from_best(shown, larger_is_better=better(metric) != "min")
+    entries = [
+        Entry(
+            line, metric, summary, said, comparisons.get(line.key), rank, rank != "best" and line.cell in (among or ())
+        )
+        for line, summary, said, rank in zip(lines, summaries, document, ranks, strict=True)
+    ]
+    return Measured(metric, name, entries, told_apart=among is not None)
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:
-    """Best and, of three or more, second; equal means share a rank."""
-    better = None if metric in FACTS else direction(metric)
-    distinct = sorted({mean for mean in means if mean is not None}, reverse=better == "max")
-    if better is None or not distinct:
+    """Best and, of three or more, second; equal means share a rank, and where all are equal none has one."""
+    distinct = sorted({mean for mean in means if mean is not None}, reverse=better(metric) == "max")
+    if better(metric) is None or len(distinct) < 2:
         return [""] * len(means)
     ranks: dict[float, Rank] = {distinct[0]: "best"}
     if len(distinct) > 2:

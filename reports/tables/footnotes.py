@@ -1,31 +1,44 @@
-"""Footnotes of a table: what its numbers are."""
+"""Footnotes of a table: what its numbers are, how they were tested, what is missing, where they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
-from experiments.questions import FACTS
+from experiments.confounders import pair_notes
+from experiments.lines import FULL, Line, reference_of
+from experiments.records import TrialRecord
+from experiments.wording import count, duration
 
 from ..numbers import NOTHING
+from ..provenance import command
 from ..runs import Runs
-from .entries import Entry
+from ..significance import EXACT, smallest_p
+from .columns import is_tested
+from .comparing import LEVEL
+from .entries import Measured
 from .printed import MARK, Layout
 
+_SHORT = 40
+"""The longest label that is named in a footnote, where "the first row" will do."""
 
-def legend(layout: Layout, entries: Mapping[str, Sequence[Entry]], runs: Runs) -> str:
-    """What the table's numbers and marks are, of those that it shows."""
-    every = [entry for column in entries.values() for entry in column]
+_NAMED = 6
+"""The most cells that a footnote names."""
+
+
+def legend(layout: Layout, metrics: Sequence[Measured], runs: Runs, *, lines: bool = False) -> str:
+    """What the table's numbers and marks are, of those that it shows. lines: whether places of it have no cell."""
+    every = [entry for metric in metrics for entry in metric.entries]
     parts = []
-    if any(metric not in FACTS for metric in entries):
-        planned = len(runs.plan.study.seeds)
-        seeds = f"{planned} planned seeds" if planned > 1 else "one planned seed"
-        if (words := runs.plan.study.replicates) is not None:
-            seeds = f"{words.min} to {words.max} seeds, as many as comparisons asked for"
-        parts.append(f"mean ± sd over n of {seeds}")
+    if any(not metric.is_fact for metric in metrics):
+        parts.append("mean ± sd over n runs" if any(entry.n > 1 for entry in every) else "one run each")
     marks = {
-        "best mean in bold": any(column.bold for column in layout.columns),
+        "best in bold": any(column.bold for column in layout.columns),
         "second underlined": any(column.underlined for column in layout.columns),
-        f"{MARK}: not distinguishable from the best": any(column.marked for column in layout.columns),
+        f"{MARK}: not distinguishable from the best, which was chosen by looking (sign-flip, 5 %, Bonferroni)": any(
+            column.marked for column in layout.columns
+        ),
+        "n too small to tell any from the best": any(not metric.told_apart for metric in metrics),
     }
     parts += [text for text, shown in marks.items() if shown]
     if any(entry.published for entry in every):
@@ -34,5 +47,124 @@ def legend(layout: Layout, entries: Mapping[str, Sequence[Entry]], runs: Runs) -
         parts.append("Δ: ours minus the document's")
     if any(NOTHING in column.texts for column in layout.columns):
         parts.append(f"{NOTHING}: there is none")
+    if lines:
+        parts.append("empty: no design makes the cell")
+    return sentence(parts)
+
+
+def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Sequence[str]) -> str:
+    """What differences are against, and how they were tested."""
+    tests = max(sum(entry.comparison is not None for entry in metric.entries) for metric in compared)
+    parts = [f"differences are to {_reference(lines, labels)}, paired by seed, with Student's t interval"]
+    if any(is_tested(metric) for metric in compared):
+        correction = f", Holm-corrected over {tests} comparisons a column" if tests > 1 else ""
+        parts.append(f"p: exact sign-flip test{correction}")
+    if not all(is_tested(metric) for metric in compared):
+        pairs = [
+            e.comparison.difference.n for m in compared for e in m.entries if e.comparison and e.comparison.difference
+        ]
+        parts.append(_too_small(max(pairs), tests))
+    dropped = {
+        f"seed {', '.join(map(str, entry.comparison.dropped))} of {entry.line.label}": None
+        for metric in compared
+        for entry in metric.entries
+        if entry.comparison and entry.comparison.dropped
+    }
+    if dropped:
+        parts.append(f"without a pair: {some(list(dropped))}")
+    return sentence(parts)
+
+
+def _too_small(n: int, tests: int) -> str:
+    enough = next((m for m in range(1, EXACT + 1) if smallest_p(m) * tests <= LEVEL), None)
+    until = f"; from {enough} seeds on it can" if enough else ""
+    over = f", Holm-corrected over {tests} comparisons," if tests > 1 else ""
+    return f"n too small for a p: with {count(n, 'seed')} no sign-flip test{over} can reach 5 %{until}"
+
+
+def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
+    cell = reference_of(lines)
+    if cell is None:
+        return "the row before"
+    label = next((label for line, label in zip(lines, labels, strict=True) if line.cell == cell), cell)
+    if len(label) > _SHORT and cell == lines[0].cell:
+        return "the first row"
+    return f"the {label}" if label == FULL else label
+
+
+def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """What the differences can't tell apart, because an option changes several settings, or some silently."""
+    notes = pair_notes([(line.reference, line.cell) for line in lines if line.reference], runs.plan)
+    return [f"Confounded: {'; '.join(notes)}."] if notes else []
+
+
+def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
+    """In what the rows' results differ although no factor names it."""
+    return [note for note in runs.warnings_of({line.cell for line in lines}) if note.startswith("Mixed")]
+
+
+def runs_note(lines: Sequence[Line], runs: Runs) -> str:
+    """Trials planned and finished; by cell what failed and what is missing."""
+    cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
+    planned = {cell: runs.plan.seeds_of(cell) for cell in cells}
+    trials = {(cell, seed): runs.plan.ids[cell, seed] for cell, seeds in planned.items() for seed in seeds}
+    distinct = set(trials.values())
+    done = len(distinct & runs.records.keys())
+    partial = "partial: " if done < len(distinct) else ""
+    of = f"{count(len(cells), 'cell')}, {_seeds(planned.values())}"
+    parts = [f"{partial}{done} of {count(len(distinct), 'trial')} finished ({of})"]
+    short = []
+    for cell, seeds in planned.items():
+        states = Counter(_state(runs, trials[cell, seed]) for seed in seeds)
+        if states["finished"] < len(seeds):
+            what = ", ".join(f"{states[state]} {state}" for state in ("failed", "missing") if states[state])
+            short.append(f"{cell} {what} of {len(seeds)}")
+    if short:
+        parts.append(some(short))
+    excluded = [line.cell for line in lines if line.cell in runs.plan.excluded]
+    if excluded:
+        parts.append(f"left out by a constraint: {some(excluded)}")
+    return sentence(parts)
+
+
+def _state(runs: Runs, trial: str) -> str:
+    return "finished" if trial in runs.records else "failed" if trial in runs.failures else "missing"
+
+
+def _seeds(planned: Iterable[tuple[int, ...]]) -> str:
+    several = list(dict.fromkeys(planned))
+    if len(several) > 1:
+        sizes = [len(seeds) for seeds in several]
+        return f"{min(sizes)} to {max(sizes)} seeds" if min(sizes) < max(sizes) else f"{min(sizes)} seeds each"
+    seeds = several[0] if several else ()
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def provenance_note(runs: Runs) -> str:
+    """Code, data, hardware, cost and command of the report's runs; the same below all its tables."""
+    records = list(runs.records.values())
+    if not records:
+        return ""
+
+    def distinct(value: Callable[[TrialRecord], str]) -> str:
+        return some(sorted({value(record) for record in records}))
+
+    code = distinct(lambda r: f"{(r.commit or 'no commit')[:10]}{' with local changes' if r.dirty else ''}")
+    data = distinct(lambda r: f"{r.recipe['dataset']['kind']} {r.fingerprint[:8]}")
+    cost = duration(sum(record.seconds for record in records))
+    hardware = distinct(lambda r: r.hardware)
+    return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command(runs)}."
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """The parts with semicolons between them."""
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""

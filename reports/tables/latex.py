@@ -1,135 +1,65 @@
-r"""Tables as LaTeX floats that `\input` takes as they are; they need booktabs and fit the text of an article."""
+r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and fits the text of an article."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from textwrap import wrap
 
 from ..escape import latex
-from .printed import MARK, Column, Layout, PrintedTable
+from .printed import CHECK, MARK, Column, PrintedTable
+from .widths import Part, fit, text_of
 
-_TEXT_WIDTH = 345.0
-"""Of the article class at 10 pt, in points."""
+_NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
+"""What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
 
-_WIDTHS = (
-    ("ijl.,:;'|![]", 2.8),
-    ("frstI() -", 3.9),
-    ("cez", 4.5),
-    ("0123456789agoJS/–?", 5.0),
-    ("bdhknpquvxy", 5.6),
-    ("mw%+±−=&Δ×→", 8.4),
-    ("MW", 10.3),
+_SETUP = (
+    "separate-uncertainty,table-align-uncertainty=false,table-align-text-post=false,retain-explicit-plus,detect-weight"
 )
-"""Points that characters of Computer Modern take at 10 pt; other ones as much as most capitals."""
-
-_WIDTH_OF = {character: width for characters, width in _WIDTHS for character in characters}
-_CAPITAL = 7.6
-
-_BOLD = 1.15
-"""How much wider bold digits are."""
-
-_SIZES = (("", 1.0, 6.0), (r"\small", 0.925, 4.0), (r"\footnotesize", 0.85, 3.0))
-"""Font size, its scale, and the space on each side of a column, from the best to read to the narrowest."""
-
-_NARROWEST = 70.0
-"""Points below which text is not broken over lines."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One tabular: its columns, and the width in points to which a column's text is broken."""
-
-    columns: list[Column]
-    broken: dict[int, float]
 
 
 def to_latex(table: PrintedTable) -> str:
     """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide."""
-    size, space, parts = _fit(table.layout)
+    size, space, parts = fit(table.layout)
     notes = " ".join(latex(note) for note in [*table.footnotes, table.provenance] if note)
-    caption = latex((table.caption or table.id).rstrip(".")) + "."
+    packages = "booktabs and siunitx" if table.aligned else "booktabs"
     lines = [
+        f"% needs the package{'s' if table.aligned else ''} {packages}",
         r"\begin{table}[htbp]",
         r"\centering",
-        rf"\caption{{{caption}}}",
+        rf"\caption{{{latex((table.caption or table.id).rstrip('.'))}.}}",
         rf"\label{{tab:{table.id}}}",
         r"\smallskip",
     ]
+    if table.aligned:
+        lines.append(rf"\sisetup{{{_SETUP}}}")
     if size:
         lines += [size, rf"\setlength{{\tabcolsep}}{{{space:g}pt}}"]
     for index, part in enumerate(parts):
         lines += [r"", r"\medskip"] if index else []
-        lines += _tabular(part)
+        lines += _tabular(part, table.aligned)
     if notes:
         lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _fit(layout: Layout) -> tuple[str, float, list[_Part]]:
-    """Font size, space beside columns, and the parts in which the table fits the width of a page."""
-    for size, scale, space in _SIZES:
-        whole = _part(layout.columns, scale, space, breaks=size == _SIZES[-1][0])
-        if whole is not None:
-            return size, space, [whole]
-    return size, space, [_part(columns, scale, space, breaks=True) or _Part(columns, {}) for columns in _split(layout)]
-
-
-def _split(layout: Layout) -> list[list[Column]]:
-    """The columns in as few parts as possible, each with the rows' names; groups and their order are kept."""
-    _, scale, space = _SIZES[-1]
-    parts: list[list[Column]] = []
-    for group in [*layout.groups, *([[layout.notes]] if layout.notes else [])]:
-        if parts and _part([*parts[-1], *group], scale, space, breaks=True):
-            parts[-1] += group
-        else:
-            parts.append([layout.rows, *group])
-    return parts
-
-
-def _part(columns: list[Column], scale: float, space: float, *, breaks: bool) -> _Part | None:
-    """The columns as one tabular; None where they are too wide even with (if `breaks`) text columns broken."""
-    widths = [_width(column) * scale for column in columns]
-    room = _TEXT_WIDTH - 2 * space * len(columns)
-    if sum(widths) <= room:
-        return _Part(columns, {})
-    texts = [index for index, column in enumerate(columns) if not column.numeric and widths[index] > _NARROWEST]
-    room -= sum(width for index, width in enumerate(widths) if index not in texts)
-    if not breaks or not texts or room < _NARROWEST * len(texts):
-        return None
-    spare = room - _NARROWEST * len(texts)
-    wish = sum(widths[index] - _NARROWEST for index in texts)
-    return _Part(columns, {i: _NARROWEST + spare * (widths[i] - _NARROWEST) / wish for i in texts})
-
-
-def _width(column: Column) -> float:
-    """What a column takes at 10 pt: the longest word of its head (words are stacked) or its widest text."""
-    texts = [_text_width(text) * (_BOLD if row in column.bold else 1) for row, text in enumerate(_texts(column))]
-    return max([*texts, *map(_text_width, column.head.split())], default=0.0)
-
-
-def _texts(column: Column) -> list[str]:
-    """The texts with minus signs, which in numbers are written as hyphens."""
-    return [text.replace("-", "−") for text in column.texts] if column.numeric else column.texts
-
-
-def _text_width(text: str) -> float:
-    return sum(_WIDTH_OF.get(character, _CAPITAL) for character in text)
-
-
-def _tabular(part: _Part) -> list[str]:
-    form = "".join(
-        f"p{{{part.broken[index]:.0f}pt}}" if index in part.broken else "r" if column.numeric else "l"
+def _tabular(part: Part, aligned: bool) -> list[str]:
+    forms = [
+        f"p{{{part.broken[index]:.0f}pt}}" if index in part.broken else _form(column, aligned)
         for index, column in enumerate(part.columns)
-    )
-    heads = [_head(column) for column in part.columns]
+    ]
+    heads = [_head(column, in_s=form.startswith("S")) for column, form in zip(part.columns, forms, strict=True)]
     printed = [
-        [_cell(column, row, broken=index in part.broken) for index, column in enumerate(part.columns)]
+        [
+            _number(column, row) if form.startswith("S") else _cell(column, row, broken=index in part.broken)
+            for index, (column, form) in enumerate(zip(part.columns, forms, strict=True))
+        ]
         for row in range(len(part.columns[0].texts))
     ]
     # a broken text redefines \\, so rows end with \tabularnewline
     lines = [" & ".join(cells) + r" \tabularnewline" for cells in [heads, *printed]]
     between = [r"\addlinespace"] if part.broken else []
     return [
-        rf"\begin{{tabular}}{{{form}}}",
+        rf"\begin{{tabular}}{{{''.join(forms)}}}",
         r"\toprule",
         lines[0],
         r"\midrule",
@@ -140,20 +70,50 @@ def _tabular(part: _Part) -> list[str]:
     ]
 
 
-def _head(column: Column) -> str:
+def _form(column: Column, aligned: bool) -> str:
+    """The column's type; S where siunitx can align its numbers."""
+    if not column.numeric:
+        return "c" if set(column.texts) <= {CHECK, ""} else "l"
+    found = [match for text in column.texts if (match := _NUMBER.fullmatch(text))]
+    if not aligned or not found:
+        return "r"
+    sign = "+" if any(match[1] for match in found) else ""
+    whole, decimals = (max(len(match[i] or "") for match in found) for i in (2, 3))
+    spread = max(len(f"{match[4] or ''}{match[5] or ''}".lstrip("0")) for match in found)
+    form = f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+    return f"S[table-format={form}{f'({spread})' if spread else ''}]"
+
+
+def _head(column: Column, *, in_s: bool) -> str:
     """The title, its words stacked where it is wider than what stands below."""
-    if len(column.head) <= max(len(text) for text in column.texts) or len(column.head.split()) < 2:
-        return latex(column.head)
-    side = "r" if column.numeric else "l"
-    return rf"\shortstack[{side}]{{" + r"\\".join(map(latex, column.head.split())) + "}"
+    widest = max(map(len, [*column.texts, *column.head.split()]), default=1)
+    words = wrap(" ".join(column.head.split()), widest, break_long_words=False, break_on_hyphens=False)
+    if len(words) < 2:
+        return f"{{{latex(column.head)}}}" if in_s else latex(column.head)
+    side = "c" if in_s else "r" if column.numeric else "l"
+    stacked = rf"\shortstack[{side}]{{" + r"\\".join(map(latex, words)) + "}"
+    return f"{{{stacked}}}" if in_s else stacked
 
 
 def _cell(column: Column, row: int, *, broken: bool) -> str:
-    text = latex(_texts(column)[row])
-    if row in column.bold:
-        text = rf"\textbf{{{text}}}"
-    if row in column.underlined:
-        text = rf"\underline{{{text}}}"
-    if row in column.marked:
-        text += rf"\rlap{{\textsuperscript{{{latex(MARK)}}}}}"
+    text = _styled(latex(text_of(column, row)), column, row) + _mark(column, row)
     return rf"\raggedright {text}" if broken else text
+
+
+def _styled(text: str, column: Column, row: int) -> str:
+    if row in column.bold:
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if row in column.underlined else text
+
+
+def _mark(column: Column, row: int) -> str:
+    return rf"\rlap{{{latex(MARK)}}}" if row in column.marked else ""
+
+
+def _number(column: Column, row: int) -> str:
+    """A cell of an S column: a number, or text in braces, which is what can be underlined."""
+    text = column.texts[row]
+    if not _NUMBER.fullmatch(text) or row in column.underlined:
+        return f"{{{_styled(latex(text_of(column, row)), column, row)}{_mark(column, row)}}}"
+    bold = r"\bfseries " if row in column.bold else ""
+    return bold + text.replace("±", "+-") + (f"{{{_mark(column, row)}}}" if row in column.marked else "")

@@ -35,11 +35,18 @@ class Layout:
     rows: Column
     groups: list[list[Column]]
     notes: Column | None = None
+    naming: list[Column] = field(default_factory=list)
+    """More columns that say what a row is, beside `rows`: where a table is split, they are repeated with it."""
 
     @property
     def columns(self) -> list[Column]:
         """All of them, from left to right."""
-        return [self.rows, *(c for group in self.groups for c in group), *([self.notes] if self.notes else [])]
+        return [
+            self.rows,
+            *self.naming,
+            *(c for group in self.groups for c in group),
+            *([self.notes] if self.notes else []),
+        ]
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,14 @@ class PrintedTable:
     """Every printed setting, for `report.json`."""
 
     cells: tuple[str, ...] = ()
-    """The cells whose learning curves belong to it."""
+    """The cells whose learning curves belong to it; none for a table that the study does not state."""
 
     aligned: bool = False
     """Whether LaTeX aligns its numbers at their decimal points, by siunitx."""
 
+
+CHECK = "✓"
+"""In the column of a switch that is on."""
 
 MARK = "†"
 """Behind a number that can't be told from the best of its column."""

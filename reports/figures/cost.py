@@ -1,0 +1,136 @@
+"""A metric against what it costs, as data: each cell, and which of them no other beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from experiments.figure_questions import figure_cells, figure_labels
+from experiments.figure_words import Band, Cost, CostFigure
+from trainer.metrics import direction
+
+from ..numbers import title
+from ..runs import Runs
+from .base import BANDS, FigureData, band_ends, listed
+from .labels import labelled, table_labels
+
+COSTS: dict[Cost, str] = {
+    "macs": "MACs of an image",
+    "params": "Parameters",
+    "epoch_seconds": "Seconds per epoch",
+    "seconds": "Seconds of a training",
+}
+"""Titles."""
+
+_COLUMNS = {
+    "gid": "str", "cell": "str", "label": "str", "cost": "float64", "mean": "float64", "low": "float64",
+    "high": "float64", "n": "int64", "front": "bool",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Costs(FigureData):
+    """Cells by cost and metric.
+
+    `data`: a row a cell: its cost (of seconds: the mean over runs), the metric's mean over n seeds, the ends of its
+    bar (none of one seed), and whether no other cell is at least as good in both and better in one.
+    """
+
+    metric: str
+    cost: Cost
+    band: Band = "sd"
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The cells of the front, the cheapest first."""
+        return self.data[self.data["front"]].sort_values(["cost", "mean"], kind="stable")
+
+    def describe(self) -> str:
+        """What is drawn, in the words of the report."""
+        if self.empty:
+            return f"Nothing to draw yet: no cell has {title(self.metric)} and {COSTS[self.cost].lower()}."
+        better = "most" if direction(self.metric) == "max" else "least"
+        text = (
+            f"Point: mean over seeds; bar: {BANDS[self.band]}."
+            if self.data["low"].notna().any()
+            else "Point: one seed."
+        )
+        text += (
+            f" The line is the Pareto front, the {better} {title(self.metric)} for a cost: "
+            f"{listed(list(self.front['label']), '; ')}."
+        )
+        if self.cost in ("epoch_seconds", "seconds"):
+            text += " Seconds depend on what else the machine did."
+        return text
+
+
+def cost_points(
+    runs: Runs,
+    id: str,
+    metric: str,
+    cost: Cost,
+    cells: Sequence[str],
+    band: Band = "sd",
+    labels: Mapping[str, str] = {},
+) -> Costs:
+    """The cells that have both numbers."""
+    found = []
+    for cell in cells:
+        values, spent = list(runs.values(cell, metric).values()), cost_of(runs, cell, cost)
+        if values and spent is not None:
+            found.append((cell, spent, float(np.mean(values)), band_ends(values, band) or (None, None), len(values)))
+    on_front = pareto([(spent, mean) for _, spent, mean, _, _ in found], larger_is_better=direction(metric) == "max")
+    named = labelled([cell for cell, *_ in found], {**table_labels(runs.plan), **labels})
+    rows = [
+        (f"{id}.cell{place}", cell, named[cell], spent, mean, low, high, n, on_front[place])
+        for place, (cell, spent, mean, (low, high), n) in enumerate(found)
+    ]
+    data = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    against = COSTS[cost] if cost == "macs" else COSTS[cost].lower()
+    return Costs(id, f"{title(metric)} against {against}", data, metric, cost, band)
+
+
+def cost_of(runs: Runs, cell: str, cost: Cost) -> float | None:
+    """What a cell costs; of the epochs of a run the median, because the first one takes longer."""
+    if cost in ("macs", "params"):
+        return runs.fact(cell, cost)
+    records = [runs.records.get(runs.plan.ids.get((cell, seed), "")) for seed in runs.plan.seeds_of(cell)]
+    each: list[float] = []
+    for record in filter(None, records):
+        if cost == "seconds":
+            each.append(record.seconds)
+        elif epochs := [seconds for epoch in record.history if (seconds := epoch.get("epoch_seconds")) is not None]:
+            each.append(median(epochs))
+    return float(np.mean(each)) if each else None
+
+
+def pareto(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[bool]:
+    """Of (cost, value) pairs: whether no other one costs no more, is no worse, and differs in either."""
+    signed = [(cost, value if larger_is_better else -value) for cost, value in points]
+    return [not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in signed) for cost, value in signed]
+
+
+def cost_figure(runs: Runs, id: str = "cost", metric: str = "top1") -> Costs | None:
+    """What a study is given unasked: against the first of MACs, parameters, seconds that tells its cells apart.
+
+    Seconds count only where one machine measured them and they differ by a tenth.
+    """
+    machines = {record.hardware for record in runs.records.values()}
+    apart: dict[Cost, float] = {"macs": 1.0, "params": 1.0, **({"epoch_seconds": 1.1} if len(machines) == 1 else {})}
+    for cost, least in apart.items():
+        points = cost_points(runs, id, metric, cost, list(runs.plan.designed))
+        if not points.empty and points.data["cost"].max() > least * points.data["cost"].min():
+            return points
+    return None
+
+
+def make_cost(figure: CostFigure, runs: Runs) -> Costs:
+    """A figure that the study asks for."""
+    study, designed = runs.plan.study, runs.plan.designed
+    cells, labels = figure_cells(figure, study, designed), figure_labels(figure, study, designed)
+    points = cost_points(runs, figure.id, figure.metric, figure.cost, cells, figure.band, labels)
+    return replace(points, title=figure.caption or points.title)

@@ -1,0 +1,197 @@
+"""A forest of effects as data: what each option adds, or how each cell differs from a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from experiments.designs import cell_name
+from experiments.factors import Factor
+from experiments.figure_questions import figure_cells, figure_labels
+from experiments.figure_words import EffectsFigure
+from experiments.questions import planned_cell
+from trainer.metrics import direction
+
+from .. import effects as least_squares
+from ..least_squares import Term
+from ..numbers import title
+from ..runs import Runs
+from ..significance import Comparison, compare
+from .base import FigureData, listed
+from .labels import labelled, table_labels
+from .scale import common_range
+
+MOST = 40
+"""Rows that a page takes; the largest are drawn, the CSV has all."""
+
+_COLUMNS = {
+    "gid": "str", "kind": "str", "label": "str", "estimate": "float64", "low": "float64", "high": "float64",
+    "n": "int64", "p": "float64", "adjusted": "float64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Forest(FigureData):
+    """Effects or differences, each with its 95 % interval.
+
+    `data`: a row an effect, main effects before interactions, the largest estimate first; `kind` is "main effect",
+    "interaction" or "difference"; n counts the runs with the option (or both), or the pairs of a difference; p and
+    its correction after Holm over all rows that have one. `low`, `high` and `p` are empty where no spread is known.
+    """
+
+    metric: str
+    reference: str | None = None
+    """Of differences: what the cells are compared with."""
+
+    unidentified: tuple[str, ...] = ()
+    """Effects that the design does not tell from others."""
+
+    additive: bool = False
+    """Whether the main effects hold only if the effects that are not identified are none."""
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The rows that are drawn."""
+        largest = self.data["estimate"].abs().sort_values(ascending=False, kind="stable").index[:MOST]
+        return self.data.loc[sorted(largest)]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The range of the axis: zero, all estimates, and all intervals but those that would flatten the others."""
+        rows = self.shown
+        known = rows.dropna(subset=["low"])
+        spans = list(zip(known["low"], known["high"], strict=True))
+        low, high = common_range(spans) if spans else (0.0, 0.0)
+        return min(0.0, low, *rows["estimate"]), max(0.0, high, *rows["estimate"])
+
+    def describe(self) -> str:
+        """What is drawn, in the words of the report."""
+        if self.empty:
+            return f"Nothing to draw yet: no two cells have a finished run with {title(self.metric)}."
+        if self.reference:
+            text = (
+                f"Point: mean of the paired differences to {self.reference}; bar: 95 % t interval; n: pairs of seeds."
+            )
+        else:
+            text = (
+                "Point: estimate by least squares, the seed held constant; bar: 95 % t interval; circle: a main "
+                "effect, averaged over the other factors; diamond: an interaction, what two add beyond what each adds; "
+                "n: runs with the option, or both."
+            )
+        text += " Filled: p < 0.05 after Holm's correction over all rows."
+        if direction(self.metric) == "min":
+            text += " Less is better: what lies left of zero helps."
+        if (self.data["low"].isna()).any():
+            text += " No bar: there is no interval, of too few runs or of differences that are all the same."
+        low, high = self.scale
+        if (self.shown["low"] < low).any() or (self.shown["high"] > high).any():
+            text += " An interval that would flatten the others ends in a triangle; the CSV beside has its ends."
+        if len(self.data) > MOST:
+            text += f" The {MOST} largest of {len(self.data)}; the CSV beside has all."
+        if self.additive:
+            text += " The main effects hold only if the effects that are not identified are none."
+        if self.unidentified:
+            text += f" Not identified by the design: {listed(self.unidentified)}."
+        return text
+
+
+def effect_forest(runs: Runs, id: str = "effects", metric: str = "top1", cells: Sequence[str] | None = None) -> Forest:
+    """Effects of the factors where the design identifies any, or else each cell's difference to the baseline."""
+    chosen = list(runs.plan.designed) if cells is None else list(cells)
+    found = fitted(runs, metric, chosen)
+    caption = f"What each factor adds to {title(metric)}"
+    if found is None or not any(len(effect.factors) == 1 for effect in found.effects):
+        reference = cell_name({}, runs.plan.study.factors)
+        first = next((c for c in chosen if runs.values(c, metric)), chosen[0])
+        return differences(runs, id, metric, chosen, reference if reference in chosen else first)
+    factors = runs.plan.study.factors
+    rows = [
+        (
+            _kind(effect.factors),
+            option_names(effect.factors, factors),
+            effect,
+            _with(effect.factors, runs, metric, chosen),
+        )
+        for effect in found.effects
+    ]
+    ordered = sorted(rows, key=lambda row: (row[0] == "interaction", -row[2].estimate))
+    table = [
+        (f"{id}.row{place}", kind, label, e.estimate, e.low, e.high, n, e.p, e.adjusted)
+        for place, (kind, label, e, n) in enumerate(ordered)
+    ]
+    return Forest(
+        id=id,
+        title=caption,
+        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        metric=metric,
+        unidentified=tuple(option_names(term.factors, factors) for term in found.unidentified),
+        additive=found.additive,
+    )
+
+
+def differences(
+    runs: Runs, id: str, metric: str, cells: Sequence[str], reference: str, labels: Mapping[str, str] = {}
+) -> Forest:
+    """Each cell's paired difference to the reference."""
+    arms = {cell: values for cell in {reference: None, **dict.fromkeys(cells)} if (values := runs.values(cell, metric))}
+    compared: Mapping[str, Comparison] = {}
+    if reference in arms and len(arms) > 1:
+        compared = compare(arms, reference, larger_is_better=direction(metric) != "min")
+    named = labelled({reference: None, **arms}, {**table_labels(runs.plan), **labels})
+    paired = [(cell, c, c.difference) for cell, c in compared.items() if c.difference]
+    paired.sort(key=lambda row: -row[2].mean)
+    table = [
+        (f"{id}.row{place}", "difference", named[cell], d.mean, d.low, d.high, d.n, c.p, c.adjusted)
+        for place, (cell, c, d) in enumerate(paired)
+    ]
+    return Forest(
+        id=id,
+        title=f"{title(metric)}: difference to {named[reference]}",
+        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        metric=metric,
+        reference=named[reference],
+    )
+
+
+def make_effects(figure: EffectsFigure, runs: Runs) -> Forest:
+    """A forest that the study asks for."""
+    study, designed = runs.plan.study, runs.plan.designed
+    cells = figure_cells(figure, study, designed)
+    if figure.reference is None:
+        forest = effect_forest(runs, figure.id, figure.metric, cells)
+    else:
+        reference = planned_cell(figure.reference, study, designed)
+        forest = differences(runs, figure.id, figure.metric, cells, reference, figure_labels(figure, study, designed))
+    return replace(forest, title=figure.caption or forest.title)
+
+
+def fitted(runs: Runs, metric: str, cells: Sequence[str]) -> least_squares.Effects | None:
+    """The effects of the factors in which these cells differ; None where fewer than two cells have the metric."""
+    rows = [
+        (runs.plan.designed[cell].choice, seed, value)
+        for cell in cells
+        for seed, value in runs.values(cell, metric).items()
+    ]
+    factors = {
+        name: tuple(option for option in factor.options if any(choice[name] == option for choice, _, _ in rows))
+        for name, factor in runs.plan.study.factors.items()
+    }
+    varied = {name: options for name, options in factors.items() if len(options) > 1}
+    return least_squares.effects(rows, varied) if varied else None
+
+
+def option_names(term: Term, factors: Mapping[str, Factor]) -> str:
+    """`c`, `B` or `B × c`: options by the names that cells have of them."""
+    return " × ".join(factors[name].label(option) or f"{name} {option}" for name, option in term)
+
+
+def _kind(term: Term) -> str:
+    return "main effect" if len(term) == 1 else "interaction"
+
+
+def _with(term: Term, runs: Runs, metric: str, cells: Sequence[str]) -> int:
+    """Runs with all options of the term."""
+    chosen = (cell for cell in cells if all(runs.plan.designed[cell].choice[name] == o for name, o in term))
+    return sum(len(runs.values(cell, metric)) for cell in chosen)

@@ -1,0 +1,36 @@
+"""Each line of a table against its reference, as one family of comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from experiments.lines import Line
+
+from ..significance import Comparison, among_the_best, compare_pairs, smallest_p
+
+LEVEL = 0.05
+"""Of all tests of a column together."""
+
+Arms = Mapping[str, Mapping[int, float]]
+"""Cell to seed to a metric's value."""
+
+
+def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) -> dict[str, Comparison]:
+    """Line key to its comparison with its reference; a line without reference, or where one has no run, has none."""
+    pairs = {
+        line.key: (arms[line.cell], arms[line.reference])
+        for line in lines
+        if line.reference and arms[line.cell] and arms[line.reference]
+    }
+    return compare_pairs(pairs, larger_is_better=larger_is_better, level=LEVEL)
+
+
+def not_told_from_best(arms: Arms, *, larger_is_better: bool) -> frozenset[str] | None:
+    """The cells that can't be told from the best, itself included; None where there are too few runs to tell any."""
+    run = {cell: values for cell, values in arms.items() if values}
+    if len(run) < 2:
+        return frozenset()
+    # asked first, as pairing thousands of cells with each other takes minutes
+    if smallest_p(max(map(len, run.values()))) > LEVEL / (len(run) - 1):
+        return None
+    return among_the_best(run, larger_is_better=larger_is_better, level=LEVEL)

@@ -1,0 +1,17 @@
+"""`kind: cumulative`: steps on top of one another, with the gain of each over the one before."""
+
+from __future__ import annotations
+
+from experiments.language import Table
+from experiments.lines import table_lines
+
+from ..runs import Runs
+from .body import Leading, labels_of, make_body
+from .printed import Column, PrintedTable
+
+
+def make(table: Table, runs: Runs) -> list[PrintedTable]:
+    """None of the steps, then one more in each row; with a `reference` the gain is over that instead."""
+    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    rows = Column(table.titles.get("rows", "step"), labels_of(table, lines, runs), numeric=False)
+    return make_body(table, lines, Leading(rows), runs, word="Gain", within=True)

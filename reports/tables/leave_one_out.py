@@ -1,0 +1,17 @@
+"""`kind: leave_one_out`: a full model, and what it loses without each of its parts."""
+
+from __future__ import annotations
+
+from experiments.language import Table
+from experiments.lines import table_lines
+
+from ..runs import Runs
+from .body import Leading, labels_of, make_body
+from .printed import Column, PrintedTable
+
+
+def make(table: Table, runs: Runs) -> list[PrintedTable]:
+    """The full model, then without each step, with the difference to the full model."""
+    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    rows = Column(table.titles.get("rows", "model"), labels_of(table, lines, runs), numeric=False)
+    return make_body(table, lines, Leading(rows), runs, within=True)

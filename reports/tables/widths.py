@@ -1,0 +1,94 @@
+"""How wide a table becomes in LaTeX, and how it is made to fit the text of an article."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .printed import Column, Layout
+
+_TEXT_WIDTH = 345.0
+"""Of the article class at 10 pt, in points."""
+
+_WIDTHS = (
+    ("ijl.,:;'|![]", 2.8),
+    ("frstI() -", 3.9),
+    ("cez", 4.5),
+    ("0123456789agoJS/–?", 5.0),
+    ("bdhknpquvxy", 5.6),
+    ("mw%+±−=&Δ×→", 8.4),
+    ("MW", 10.3),
+)
+"""Points that characters of Computer Modern take at 10 pt; other ones as much as most capitals."""
+
+_WIDTH_OF = {character: width for characters, width in _WIDTHS for character in characters}
+_CAPITAL = 7.6
+
+_BOLD = 1.15
+"""How much wider bold digits are."""
+
+_SIZES = (("", 1.0, 6.0), (r"\small", 0.925, 4.0), (r"\footnotesize", 0.85, 3.0))
+"""Font size, its scale, and the space on each side of a column, from the best to read to the narrowest."""
+
+_NARROWEST = 70.0
+"""Points below which text is not broken over lines."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tabular: its columns, and the width in points to which a column's text is broken."""
+
+    columns: list[Column]
+    broken: dict[int, float]
+
+
+def fit(layout: Layout) -> tuple[str, float, list[Part]]:
+    """Font size, space beside columns, and the parts in which the table fits the width of a page."""
+    for size, scale, space in _SIZES:
+        whole = part_of(layout.columns, scale, space, breaks=size == _SIZES[-1][0])
+        if whole is not None:
+            return size, space, [whole]
+    return size, space, [part_of(columns, scale, space, breaks=True) or Part(columns, {}) for columns in _split(layout)]
+
+
+def _split(layout: Layout) -> list[list[Column]]:
+    """The columns in as few parts as possible, each with the rows' names; groups and their order are kept."""
+    _, scale, space = _SIZES[-1]
+    parts: list[list[Column]] = []
+    for group in [*layout.groups, *([[layout.notes]] if layout.notes else [])]:
+        if parts and part_of([*parts[-1], *group], scale, space, breaks=True):
+            parts[-1] += group
+        else:
+            parts.append([layout.rows, *layout.naming, *group])
+    return parts
+
+
+def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) -> Part | None:
+    """The columns as one tabular; None where they are too wide even with (if `breaks`) text columns broken."""
+    widths = [_width(column) * scale for column in columns]
+    room = _TEXT_WIDTH - 2 * space * len(columns)
+    if sum(widths) <= room:
+        return Part(columns, {})
+    texts = [index for index, column in enumerate(columns) if not column.numeric and widths[index] > _NARROWEST]
+    room -= sum(width for index, width in enumerate(widths) if index not in texts)
+    if not breaks or not texts or room < _NARROWEST * len(texts):
+        return None
+    spare = room - _NARROWEST * len(texts)
+    wish = sum(widths[index] - _NARROWEST for index in texts)
+    return Part(columns, {i: _NARROWEST + spare * (widths[i] - _NARROWEST) / wish for i in texts})
+
+
+def _width(column: Column) -> float:
+    """What a column takes at 10 pt: the longest word of its head (words are stacked) or its widest text."""
+    texts = [
+        _text_width(text_of(column, row)) * (_BOLD if row in column.bold else 1) for row in range(len(column.texts))
+    ]
+    return max([*texts, *map(_text_width, column.head.split())], default=0.0)
+
+
+def text_of(column: Column, row: int) -> str:
+    """A text with minus signs, which in numbers are written as hyphens."""
+    return column.texts[row].replace("-", "−") if column.numeric else column.texts[row]
+
+
+def _text_width(text: str) -> float:
+    return sum(_WIDTH_OF.get(character, _CAPITAL) for character in text)

@@ -1,0 +1,161 @@
+"""Figures as files: the same bytes from the same data, drawn only where something changed, whoever draws them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import warnings
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import TINY
+from made_up import made_up_runs
+from test_reports import HOSTILE, VALUES
+
+from reports.figures import Curves, files, learning_curves, make_figure, processes, write_figures
+
+SUFFIXES = ("svg", "pdf", "png", "csv")
+
+
+def curves(tmp_path: Path, id: str = "x", text: str = TINY) -> Curves:
+    runs = made_up_runs(tmp_path, VALUES, text)
+    found = learning_curves(runs, ["plain", "deep"], id, "Caption", ["top1"])
+    assert found is not None
+    return found
+
+
+def contents(folder: Path, id: str = "x") -> dict[str, bytes]:
+    return {suffix: (folder / f"{id}.{suffix}").read_bytes() for suffix in SUFFIXES}
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Curves, Path]:
+    folder = tmp_path_factory.mktemp("drawn")
+    figure = curves(folder)
+    assert write_figures([figure], folder / "figures") == ["x"]
+    return figure, folder / "figures"
+
+
+def test_what_has_not_changed_is_left_alone(drawn: tuple[Curves, Path]) -> None:
+    figure, folder = drawn
+    before = times(folder)
+    assert write_figures([figure], folder) == []
+    assert times(folder) == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_was_deleted_or_edited_is_made_again(suffix: str, drawn: tuple[Curves, Path]) -> None:
+    figure, folder = drawn
+    before = contents(folder)
+    file = folder / f"x.{suffix}"
+    if suffix in ("svg", "csv"):
+        file.unlink()
+    else:
+        file.write_text("edited")
+    assert write_figures([figure], folder) == ["x"]
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("known", [None, "not JSON", "[]", '{"x": 3}'])
+def test_what_is_not_known_is_drawn(known: str | None, drawn: tuple[Curves, Path]) -> None:
+    figure, folder = drawn
+    before = contents(folder)
+    if known is None:
+        (folder / files.DRAWN).unlink()
+    else:
+        (folder / files.DRAWN).write_text(known)
+    assert write_figures([figure], folder) == ["x"]
+    assert contents(folder) == before
+
+
+def test_another_number_title_band_or_code_is_drawn_again(
+    drawn: tuple[Curves, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure, folder = drawn
+    monkeypatch.setattr(files, "in_processes", lambda figures, folder: None)
+    data = figure.data.copy()
+    data.loc[0, "mean"] += 1e-15
+    for changed in ({"data": data}, {"title": "Another"}, {"band": "range"}):
+        assert write_figures([dataclasses.replace(figure, **changed)], folder) == ["x"], changed  # type: ignore[arg-type]
+    (folder / files.DRAWN).unlink()
+    write_figures([figure], folder)
+    assert write_figures([figure], folder) == []
+    monkeypatch.setattr(files, "_code", lambda: "another version")
+    assert write_figures([figure], folder) == ["x"]
+
+
+def test_processes_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = [curves(tmp_path, id) for id in "ab"]
+    monkeypatch.setattr(processes, "MOST", 1)
+    write_figures(figures, tmp_path / "one")
+    monkeypatch.setattr(processes, "MOST", 2)
+    monkeypatch.setattr(processes, "WORTH", 0.1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    here: list[str] = []
+    draw = files.draw_figure
+    monkeypatch.setattr(files, "draw_figure", lambda figure, folder: (here.append(figure.id), draw(figure, folder)))
+    write_figures(figures, tmp_path / "two")
+    assert len(here) == 1, "the other was drawn elsewhere"
+    for id in "ab":
+        assert contents(tmp_path / "one", id) == contents(tmp_path / "two", id)
+    assert (tmp_path / "one" / files.DRAWN).read_bytes() == (tmp_path / "two" / files.DRAWN).read_bytes()
+
+
+@pytest.mark.parametrize("worker", ["import sys; sys.exit(3)", "import sys; sys.stdin.buffer.read(); sys.exit(1)"])
+def test_what_another_process_could_not_draw_is_drawn_here(
+    worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_WORKER", worker)
+    monkeypatch.setattr(processes, "WORTH", 0.1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    here: list[str] = []
+    monkeypatch.setattr(files, "draw_figure", lambda figure, folder: here.append(figure.id))
+    processes.in_processes([curves(tmp_path, id) for id in "ab"], tmp_path)
+    assert sorted(here) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "cores", "processes_"), [(3, 2, 1), (8, 2, 2), (8, 1, 1), (40, 64, 8), (8, 64, 2)])
+def test_as_many_processes_as_pay(
+    number: int, cores: int, processes_: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    figure = curves(tmp_path)
+    shares = processes._shares([dataclasses.replace(figure, id=f"f{i}") for i in range(number)])
+    assert len(shares) == processes_
+    assert sorted(f.id for share in shares for f in share) == sorted(f"f{i}" for i in range(number))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+NAMES = [
+    HOSTILE,
+    "$x$",
+    "\\$",
+    "a\nb\tc",
+    "🎈👩‍🔬",
+    "שלום עולם",
+    "x" * 100,
+    "<svg onload=alert(1)>",
+    "&amp; ]]>",
+    "\x07bell",
+]
+
+
+@pytest.mark.parametrize("first", [0, 4, 6])
+def test_hostile_names_are_text(first: int, tmp_path: Path) -> None:
+    labels = dict(zip(("plain", "deep", "c", "l"), NAMES[first : first + 4], strict=True))
+    words = f"cells: [plain, deep, c, l], caption: {json.dumps(NAMES[first])}, labels: {json.dumps(labels)}"
+    runs = made_up_runs(tmp_path, VALUES, f"{TINY}figures: [{{id: x, {words}}}]\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_figures([make_figure(runs.plan.study.figures[0], runs)], tmp_path)
+    svg = ElementTree.parse(tmp_path / "x.svg")
+    texts = [element.text or "" for element in svg.iter("{http://www.w3.org/2000/svg}text")]
+    for label in labels.values():
+        assert any(" ".join(label.split()).replace("\x07", " ").strip()[:20] in text for text in texts), label
+    assert not [e for e in svg.iter() if e.tag.endswith("script") or "onload" in e.attrib]
