@@ -54,13 +54,30 @@ class Claim:
 class Held:
     """What this process has taken on."""
 
-    def __init__(self, file: Path, others: dict[str, Claim]) -> None:
-        self.others = others
+    def __init__(self, file: Path, trials: Iterable[str]) -> None:
+        """Claims `trials`; called while the folder is locked."""
+        self.others: dict[str, Claim] = {}
         """Those of the trials asked for that another process has, with its claim."""
 
         self._file = file
+        self._claim: dict[str, Any] = {**_process(), "trials": ()}
+        self._take(trials, tidy=True)
         self._told = 0.0
         self._trained: set[str] = set()
+
+    def add(self, trials: Iterable[str]) -> None:
+        """Take on these as well, but for those that another process has: `others` holds these then."""
+        from filelock import FileLock
+
+        with FileLock(claims_folder() / "lock"):
+            self._take(trials)
+
+    def _take(self, trials: Iterable[str], *, tidy: bool = False) -> None:
+        taken = {trial: claim for claim in _of_others(tidy=tidy) for trial in claim.trials}
+        self.others |= taken
+        free = tuple(trial for trial in trials if trial not in taken)
+        self._claim["trials"] = (*self._claim["trials"], *free)
+        _write(self._file, self._claim)
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
         """Let other processes know how it goes; no news is passed over if it comes soon, and so is a full disk."""
@@ -84,12 +101,9 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     lock = FileLock(_lock_of(file))
     try:
         with FileLock(folder / "lock"):
-            others = _of_others(tidy=True)
-            taken = {trial: claim for claim in others for trial in claim.trials}
-            mine = tuple(trial for trial in trials if trial not in taken)
             lock.acquire()
-            _write(file, {**_process(), "trials": mine})
-        yield Held(file, taken)
+            held = Held(file, trials)
+        yield held
     finally:
         _delete(file)
         lock.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,12 @@ class Comparison:
     right: Quantity | None
     margin: float
 
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """The same for comparisons of one difference with one margin, whichever side it is written from."""
+        left, right = str(self.left), str(self.right or "")
+        return (right, left, -self.margin) if right and right < left else (left, right, self.margin)
+
     def __str__(self) -> str:
         if self.right is None:
             return f"{self.left} {self.relation} {self.margin:g}"
@@ -70,6 +76,54 @@ def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Compariso
                 raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
             comparisons.append(Comparison(left, match["relation"], right, margin))
     return comparisons
+
+
+def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:
+    """What decides how many seeds each cell gets, where the study's `replicates` ask for that; raises Problem.
+
+    That is what the claims compare, and where they compare no two cells, or `against` names a cell, each other cell
+    with that one. A claim about one cell's number asks for no seeds, but has its share of the level as well.
+    cells: all that the designs make. first: those that are run, with the id of their first trial.
+    """
+    words = study.replicates
+    if words is None:
+        return []
+    claimed = [part for claim in study.claims for part in _parsed(claim, study, cells)]
+    pairs = [part for part in claimed if part.right is not None]
+    against, metric = next(iter(first), ""), words.metric or "top1"
+    check_metric(metric, ("metric",))
+    if words.against is not None:
+        against = planned_cell(words.against, study, cells, ("against",))
+        if against not in first:
+            raise Problem(("against",), f"a constraint leaves out {against!r}; expected one of {', '.join(first)}")
+    elif pairs and words.metric is not None:
+        message = "without `against` it is the claims that say what is compared, and by which metric"
+        raise Problem(("metric",), f"{message}; expected `against` as well, or no metric")
+    if words.against is not None or not pairs:
+        base = Quantity(against, metric)
+        claimed += [Comparison(Quantity(cell, metric), ">", base, 0.0) for cell in first if cell != against]
+    found: dict[tuple[str, str, float], Comparison] = {}
+    for part in claimed:
+        if _can_differ(part, first):
+            found.setdefault(part.key, part)
+    if not any(part.right for part in found.values()):
+        message = "no two cells that differ are compared, so nothing can be decided; expected a number of seeds"
+        raise Problem((), message)
+    return list(found.values())
+
+
+def _parsed(claim: Claim, study: Study, cells: Iterable[str]) -> list[Comparison]:
+    try:
+        return parse_claim(claim.test, study, cells)
+    except Problem:
+        # which is said of the claim itself
+        return []
+
+
+def _can_differ(part: Comparison, first: Mapping[str, str]) -> bool:
+    """Whether both cells are run, and are not one by their recipe."""
+    sides = [side.cell for side in (part.left, part.right) if side is not None]
+    return all(cell in first for cell in sides) and len({first.get(cell) for cell in sides}) == len(sides)
 
 
 def check_claim(claim: Claim, study: Study, cells: Iterable[str]) -> None:

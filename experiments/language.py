@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
 from trainer.settings import Settings
 
@@ -139,6 +139,43 @@ class Claim(Settings):
     """The size that the document states, for a test of one comparison: left - right, or left against a number."""
 
 
+class Replicates(Settings):
+    """Replicates where they matter: cells get further seeds while a comparison in which they stand is open."""
+
+    min: Annotated[int, Field(ge=2)]
+    """Seeds of every cell, and pairs at the first look at a comparison."""
+
+    max: Annotated[int, Field(ge=2)]
+    """Seeds at which a comparison that is still open ends."""
+
+    until: Literal["decided"]
+    """What ends a comparison: its repeated confidence interval leaves out zero, or lies within the margin."""
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Probability of any error, over all comparisons of the study and all looks at them."""
+
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """A difference that is shown to be smaller is settled as well; in the metric's unit. Default: none is."""
+
+    against: str | None = None
+    """Every other cell is compared with this one, besides what the claims compare; where there are none, the first."""
+
+    metric: str | None = None
+    """What is compared with `against` (top1)."""
+
+
+def _seeds_kind(value: Any) -> str:
+    return "replicates" if isinstance(value, dict | Replicates) else "list" if isinstance(value, list) else "number"
+
+
+Seeds = Annotated[
+    Annotated[PositiveInt, Tag("number")]
+    | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), Tag("list")]
+    | Annotated[Replicates, Tag("replicates")],
+    Discriminator(_seeds_kind),
+]
+
+
 class Outline(Settings):
     """A study file."""
 
@@ -158,8 +195,8 @@ class Outline(Settings):
     designs: Annotated[tuple[Design, ...], Field(min_length=1)] | None = None
     """Which cells to run; a study without factors needs none."""
 
-    seeds: PositiveInt | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = 1
-    """How many replicates of every cell (seeds 0, 1, ...), or which seeds."""
+    seeds: Seeds = 1
+    """How many replicates of every cell (seeds 0, 1, ...), which seeds, or from how many to how many."""
 
     constraints: tuple[str, ...] = ()
     """`params < 100e6`: cells that break one are left out, and named."""

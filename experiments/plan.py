@@ -11,7 +11,7 @@ from typing import Any
 from trainer import SEMANTICS
 
 from .catalog import kind_of
-from .comparisons import check_claim
+from .comparisons import Comparison, check_claim, compared
 from .constraints import parse_constraints
 from .costs import Cost, cost_of, known_cost
 from .designs import Choice, cell_name, expand_design
@@ -73,7 +73,8 @@ class Plan:
     """Every cell that the designs make, by name, those left out included; teachers by the names of their cells."""
 
     trials: tuple[Trial, ...]
-    """Every cell's first seed comes before any second one."""
+    """Every cell's first seed comes before any second one. Where the study's `replicates` say how many seeds each cell
+    gets, those that are wanted by what is known (`expand`: the first `min`)."""
 
     ids: Mapping[tuple[str, int], str] = field(repr=False)
     """(cell, seed) to trial id; two cells of one recipe share their trials."""
@@ -89,6 +90,12 @@ class Plan:
     def seeds_of(self, cell: str) -> tuple[int, ...]:
         """The seeds under which a cell is planned, in the study's order."""
         return tuple(seed for seed in self.study.seeds if (cell, seed) in self.ids)
+
+    @cached_property
+    def compared(self) -> list[Comparison]:
+        """What decides how many seeds each cell gets, where the study's `replicates` say so; else nothing."""
+        first = self.study.seeds[0] if self.study.seeds else 0
+        return compared(self.study, self.designed, {cell.name: self.ids[cell.name, first] for cell in self.cells})
 
     def keeps_weights(self, trial: str) -> bool:
         """Whether a trial's weights stay in the record: as the study says, but always those of a teacher."""
@@ -109,23 +116,42 @@ def expand(study: Study) -> Plan:
     designed = _cells(study)
     cells, excluded = _constrained(study, designed)
     cells, teachers = _with_teachers(study, cells, excluded)
-    ids: dict[tuple[str, int], str] = {}
-    trials: dict[str, Trial] = {}
-    identities = {cell.name: cell.recipe.identity() for cell in cells}
-    for seed in study.seeds:
-        for cell in cells:
-            name = _id_of(identities[cell.name], seed)
-            ids[cell.name, seed] = name
-            trials.setdefault(name, Trial(name, cell.name, seed, cell.recipe))
-    needs = {
-        ids[cell, seed]: tuple(dict.fromkeys(ids[teacher, study.seeds[0]] for teacher in names))
-        for cell, names in teachers.items()
-        for seed in study.seeds
-    }
     by_name = {cell.name: cell for cell in designed}
-    plan = Plan(study, tuple(cells), excluded, by_name, tuple(trials.values()), ids, needs)
+    least = study.replicates.min if study.replicates else len(study.seeds)
+    plan = _replicated(Plan(study, tuple(cells), excluded, by_name, (), {}), teachers, lambda cell: least)
     _check_questions(plan)
     return plan
+
+
+def with_seeds(plan: Plan, number: Mapping[str, int]) -> Plan:
+    """The same plan with the first so many of the study's seeds for each cell, by its name."""
+    cells = {plan.ids[cell.name, plan.study.seeds[0]]: cell.name for cell in plan.cells}
+    teachers = {
+        cell.name: tuple(cells[teacher] for teacher in plan.needs[first])
+        for first, cell in ((plan.ids[cell.name, plan.study.seeds[0]], cell) for cell in plan.cells)
+        if first in plan.needs
+    }
+    return _replicated(plan, teachers, number.__getitem__)
+
+
+def _replicated(plan: Plan, teachers: Mapping[str, tuple[str, ...]], number: Callable[[str], int]) -> Plan:
+    """The plan with so many seeds of each cell. teachers: the cells that a cell's trials need, under the first seed."""
+    ids: dict[tuple[str, int], str] = {}
+    trials: dict[str, Trial] = {}
+    identities = {cell.name: cell.recipe.identity() for cell in plan.cells}
+    for place, seed in enumerate(plan.study.seeds):
+        for cell in plan.cells:
+            if place < number(cell.name):
+                name = _id_of(identities[cell.name], seed)
+                ids[cell.name, seed] = name
+                trials.setdefault(name, Trial(name, cell.name, seed, cell.recipe))
+    first = plan.study.seeds[0]
+    needs = {
+        id: tuple(dict.fromkeys(ids[teacher, first] for teacher in teachers[cell]))
+        for (cell, _), id in ids.items()
+        if cell in teachers
+    }
+    return dataclasses.replace(plan, trials=tuple(trials.values()), ids=ids, needs=needs)
 
 
 def _cells(study: Study) -> list[Cell]:
@@ -232,3 +258,7 @@ def _check_questions(plan: Plan) -> None:
                 check(question, study, plan.designed)
             except Problem as problem:
                 raise study.error((word, index, *problem.path), problem.message) from None
+    try:
+        _ = plan.compared
+    except Problem as problem:
+        raise study.error(("seeds", *problem.path), problem.message) from None

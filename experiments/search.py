@@ -83,7 +83,7 @@ class SearchPlan:
     @property
     def plan(self) -> Plan:
         """A plan without a trial, under the name of the search in record and results."""
-        study = dataclasses.replace(self.study, name=f"{self.study.name}-search", seeds=self.seeds)
+        study = dataclasses.replace(self.study, name=f"{self.study.name}-search", seeds=self.seeds, replicates=None)
         return Plan(study, (), {}, {}, (), {})
 
     def meaning(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from trainer.errors import UserError, nearest
 from . import catalog
 from .factors import BadPath, Factor, Patch, parse_factors, patch_data
 from .figure_words import Figure
-from .language import Claim, Design, Document, Outline, Table
+from .language import Claim, Design, Document, Outline, Replicates, Table
 from .recipe import FIELDS, Recipe, parse_recipe
 from .search_words import Search
 from .validation import Problem, validate
@@ -50,6 +50,9 @@ class Study:
     factors: Mapping[str, Factor]
     designs: tuple[Design, ...]
     seeds: tuple[int, ...]
+    """Of every cell, or where `replicates` says how many each one gets, those that it may get."""
+
+    replicates: Replicates | None
     constraints: tuple[str, ...]
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
@@ -119,7 +122,6 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         factors = parse_factors(outline.factors)
     except Problem as problem:
         raise source.error(_blame(("factors", *problem.path), origins), problem.message) from None
-    seeds = outline.seeds
     study = Study(
         name=outline.study,
         profile=profile,
@@ -129,7 +131,8 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         recipe=recipe,
         factors=factors,
         designs=outline.designs or (),
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else seeds,
+        seeds=_seeds(outline.seeds),
+        replicates=outline.seeds if isinstance(outline.seeds, Replicates) else None,
         constraints=outline.constraints,
         tables=outline.tables,
         figures=outline.figures,
@@ -139,11 +142,17 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         keep_weights=outline.keep_weights,
         source=source,
         origins=origins,
+        own_seeds=len(_seeds(outline.seeds)),
     )
-    study = dataclasses.replace(study, own_seeds=len(study.seeds))
     _check_options(study)
     _check_names(study)
     return study
+
+
+def _seeds(seeds: int | tuple[int, ...] | Replicates) -> tuple[int, ...]:
+    if isinstance(seeds, tuple):
+        return seeds
+    return tuple(range(seeds.max if isinstance(seeds, Replicates) else seeds))
 
 
 def _load_plugins(source: Source, outline: Outline) -> tuple[Path, ...]:
@@ -254,5 +263,8 @@ def _check_names(study: Study) -> None:
         if table.id in seen:
             raise study.error(("tables", index, "id"), f"the table id {table.id!r} stands twice")
         seen.add(table.id)
+    if study.replicates is not None and study.replicates.max < study.replicates.min:
+        most, least = study.replicates.max, study.replicates.min
+        raise study.error(("seeds", "max"), f"got {most}, expected at least min, which is {least}")
     if len(set(study.seeds)) != len(study.seeds):
         raise study.error(("seeds",), f"got {list(study.seeds)}, expected each seed once")

@@ -206,7 +206,8 @@ class RunWriter:
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
         # a search does not know its trials yet
-        size = f" ({len(self.plan.trials)} trials)" if self.plan.trials else ""
+        first = " at first" if study.replicates else ""
+        size = f" ({len(self.plan.trials)} trials{first})" if self.plan.trials else ""
         tags = {
             "mlflow.runName": f"{study.title}{size}",
             "mlflow.note.content": study.question,

@@ -68,7 +68,7 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
         "recipe": space.written(point),
         "factors": factors,
         "designs": designs,
-        "seeds": max(3, len(study.seeds)),
+        "seeds": max(3, study.replicates.min if study.replicates else len(study.seeds)),
         "tables": [
             {
                 "id": "choices",

@@ -99,6 +99,8 @@ class Driver:
         """Nothing stays recorded as running, and nothing that was left out passes for done."""
         for trial in sorted(self.running):
             self.writer.finish(self.trials[trial], Result("interrupted", reason="interrupted"))
+        # nothing that it would add could begin
+        self.supply = None
         if not interrupted:
             for trial in self.trials.keys() - self.over:
                 self.ended(trial, Result("failed", reason="the executor ended without finishing it"))

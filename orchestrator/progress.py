@@ -48,6 +48,9 @@ class Progress:
         self.tell = tell
         self.estimate = estimate
         self.title = title
+        self.may_grow = False
+        """Whether more trials may come than are known of."""
+
         self.total = len(trials)
         self.epochs_left = sum(trial.recipe.epochs for trial in trials)
         self.epochs_done = 0
@@ -135,7 +138,8 @@ class Progress:
 
     def _eta(self, before: str = "") -> str:
         left = self.estimate.remaining()
-        return f"{before}{clock(left)} left" if left is not None else ""
+        known = " of what is known" if self.may_grow else ""
+        return f"{before}{clock(left)} left{known}" if left is not None else ""
 
     def __rich__(self) -> RenderableType:
         """The bar and a line for each running trial."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.claims import claimed
+from experiments.claims import Held, claimed
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
@@ -30,6 +31,9 @@ from .resources import room_here
 from .shares import Shares
 from .terms import Terms
 
+if TYPE_CHECKING:
+    from .replicates import Replicates
+
 
 def run_plan(
     plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Path]
@@ -41,7 +45,7 @@ def run_plan(
     """
     # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
     prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
-    fingerprints = prepare_data(plan, console)
+    plan, fingerprints = _prepared(plan, console)
     folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
     with claimed(folders.values()) as held:
         pending = _pending(plan, fingerprints)
@@ -67,10 +71,13 @@ def run_plan(
             return summary
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.lengths())
+        supply = _supply(plan, fingerprints, held, summary)
         with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
+            if supply is not None:
+                supply.tell(progress)
             needs = needs_of(plan, mine, fingerprints) if terms.address else None
             cpus = cpus_for(mine, shares)
-            task = Task(plan, mine, fingerprints, cpus, shares, progress, summary, command, needs, report=report)
+            task = Task(plan, mine, fingerprints, cpus, shares, progress, summary, command, needs, supply, report)
             train(task, start, terms)
     return summary
 
@@ -146,6 +153,27 @@ def _drive(engine: Engine, driver: Driver) -> None:
         driver.close(interrupted)
 
 
+def _prepared(plan: Plan, console: Console) -> tuple[Plan, dict[str, str]]:
+    """The plan with the seeds that the record asks for, and the data fingerprints of all trials that may come."""
+    if plan.study.replicates is None:
+        return plan, prepare_data(plan, console)
+    from reports.replicates import largest, replayed
+
+    fingerprints = prepare_data(largest(plan), console)
+    return replayed(plan, fingerprints), fingerprints
+
+
+def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Summary) -> Replicates | None:
+    """What adds seeds as the run goes on, where the study asks for that."""
+    if plan.study.replicates is None:
+        return None
+    from reports.replicates import recorded_ends
+
+    from .replicates import Replicates
+
+    return Replicates(plan, recorded_ends(plan, fingerprints), fingerprints, held, summary)
+
+
 def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
     """Cores to share out on this machine: its own, unless the user says how many trials are to have some."""
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
@@ -154,9 +182,12 @@ def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
 def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Console) -> None:
     together = f"; {at_once} at once" if at_once else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
-    head = (
-        f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {count(len(plan.trials), 'trial')}{already}{together}"
-    )
+    trials = count(len(plan.trials), "trial")
+    if plan.study.replicates is not None:
+        from reports.replicates_text import extent
+
+        trials = f"{extent(plan)}; {trials} so far"
+    head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"
     console.print(head, highlight=False, markup=False)
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,9 @@ class Finding:
     dropped: tuple[int, ...] = ()
     """Seeds that both cells are planned for and only one has a value of: they are in no pair."""
 
+    looked: bool = False
+    """Whether its interval pays for several looks, of a study that itself adds the seeds that it wants."""
+
     @property
     def estimate(self) -> Difference | None:
         """Ours in the terms of the document: left minus right, or left where right is a plain number."""
@@ -37,7 +41,7 @@ class Finding:
             return None
         margin, found = self.comparison.margin, self.difference
         low, high = (None if bound is None else bound + margin for bound in (found.low, found.high))
-        return Difference(found.mean + margin, low, high, found.n)
+        return Difference(found.mean + margin, low, high, found.n, found.sd)
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Answer:
 def answer_claims(runs: Runs) -> list[Answer]:
     """Every claim of the study, in order."""
     answers = []
+    find = _find if runs.plan.study.replicates is None else _followed(runs)
     for claim in runs.plan.study.claims:
         comparisons = parse_claim(claim.test, runs.plan.study, runs.plan.designed)
-        answers.append(Answer(claim.says, claim.test, [_find(runs, c) for c in comparisons], claim.published))
+        answers.append(Answer(claim.says, claim.test, [find(runs, c) for c in comparisons], claim.published))
     return answers
 
 
@@ -81,6 +86,23 @@ def _find(runs: Runs, comparison: Comparison) -> Finding:
     difference = paired_difference(left, right)
     further = seeds_to_decide(difference) if difference else None
     return Finding(comparison, difference, _verdict(difference, comparison.relation), further, dropped)
+
+
+def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:
+    """Where seeds are added to what is open, the interval that pays for all looks takes the place of Student's."""
+    found = {each.comparison.key: each for each in runs.followed}
+
+    def find(runs: Runs, comparison: Comparison) -> Finding:
+        each = found.get(comparison.key)
+        if each is None:
+            # a cell is left out, or both are one by their recipe
+            return _find(runs, comparison)
+        difference = each.standing.difference
+        if difference is not None and str(each.comparison.left) != str(comparison.left):
+            difference = difference.negated
+        return Finding(comparison, difference, _verdict(difference, comparison.relation), looked=True)
+
+    return find
 
 
 def _verdict(difference: Difference | None, relation: str) -> Verdict:

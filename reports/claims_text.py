@@ -18,10 +18,13 @@ UNKNOWN = "?"
 def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
     """The table of all claims, and what a reader must know of it."""
     stated = any(answer.published is not None for answer in answers)
-    open_ = any(finding.verdict == "undecided" for answer in answers for finding in answer.findings)
-    heads = ["Claim", "Comparison", *(["Document says"] if stated else []), "Ours (95 % interval)", "n", "Verdict"]
+    # where seeds are added to what is open, those that are missing come or have come
+    asks = plan.study.replicates is None
+    open_ = asks and any(finding.verdict == "undecided" for answer in answers for finding in answer.findings)
+    ours = f"Ours ({'95 %' if asks else 'repeated'} interval)"
+    heads = ["Claim", "Comparison", *(["Document says"] if stated else []), ours, "n", "Verdict"]
     heads += ["More seeds"] if open_ else []
-    right = {"Document says", "Ours (95 % interval)", "n", "More seeds"}
+    right = {"Document says", ours, "n", "More seeds"}
     lines = [heads, ["--:" if head in right else ":--" for head in heads]]
     for answer in answers:
         several = len(answer.findings) > 1
@@ -42,12 +45,14 @@ def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
 def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
     """What a reader must know of the claims' numbers, without full stops."""
     findings = [finding for answer in answers for finding in answer.findings]
+    asks = plan.study.replicates is None
+    interval = "Student's t interval" if asks else "the interval of the section Seeds, which covers all claims together"
+    chance = ". Each comparison has its own interval: of forty without a true difference, one is contradicted by chance"
     notes = [
-        "Differences are left minus right, paired by seed, with Student's t interval; against a number, our mean. "
-        "Reproduced: the interval is on the claim's side; contradicted: on the other. Each comparison has its own "
-        "interval: of forty without a true difference, one is contradicted by chance"
+        f"Differences are left minus right, paired by seed, with {interval}; against a number, our mean. "
+        f"Reproduced: the interval is on the claim's side; contradicted: on the other{chance if asks else ''}"
     ]
-    if any(finding.verdict == "undecided" for finding in findings):
+    if asks and any(finding.verdict == "undecided" for finding in findings):
         unknown = f"; {UNKNOWN}: too few runs, or no spread among them, to tell"
         notes.append(
             "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few"
@@ -62,7 +67,7 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
 
 def seeds_text(finding: Finding) -> str:
     """How many more seeds would decide a comparison; nothing where it is decided."""
-    if finding.verdict != "undecided":
+    if finding.verdict != "undecided" or finding.looked:
         return ""
     if finding.further is not None:
         return f"about {finding.further}"

@@ -84,6 +84,7 @@ def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
             "code": code_digest(),
             "packages": {name: version(name) for name in _PACKAGES},
             "study": [study.source.file.as_posix(), study.profile, list(study.seeds), shown_uri()],
+            "replicates": study.replicates.model_dump() if study.replicates else None,
             "texts": [hashlib.sha256(text).hexdigest() for text in texts],
             "trials": [_recorded(trial.id, states[trial.id]) for trial in plan.trials],
             "reload": reload,

@@ -23,6 +23,7 @@ from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.labels import labelled, table_labels
 from .page.page import to_page
+from .replicates_text import as_json
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
 from .tables.csv import to_csv
@@ -141,7 +142,12 @@ def _as_json(report: Report) -> dict[str, Any]:
         "claims": [_claim_json(answer) for answer in report.answers],
         "warnings": list(report.runs.warnings),
         "confounders": study_notes(report.runs.plan),
+        **_seeds_json(report.runs),
     }
+
+
+def _seeds_json(runs: Runs) -> dict[str, Any]:
+    return {} if runs.plan.study.replicates is None else {"seeds": as_json(runs.plan, runs.followed)}
 
 
 def _claim_json(answer: Answer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
 from .mixed import Mixture, find_mixtures
+from .replicates import Followed, followed
 
 _TOLD = ("to run", "unreadable")
 """States of which the reason, where there is one, is why what somebody has trained does not count."""
@@ -55,6 +56,12 @@ class Runs:
         ids = [self.plan.ids[cell, seed] for seed in self.plan.seeds_of(cell)]
         recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
         return next((value for value in recorded if value is not None), None)
+
+    @cached_property
+    def followed(self) -> list[Followed]:
+        """Where the comparisons stand, of a study that adds seeds to what is open."""
+        failed = dict.fromkeys(self.failures)
+        return followed(self.plan, {**failed, **self.records})
 
     @property
     def missing(self) -> list[str]:

@@ -38,6 +38,12 @@ class Difference:
     sd: float | None = None
     """Sample standard deviation of the pairs' differences; None where the interval is."""
 
+    @property
+    def negated(self) -> Difference:
+        """The same with the sides exchanged."""
+        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
+        return Difference(-self.mean, low, high, self.n, self.sd)
+
 
 @dataclass(frozen=True)
 class Pairs:

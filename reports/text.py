@@ -11,6 +11,8 @@ from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
 from .provenance import provenance
+from .replicates_text import headline as replicates_headline
+from .replicates_text import section
 from .runs import Runs
 from .tables.markdown import to_markdown
 
@@ -44,6 +46,8 @@ def to_text(report: Report) -> str:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
         parts += ["## Claims", claims_text(report.answers, report.runs.plan)]
+    if study.replicates is not None:
+        parts += ["## Seeds", section(report.runs.plan, report.runs.followed)]
     if report.curves:
         parts += ["## Learning curves", *map(_figure, report.curves)]
     parts += ["## How it was run", _provenance(report.runs)]
@@ -52,8 +56,10 @@ def to_text(report: Report) -> str:
 
 def _answer(report: Report) -> str:
     answer = report.answer
+    repeated = report.runs.plan.study.replicates is not None
     lacking = lacking_sentence(report.runs)
-    parts = [f"**{markdown(' '.join([*headline(answer), best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    said = replicates_headline(report.runs.plan, report.runs.followed) if repeated else headline(answer)
+    parts = [f"**{markdown(' '.join([*said, best_sentence(answer), *([lacking] if lacking else [])]))}**"]
     parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
     return "\n\n".join(filter(None, parts))
 
@@ -62,7 +68,7 @@ def _completeness(runs: Runs) -> str:
     plan = runs.plan
     parts = [
         f"{len(runs.records)} of {count(len(plan.trials), 'trial')} finished: {count(len(plan.cells), 'cell')}, seeds "
-        f"{', '.join(map(str, plan.study.seeds))}."
+        f"{', '.join(map(str, dict.fromkeys(seed for _, seed in plan.ids)))}."
     ]
     if runs.missing:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")

@@ -117,7 +117,7 @@ def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pyte
 
 def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = plan.ids["plain", 0]
-    claims = {f"{trial}-00000000": Claim("host", 1, 0.0, (trial,))}
+    claims = {f"{trial}-00000000": Claim("host", 1, 0.0, (trial,), ".")}
     monkeypatch.setattr(command, "claims_of_others", lambda: claims)
 
     def ends() -> None:

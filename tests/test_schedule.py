@@ -79,6 +79,7 @@ def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_pat
     assert done.stderr == ""
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(lines) == 8
+    assert len(done.stdout.splitlines()) == len(lines) + 3, "what it trains, what that took, the report"
     ended = [line.split("] ")[1].split("  ")[0] for line in lines]
     assert ended.index("deep seed 0") < min(ended.index(f"plain+l seed {seed}") for seed in (0, 1)), "students wait"
     assert {name[-1] for name in ended[:2]} == {"0"}, "the first seed of every cell comes first"

@@ -23,6 +23,7 @@ from ..probing import probe_missing
 from ..progress import clock
 from ..resources import room_here
 from ..shares import Shares
+from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 
 
@@ -41,17 +42,22 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     estimate = _estimate(plan, missing)
     _print_cells(plan, states, estimate, console)
     counts = Counter(str(state) for state in states.values())
+    size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
+    if plan.study.replicates is not None:
+        console.print(replicates_line(plan), highlight=False, markup=False)
+        size = "by now"
     console.print(
-        f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} = "
-        f"{count(len(plan.trials), 'trial')}: "
+        f"{size} {count(len(plan.trials), 'trial')}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
         highlight=False,
     )
     if line := _cost(plan, estimate):
         console.print(line, highlight=False)
+    if plan.study.replicates is not None and (line := _cost_at_most(plan, missing)):
+        console.print(line, highlight=False)
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
-    shared = len(plan.cells) * len(plan.study.seeds) - len(plan.trials)
+    shared = len(plan.ids) - len(plan.trials)
     if shared:
         console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
@@ -96,6 +102,15 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
     return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
 
 
+def _cost_at_most(plan: Plan, missing: list[Trial]) -> str:
+    """What it takes if every comparison that is open stays so."""
+    more = further_trials(plan)
+    seconds = _estimate(plan, missing + more).remaining() if more else None
+    if seconds is None:
+        return ""
+    return f"at most about {clock(seconds)}, if no open comparison is settled: {count(len(more), 'trial')} more"
+
+
 def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, console: Console) -> None:
     table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("cell", no_wrap=True)
@@ -134,6 +149,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
         "notes": study_notes(plan),
+        **comparisons_json(plan),
     }
 
 

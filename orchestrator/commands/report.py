@@ -17,7 +17,7 @@ from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
-from .loading import load_plan
+from .loading import by_now, load_plan
 
 PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
 """Seconds between two looks at the record: a file answers in milliseconds, a server is asked for all its runs."""
@@ -49,7 +49,7 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
     finally:
         # a page that lies there has nothing to load any more
         with suppress(UserError):
-            renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed)
+            renew_report(by_now(plan), folder, allow_partial=True, allow_mixed=allow_mixed)
 
 
 def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
@@ -58,6 +58,7 @@ def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
     click.echo(f"watching {shown_uri()}; Ctrl-C ends it")
     while True:
         # asked first: what ends in between is in the record then
+        plan = by_now(plan)
         trains = _trains(plan)
         mark = record_mark()
         if mark != seen or (trained and not trains):

@@ -20,7 +20,8 @@ from ..driver import Summary
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
-from .loading import load_plan
+from .comparing import show_comparisons
+from .loading import by_now, load_plan
 from .terms import checked, executor_of
 
 
@@ -37,7 +38,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     terms = checked(terms, results_folder(plan), threads)
     console = Console(soft_wrap=True)
     command = shlex.join(["ablate", *sys.argv[1:]])
-    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(plan))
+    summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
     return _conclude(plan, summary, console, time.monotonic() - begin)
 
 
@@ -67,6 +68,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     if summary.interrupted:
         say("interrupted; what is finished is recorded, and the same command goes on")
         return 130
+    if plan.study.replicates is not None:
+        show_comparisons(by_now(plan), console)
     if summary.report is not None:
         say(f"report: {summary.report()}")
     for process, number in Counter(summary.elsewhere.values()).items():

@@ -16,6 +16,7 @@ from experiments.plan import Trial
 from experiments.states import State, data_fingerprints, trial_states
 
 from ..progress import clock
+from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
 
 
@@ -25,7 +26,8 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     states = trial_states(plan, data_fingerprints(plan))
     if as_json:
         listed = [_as_json(trial, states[trial.id]) for trial in plan.trials]
-        click.echo(json.dumps({"study": plan.study.name, "profile": plan.study.profile, "trials": listed}, indent=1))
+        data = {"study": plan.study.name, "profile": plan.study.profile, "trials": listed, **comparisons_json(plan)}
+        click.echo(json.dumps(data, indent=1))
         return
     console = Console(soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -38,6 +40,8 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)
+    if plan.study.replicates is not None:
+        show_comparisons(plan, console)
     done = sum(state.name == "done" for state in states.values())
     console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}", highlight=False)
 

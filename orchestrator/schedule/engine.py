@@ -173,6 +173,7 @@ class _Forward(tune.Callback):
         self.stop: Stop | None = stop
         self.watch = Watch()
         self.hanging: dict[str, str] = {}
+        self.complete: list[Any] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -184,6 +185,7 @@ class _Forward(tune.Callback):
         """Several times a second, between the events of trials."""
         if self.stop:
             self.stop.check()
+        self._forget_complete()
         silent = self.watch.silent()
         for trial in trials if silent else ():
             reason, worker = silent.get(_id(trial)), trial.temporary_state.ray_actor
@@ -214,8 +216,14 @@ class _Forward(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune keeps every trial to the end; what it has counted of each metric is of no use to anyone."""
-        for kept in ("metric_analysis", "metric_n_steps", "last_result"):
-            getattr(trial.run_metadata, kept, {}).clear()
+        self.complete.append(trial)
+
+    def _forget_complete(self) -> None:
+        # not while Tune's own callbacks hear of the end: where its last result is gone they print a line
+        while self.complete:
+            counted = self.complete.pop().run_metadata
+            for kept in ("metric_analysis", "metric_n_steps", "last_result"):
+                getattr(counted, kept, {}).clear()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker itself died, or what it ran could not be run."""

@@ -17,7 +17,7 @@ from .views import Field, Head, View
 def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
     """What the document says, and what the runs say of it."""
     stated = any(answer.published is not None for answer in answers)
-    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated)]
+    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
     rows = [_claim(answer, stated) for answer in answers]
     notes = [f"{note}." for note in claims_notes(answers, plan)]
     return View("claims-table", "What the document says, tested on these runs", heads, rows, notes)
@@ -26,7 +26,7 @@ def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
 def comparisons_view(answers: Sequence[Answer]) -> View | None:
     """Every comparison of the claims that have several; None where there are none."""
     several = [answer for answer in answers if len(answer.findings) > 1]
-    heads = [Head("Comparison"), Head("Verdict"), *_heads(stated=False), Head("Claim")]
+    heads = [Head("Comparison"), Head("Verdict"), *_heads(False, several), Head("Claim")]
     rows = [
         [
             Field(str(finding.comparison), code=True),
@@ -40,9 +40,11 @@ def comparisons_view(answers: Sequence[Answer]) -> View | None:
     return View("comparisons-table", "Every comparison of these claims", heads, rows) if rows else None
 
 
-def _heads(stated: bool) -> list[Head]:
+def _heads(stated: bool, answers: Sequence[Answer]) -> list[Head]:
     document = [Head("Document says", True)] if stated else []
-    return [*document, Head("Ours", True), Head("95 % interval"), Head("n", True), Head("More seeds", True)]
+    looked = any(finding.looked for answer in answers for finding in answer.findings)
+    interval = Head("Repeated interval" if looked else "95 % interval")
+    return [*document, Head("Ours", True), interval, Head("n", True), Head("More seeds", True)]
 
 
 def _claim(answer: Answer, stated: bool) -> list[Field]:
@@ -52,7 +54,7 @@ def _claim(answer: Answer, stated: bool) -> list[Field]:
         words = ", ".join(f"{number} {verdict}" for verdict, number in sorted(came_to.items()))
         words = f"all {answer.verdict}" if len(came_to) == 1 else words
         several = Field(f"{count(len(answer.findings), 'comparison')}: {words}")
-        return [*row, several, *[Field(NOTHING)] * len(_heads(stated))]
+        return [*row, several, *[Field(NOTHING)] * len(_heads(stated, [answer]))]
     (finding,) = answer.findings
     form = "+g" if finding.comparison.right else "g"
     published = Field(NOTHING if answer.published is None else _number(answer.published, form), answer.published)

@@ -16,9 +16,11 @@ from ..answer import StudyAnswer
 from ..answer_text import best_sentence, headline, lacking_sentence
 from ..numbers import ours, title
 from ..provenance import command, provenance
+from ..replicates_text import headline as replicates_headline
 from ..runs import Runs
 from .claims import claims_view, comparisons_view
 from .figures import Drawn, drawn_figure
+from .seeds import seeds_view
 from .tables import changes_view, table_view
 from .trials import trials_view
 
@@ -37,6 +39,7 @@ class Section:
 def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
     """`report.html`; its figures are those drawn in `folder`. reload: seconds after which it loads itself again."""
     runs, answer = report.runs, report.answer
+    repeated = runs.plan.study.replicates is not None
     figures = [drawn_figure(figure, folder) for figure in report.figures]
     curves = [drawn_figure(figure, folder) for figure in report.curves]
     return render(
@@ -46,7 +49,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         study=runs.plan.study,
         url=_link(runs),
         profile=_profile(runs),
-        headline=headline(answer),
+        headline=replicates_headline(runs.plan, runs.followed) if repeated else headline(answer),
         best=best_sentence(answer),
         lacking=lacking_sentence(runs),
         facts=_facts(runs, answer),
@@ -57,6 +60,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         figures=figures,
         claims=claims_view(report.answers, runs.plan) if report.answers else None,
         comparisons=comparisons_view(report.answers),
+        seeds=seeds_view(runs.plan, runs.followed) if repeated else None,
         curves=curves,
         trials=trials_view(runs),
         card=provenance(runs),
@@ -145,6 +149,7 @@ def _sections(report: Report, figures: list[Drawn], curves: list[Drawn]) -> list
         ("tables", "Tables"): bool(report.tables),
         ("figures", "Figures"): bool(figures),
         ("claims", "Claims"): bool(report.answers),
+        ("seeds", "Seeds"): report.runs.plan.study.replicates is not None,
         ("curves", "Learning curves"): bool(curves),
         ("trials", "Trials"): True,
         ("how", "How it was run"): True,

@@ -1,0 +1,52 @@
+"""What `run`, `status` and `plan` say of the comparisons of a study that adds seeds to what is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from experiments.plan import Plan, Trial
+from experiments.wording import count
+
+
+def show_comparisons(plan: Plan, console: Console) -> None:
+    """Print a line for each comparison, then how many are settled and what that saves."""
+    from reports.replicates import followed, recorded_ends
+    from reports.replicates_text import HEADS, row, saved, tally
+
+    found = followed(plan, recorded_ends(plan))
+    rows = [HEADS, *(row(each, plan) for each in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(text.rstrip(), markup=False, highlight=False)
+    so_far = " so far" if any(each.may_get_seeds for each in found) else ""
+    console.print(f"{tally(found)}; {saved(plan)}{so_far}", markup=False, highlight=False)
+
+
+def replicates_line(plan: Plan) -> str:
+    """How many seeds and trials there may be, and how many comparisons are still open."""
+    from reports.replicates import followed, recorded_ends
+    from reports.replicates_text import extent, tally
+
+    return f"{count(len(plan.cells), 'cell')}, {extent(plan)}; {tally(followed(plan, recorded_ends(plan)))}"
+
+
+def further_trials(plan: Plan) -> list[Trial]:
+    """Those that come besides the plan's own if no open comparison is settled."""
+    from reports.replicates import at_most, followed, recorded_ends
+
+    waiting = [each.comparison for each in followed(plan, recorded_ends(plan)) if each.may_get_seeds]
+    known = {trial.id for trial in plan.trials}
+    return [trial for trial in at_most(plan, waiting).trials if trial.id not in known]
+
+
+def comparisons_json(plan: Plan) -> dict[str, Any]:
+    """The same for JSON, as report.json has it; nothing where the number of seeds is fixed."""
+    if plan.study.replicates is None:
+        return {}
+    from reports.replicates import followed, recorded_ends
+    from reports.replicates_text import as_json
+
+    return {"seeds": as_json(plan, followed(plan, recorded_ends(plan)))}

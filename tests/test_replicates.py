@@ -1,0 +1,431 @@
+"""Seeds added to what is open: what is compared, what the record asks for, and runs that go on from it.
+
+Most runs here have an engine that makes numbers up, with as many trials at once and in such an order as a test likes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import TINY
+from made_up import planned, recorded
+from rich.console import Console
+from test_claims import HOLDS, another
+
+from experiments.claims import claimed
+from experiments.folders import trial_folder
+from experiments.plan import Plan
+from experiments.records import TrialRecord
+from experiments.trial import Job, Result
+from orchestrator.cli import main
+from orchestrator.commands.loading import load_plan
+from orchestrator.driver import Driver, Summary
+from orchestrator.eta import Estimate
+from orchestrator.events import Work
+from orchestrator.progress import Progress
+from orchestrator.replicates import Replicates
+from orchestrator.run import run_plan
+from orchestrator.shares import Room, Shares
+from orchestrator.terms import Terms
+from reports.replicates import at_most, followed, grown, largest, replayed
+from reports.replicates_text import extent, saved
+from trainer.metrics import METRICS
+
+WriteStudy = Callable[..., Path]
+WORDS = "{min: 3, max: 6, until: decided, margin: 0.004, against: plain}"
+SHIFTS = {"plain": 0.0, "deep": 0.29, "plain+c": 0.0, "plain+l": 0.003}
+"""True accuracy over that of `plain`: deep is clearly better, the others are not."""
+
+
+def with_seeds(words: str = WORDS, text: str = TINY) -> str:
+    return text.replace("designs:", f"seeds: {words}\ndesigns:")
+
+
+FEWER = TINY.replace("add_one: [c, l]", "add_one: [c]")
+SMALL = with_seeds(WORDS.replace("max: 6", "max: 4"), FEWER)
+
+
+def accuracy(cell: str, seed: int) -> float:
+    noise = np.random.default_rng([seed, *cell.encode()]).normal(0, 0.006)
+    return 0.7 + SHIFTS[cell] + float(noise)
+
+
+class MadeUp:
+    """An engine that trains nothing: so many at once, ending in an order drawn from `seed`."""
+
+    def __init__(self, plan: Plan, at_once: int = 2, seed: int = 0, failing: tuple[tuple[str, int], ...] = ()) -> None:
+        self.of = {id: key for key, id in largest(plan).ids.items()}
+        self.room = Room(at_once, 0)
+        self.random = random.Random(seed)
+        self.failing = failing
+        self.stop_after = 10**9
+        self.trained: list[tuple[str, int]] = []
+
+    @contextmanager
+    def start(self, **terms: Any) -> Iterator[MadeUp]:
+        yield self
+
+    def run(self, work: Work) -> None:
+        running: list[Job] = []
+        told = False
+        while running or not work.is_over():
+            while len(running) < self.room.cpus and (found := work.next_job()):
+                work.started(found[0].id)
+                running.append(found[0])
+            job = running.pop(self.random.randrange(len(running)))
+            self.trained.append(self.of[job.id])
+            result = self._result(job)
+            if not told and result.history:
+                told = True
+                work.epoch(job.id, 1, result.history[0])
+            work.ended(job.id, result)
+            if len(self.trained) == self.stop_after:
+                raise KeyboardInterrupt
+
+    def _result(self, job: Job) -> Result:
+        cell, seed = self.of[job.id]
+        if (cell, seed) in self.failing:
+            return Result("failed", reason="it broke")
+        numbers = dict.fromkeys(METRICS, 0.5) | {"top1": accuracy(cell, seed), "epoch_seconds": 0.1}
+        return Result("finished", [numbers] * job.recipe["epochs"], 0.2, hardware="a machine", selected=2)
+
+
+def run(
+    study: Path, said: io.StringIO | None = None, stop_after: int | None = None, **how: Any
+) -> tuple[MadeUp, Summary]:
+    plan = load_plan(study, None, None)
+    engine = MadeUp(plan, **how)
+    engine.stop_after = stop_after or engine.stop_after
+    console = Console(file=said or io.StringIO(), width=200)
+    summary = run_plan(plan, engine.start, Terms(retries=0), console, "a test", Path)
+    return engine, summary
+
+
+class Unwritten:
+    """Stands in the place of a RunWriter where nothing needs to be read back."""
+
+    errors: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: None
+
+
+def drive(plan: Plan, **how: Any) -> tuple[MadeUp, Summary]:
+    """The same without a record."""
+    fingerprint = plan.trials[0].recipe.dataset.fingerprint()
+    fingerprints = {trial.id: str(fingerprint) for trial in largest(plan).trials}
+    engine, summary = MadeUp(plan, **how), Summary(0)
+    folders = [trial_folder(trial.id, str(fingerprint)).name for trial in plan.trials]
+    estimate = Estimate(plan.trials, None)
+    console = Console(file=io.StringIO())
+    with claimed(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
+        supply = Replicates(plan, {}, fingerprints, held, summary)
+        writer: Any = Unwritten()
+        shares = Shares(engine.room)
+        driver = Driver(plan, plan.trials, fingerprints, shares, writer, progress, summary, 0, supply)
+        engine.run(driver)
+    return engine, summary
+
+
+def seeds_of(plan: Plan) -> dict[str, int]:
+    return {cell.name: len(plan.seeds_of(cell.name)) for cell in plan.cells}
+
+
+def ablate(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def ends(plan: Plan, values: dict[str, list[float | None]]) -> dict[str, TrialRecord | None]:
+    """The record after trials with these accuracies, by cell and seed; None: it failed."""
+    everything = largest(plan)
+    found: dict[str, TrialRecord | None] = {}
+    for trial in everything.trials:
+        of = values.get(trial.cell, [])
+        if trial.seed < len(of):
+            top1 = of[trial.seed]
+            found[trial.id] = None if top1 is None else recorded(plan, trial, [{"top1": top1}])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("{min: 3, max: 6, until: decided}", ["plain+c.top1 > plain.top1"]),
+        (
+            "{min: 3, max: 6, until: decided, against: deep, metric: val_loss}",
+            [
+                "plain+c.top1 > plain.top1",
+                "plain.val_loss > deep.val_loss",
+                "plain+c.val_loss > deep.val_loss",
+                "plain+l.val_loss > deep.val_loss",
+            ],
+        ),
+        (
+            "{min: 3, max: 6, until: decided, against: plain}",
+            ["plain+c.top1 > plain.top1", "deep.top1 > plain.top1", "plain+l.top1 > plain.top1"],
+        ),
+    ],
+)
+def test_the_claims_are_compared_and_each_cell_where_asked(tmp_path: Path, words: str, expected: list[str]) -> None:
+    assert [str(part) for part in planned(tmp_path, with_seeds(words)).compared] == expected
+
+
+def test_without_claims_each_cell_is_compared_with_the_first(tmp_path: Path) -> None:
+    text = with_seeds("{min: 3, max: 6, until: decided, metric: best_top1}").split("claims:")[0]
+    found = [str(part) for part in planned(tmp_path, text).compared]
+    assert found == [f"{cell}.best_top1 > plain.best_top1" for cell in ("deep", "plain+c", "plain+l")]
+
+
+def test_a_comparison_written_twice_or_from_the_other_side_counts_once(tmp_path: Path) -> None:
+    claims = ["plain.top1 < plain+c.top1", "plain+c.top1 > plain.top1 + 0.01", "plain.top1 < plain+c.top1 - 0.01"]
+    text = with_seeds("{min: 2, max: 3, until: decided}") + "".join(f"  - {{says: x, test: {c}}}\n" for c in claims)
+    assert [str(part) for part in planned(tmp_path, text).compared] == [
+        "plain+c.top1 > plain.top1",
+        "plain+c.top1 > plain.top1 + 0.01",
+    ]
+
+
+def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path: Path) -> None:
+    text = with_seeds("{min: 2, max: 5, until: decided}") + "  - {says: x, test: deep.top1 > 0.6}\n"
+    plan = planned(tmp_path, text)
+    values: dict[str, list[float | None]] = {"plain": [0.1, 0.5], "plain+c": [0.4, 0.2], "deep": [0.5, 0.7]}
+    found = followed(plan, ends(plan, values))
+    assert len(found) == 2
+    assert seeds_of(grown(plan, found)) == {"plain": 3, "deep": 2, "plain+c": 3, "plain+l": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{min: 1, max: 3, until: decided}", "seeds.min: got 1, expected greater than or equal to 2"),
+        ("{min: 4, max: 3, until: decided}", "seeds.max: got 3, expected at least min, which is 4"),
+        ("{min: 3, max: 6}", "seeds.until: 'until' is missing"),
+        ("{min: 3, max: 6, until: done}", "seeds.until: got \"done\", expected 'decided'"),
+        ("{min: 3, mx: 6, until: decided}", "seeds.mx: unknown setting 'mx', expected one of against, level, margin, "),
+        ("{min: 3, max: 6, until: decided, level: 1}", "seeds.level: got 1, expected less than 1"),
+        ("{min: 3, max: 6, until: decided, level: 0}", "seeds.level: got 0, expected greater than 0"),
+        ("{min: 3, max: 6, until: decided, margin: -0.1}", "seeds.margin: got -0.1, expected greater than 0"),
+        ("{min: 3, max: 6, until: decided, against: depe}", "did you mean 'deep'?"),
+        ("{min: 3, max: 6, until: decided, against: deep+c}", "seeds.against: no design makes the cell 'deep+c'"),
+        ("{min: 3, max: 6, until: decided, against: c, metric: top2}", "seeds.metric: unknown metric 'top2'"),
+        ("{min: 3, max: 6, until: decided, metric: top1}", "expected `against` as well, or no metric"),
+    ],
+)
+def test_a_mistake_is_explained(words: str, message: str, study_file: WriteStudy) -> None:
+    said = ablate("plan", str(study_file(text=with_seeds(words))), "--no-probe", code=2)
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_nothing_to_compare_is_an_error(study_file: WriteStudy) -> None:
+    same = TINY.split("factors:")[0] + f"seeds: {WORDS.replace(', against: plain', '')}\n"
+    said = ablate("plan", str(study_file(text=same)), code=2)
+    assert "seeds: no two cells that differ are compared, so nothing can be decided; expected a number of seeds" in said
+
+
+def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain}"))
+    assert seeds_of(replayed(plan)) == dict.fromkeys(seeds_of(plan), 3)
+    three: dict[str, list[float | None]] = {
+        "plain": [0.5, 0.51, 0.49],
+        "deep": [0.8, 0.811, 0.791],
+        "plain+c": [0.5, 0.6, 0.4],
+        "plain+l": [0.5, 0.4],
+    }
+    found = followed(plan, ends(plan, three))
+    assert [each.standing.verdict for each in found] == ["open", "decided", "open"]
+    assert [each.may_get_seeds for each in found] == [True, False, True]
+    assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
+
+
+def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided}"))
+    # the claim compares two of the four cells
+    assert extent(plan) == "3 to 6 seeds until decided: 12 to 18 trials, 1 comparison, level 0.05"
+    assert len(at_most(plan, []).trials) == 12
+    assert saved(plan) == "12 of 24 trials saved against 6 seeds for all"
+
+
+def test_what_a_claim_is_held_against_comes_back_into_the_estimate(tmp_path: Path) -> None:
+    text = with_seeds("{min: 3, max: 6, until: decided}").replace("> plain.top1}", "> plain.top1 + 0.1}")
+    plan = planned(tmp_path, text)
+    values: dict[str, list[float | None]] = {"plain": [0.5, 0.51, 0.49], "plain+c": [0.81, 0.82, 0.79]}
+    (each,) = followed(plan, ends(plan, values))
+    assert each.standing.difference is not None
+    assert each.estimate is not None
+    assert each.standing.difference.mean == pytest.approx(0.92 / 3 - 0.1)
+    assert each.estimate.mean == pytest.approx(0.92 / 3)
+    assert each.estimate.low is not None
+    assert each.standing.difference.low == pytest.approx(each.estimate.low - 0.1)
+
+
+@pytest.mark.usefixtures("record")
+def test_a_run_adds_seeds_and_every_command_says_the_same(study_file: WriteStudy) -> None:
+    study, said = study_file(text=SMALL), io.StringIO()
+    before = ablate("plan", str(study), "--no-probe")
+    rule = "3 to 4 seeds until decided: 9 to 12 trials, 2 comparisons, level 0.05, margin 0.004"
+    assert f"3 cells, {rule}; 2 open" in before
+    assert len(json.loads(ablate("status", str(study), "--json"))["seeds"]["comparisons"]) == 2
+    assert "by now 9 trials: 9 to run" in before
+
+    engine, summary = run(study, said)
+    assert set(engine.trained) == expected_trials(SMALL)
+    assert {seed for cell, seed in engine.trained if cell == "deep"} == {0, 1, 2}
+    assert len(summary.finished) == len(engine.trained) == 11
+    assert f"{rule}; 9 trials so far" in said.getvalue()
+    assert "/9] " in said.getvalue()
+    assert "[11/11] " in said.getvalue()
+    assert "left of what is known" in said.getvalue()
+
+    assert "by now 11 trials: 11 done" in ablate("plan", str(study), "--no-probe")
+    assert len(json.loads(ablate("plan", str(study), "--json"))["trials"]) == 11
+    status = ablate("status", str(study))
+    assert "11 of 11 trials done" in status
+    assert "1 decided, 1 open; 1 of 12 trials saved against 4 seeds for all" in status
+    decided = [line for line in status.splitlines() if line.startswith("deep.top1 - plain.top1")]
+    assert decided[0].split()[-2:] == ["3", "decided"]
+
+    ablate("report", str(study))
+    text = Path("results/tiny/report.md").read_text()
+    assert "1 of 2 comparisons settled, with at most 5 % of error over all looks and comparisons. Decided: deep" in text
+    assert "## Seeds" in text
+    assert "Ours (repeated interval)" in text
+    assert '<section id="seeds"' in Path("results/tiny/report.html").read_text()
+    data = json.loads(Path("results/tiny/report.json").read_text())
+    found = data["seeds"]
+    assert (found["trials"], found["trials_at_max"], found["level"]) == (11, 12, 0.05)
+    by_left = {each["left"]["cell"]: each for each in found["comparisons"]}
+    assert (by_left["deep"]["verdict"], by_left["deep"]["estimate"]["n"]) == ("decided", 3)
+    # the claim is the first comparison, and has its interval
+    (finding,) = data["claims"][0]["findings"]
+    assert finding["estimate"] == by_left["plain+c"]["estimate"]
+
+    again, summary = run(study)
+    assert (again.trained, summary.done_before) == ([], 11)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 30])
+def test_the_order_in_which_trials_end_changes_nothing(at_once: int, tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds())
+    for order in range(5):
+        engine, summary = drive(plan, at_once=at_once, seed=order)
+        assert set(engine.trained) == expected_trials()
+        assert len(summary.finished) == len(engine.trained)
+
+
+def test_a_comparison_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds())
+    engine, _ = drive(plan, at_once=1)
+    first = engine.trained.index(("plain", 3))
+    # its partner follows before the first look at another comparison has asked for more
+    assert engine.trained.index(("plain+c", 3)) < first + 3
+    assert engine.trained.index(("plain", 3)) >= 9
+
+
+def expected_trials(text: str | None = None) -> set[tuple[str, int]]:
+    """What a study with all numbers at hand would ask for."""
+    plan = planned(Path.cwd(), text or with_seeds())
+    values: dict[str, list[float | None]] = {cell: [accuracy(cell, seed) for seed in range(6)] for cell in SHIFTS}
+    return set(grown(plan, followed(plan, ends(plan, values))).ids)
+
+
+@pytest.mark.usefixtures("record")
+def test_a_run_that_was_stopped_goes_on_where_it_was(study_file: WriteStudy) -> None:
+    study = study_file(text=SMALL)
+    first, summary = run(study, stop_after=10)
+    assert summary.interrupted
+    second, _ = run(study, at_once=1)
+    assert len(first.trained) + len(second.trained) == 11
+    assert {*first.trained, *second.trained} == expected_trials(SMALL)
+
+
+@pytest.mark.usefixtures("record")
+def test_a_failed_trial_leaves_its_seed_out_and_is_tried_again(study_file: WriteStudy) -> None:
+    study = study_file(text=SMALL)
+    engine, summary = run(study, failing=(("deep", 1),))
+    assert [trial.cell for trial, _ in summary.failed] == ["deep"]
+    assert ("deep", 3) in engine.trained
+    found = {str(e.comparison.left): e for e in replays(study)}
+    assert found["deep.top1"].standing.verdict == "decided"
+    again, _ = run(study)
+    assert again.trained == [("deep", 1)]
+    assert seeds_of(load_plan(study, None, None))["deep"] == 3
+
+
+def replays(study: Path) -> list[Any]:
+    from reports.replicates import recorded_ends
+
+    plan = load_plan(study, None, None)
+    return followed(plan, recorded_ends(plan))
+
+
+@pytest.mark.usefixtures("record")
+def test_what_is_recorded_already_is_looked_at_and_not_trained(study_file: WriteStudy) -> None:
+    run(study_file(text=with_seeds("4", FEWER)))
+    study = study_file(text=SMALL)
+    engine, _ = run(study)
+    assert engine.trained == []
+    assert set(load_plan(study, None, None).ids) == expected_trials(SMALL)
+    assert set(seeds_of(load_plan(study, None, 5)).values()) == {5}
+    assert load_plan(study, None, 5).compared == []
+
+
+def test_a_seed_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds())
+    wanted = largest(plan).ids["plain+c", 4]
+    with another(HOLDS, trial_folder(wanted, str(plan.trials[0].recipe.dataset.fingerprint())).name) as process:
+        engine, summary = drive(plan)
+    assert list(summary.elsewhere) == [wanted]
+    assert summary.elsewhere[wanted].startswith(f"process {process.pid} on ")
+    assert ("plain+c", 3) in engine.trained
+    assert not {("plain+c", 4), ("plain+c", 5)} & set(engine.trained)
+    assert ("plain+l", 5) in engine.trained
+
+
+def test_students_of_added_seeds_have_the_first_seeds_teacher(tmp_path: Path) -> None:
+    taught = TINY.replace("  l: {loss", "  d: {refinements.distillation: {teacher: deep, temperature: 2}}\n  l: {loss")
+    plan = planned(tmp_path, with_seeds(text=taught.replace("add_one: [c, l]", "add_one: [c, l, d]")))
+    everything = largest(plan)
+    teacher = plan.ids["deep", 0]
+    assert {everything.needs[everything.ids["plain+d", seed]] for seed in range(6)} == {(teacher,)}
+    assert set(plan.needs) == {plan.ids["plain+d", seed] for seed in range(3)}
+
+
+def test_a_claim_from_the_other_side_has_the_interval_turned(tmp_path: Path) -> None:
+    from made_up import runs_of
+
+    from reports.claims import answer_claims
+
+    text = with_seeds("{min: 3, max: 6, until: decided}") + "  - {says: x, test: plain.top1 < plain+c.top1}\n"
+    values = {"plain": [0.5, 0.51, 0.49], "plain+c": [0.9, 0.92, 0.89]}
+    plan = planned(tmp_path, text)
+    runs = runs_of(plan, lambda trial: recorded(plan, trial, [{"top1": values.get(trial.cell, [0.5] * 3)[trial.seed]}]))
+    one, other = (answer.findings[0] for answer in answer_claims(runs))
+    assert one.estimate is not None
+    assert other.estimate == one.estimate.negated
+    assert [answer.verdict for answer in answer_claims(runs)] == ["reproduced", "reproduced"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("record")
+def test_real_trainings_get_seeds_while_they_are_open(study_file: WriteStudy) -> None:
+    words = "{min: 2, max: 4, until: decided, against: plain}"
+    study = str(study_file(text=with_seeds(words)))
+    said = ablate("run", study, "--executor", "inline")
+    trials = len(load_plan(Path(study), None, None).trials)
+    assert 8 < trials <= 16
+    assert f"[{trials}/{trials}]" in said
+    assert "decided" in said.splitlines()[-2] or "open" in said.splitlines()[-2]
+    assert "trained in" not in ablate("run", study, "--executor", "inline")
+    assert "## Seeds" in Path("results/tiny/report.md").read_text()

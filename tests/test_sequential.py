@@ -1,0 +1,182 @@
+"""Seeds until decided: levels over all looks, one comparison followed, and studies whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from scipy import stats
+
+from reports.sequential import Rule, crossing, follow, look, nominal_level
+from reports.significance import holm
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+import sequential as simulation
+
+SEEDS = tuple(range(12))
+
+
+def pairs(*differences: float) -> list[tuple[float, float]]:
+    return [(difference, 0.0) for difference in differences]
+
+
+def by_seed(*differences: float | None) -> dict[int, tuple[float, float] | None]:
+    return {seed: None if d is None else (d, 0.0) for seed, d in enumerate(differences)}
+
+
+@pytest.mark.parametrize(("least", "most", "nominal"), [(2, 5, 0.02), (3, 12, 0.02), (3, 12, 0.004), (5, 15, 0.01)])
+def test_the_chance_to_cross_is_that_of_drawn_samples(least: int, most: int, nominal: float) -> None:
+    draws = 50_000
+    values = np.random.default_rng(0).standard_normal((draws, most)) * 7
+    crossed = np.zeros(draws, dtype=bool)
+    for n in range(least, most + 1):
+        t = stats.ttest_1samp(values[:, :n], 0, axis=1, alternative="greater")
+        crossed |= t.pvalue <= nominal * n / most
+    expected = crossed.mean()
+    assert crossing(least, most, nominal) == pytest.approx(
+        expected, abs=4 * math.sqrt(expected / draws) + 0.005 * expected
+    )
+
+
+@pytest.mark.parametrize(("least", "most"), [(2, 4), (3, 12), (6, 20)])
+@pytest.mark.parametrize("error", [0.05, 0.002, 1e-5])
+def test_levels_spend_what_is_allowed_and_no_more(least: int, most: int, error: float) -> None:
+    spent = crossing(least, most, nominal_level(least, most, error), bins=600)
+    assert 0.96 * error < spent <= error
+
+
+def test_a_single_look_is_students_interval() -> None:
+    rule = Rule(5, 5, 0.05, 3)
+    assert rule.critical(5) == pytest.approx(stats.t.ppf(1 - 0.05 / 6, 4), rel=1e-2)
+    assert rule.critical(5) >= stats.t.ppf(1 - 0.05 / 6, 4)
+    assert rule.critical_one_sided(5) == pytest.approx(stats.t.ppf(1 - 0.05 / 3, 4), rel=1e-2)
+
+
+def test_a_look_is_wider_than_a_fixed_sample_and_narrows() -> None:
+    one, seven = Rule(3, 12, 0.05, 1), Rule(3, 12, 0.05, 7)
+    for n in range(3, 13):
+        assert stats.t.ppf(0.975, n - 1) < one.critical(n) < seven.critical(n)
+        assert one.critical_one_sided(n) < one.critical(n)
+    reaches = [one.critical(n) / math.sqrt(n) for n in range(3, 13)]
+    assert reaches == sorted(reaches, reverse=True)
+
+
+def test_the_interval_is_critical_values_of_standard_errors() -> None:
+    differences, rule = (0.02, 0.05, 0.03, 0.06), Rule(3, 12, 0.05, 2)
+    verdict, found = look(pairs(*differences), rule)
+    mean, error = np.mean(differences), stats.sem(differences)
+    assert (found.mean, found.n) == (pytest.approx(mean), 4)
+    assert found.low == pytest.approx(mean - rule.critical(4) * error)
+    assert found.high == pytest.approx(mean + rule.critical(4) * error)
+    assert (verdict == "decided") == (mean > rule.critical(4) * error)
+
+
+def test_equivalent_is_two_one_sided_tests_against_the_margin() -> None:
+    differences = (0.001, -0.001, 0.0005, -0.0005, 0.0)
+    error, critical = stats.sem(differences), Rule(3, 12, 0.05, 2).critical_one_sided(5)
+    for margin, expected in ((critical * error * 1.001, "equivalent"), (critical * error * 0.999, "open")):
+        assert look(pairs(*differences), Rule(3, 12, 0.05, 2, margin))[0] == expected
+    assert look(pairs(*differences), Rule(3, 12, 0.05, 2))[0] == "open"
+
+
+@pytest.mark.parametrize("difference", [0.1, 0.0])
+def test_what_does_not_vary_decides_nothing(difference: float) -> None:
+    # 0.8 - 0.7 and 0.9 - 0.8 differ in the last bit
+    same = [(0.8, 0.8 - difference), (0.7, 0.7 - difference), (0.9, 0.9 - difference)]
+    assert look(same, Rule(3, 12, 0.05, 1, 0.5))[0] == "open"
+
+
+def test_a_difference_of_just_a_claims_margin_is_no_difference() -> None:
+    left, margin = (0.81, 0.77, 0.93), 0.02
+    verdict, found = look([(value, (value - margin) + margin) for value in left], Rule(3, 12, 0.05, 1))
+    assert (verdict, found.low) == ("open", None)
+
+
+def test_a_comparison_stops_at_the_look_that_decides_it() -> None:
+    rule = Rule(3, 12, 0.05, 1)
+    clear = (0.100, 0.101, 0.102, 0.5, -3.0)
+    standing = follow(by_seed(*clear), SEEDS, rule)
+    assert (standing.verdict, standing.wanted, standing.waits) == ("decided", 3, False)
+    assert standing.difference is not None
+    assert standing.difference.n == 3
+
+
+def test_what_is_open_wants_one_seed_more_until_the_most() -> None:
+    rule, noise = Rule(3, 6, 0.05, 1), (0.1, -0.2, 0.15, -0.1, 0.05, 0.02, 0.1)
+    assert [follow(by_seed(*noise[:n]), SEEDS, rule).wanted for n in range(7)] == [3, 3, 3, 4, 5, 6, 6]
+    assert [follow(by_seed(*noise[:n]), SEEDS, rule).waits for n in (2, 5, 6, 7)] == [True, True, False, False]
+    assert follow(by_seed(), SEEDS, rule).difference is None
+
+
+def test_looks_wait_for_their_seeds_in_order() -> None:
+    rule = Rule(3, 6, 0.05, 1)
+    late = by_seed(0.100, 0.101, 0.102, 0.103)
+    del late[1]
+    assert follow(late, SEEDS, rule).verdict == "open"
+    assert follow(late, SEEDS, rule).wanted == 3
+
+
+def test_a_seed_that_failed_leaves_the_pairs_and_another_comes() -> None:
+    rule = Rule(3, 6, 0.05, 1)
+    standing = follow(by_seed(0.100, None, 0.102), SEEDS, rule)
+    assert (standing.verdict, standing.wanted, standing.difference) == ("open", 4, None)
+    standing = follow(by_seed(0.100, None, 0.102, 0.101), SEEDS, rule)
+    assert (standing.verdict, standing.wanted) == ("decided", 4)
+    assert standing.difference is not None
+    assert standing.difference.n == 3
+    assert follow(by_seed(*[None] * 6), SEEDS, rule).wanted == 6
+    assert not follow(by_seed(*[None] * 6), SEEDS, rule).waits
+
+
+@pytest.mark.parametrize("margin", [None, 1.5])
+def test_the_simulation_follows_as_a_study_does(margin: float | None) -> None:
+    rule = Rule(3, 12, 0.05, 3, margin)
+    values = simulation.normal_values([0.0, 2.0, 4.0], 40, 12, np.random.default_rng(1))
+    verdicts, seeds, means = simulation.run(values, rule)
+    names = {"open": simulation.OPEN, "decided": simulation.DECIDED, "equivalent": simulation.EQUIVALENT}
+    for study in range(40):
+        for arm in range(3):
+            ended = {s: (float(values[study, arm + 1, s]), float(values[study, 0, s])) for s in SEEDS}
+            standing = follow(ended, SEEDS, rule)
+            assert (names[standing.verdict], standing.wanted) == (verdicts[study, arm], seeds[study, arm])
+            assert standing.difference is not None
+            assert standing.difference.mean == pytest.approx(means[study, arm])
+
+
+@pytest.mark.parametrize("images", [None, 100, 20])
+@pytest.mark.parametrize("cells", [2, 6, 12])
+def test_no_more_studies_err_than_the_level_says(cells: int, images: int | None) -> None:
+    for effects in simulation.truths(cells - 1).values():
+        found = simulation.error_of(effects, images, 4_000, np.random.default_rng(3))
+        assert found.decided_in_error + found.equivalent_in_error <= 0.05
+        if len(set(effects)) == 1:
+            # the level is spent, not hoarded: of each kind alone most of it
+            assert found.decided_in_error + found.equivalent_in_error > 0.015
+
+
+def test_the_truths_would_catch_looks_that_are_not_paid_for() -> None:
+    class Naive(Rule):
+        def critical(self, n: int) -> float:
+            return float(stats.t.ppf(1 - self.level / self.comparisons / 2, n - 1))
+
+    values = simulation.normal_values([0.0] * 5, 5_000, 12, np.random.default_rng(4))
+    assert simulation.summarise(values, [0.0] * 5, Naive(3, 12, 0.05, 5)).decided_in_error > 0.09
+
+
+def test_holms_tests_are_those_of_scipys_t() -> None:
+    values = simulation.normal_values([0.0, 0.8, 1.2, 2.0], 30, 6, np.random.default_rng(5))
+    found = simulation.holm_decides(values, 0.05)
+    for study in range(30):
+        p = [stats.ttest_rel(values[study, arm], values[study, 0]).pvalue for arm in range(1, 5)]
+        assert list(found[study]) == [adjusted <= 0.05 for adjusted in holm(p)]
+
+
+def test_real_effects_save_trials() -> None:
+    effects = (1.5, 2.5, 4.0)
+    values = simulation.normal_values(effects, 2_000, 12, np.random.default_rng(6))
+    found = simulation.summarise(values, effects, Rule(3, 12, 0.05, 3))
+    assert found.saved >= 0.4
+    assert found.power > 0.95
