@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -64,7 +65,16 @@ def _discover() -> None:
         for module in pkgutil.iter_modules(package.__path__):
             _register(importlib.import_module(f"{package.__name__}.{module.name}"))
     for entry in entry_points(group="ablate.options"):
-        _register(entry.load())
+        module = entry.load()
+        _register(module, digest(_text_of(module)))
+
+
+def _text_of(module: ModuleType) -> str:
+    """Its text; of one that has none, such as a compiled one, its file."""
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        return Path(str(module.__file__)).read_bytes().hex()
 
 
 def kinds(point: str) -> list[str]:

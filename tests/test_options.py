@@ -6,10 +6,12 @@ needs other ones to fit the tiny training, says so in SETTINGS.
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import itertools
 import math
+import os
 import pkgutil
 import subprocess
 import sys
@@ -311,3 +313,40 @@ def test_options_that_differ_have_identities_that_differ() -> None:
         option = catalog.parse(point, settings_of(point, kind))
         identities[f"{point}/{kind}"] = repr(sorted(option.identity().items()))
     assert len(set(identities.values())) == len(identities)
+
+
+HALVED = '''
+"""A schedule of another package."""
+from typing import Literal
+from experiments.options import Schedule
+
+
+class Halved(Schedule):
+    """Half the rate throughout."""
+
+    kind: Literal["halved"] = "halved"
+
+    def factor(self, moment) -> float:
+        return 0.5
+'''
+
+
+def test_an_installed_package_offers_options_whose_text_is_part_of_their_identity(tmp_path: Path) -> None:
+    installed = tmp_path / "tricks-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tricks\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[ablate.options]\ntricks = tricks\n")
+    asked = "from experiments import catalog; print(catalog.parse('schedules', {'kind': 'halved'}).identity())"
+
+    def identity(text: str) -> dict[str, str]:
+        (tmp_path / "tricks.py").write_text(text)
+        paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", asked]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return dict(ast.literal_eval(found))
+
+    first = identity(HALVED)
+    assert first["kind"] == "halved"
+    assert identity(HALVED) == first
+    assert identity(HALVED.replace("0.5", "0.4"))["code"] != first["code"]

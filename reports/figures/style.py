@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
+from ..numbers import unsigned
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -93,4 +95,4 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 def signed(value: float, form: str = ".3f") -> str:
     """A number with its sign, as axes print it."""
-    return f"{value:+{form}}".replace("-", "−")
+    return unsigned(f"{value:+{form}}").replace("-", "−")
