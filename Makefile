@@ -8,7 +8,7 @@ run: .venv/run.stamp
 	$(BIN)/ablate run studies/bag_of_tricks.yaml --profile demo
 
 test: .venv/dev.stamp check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
