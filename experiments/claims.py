@@ -54,14 +54,14 @@ class Claim:
 class Held:
     """What this process has taken on."""
 
-    def __init__(self, file: Path, trials: Iterable[str]) -> None:
-        """Claims `trials`; called while the folder is locked."""
+    def __init__(self, file: Path, others: Iterable[Claim], trials: Iterable[str]) -> None:
+        """Claims `trials`, but for those of the others; called while the folder is locked."""
         self.others: dict[str, Claim] = {}
         """Those of the trials asked for that another process has, with its claim."""
 
         self._file = file
         self._claim: dict[str, Any] = {**_process(), "trials": ()}
-        self._take(trials, tidy=True)
+        self._take(others, trials)
         self._told = 0.0
         self._trained: set[str] = set()
 
@@ -70,10 +70,10 @@ class Held:
         from filelock import FileLock
 
         with FileLock(claims_folder() / "lock"):
-            self._take(trials)
+            self._take(_of_others(), trials)
 
-    def _take(self, trials: Iterable[str], *, tidy: bool = False) -> None:
-        taken = {trial: claim for claim in _of_others(tidy=tidy) for trial in claim.trials}
+    def _take(self, others: Iterable[Claim], trials: Iterable[str]) -> None:
+        taken = {trial: claim for claim in others for trial in claim.trials}
         self.others |= taken
         free = tuple(trial for trial in trials if trial not in taken)
         self._claim["trials"] = (*self._claim["trials"], *free)
@@ -101,8 +101,10 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     lock = FileLock(_lock_of(file))
     try:
         with FileLock(folder / "lock"):
+            # before this process's lock is there, as to ask for one that is held takes a while
+            others = _of_others(tidy=True)
             lock.acquire()
-            held = Held(file, trials)
+            held = Held(file, others, trials)
         yield held
     finally:
         _delete(file)

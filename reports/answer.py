@@ -17,8 +17,9 @@ from experiments.plan import Cell
 from experiments.questions import FACTS
 from trainer.metrics import best, direction
 
+from .power import fewest_seeds
 from .runs import Runs
-from .significance import Comparison, among_the_best, compare_pairs, smallest_p
+from .significance import Comparison, among_the_best, compare_pairs
 from .statistics import Summary, summarize
 
 LEVEL = 0.05
@@ -89,10 +90,9 @@ class StudyAnswer:
         return next((cell for cell, mean in means.items() if mean == top), None)
 
     @property
-    def needed(self) -> int:
-        """The fewest seeds with which the test can reach its level for so many comparisons."""
-        family = max(1, sum(change.comparison.difference is not None for change in self.changes))
-        return next(n for n in range(1, 1000) if family * smallest_p(n) <= LEVEL)
+    def needed(self) -> int | None:
+        """See power.fewest_seeds, for so many comparisons."""
+        return fewest_seeds(max(1, sum(change.comparison.difference is not None for change in self.changes)), LEVEL)
 
 
 def answer_study(runs: Runs) -> StudyAnswer:

@@ -84,9 +84,10 @@ def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
     if not untested:
         return f"None of {size} is shown to help."
     most = max((c.comparison.difference.n for c in untested if c.comparison.difference), default=0)
+    enough = f"; {answer.needed} seeds could" if answer.needed else ""
     return (
         f"None of {size} can be shown to help or to hurt: with {count(most, 'seed')} the test can't reach its level of "
-        f"5 % for so many comparisons; {answer.needed} seeds could."
+        f"5 % for so many comparisons{enough}."
     )
 
 

@@ -123,7 +123,7 @@ def _changes_note(answer: StudyAnswer) -> str:
         else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
         "interval: Student's t, not corrected",
         f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
-        f"n: seeds; with fewer than {answer.needed} the test can't reach 5 %, whatever the effect",
+        f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
         "time and parameters: of the training and its network, relative to the same cells",
     ]
     return "; ".join(parts) + "."

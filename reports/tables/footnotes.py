@@ -11,9 +11,9 @@ from experiments.records import TrialRecord
 from experiments.wording import count, duration
 
 from ..numbers import NOTHING
+from ..power import fewest_seeds
 from ..provenance import command
 from ..runs import Runs
-from ..significance import EXACT, smallest_p
 from .columns import is_tested
 from .comparing import LEVEL
 from .entries import Measured
@@ -76,7 +76,7 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
 
 
 def _too_small(n: int, tests: int) -> str:
-    enough = next((m for m in range(1, EXACT + 1) if smallest_p(m) * tests <= LEVEL), None)
+    enough = fewest_seeds(tests, LEVEL)
     until = f"; from {enough} seeds on it can" if enough else ""
     over = f", Holm-corrected over {tests} comparisons," if tests > 1 else ""
     return f"n too small for a p: with {count(n, 'seed')} no sign-flip test{over} can reach 5 %{until}"

@@ -1,7 +1,7 @@
 """What a report costs: from the command to its tables, over many recorded runs, and against the PyPI package `ablate`.
 
-    python benchmarks/reports.py                                    # 1,000 and 10,000 runs
-    python benchmarks/reports.py --runs 1000 --peer PYTHON          # and the package's own table of the same record
+    python benchmarks/reporting.py                                    # 1,000 and 10,000 runs
+    python benchmarks/reporting.py --runs 1000 --peer PYTHON          # and the package's own table of the same record
 
 A record is made of one run of noop.py's training that is copied for every trial of a study of ten seeds a cell, with
 other numbers, ten epochs each: MLflow's SQLite file with tags, parameters and metrics, and a `trial.json` a run.
