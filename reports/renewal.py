@@ -21,6 +21,8 @@ from experiments.states import State, data_fingerprints, trial_states
 from experiments.uris import shown_uri
 from trainer.errors import UserError
 
+from .kept import file_digest, read_kept
+
 WRITTEN = ".written.json"
 """Beside the report: what it was made of, and the digest of each of its files."""
 
@@ -50,7 +52,7 @@ def renew_report(
     states = trial_states(plan, data_fingerprints(plan))
     names = [states[trial.id].name for trial in plan.trials]
     inputs = _inputs(plan, states, reload)
-    known = _read(folder / WRITTEN)
+    known = read_kept(folder / WRITTEN)
     allowed = (allow_partial or not known.get("partial")) and (allow_mixed or not known.get("mixed"))
     same = known.get("inputs") == inputs and known.get("files") == _files(folder, known.get("files", {}))
     if allowed and same:
@@ -109,17 +111,4 @@ def _recorded(trial: str, state: State) -> list[str]:
 
 def _files(folder: Path, names: Mapping[str, Any]) -> dict[str, str | None]:
     """Digest of each of these files; None for one that is gone. Folders are passed over."""
-    found: dict[str, str | None] = {}
-    for name in names:
-        file = folder / name
-        if not file.is_dir():
-            found[name] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-    return found
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+    return {name: file_digest(folder / name) for name in names if not (folder / name).is_dir()}

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-
-
-def program(*names: str) -> str:
-    """The path of a program; skips the test, or fails it where CI asks for all tools."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        if os.environ.get("ABLATE_REQUIRE_TOOLS"):
-            pytest.fail(f"{names[0]} is not installed")
-        pytest.skip(f"{names[0]} is not installed")
-    return found
+from servers import tool
 
 
 class Browser:
@@ -30,11 +18,11 @@ class Browser:
 
     def __init__(self) -> None:
         options = webdriver.ChromeOptions()
-        options.binary_location = program("chromium", "chromium-browser", "google-chrome")
+        options.binary_location = tool("chromium", "chromium-browser", "google-chrome")
         for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars"):
             options.add_argument(f"--{argument}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = webdriver.ChromeService(program("chromedriver"))
+        service = webdriver.ChromeService(tool("chromedriver"))
         self.driver = webdriver.Chrome(options, service)
         self.driver.set_page_load_timeout(60)
 

@@ -22,14 +22,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tool(name: str) -> str:
-    """The path of one of PostgreSQL's programs; skips the test, or fails it where CI asks for all tools."""
+def tool(*names: str) -> str:
+    """The path of a program, PostgreSQL's own included; skips the test, or fails it where CI asks for all tools."""
     debian = sorted(str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which(name, path=os.pathsep.join([*debian, os.environ.get("PATH", "")]))
+    path = os.pathsep.join([*debian, os.environ.get("PATH", "")])
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if found is None:
         if os.environ.get("ABLATE_REQUIRE_TOOLS"):
-            pytest.fail(f"{name} is not installed")
-        pytest.skip(f"{name} is not installed")
+            pytest.fail(f"{names[0]} is not installed")
+        pytest.skip(f"{names[0]} is not installed")
     return found
 
 

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..kept import file_digest, read_kept
 from .base import FigureData
 from .processes import in_processes
 from .style import RC
@@ -41,7 +42,7 @@ def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     digests = {id: _digest(figure) for id, figure in shown.items()}
-    known = _read(folder / DRAWN)
+    known = read_kept(folder / DRAWN)
     old = [id for id in shown if known.get(id) != {"of": digests[id], "files": _files(folder, id)}]
     if old:
         in_processes([shown[id] for id in old], folder)
@@ -113,17 +114,4 @@ def _code() -> str:
 
 def _files(folder: Path, id: str) -> Mapping[str, str | None]:
     """Suffix to digest of the file; None where there is none."""
-    found: dict[str, str | None] = {}
-    for suffix in _SUFFIXES:
-        file = folder / f"{id}.{suffix}"
-        found[suffix] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-    return found
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """What was drawn before; nothing where that is not known or not readable."""
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+    return {suffix: file_digest(folder / f"{id}.{suffix}") for suffix in _SUFFIXES}
