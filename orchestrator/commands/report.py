@@ -90,6 +90,6 @@ def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
 
 
 def _trains(plan: Plan) -> bool:
-    """Whether a process of this folder trains, or will train, a trial of the plan."""
+    """Whether a process trains, or will train, a trial of the plan."""
     ids = {trial.id for trial in plan.trials}
     return any(folder.partition("-")[0] in ids for folder in claims_of_others())
