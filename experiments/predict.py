@@ -81,7 +81,7 @@ def _probabilities(
     import torch
 
     from trainer.data import central, colours, normalise
-    from trainer.decoding import decode_file
+    from trainer.decoding import decode_file, without_warnings
 
     dataset = parts.dataset
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,6 +91,7 @@ def _probabilities(
     mean, std = colours(dataset.mean, device), colours(dataset.std, device)
     for begin in range(0, len(files), BATCH):
         batch = files[begin : begin + BATCH]
-        pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
+        with without_warnings():
+            pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
         images = central(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2), dataset.image_size)
         yield batch, network(normalise(images.float(), mean, std)).softmax(1).cpu().numpy()

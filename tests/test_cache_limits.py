@@ -96,10 +96,10 @@ class TestTheDisk:
 
 
 TRAIN = """
-import resource, sys, torch
+import os, resource, sys, torch
 import numpy as np
 from pathlib import Path
-from trainer.cache import _header, cache_file
+from trainer.cache import _header, _seal, cache_file
 from trainer.data import Source, load
 from trainer.draws import Draws
 
@@ -111,7 +111,9 @@ file.parent.mkdir()
 header = _header((count, side, side, 3))
 file.write_bytes(header)
 with file.open("r+b") as handle:
-    handle.truncate(len(header) + count * side * side * 3)
+    handle.seek(len(header) + count * side * side * 3)
+    handle.write(_seal(file, 0))
+os.utime(file, (0, 0))
 
 torch.set_num_threads(1)
 (taken,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))

@@ -41,6 +41,19 @@ class TestModes:
         pixels = saved(Image.fromarray(GREY.astype(np.int32)), tmp_path / "i.tiff")
         assert np.array_equal(pixels[..., 0], GREY)
 
+    @pytest.mark.parametrize("most", [1.0, 255.0, 65535.0])
+    def test_floats_fill_the_levels_whatever_their_range(self, most: float, tmp_path: Path) -> None:
+        floats = (np.linspace(0, 1, 16).reshape(4, 4) * most).astype(np.float32)
+        pixels = saved(Image.fromarray(floats), tmp_path / "f.tiff")
+        assert np.array_equal(pixels[..., 0], np.linspace(0, 255, 16).reshape(4, 4).round())
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_values_that_are_no_numbers_are_named(self, value: float, tmp_path: Path) -> None:
+        floats = np.full((4, 4), 7, dtype=np.float32)
+        floats[2, 2] = value
+        with pytest.raises(UserError, match="no finite numbers"):
+            saved(Image.fromarray(floats), tmp_path / "f.tiff")
+
     def test_transparency_lies_over_white(self, tmp_path: Path) -> None:
         rgba = np.zeros((2, 2, 4), dtype=np.uint8)
         rgba[0, 0] = (200, 0, 0, 255)
@@ -127,6 +140,7 @@ class TestUnreadable:
             assert message.startswith(f"{tmp_path / name}: ")
             assert "\n" not in message
             assert "0x" not in message
+            assert ("(empty file)" in message) == (name == "empty.png")
 
 
 @pytest.mark.parametrize("squash", [False, True])

@@ -309,6 +309,10 @@ class TestFolders:
         (tmp_path / "cache" / "decoded").mkdir(parents=True)
         (tmp_path / "cache" / "decoded" / "a.npy").write_bytes(bytes(3 * 2**20))
         assert one(folders.cache(tmp_path / "cache", 1, 1)).found.endswith(" free, 3 MiB in it")
+        os.utime(tmp_path / "cache" / "decoded" / "a.npy", (0, 0))
+        (tmp_path / "cache" / "decoded" / "b.npy").write_bytes(bytes(2**20))
+        told = "4 MiB in it, of which 3 MiB of decoded images unused for 30 days"
+        assert one(folders.cache(tmp_path / "cache", 1, 1)).found.endswith(told)
         assert one(folders.cache(tmp_path / "later" / "cache", 1, 1)).level == "ok"
         assert not (tmp_path / "later").exists()
 

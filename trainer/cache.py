@@ -9,16 +9,17 @@ import io
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import DECODER, decode_array, decode_file
+from .decoding import DECODER, decode_array, decode_file, without_warnings
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ AHEAD = 256
 
 PATIENCE = 1.0
 """Seconds of waiting for another process before `Progress` hears of it."""
+
+UNUSED = 30 * 24 * 3600.0
+"""Seconds without use after which what another decoder made of the same images is deleted."""
+
+NAMED = 3
+"""Images that can't be decoded whose errors are told."""
 
 
 def decoded(
@@ -54,26 +61,27 @@ def decoded(
     file = cache_file(images, size, cache, squash=squash)
     pixels = _mapped(file, shape)
     if pixels is None:
-        with _explained(file.parent, len(_header(shape)) + math.prod(shape)):
+        with _explained(file.parent, _length(shape)):
             file.parent.mkdir(parents=True, exist_ok=True)
             with _locked(file.parent, lambda: report(0, len(images))):
                 pixels = _mapped(file, shape)
                 if pixels is None:
                     pixels = _build(images, size, squash, file, report)
+    _mark_as_used(file)
     return pixels
 
 
 def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
-    """The file of these images' pixels: `<which>-<state>.npy`, uint8 [N, S, S, 3], below folder `cache`.
+    """The file of these images' pixels: `<which>-<decoder>-<state>.npy`, uint8 [N, S, S, 3], below folder `cache`.
 
-    `which` covers the images (their paths; of arrays, their bytes), the side and how they become square; `state` the
-    files' sizes and times, DECODER and Pillow's version: of one `which`, only the last state is wanted again.
-    Raises UserError naming a file that is gone.
+    `which` covers the images (their paths; of arrays, their bytes), the side and how they become square; `decoder`
+    DECODER and Pillow's version; `state` the files' sizes and times. Raises UserError naming a file that is gone.
     """
     import PIL
 
     which = hashlib.blake2b(f"{size} {squash}\0".encode(), digest_size=12)
-    state = hashlib.blake2b(f"{DECODER} {PIL.__version__}\0".encode(), digest_size=12)
+    decoder = hashlib.blake2b(f"{DECODER} {PIL.__version__}".encode(), digest_size=4)
+    state = hashlib.blake2b(digest_size=12)
     if isinstance(images, np.ndarray):
         which.update(f"{images.shape}\0".encode())
         which.update(np.ascontiguousarray(images).data)
@@ -88,7 +96,7 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
                 raise UserError(f"{file}: can't be read ({error.strerror})") from error
             which.update(os.fsencode(os.path.join(resolved(folder), name)) + b"\0")
             state.update(f"{stat.st_size} {stat.st_mtime_ns}\0".encode())
-    return cache / "decoded" / f"{which.hexdigest()}-{state.hexdigest()}.npy"
+    return cache / "decoded" / f"{which.hexdigest()}-{decoder.hexdigest()}-{state.hexdigest()}.npy"
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -98,27 +106,55 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return start.getvalue()
 
 
+def _seal(file: Path, seconds: int) -> bytes:
+    """What a cache ends with. It knows the cache's name and time: no other file, and none changed later, has it."""
+    return hashlib.blake2b(f"{file.stem} {seconds}".encode(), digest_size=16).digest()
+
+
+def _length(shape: tuple[int, ...]) -> int:
+    """Bytes of a cache."""
+    return len(_header(shape)) + math.prod(shape) + len(_seal(Path(), 0))
+
+
 def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The file's pixels, mapped read-only; None where it is missing or not byte for byte what `_build` begins with."""
+    """The file's pixels, mapped read-only; None where it is missing or not what `_build` left, whole and untouched."""
     header = _header(shape)
     try:
-        handle = file.open("rb")
+        with file.open("rb") as handle:
+            stat = os.fstat(handle.fileno())
+            if stat.st_size != _length(shape) or handle.read(len(header)) != header:
+                return None
+            seal = _seal(file, stat.st_mtime_ns // 10**9)
+            handle.seek(-len(seal), os.SEEK_END)
+            if handle.read() != seal:
+                return None
+            # private writable pages, of a file larger than memory, would be refused
+            return np.memmap(handle, np.uint8, "r", len(header), shape)
     except OSError:
         return None
-    with handle:
-        size = os.fstat(handle.fileno()).st_size
-        if size != len(header) + math.prod(shape) or handle.read(len(header)) != header:
-            return None
-        # private writable pages, of a file larger than memory, would be refused
-        return np.memmap(handle, np.uint8, "r", len(header), shape)
+
+
+def _mark_as_used(file: Path) -> None:
+    """By its time of access, which most systems don't keep themselves."""
+    with suppress(OSError):
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+
+
+def _delete_others(file: Path) -> None:
+    """What is not wanted again: drafts, former states of the same images, and what another decoder no longer uses."""
+    which, decoder, _ = file.name.split("-")
+    others = set(file.parent.glob(f"{which}-*.npy"))
+    former = set(file.parent.glob(f"{which}-{decoder}-*"))
+    unused = {other for other in others - former if time.time() - other.stat().st_atime > UNUSED}
+    for old in former | unused | set(file.parent.glob("*.part")):
+        # a process that has it mapped keeps it
+        old.unlink(missing_ok=True)
 
 
 def _build(images: Images, size: int, squash: bool, file: Path, progress: Progress) -> NDArray[np.uint8]:
     """Decode into `file`, whose folder's lock is held."""
-    which, _ = file.name.split("-")
-    # before building, because their room may be needed; a process that has one of them mapped keeps it
-    for old in (*file.parent.glob("*.part"), *file.parent.glob(f"{which}-*.npy")):
-        old.unlink(missing_ok=True)
+    # before building, because their room may be needed
+    _delete_others(file)
     shape = (len(images), size, size, 3)
     draft = file.with_suffix(".part")
     try:
@@ -126,11 +162,15 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
             handle.write(_header(shape))
             if hasattr(os, "posix_fallocate"):
                 # a disk that is too small is said before an hour of decoding instead of after it
-                os.posix_fallocate(handle.fileno(), 0, len(_header(shape)) + math.prod(shape))
+                os.posix_fallocate(handle.fileno(), 0, _length(shape))
             _decode_into(handle, images, size, squash, progress)
+            # even, because some file systems keep no odd ones, and past, so that no later change has the same
+            seconds = int(time.time()) // 2 * 2 - 2
+            handle.write(_seal(file, seconds))
             handle.flush()
             # else a machine that crashes after the renaming has zeros under the right name
             os.fsync(handle.fileno())
+        os.utime(draft, (seconds, seconds))
         if cache_file(images, size, file.parent.parent, squash=squash) != file:
             folder = os.path.commonpath([os.path.dirname(os.path.abspath(image)) for image in images])
             raise UserError(f"{folder}: images changed while they were decoded; run again when they no longer change")
@@ -143,20 +183,37 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
 
 
 def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, progress: Progress) -> None:
-    """Append the pixels of every image, decoded by all cores that this process may use."""
+    """Append the pixels of every image, decoded by all cores that this process may use; raises UserError at the end.
+
+    So a user hears of every image that can't be decoded, and not of the next one after each hour.
+    """
     decode: Callable[..., Any] = decode_array if isinstance(images, np.ndarray) else decode_file
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+    def pixels_or_error(image: Any) -> Any:
+        try:
+            return decode(image, size, squash)
+        except UserError as error:
+            return error
+
+    bad: list[UserError] = []
     # threads, because Pillow decodes and resizes without the interpreter's lock
-    with ThreadPoolExecutor(cores) as pool:
+    with without_warnings(), ThreadPoolExecutor(cores) as pool:
         try:
             for begin in range(0, len(images), AHEAD):
-                some = pool.map(lambda image: decode(image, size, squash), images[begin : begin + AHEAD])
-                for done, pixels in enumerate(some, start=begin + 1):
-                    handle.write(pixels)
+                some = pool.map(pixels_or_error, images[begin : begin + AHEAD])
+                for done, found in enumerate(some, start=begin + 1):
+                    if isinstance(found, UserError):
+                        bad.append(found)
+                    else:
+                        handle.write(found)
                     progress(done, len(images))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    if bad:
+        more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
+        raise UserError("; ".join(map(str, bad[:NAMED])) + more)
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
             yield from _images_below(folder / entry.name, above | {here})
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             if not entry.is_file():
-                raise UserError(f"{entry.path}: a link to a file that does not exist")
+                what = "a link to a file that does not exist" if entry.is_symlink() else "not a file"
+                raise UserError(f"{entry.path}: {what}")
             yield folder / entry.name
 
 

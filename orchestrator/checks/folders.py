@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def cache(folder: Path | None = None, little: int = LITTLE, full: int = FULL) ->
     """Where decoded images, downloaded weights and measured costs go, and how much of them there is."""
     folder = folder or cache_folder()
     held = f", {size(_held(folder))} in it" if folder.is_dir() else ""
+    held += _unused(folder / "decoded")
     elsewhere = "set ABLATE_CACHE to a folder elsewhere"
     yield _folder("cache", folder, held, f"delete what is in it, or {elsewhere}", elsewhere, little, full)
 
@@ -97,6 +99,16 @@ def refusal(folder: Path) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def _unused(decoded: Path) -> str:
+    """How much of the decoded images no training has used for long; trainer.cache keeps their times of access."""
+    # loads NumPy, which the doctor should not need before it has looked at the packages
+    from trainer.cache import UNUSED
+
+    stats = [file.stat() for file in decoded.glob("*.npy")]
+    total = sum(stat.st_size for stat in stats if time.time() - stat.st_atime > UNUSED)
+    return f", of which {size(total)} of decoded images unused for {UNUSED / 86400:.0f} days" if total else ""
 
 
 def _held(folder: Path) -> int:
