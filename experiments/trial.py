@@ -54,6 +54,9 @@ class Job:
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Trial id of each teacher to its `recipe` and the path of its `weights`."""
 
+    fingerprint: str = ""
+    """Of the images, as whoever makes the job found them."""
+
     def as_data(self) -> dict[str, Any]:
         """For a worker that takes dictionaries."""
         return asdict(self)
@@ -123,6 +126,7 @@ def make_job(
     plugins: tuple[Path, ...],
     teachers: dict[str, dict[str, Any]] | None = None,
     watched: str | None = None,
+    fingerprint: str = "",
 ) -> Job:
     """The trial as something to send to a worker."""
     return Job(
@@ -135,6 +139,7 @@ def make_job(
         plugins=tuple(str(plugin) for plugin in plugins),
         watched=watched,
         teachers=teachers or {},
+        fingerprint=fingerprint,
     )
 
 
@@ -189,7 +194,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     # what one trial has compiled, the next ones of its architecture find, in whatever process
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device)
+    where = (job.working_folder, job.fingerprint)
+    data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device, where)
     setup = make_setup(recipe, data, job.teachers)
     cost = cost_of(recipe.architecture, setup.num_classes, recipe.dataset.image_size)
     loss = recipe.loss.build(setup)
@@ -236,16 +242,20 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     )
 
 
-_resident: dict[tuple[Dataset, int, torch.device], Data] = {}
+_resident: dict[tuple[Dataset, int, torch.device, tuple[str, str]], Data] = {}
 """At most one data set, by the arguments of `resident_data`."""
 
 
-def resident_data(dataset: Dataset, split_key: int, device: torch.device) -> Data:
-    """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded."""
-    key = (dataset, split_key, device)
+def resident_data(dataset: Dataset, split_key: int, device: torch.device, where: tuple[str, str] = ("", "")) -> Data:
+    """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded.
+
+    where: the folder that relative paths refer to, and the fingerprint of the images there; a process that outlives a
+    run may see others under the same settings.
+    """
+    key = (dataset, split_key, device, where)
     if key not in _resident:
         _resident.clear()
-        _resident[key] = _load(*key)
+        _resident[key] = _load(dataset, split_key, device)
     return _resident[key]
 
 

@@ -219,7 +219,8 @@ class Driver:
         states = trial_states(self.plan, self.fingerprints) if trial.id in self.plan.needs else {}
         teachers = teachers_of(self.plan, trial, states)
         watched = self.supply.watched(trial.id) if self.supply else None
-        return make_job(trial, self._folder(trial.id), self.plan.study.plugins, teachers, watched)
+        found = self.fingerprints[trial.id]
+        return make_job(trial, self._folder(trial.id), self.plan.study.plugins, teachers, watched, found)
 
     def _folder(self, trial: str) -> Path:
         return trial_folder(trial, self.fingerprints[trial])

@@ -219,3 +219,9 @@ class TestResidentData:
 
         monkeypatch.setattr(trainer.data, "load", load)
         assert resident_data(Digits(image_size=9), 0, CPU).image_size == 9
+
+    @pytest.mark.parametrize("other", [("there", "1"), ("here", "2")], ids=["another folder", "other images"])
+    def test_it_is_not_taken_for_others_under_the_same_settings(self, other: tuple[str, str]) -> None:
+        first = resident_data(Digits(image_size=8), 0, CPU, ("here", "1"))
+        assert resident_data(Digits(image_size=8), 0, CPU, ("here", "1")) is first
+        assert resident_data(Digits(image_size=8), 0, CPU, other) is not first

@@ -28,7 +28,7 @@ from experiments.schedules.cosine import Cosine
 from trainer import Diverged, Outcome, UserError, checkpoint, train
 from trainer.data import Data, _has_room
 from trainer.draws import Draws
-from trainer.evaluate import Meter, evaluate
+from trainer.evaluate import Meter, evaluate, evaluation_batch
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment, Setup
 from trainer.metrics import METRICS
@@ -475,18 +475,28 @@ class TestEvaluation:
         torch.manual_seed(1)
         model = network(classes)
         model[1].running_mean.uniform_(-1, 1)
-        found = evaluate([model], data, split, FP32)[0].read("loss", "top1", "top5")
+        found = evaluate([model], data, split, FP32, 64)[0].read("loss", "top1", "top5")
         loss, top1, top5 = naive_evaluation(model, data, split)
         assert found["loss"] == pytest.approx(loss, rel=1e-5)
         assert found["top1"] == pytest.approx(top1)
         assert found["top5"] == pytest.approx(top5)
         assert found["top5"] == 1.0 if classes <= 5 else found["top1"] < found["top5"] < 1.0
 
+    @pytest.mark.parametrize(("batch_size", "largest"), [(2, 8), (9, 36), (64, 256), (500, 256)])
+    def test_it_takes_no_more_memory_than_training(self, batch_size: int, largest: int) -> None:
+        """Networks hold at least four times as much of an image in training."""
+        assert evaluation_batch(batch_size) == largest
+        sizes: list[int] = []
+        model = network(5)
+        model.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+        evaluate([model], make_data(train=300, val=5, classes=5), "train", FP32, batch_size)
+        assert (sum(sizes), max(sizes)) == (300, largest)
+
     def test_it_changes_neither_the_network_nor_its_later_draws(self) -> None:
         model = network().train()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         state = torch.get_rng_state()
-        evaluate([model], DATA, "val", FP32)
+        evaluate([model], DATA, "val", FP32, 64)
         assert equal(before, model.state_dict())
         assert torch.equal(torch.get_rng_state(), state)
 
@@ -575,7 +585,7 @@ class TestBatches:
 
     def test_of_larger_images_the_network_sees_the_centre(self) -> None:
         data = replace(DATA, image_size=9)
-        for batch in data.eval_batches("val", FP32):
+        for batch in data.eval_batches("val", FP32, 256):
             whole = DATA.normalised(Batch(DATA.images[batch.samples].float(), batch.targets, batch.samples), FP32)
             assert torch.equal(batch.images, whole.images[:, :, 3:12, 3:12])
         batch = next(data.train_batches(7, Draws(0, 1)))

@@ -93,7 +93,7 @@ class Data:
             del bounds[-2]
         return bounds
 
-    def eval_batches(self, split: str, numerics: Numerics, batch_size: int = 256) -> Iterator[Batch]:
+    def eval_batches(self, split: str, numerics: Numerics, batch_size: int) -> Iterator[Batch]:
         """The centres of a split's images once, normalised, in their own order."""
         samples = self.splits[split]
         centres = central(self.images, self.image_size)
@@ -122,7 +122,7 @@ class Data:
         if images.device == self.device:
             chosen = stored.index_select(0, index)
         else:
-            # only from pinned memory does a copy run beside the device's work
+            # from other than pinned memory, a copy waits until the device has done all that it was given
             chosen = stored.index_select(0, on_device(samples, images.device))
             chosen = (chosen.pin_memory() if self.device.type == "cuda" else chosen).to(self.device, non_blocking=True)
         return Batch(chosen.permute(0, 3, 1, 2), self.labels[index], samples)

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from .data import Data
+from .evaluate import evaluation_batch
 from .geometry import Frame
 from .hooks import Batch, Hook
 from .numerics import Numerics
@@ -34,7 +35,7 @@ NEEDS_IMAGES = ("place", "augment", "mix", "loss")
 class Features(Data):
     """A data set whose images are a network's features of them [N, ...]: there is nothing left to prepare."""
 
-    def eval_batches(self, split: str, numerics: Numerics, batch_size: int = 256) -> Iterator[Batch]:
+    def eval_batches(self, split: str, numerics: Numerics, batch_size: int) -> Iterator[Batch]:
         """See Data."""
         samples = self.splits[split]
         for begin in range(0, len(samples), batch_size):
@@ -55,7 +56,9 @@ class Features(Data):
 
 
 @contextmanager
-def beginning_once(model: nn.Module, data: Data, hooks: Sequence[Hook], numerics: Numerics) -> Iterator[Data]:
+def beginning_once(
+    model: nn.Module, data: Data, hooks: Sequence[Hook], numerics: Numerics, batch_size: int
+) -> Iterator[Data]:
     """Inside, `model` takes what is yielded: features of the images where it can begin behind its frozen modules.
 
     model: in training mode; a copy that is made of it inside begins there as well.
@@ -64,7 +67,7 @@ def beginning_once(model: nn.Module, data: Data, hooks: Sequence[Hook], numerics
     if not frozen or not _passes_through(model, frozen, data, numerics):
         yield data
         return
-    kept = _features(frozen, data, numerics)
+    kept = _features(frozen, data, numerics, evaluation_batch(batch_size))
     if kept is None:
         yield data
         return
@@ -146,11 +149,11 @@ def _passes_through(model: nn.Module, frozen: Sequence[nn.Module], data: Data, n
 
 
 @torch.no_grad()
-def _features(frozen: Sequence[nn.Module], data: Data, numerics: Numerics) -> Features | None:
+def _features(frozen: Sequence[nn.Module], data: Data, numerics: Numerics, batch_size: int) -> Features | None:
     """Of every image of every split, where they are not too large."""
     found: torch.Tensor | None = None
     for split in data.splits:
-        for batch in data.eval_batches(split, numerics):
+        for batch in data.eval_batches(split, numerics, batch_size):
             with numerics.autocast(data.device):
                 some = _through(frozen, batch.images)
             if found is None:

@@ -93,7 +93,7 @@ def train(
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     training_mode(model)
     begin = time.perf_counter()
-    with beginning_once(model, data, hooks, numerics) as data, Saver() as saver:
+    with beginning_once(model, data, hooks, numerics, batch_size) as data, Saver() as saver:
         network = numerics.compiled(model)
         optimizer = build_optimizer(model)
         base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -149,7 +149,7 @@ def train(
             training_seconds = time.perf_counter() - begin
             networks = _networks(model, working)
             metrics = {
-                **_evaluate(networks, data, "val", numerics, ("val_loss", "top1", "top5")),
+                **_evaluate(networks, data, "val", numerics, batch_size, ("val_loss", "top1", "top5")),
                 **trained,
                 "learning_rate": base_rates[0] * factor,
                 "epoch_seconds": before + time.perf_counter() - begin,
@@ -170,7 +170,7 @@ def train(
         kept.restore(selected, networks)
         final = {}
         if "test" in data.splits:
-            final = _evaluate(networks, data, "test", numerics, ("test_loss", "test_top1", "test_top5"))
+            final = _evaluate(networks, data, "test", numerics, batch_size, ("test_loss", "test_top1", "test_top5"))
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -191,11 +191,17 @@ def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
 
 
 def _evaluate(
-    networks: Mapping[str, nn.Module], data: Data, split: str, numerics: Numerics, names: tuple[str, str, str]
+    networks: Mapping[str, nn.Module],
+    data: Data,
+    split: str,
+    numerics: Numerics,
+    batch_size: int,
+    names: tuple[str, str, str],
 ) -> Epoch:
     """Loss, top-1 and top-5 of each network over a split, under its prefix and the three names."""
     found: Epoch = {}
-    for prefix, meter in zip(networks, evaluate(list(networks.values()), data, split, numerics), strict=True):
+    meters = evaluate(list(networks.values()), data, split, numerics, batch_size)
+    for prefix, meter in zip(networks, meters, strict=True):
         found |= meter.read(*(prefix + name for name in names))
     return found
 

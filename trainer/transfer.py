@@ -11,11 +11,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SMALL = 64 * 1024
+"""Bytes that CUDA copies at once, without waiting for the work before; more of it only from pinned memory."""
+
+
 def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
     """A tensor of the host's values; the host does not wait for the device."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+    here = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda" and here.nbytes > SMALL:
+        here = here.pin_memory()
+    return here.to(device, non_blocking=True)
 
 
 def real(values: Any, device: torch.device) -> torch.Tensor:
