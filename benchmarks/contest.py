@@ -71,13 +71,17 @@ class Contest:
         return [as_training(cell) for cell in self.cells]
 
 
-def make_contest(data: str, cells: int | None, folder: Path) -> Contest:
-    """The study as it stands where that will do, else a file in `folder` with another profile."""
+def make_contest(data: str, cells: int | None, folder: Path, epochs: int | None = None) -> Contest:
+    """The study as it stands where that will do, else a file in `folder` with another profile.
+
+    cells: the first ones only; epochs: in the place of the profile's, for every side.
+    """
+    changes = {**(GLYPHS if data == "glyphs" else {}), **({"epochs": epochs} if epochs else {})}
     names = [cell.name for cell in _plan(STUDY, PROFILE)]
     study, profile = STUDY, PROFILE
-    if data != "digits" or (cells is not None and cells < len(names)):
+    if changes or (cells is not None and cells < len(names)):
         study, profile = folder / STUDY.name, "race"
-        study.write_text(_study_text(GLYPHS if data == "glyphs" else {}, names[:cells]), encoding="utf-8")
+        study.write_text(_study_text(changes, names[:cells]), encoding="utf-8")
     raced = _plan(study, profile)
     return Contest(study, profile, raced[0].recipe.dataset, raced, len(names))
 

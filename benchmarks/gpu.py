@@ -1,6 +1,6 @@
 """Everything that needs a GPU, in one call: the CUDA tests, then the races, then one table.
 
-Needs torch, torchvision, timm, numpy, scipy, pydantic and pytest; not ray, mlflow or optuna. Races:
+Needs torch, torchvision, timm, scipy, pydantic and pytest, and what they need; not ray, mlflow or optuna. Races:
 
 - steady state: the trainer against a bare loop over resident tensors (steady_state.py);
 - throughput: ResNet-50 at 224 px in bf16 from images of 256 px, without augmentation, with random resized crop and
@@ -19,7 +19,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -117,9 +117,15 @@ def throughput(device: torch.device, base: Training, epochs: int) -> list[str]:
         "full augmentation, compiled": replace(base, refinements="full", numerics=compiled),
     }
     rows = ["| training | images/s | of no augmentation | first epoch, s | GiB |", "|---|---|---|---|---|"]
-    reference = 0.0
+    reference, verdicts = 0.0, list[str]()
     for name, training in trainings.items():
-        speed = measure(training, device, epochs)
+        try:
+            speed = measure(training, device, epochs)
+        except Exception as error:
+            # such as a compiler that is missing there: the other rows are worth having all the same
+            rows.append(f"| {name} | failed: {one_line(error)} | | | |")
+            show(rows[-1])
+            continue
         reference = reference or speed.images_per_second
         rows.append(
             f"| {name} | {speed.images_per_second:,.0f} | {speed.images_per_second / reference:.3f} "
@@ -128,8 +134,13 @@ def throughput(device: torch.device, base: Training, epochs: int) -> list[str]:
         show(rows[-1])
         if name == "full augmentation" and device.type == "cuda":
             verdict = "met" if speed.images_per_second >= EAGER_TARGET else "missed"
-            show(f"target of {EAGER_TARGET:,} images/s on an H200: {verdict}")
-    return rows
+            verdicts += ["", f"Target of {EAGER_TARGET:,} images/s on an H200: {verdict}"]
+            show(verdicts[-1])
+    return rows + verdicts
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200].replace("|", "/")
 
 
 def packing(device: torch.device, quick: bool) -> list[str]:
@@ -141,7 +152,12 @@ def packing(device: torch.device, quick: bool) -> list[str]:
         command = [sys.executable, __file__, "--packed", begin, "--device", device.type]
         command += ["--quick"] if quick else []
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-        rates = [float(process.communicate()[0].split()[-1]) for process in running]
+        outputs = [process.communicate()[0] for process in running]
+        if any(process.returncode for process in running):
+            rows.append(f"| {count} | failed; what it said stands above | | |")
+            show(rows[-1])
+            continue
+        rates = [float(output.split()[-1]) for output in outputs]
         alone = alone or sum(rates)
         rows.append(f"| {count} | {sum(rates) / count:,.0f} | {sum(rates):,.0f} | {sum(rates) / alone:.2f} |")
         show(rows[-1])
@@ -170,21 +186,22 @@ def show(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def report(device: torch.device, quick: bool, tests: bool) -> str:
-    """The whole page."""
+def report(device: torch.device, quick: bool, tests: bool) -> Iterator[str]:
+    """The page, part by part as it is measured."""
     tiny = device.type == "cpu"
     base = Training("resnet18", 32, 40, 16, 2) if tiny else Training(steps=8 if quick else 20)
     epochs = 2 if quick or tiny else 5
-    parts = [describe()]
+    yield describe()
     if tests:
-        parts += ["### CUDA tests", cuda_tests()]
-        show(parts[-1])
-    names = [] if tiny else list(steady_state.CASES[device.type])
-    if names:
-        parts += ["### Steady state", steady_state.table(device, names, 3 if quick else 7)]
-    parts += ["### Throughput", "\n".join(throughput(device, base, epochs))]
-    parts += ["### Packing", "\n".join(packing(device, quick or tiny))]
-    return "\n\n".join(parts) + "\n"
+        yield "### CUDA tests"
+        yield cuda_tests()
+    if not tiny:
+        yield "### Steady state"
+        yield steady_state.table(device, list(steady_state.CASES[device.type]), 3 if quick else 7)
+    yield "### Throughput"
+    yield "\n".join(throughput(device, base, epochs))
+    yield "### Packing"
+    yield "\n".join(packing(device, quick or tiny))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -201,10 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.packed is not None:
         print(packed(device, given.packed, given.quick))
         return
-    page = report(device, given.quick, not given.skip_tests)
-    print(page)
-    if given.out:
-        given.out.write_text(page, encoding="utf-8")
+    page = ""
+    for part in report(device, given.quick, not given.skip_tests):
+        page += f"{part}\n\n"
+        print(part, end="\n\n", flush=True)
+        if given.out:
+            # as far as it has come: a machine that is lent may be gone before the end
+            given.out.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How long a whole ablation study takes: `ablate run` against a shell loop over timm's train.py and bare loops.
 
     python benchmarks/makespan.py --peer PATH/TO/pytorch-image-models [--data digits|glyphs] [--repeats 1]
-                                  [--cells N] [--out table.md] [--keep DIR]
+                                  [--cells N] [--epochs N] [--out table.md] [--keep DIR]
 
 The study: the cells of studies/bag_of_tricks.yaml under its profile `demo`, one seed: 18 trainings of one small
 ResNet (tweaks A to D; every subset of cosine, label smoothing and mixup on A and B). `--data glyphs` trains them on
@@ -188,9 +188,10 @@ def verdicts(sides: dict[str, Side]) -> str:
     return "\n".join(f"- {what}; target {target}: {'met' if met else 'missed'}" for what, target, met in judged)
 
 
-def conditions(contest: Contest, data: str, repeats: int, peer: Peer | None) -> str:
+def conditions(contest: Contest, given: argparse.Namespace, peer: Peer | None) -> str:
     """What was raced, on what, with what: the head of the output."""
     shown = contest.trainings[0]
+    epochs = count(shown.epochs, "epoch") + (" (not the profile's, on every side)" if given.epochs else "")
     cells = f"{len(contest.cells)} cells"
     if len(contest.cells) < contest.total:
         cells = f"only the first {len(contest.cells)} of {contest.total} cells, the others left out on every side"
@@ -200,10 +201,10 @@ def conditions(contest: Contest, data: str, repeats: int, peer: Peer | None) -> 
     against = f"; peer: pytorch-image-models {peer.version()}" if peer else "; no peer"
     return "\n".join(
         [
-            f"# Makespan of an ablation study on {data}",
+            f"# Makespan of an ablation study on {given.data}",
             "",
-            f"- race: {cells} x 1 seed, {contest.dataset.image_size} px, {count(shown.epochs, 'epoch')}, batch "
-            f"{shown.batch_size}, SGD, float32, CPU; {count(repeats, 'repeat')}",
+            f"- race: {cells} x 1 seed, {contest.dataset.image_size} px, {epochs}, batch "
+            f"{shown.batch_size}, SGD, float32, CPU; {count(given.repeats, 'repeat')}",
             "- every side: same networks, images, split, epochs, batch size and optimizer; evaluation after each epoch",
             f"- top-1: mean over the cells of the last epoch's, a fraction; guessing has {chance:.4f}",
             "- ablate run: the whole command with its report, from an empty cache; decoding inside, rendering outside",
@@ -233,12 +234,15 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--data", choices=["digits", "glyphs"], default="digits")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="how often every side runs (default: 1)")
     parser.add_argument("--cells", type=int, metavar="N", help="only the first N cells, on every side")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs of a cell, on every side (default: the profile's)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table there")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="working folder, new or empty, which is not deleted")
     arguments = parser.parse_args()
     if arguments.peer is not None and not (arguments.peer / "train.py").is_file():
         parser.exit(2, f"makespan: --peer {arguments.peer}: holds no train.py; expected pytorch-image-models\n")
-    for name in ("repeats", "cells"):
+    for name in ("repeats", "cells", "epochs"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             parser.exit(2, f"makespan: --{name} {getattr(arguments, name)}: expected at least 1\n")
     if arguments.keep is not None and arguments.keep.exists() and any(arguments.keep.iterdir()):
@@ -252,11 +256,11 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
     """The whole benchmark in a working folder."""
     data = folder / "data"
     os.environ["ABLATE_CACHE"] = str(data)
-    contest = make_contest(arguments.data, arguments.cells, folder)
+    contest = make_contest(arguments.data, arguments.cells, folder, arguments.epochs)
     images = export(contest, folder)
     check_networks(contest)
     peer = Peer(arguments.peer.resolve(), contest, images, folder, clean_environment()) if arguments.peer else None
-    head = conditions(contest, arguments.data, arguments.repeats, peer)
+    head = conditions(contest, arguments, peer)
     say(f"{head}\n")
     sides = make_sides(contest, peer, folder, data)
     race(sides, arguments.repeats)
