@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +38,11 @@ from orchestrator.run import run_plan
 from orchestrator.shares import Room, Shares
 from orchestrator.terms import Terms
 from reports.replicates import at_most, followed, grown, largest, replayed
-from reports.replicates_text import extent, saved
+from reports.replicates_text import extent, notes, row, saved, tally
 from trainer.metrics import METRICS
 
 WriteStudy = Callable[..., Path]
-WORDS = "{min: 3, max: 6, until: decided, margin: 0.004, against: plain}"
+WORDS = "{min: 3, max: 6, until: decided, margin: 0.004, against: plain, futility: 0}"
 SHIFTS = {"plain": 0.0, "deep": 0.29, "plain+c": 0.0, "plain+l": 0.003}
 """True accuracy over that of `plain`: deep is clearly better, the others are not."""
 
@@ -212,9 +213,13 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
         ("{min: 4, max: 3, until: decided}", "seeds.max: got 3, expected at least min, which is 4"),
         ("{min: 3, max: 6}", "seeds.until: 'until' is missing"),
         ("{min: 3, max: 6, until: done}", "seeds.until: got \"done\", expected 'decided'"),
-        ("{min: 3, mx: 6, until: decided}", "seeds.mx: unknown setting 'mx', expected one of against, level, margin, "),
+        (
+            "{min: 3, mx: 6, until: decided}",
+            "seeds.mx: unknown setting 'mx', expected one of against, futility, level, ",
+        ),
         ("{min: 3, max: 6, until: decided, level: 1}", "seeds.level: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, level: 0}", "seeds.level: got 0, expected greater than 0"),
+        ("{min: 3, max: 6, until: decided, futility: 1}", "seeds.futility: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, margin: -0.1}", "seeds.margin: got -0.1, expected greater than 0"),
         ("{min: 3, max: 6, until: decided, against: depe}", "did you mean 'deep'?"),
         ("{min: 3, max: 6, until: decided, against: deep+c}", "seeds.against: no design makes the cell 'deep+c'"),
@@ -235,7 +240,7 @@ def test_nothing_to_compare_is_an_error(study_file: WriteStudy) -> None:
 
 
 def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> None:
-    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain}"))
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain, futility: 0}"))
     assert seeds_of(replayed(plan)) == dict.fromkeys(seeds_of(plan), 3)
     three: dict[str, list[float | None]] = {
         "plain": [0.5, 0.51, 0.49],
@@ -249,8 +254,33 @@ def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> Non
     assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
 
 
+def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain}"))
+    flat: dict[str, list[float | None]] = {
+        "plain": [0.5, 0.51, 0.49],
+        "deep": [0.6, 0.58, 0.6],
+        "plain+c": [0.5, 0.6, 0.4],
+        "plain+l": [0.5, 0.4],
+    }
+    found = followed(plan, ends(plan, flat))
+    assert [each.standing.verdict for each in found] == ["futile", "open", "open"]
+    assert [each.may_get_seeds for each in found] == [False, True, True]
+    assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 4, "plain+c": 3, "plain+l": 3}
+    assert tally(found) == "1 futile, 2 open"
+    assert re.fullmatch(r"futile: \d %, less than 10 %, to be settled by 6 seeds", row(found[0], plan)[-1])
+    assert "its chance to be settled by 6 seeds is below 10 %" in " ".join(notes(plan))
+    assert extent(plan).endswith("level 0.05, futility 0.1")
+
+
+def test_a_number_asks_for_no_seed_and_gives_none_up(tmp_path: Path) -> None:
+    text = with_seeds("{min: 2, max: 5, until: decided}") + "  - {says: x, test: deep.top1 > 0.6}\n"
+    plan = planned(tmp_path, text)
+    found = followed(plan, ends(plan, {"deep": [0.5, 0.7, 0.6]}))
+    assert [each.standing.verdict for each in found if each.comparison.right is None] == ["open"]
+
+
 def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None:
-    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided}"))
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, futility: 0}"))
     # the claim compares two of the four cells
     assert extent(plan) == "3 to 6 seeds until decided: 12 to 18 trials, 1 comparison, level 0.05"
     assert len(at_most(plan, []).trials) == 12
@@ -420,7 +450,7 @@ def test_a_claim_from_the_other_side_has_the_interval_turned(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.usefixtures("record")
 def test_real_trainings_get_seeds_while_they_are_open(study_file: WriteStudy) -> None:
-    words = "{min: 2, max: 4, until: decided, against: plain}"
+    words = "{min: 2, max: 4, until: decided, against: plain, futility: 0}"
     study = str(study_file(text=with_seeds(words)))
     said = ablate("run", study, "--executor", "inline")
     trials = len(load_plan(Path(study), None, None).trials)
