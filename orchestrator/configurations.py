@@ -51,6 +51,9 @@ class _Open:
 class Configurations:
     """Asks the sampler while the budget lasts, then trains the best configuration and the recipe under fresh seeds."""
 
+    ahead = 0
+    """What is suggested should be after all results."""
+
     def __init__(
         self,
         search: SearchPlan,

@@ -98,7 +98,7 @@ def notes(plan: Plan) -> list[str]:
         f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
         f"difference, over all looks and comparisons, for differences that are normal.",
         f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}{futile}",
-        "Tests and intervals elsewhere in this report take n as fixed.",
+        "The answer and the claims have these intervals; those of tables and figures take n as fixed.",
     ]
 
 
