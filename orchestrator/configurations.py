@@ -33,7 +33,7 @@ _POLL = 2.0
 
 
 class Configurations:
-    """Asks the sampler while the budget lasts, then trains the best configuration and the recipe under fresh seeds."""
+    """Asks the sampler while the budget lasts, then trains the finalists and the recipe under fresh seeds."""
 
     ahead = 0
     """What is suggested should be after all results."""
@@ -220,7 +220,7 @@ class Configurations:
             self._train(driver, configuration)
 
     def _confirm(self, driver: Driver) -> None:
-        """Train the best configuration and the recipe under seeds by which nothing was chosen."""
+        """Train the finalists and the recipe under seeds by which nothing was chosen."""
         self.confirming = True
         fresh = fresh_plan(self.search, self.memory.history())
         plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
@@ -236,6 +236,6 @@ class Configurations:
         budget = self.search.words.budget.trials
         more = max(0, budget - self.begun - self.begun_elsewhere) if budget and not self.confirming else 0
         later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
-        fresh = 0 if self.confirming else 2 * self.search.words.confirm
+        fresh = 0 if self.confirming else (1 + self.search.finalists) * self.search.words.confirm
         like = Trial("", "#0", 0, self.search.study.recipe)
         driver.progress.expect(more * len(self.search.seeds) + later + fresh, like)

@@ -36,7 +36,7 @@ def of(answer: StudyAnswer, label: str) -> str:
 
 def test_a_change_that_is_compared_has_that_comparisons_interval(tmp_path: Path) -> None:
     values = {"plain": PLAIN, "deep": CLEAR, "plain+c": FLAT, "plain+l": [x + 0.002 for x in PLAIN[:2]] + [0.4916]}
-    runs = made_up(tmp_path, values, "min: 3, max: 6, until: decided, margin: 0.02")
+    runs = made_up(tmp_path, values, "min: 3, max: 6, until: decided, margin: 0.008")
     answer = answer_study(runs)
     seeds = {each.comparison.left.cell: each.estimate for each in runs.followed}
     found = {change.label: change.comparison.difference for change in answer.changes}
