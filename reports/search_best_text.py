@@ -33,7 +33,7 @@ def best_text(report: SearchReport) -> list[str]:
     together = []
     if len(report.finalists) > 1:
         number = count(len(report.finalists), "finalist")
-        together = [f"These intervals hold together: 95 % for all {number}, by Bonferroni."]
+        together = [f"For each objective the intervals of all {number} hold together at 95 % (Bonferroni)."]
     return [*front, _settings(report), _under_fresh_seeds(report), "\n".join(verdicts), *together, *_fallen(report)]
 
 
@@ -130,14 +130,12 @@ def _fallen(report: SearchReport) -> list[str]:
         for told in report.history
         if told.number in means and told.state == "complete"
     ]
-    stand = {told.number for told in front_of(again, report.search.aims)}
-    fallen = [f"#{told.number}" for told in again if told.number not in stand]
-    if not fallen:
-        return ["By the means under fresh seeds all of these still form a front."] if again else []
-    verb = "is" if len(fallen) == 1 else "are"
-    return [
-        f"By the means under fresh seeds {', '.join(fallen)} {verb} beaten in both objectives, or in one for nothing."
-    ]
+    stood, stand = ({told.number for told in front_of(those, report.search.aims)} for those in (report.history, again))
+    fallen = [f"#{told.number}" if told.number else "the recipe" for told in again if told.number in stood - stand]
+    if fallen:
+        names = ", ".join(fallen)
+        return [f"By the means under fresh seeds this front is without {names}: another is at least as good in both."]
+    return ["By the means under fresh seeds all of these still stand on a front."] if again else []
 
 
 def _table(lines: list[list[str]]) -> str:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY
+from made_up import recorded, runs_of
 
+from experiments.plan import Trial
+from experiments.records import TrialRecord
 from experiments.search import SearchPlan, plan_search
 from experiments.study import load_study
 from reports.search import Told, finalists_of, fresh_plan, front_of
+from reports.search_best_text import best_text
+from reports.search_report import Cost, SearchReport
 from trainer.errors import UserError
 
 SEARCH = "search:\n  sample:\n    optimizer.lr: {{loguniform: [0.001, 1.0]}}\n  budget: {{trials: 9}}\n{}"
@@ -96,6 +101,28 @@ def test_no_other_choice_with_the_best_is_much_farther_apart(seed: int, tmp_path
     # greedily the smallest distance is at least half of the largest possible (Gonzalez 1985)
     best = max(nearest([chosen[0], *others]) for others in combinations([t for t in front if t != chosen[0]], 2))
     assert nearest(chosen) >= best / 2
+
+
+def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None:
+    search = search_of(tmp_path, "objective: [top1, val_loss]", "finalists: 2")
+    history = history_of(search, (0.5, 2.0), (0.9, 1.5), (0.8, 1.2), (0.7, 1.0))
+    fresh = {"#0": (0.4, 2.1), "#1": (0.8, 1.3), "#3": (0.7, 1.4)}
+    plan = fresh_plan(search, history)
+
+    def record(trial: Trial) -> TrialRecord:
+        top1, loss = fresh[trial.cell]
+        return recorded(plan, trial, [{"top1": top1 + 0.01 * trial.seed, "val_loss": loss}])
+
+    finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+    report = SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost)
+    text = "\n".join(best_text(report))
+    assert "By the means under fresh seeds this front is without #3: another is at least as good in both." in text
+    assert "2 configurations, spread over the front, were trained again; not #2 (`finalists`)." in text
+    assert "- Validation loss: #1 minus recipe is -0.8 (n = 3); the same under every seed." in text
+    assert "| the recipe | 0.5 | 0.420 ± 0.010 | 2 |" in text
+    fresh["#3"] = (0.7, 1.2)
+    report = SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost)
+    assert "all of these still stand on a front" in "\n".join(best_text(report))
 
 
 @pytest.mark.parametrize("word", ["finalists: 0", "finalists: all"])

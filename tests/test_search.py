@@ -386,7 +386,7 @@ def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:
     for one in front:
         if one["number"] not in (0, *finalists):
             assert f"#{one['number']}" in text.split("were trained again; not ")[1].split("(")[0]
-    assert "95 % for all 2 finalists, by Bonferroni" in text
+    assert "the intervals of all 2 finalists hold together at 95 % (Bonferroni)" in text
     assert "the same under every seed" in text
     with Path("results/fast-search/figures/front.csv").open() as file_:
         drawn = {row["number"]: row for row in csv.DictReader(file_)}
