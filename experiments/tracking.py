@@ -43,7 +43,8 @@ from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
-from .uris import shown_uri, tracking_uri, without_secrets
+from .uris import embedded_record, shown_uri, tracking_uri, without_secrets
+from .write_ahead import rest, write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,8 +54,11 @@ _PARENT = "mlflow.parentRunId"
 _ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
 
-def open_client() -> MlflowClient:
-    """MLflow's client of the record; raises UserError where the record can't be opened."""
+def open_client(*, to_write: bool = False) -> MlflowClient:
+    """MLflow's client of the record; raises UserError where the record can't be opened.
+
+    to_write: for a RunWriter, which brings the record to rest when it closes (see write_ahead).
+    """
     # read by MLflow when it is imported
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
@@ -67,6 +71,8 @@ def open_client() -> MlflowClient:
     try:
         # MLflow creates a fresh store's tables on first use; two processes at once would collide
         with locked(tracking_uri()):
+            if to_write and (file := embedded_record()) is not None:
+                write_ahead(file)
             client = MlflowClient(tracking_uri())
             client.search_experiments(max_results=1)
     except Exception as error:
@@ -191,6 +197,9 @@ class RunWriter:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
         self._delivery.put(lambda: self.client.set_terminated(self.parent, status))
         self._delivery.close()
+        if (file := embedded_record()) is not None:
+            self.client._tracking_client.store.engine.dispose()
+            rest(file)
 
     def _experiment(self) -> str:
         study = self.plan.study

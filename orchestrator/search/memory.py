@@ -28,7 +28,7 @@ from reports.search import Told
 from trainer.errors import UserError
 
 from ..storage import shown_storage
-from .opening import opened
+from .opening import close, opened
 from .samplers import pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
 
@@ -63,7 +63,7 @@ class Memory:
         self.url = url
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
-            storage = opened(url, _PATIENCE)
+            storage = self._storage = opened(url, _PATIENCE)
             study = optuna.create_study(
                 storage=storage,
                 study_name=search.study.title,
@@ -157,6 +157,10 @@ class Memory:
         with self._speaking():
             trials = self._study.get_trials(deepcopy=False)
         return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
+
+    def close(self) -> None:
+        """Nothing is asked or told any more."""
+        close(self._storage)
 
     def importances(self) -> dict[str, float]:
         """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
