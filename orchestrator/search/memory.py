@@ -28,6 +28,7 @@ from reports.search import Told
 from trainer.errors import UserError
 
 from ..storage import shown_storage
+from .importance import importances_of
 from .opening import close, opened
 from .samplers import pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
@@ -164,15 +165,8 @@ class Memory:
 
     def importances(self) -> dict[str, float]:
         """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
-        done = [t for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        if len(done) < 10:
-            return {}
-        with warnings.catch_warnings(), self._speaking():
-            warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(
-                self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-            )
-        return {name: float(value) for name, value in found.items()}
+        with self._speaking():
+            return importances_of(self._study)
 
     def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
         before = self._study.user_attrs.get(_MEANING)
