@@ -6,9 +6,11 @@ python benchmarks/sequential.py [--studies 2000]
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from scipy.special import stdtr
 from reports.sequential import Rule
 
 Floats = NDArray[np.float64]
-OPEN, DECIDED, EQUIVALENT = 0, 1, 2
+OPEN, DECIDED, EQUIVALENT, FUTILE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,32 @@ def normal_values(effects: Sequence[float], studies: int, seeds: int, rng: np.ra
     return values + np.array([0.0, *effects])[:, None]
 
 
+def related_values(effects: Sequence[float], studies: int, seeds: int, rng: np.random.Generator) -> Floats:
+    """The same with differences whose correlations differ, from -0.8 to 0.8."""
+    loads = np.linspace(-0.9, 0.9, len(effects))[:, None]
+    shared, own = rng.standard_normal((studies, 1, seeds)), rng.standard_normal((studies, len(effects), seeds))
+    values = np.zeros((studies, len(effects) + 1, seeds))
+    values[:, 1:] = loads * shared + np.sqrt(1 - loads**2) * own + np.array(effects)[:, None]
+    return values
+
+
 def accuracies(
     effects: Sequence[float], studies: int, seeds: int, rng: np.random.Generator, images: int, accuracy: float = 0.9
 ) -> Floats:
-    """The same as shares of so many images; `effects` in standard deviations of a paired difference."""
+    """The same as `normal_values` as shares of so many images, in standard deviations of a paired difference."""
     step = math.sqrt(2 * accuracy * (1 - accuracy) / images)
     expected = np.clip(accuracy + step * np.array([0.0, *effects]), 0, 1)
-    found: Floats = rng.binomial(images, expected[:, None], (studies, len(expected), seeds)) / images
+    found: Floats = rng.binomial(images, expected[:, None], (studies, len(expected), seeds)) / images / step
     return found
+
+
+Values = Callable[[Sequence[float], int, int, np.random.Generator], Floats]
+KINDS: dict[str, Values] = {
+    "normal": normal_values,
+    "normal, related": related_values,
+    **{f"{images} images": partial(accuracies, images=images) for images in (1000, 100, 20)},
+}
+"""How numbers scatter."""
 
 
 def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
@@ -67,17 +87,38 @@ def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64
     means = np.zeros(differences.shape[:2])
     for n in range(rule.least, rule.most + 1):
         mean = differences[..., :n].mean(-1)
-        error = differences[..., :n].std(-1, ddof=1) / math.sqrt(n)
+        sd = differences[..., :n].std(-1, ddof=1)
+        error = sd / math.sqrt(n)
         # as reports.statistics: what does not vary decides nothing
-        looks = (verdicts == OPEN) & (error > 1e-12)
+        going = verdicts == OPEN
+        looks = going & (error > 1e-12)
         decided = looks & (np.abs(mean) > rule.critical(n) * error)
-        settled = decided
+        equivalent = np.zeros_like(decided)
         if rule.margin is not None:
-            settled = decided | (looks & (np.abs(mean) + rule.critical_one_sided(n) * error < rule.margin))
-        means = np.where(verdicts == OPEN, mean, means)
-        verdicts[settled], verdicts[decided] = EQUIVALENT, DECIDED
-        seeds[settled] = n
+            equivalent = looks & ~decided & (np.abs(mean) + rule.critical_one_sided(n) * error < rule.margin)
+        futile = np.zeros_like(decided)
+        if n < rule.most and rule.futility:
+            futile = looks & ~decided & ~equivalent & (chances(mean, sd, n, rule) < rule.futility)
+        means = np.where(going, mean, means)
+        for verdict, where in ((DECIDED, decided), (EQUIVALENT, equivalent), (FUTILE, futile)):
+            verdicts[where], seeds[where] = verdict, n
     return verdicts, seeds, means
+
+
+def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
+    """`reports.sequential.chance_to_settle` of many."""
+    scale = np.where(sd > 1e-12, sd, np.inf) * math.sqrt(1 / n - 1 / rule.most)
+    reach = rule.critical(rule.most) * sd / math.sqrt(rule.most)
+
+    def below(limit: Floats) -> Floats:
+        found: Floats = stdtr(n - 1, (limit - mean) / scale)
+        return found
+
+    chance = below(-reach) + 1 - below(reach)
+    if rule.margin is not None:
+        room = np.minimum(rule.margin - rule.critical_one_sided(rule.most) * sd / math.sqrt(rule.most), reach)
+        chance += np.where(room > 0, below(room) - below(-room), 0)
+    return chance
 
 
 def summarise(values: Floats, effects: Sequence[float], rule: Rule) -> Outcome:
@@ -96,7 +137,7 @@ def summarise(values: Floats, effects: Sequence[float], rule: Rule) -> Outcome:
         equivalent_in_error=float(missed.any(1).mean()),
         saved=1 - float(trials.mean()) / ((len(effects) + 1) * rule.most),
         power=float(right[:, real].mean()) if real.any() else math.nan,
-        settled=float((verdicts != OPEN).mean()),
+        settled=float(np.isin(verdicts, (DECIDED, EQUIVALENT)).mean()),
         power_fixed=float(fixed[:, real].mean()) if real.any() else math.nan,
     )
 
@@ -117,14 +158,13 @@ def holm_decides(values: Floats, level: float) -> NDArray[np.bool_]:
 
 def errors(studies: int, rng: np.random.Generator) -> None:
     """No study may err more often than the level, whatever its size and its numbers."""
-    print(f"Error: share of {studies} studies, level 0.05, 3 to 12 seeds, margin 1 sd")
+    print(f"Error: share of {studies} studies, level 0.05, 3 to 12 seeds, margin 1 sd; none ends as futile")
     print("| values | cells | differences | decided in error | equivalent in error |")
     print("|---|--:|---|--:|--:|")
-    for images in (None, 1000, 100, 20):
+    for kind in KINDS:
         for cells in (2, 6, 12):
             for name, effects in truths(cells - 1).items():
-                found = error_of(effects, images, studies, rng)
-                kind = "normal" if images is None else f"{images} images"
+                found = error_of(effects, kind, studies, rng)
                 print(f"| {kind} | {cells} | {name} | {found.decided_in_error:.4f} | {found.equivalent_in_error:.4f} |")
 
 
@@ -137,40 +177,87 @@ def truths(comparisons: int) -> dict[str, list[float]]:
     return found
 
 
-def error_of(effects: Sequence[float], images: int | None, studies: int, rng: np.random.Generator) -> Outcome:
-    """One line of the table of errors; of accuracies the margin is 1 sd of theirs."""
-    unit = 1.0 if images is None else math.sqrt(2 * 0.9 * 0.1 / images)
-    rule = Rule(3, 12, 0.05, len(effects), unit)
-    if images is None:
-        values = normal_values(effects, studies, rule.most, rng)
-    else:
-        values = accuracies(effects, studies, rule.most, rng, images)
-    return summarise(values, [unit * effect for effect in effects], rule)
+def error_of(
+    effects: Sequence[float], kind: str, studies: int, rng: np.random.Generator, futility: float = 0.0
+) -> Outcome:
+    """One line of the table of errors. What ends as futile has looked less often: it can only err less."""
+    rule = Rule(3, 12, 0.05, len(effects), 1.0, futility)
+    return summarise(KINDS[kind](effects, studies, rule.most, rng), effects, rule)
 
 
 SAVINGS: tuple[tuple[tuple[float, ...], int], ...] = (
     ((1.5, 2.5, 4, 0, 0, 0, 0), 12),
     ((2, 3, 4, 0, 0, 0, 0), 12),
     ((4, 6, 8, 0, 0, 0, 0), 12),
+    ((0.75, 1, 1.25, 1.5, 0, 0, 0), 12),
     ((1.5, 2.5, 4), 12),
+    ((0, 0, 0, 0, 0, 0, 0), 12),
     ((4, 6, 8, 0, 0, 0, 0), 20),
 )
 """True differences from the first cell, in standard deviations of a paired difference, and the most seeds."""
 
+FUTILITY = 0.1
+"""What a study has that says nothing of it."""
+
 
 def savings(studies: int, rng: np.random.Generator) -> None:
-    """Trials saved against the most seeds for all, and what they cost in power."""
-    print(f"\nSaving: {studies} studies each, 3 seeds at least, level 0.05; differences and margins in sd")
-    print("| differences | most | margin | saved | real ones decided | by Holm's t at the most | settled |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    """Trials saved against the most seeds for all, and what they cost in power, with and without giving up."""
+    print(f"\nSaving: {studies} studies each, 3 seeds at least, level 0.05; differences and margins in sd;")
+    print(f"in the order of the slashes: futility 0 / futility {FUTILITY}")
+    heads = ["differences", "most", "margin", "saved", "possible, none given up", "one alone, none given up"]
+    heads += ["real ones decided", "by Holm's t", "settled"]
+    print(f"| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}")
     for effects, most in SAVINGS:
         for margin in (None, 1.0, 1.5, 2.0, 3.0):
             rule = Rule(3, most, 0.05, len(effects), margin)
-            found = summarise(normal_values(effects, studies, most, rng), effects, rule)
+            values = normal_values(effects, studies, most, rng)
+            all_, some = (summarise(values, effects, dataclasses.replace(rule, futility=f)) for f in (0.0, FUTILITY))
+            alone = summarise(values, effects, dataclasses.replace(rule, comparisons=1))
             print(
-                f"| {', '.join(f'{effect:g}' for effect in effects)} | {most} | {margin or 'none'} | {found.saved:.0%} "
-                f"| {found.power:.2f} | {found.power_fixed:.2f} | {found.settled:.2f} |"
+                f"| {', '.join(f'{effect:g}' for effect in effects)} | {most} | {margin or 'none'} "
+                f"| {all_.saved:.0%} / {some.saved:.0%} | {bound(effects, rule):.0%} | {alone.saved:.0%} "
+                f"| {all_.power:.2f} / {some.power:.2f} | {all_.power_fixed:.2f} "
+                f"| {all_.settled:.2f} / {some.settled:.2f} |"
             )
+
+
+def bound(effects: Sequence[float], rule: Rule) -> float:
+    """The share of trials that nothing can save more of which gives no comparison up before the most seeds.
+
+    Not even what knows the spread: see `fewest`. Independent comparisons must share the level by Bonferroni, nearly.
+    """
+    needed = [fewest(effect, rule) for effect in effects]
+    return 1 - (sum(needed) + max(needed)) / ((len(effects) + 1) * rule.most)
+
+
+def fewest(effect: float, rule: Rule) -> float:
+    """Pairs, on average, below which no test of a true `effect` comes.
+
+    Whoever ends with probability p in a way that is an error in probability a, were the truth `distance` standard
+    deviations away, takes 2 KL(p, a) / distance^2 pairs or more (Wald 1945, Ann. Math. Stat. 16), and whoever ends
+    neither way takes the most.
+    """
+    share, size = rule.level / rule.comparisons, abs(effect)
+    p = np.linspace(0, 1, 201)
+    decided, equivalent = (axis.ravel() for axis in np.meshgrid(p, p))
+    settled = decided + equivalent
+    possible = settled <= 1 + 1e-9
+    if not size:
+        possible &= decided <= share
+    if rule.margin is None or size >= rule.margin:
+        possible &= equivalent <= share
+    pairs = rule.least * settled + rule.most * (1 - settled)
+    pairs = np.maximum(pairs, 2 * _divergence(decided, share / 2) / size**2 if size else 0)
+    if rule.margin is not None and size < rule.margin:
+        pairs = np.maximum(pairs, 2 * _divergence(equivalent, share) / (rule.margin - size) ** 2)
+    return float(pairs[possible].min())
+
+
+def _divergence(p: Floats, a: float) -> Floats:
+    """Kullback-Leibler divergence of one coin from another; 0 where p is not the larger."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(p > 0, p * np.log(p / a), 0) + np.where(p < 1, (1 - p) * np.log((1 - p) / (1 - a)), 0)
+    return np.where(p > a, found, 0)
 
 
 def main() -> None:

@@ -157,6 +157,9 @@ class Replicates(Settings):
     margin: Annotated[float, Field(gt=0)] | None = None
     """A difference that is shown to be smaller is settled as well; in the metric's unit. Default: none is."""
 
+    futility: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """An open comparison whose chance to be settled by `max` seeds falls below gets no more of them. 0: all go on."""
+
     against: str | None = None
     """Every other cell is compared with this one, besides what the claims compare; where there are none, the first."""
 

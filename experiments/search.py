@@ -81,6 +81,11 @@ class SearchPlan:
         return tuple(range(self.words.seeds, self.words.seeds + self.words.confirm))
 
     @property
+    def finalists(self) -> int:
+        """How many configurations are trained under fresh seeds, besides the recipe."""
+        return self.words.finalists or (3 if len(self.aims) > 1 else 1)
+
+    @property
     def plan(self) -> Plan:
         """A plan without a trial, under the name of the search in record and results."""
         study = dataclasses.replace(self.study, name=f"{self.study.name}-search", seeds=self.seeds, replicates=None)

@@ -94,7 +94,11 @@ class Search(Settings):
     """Trials of each configuration, under seeds 0, 1, ...; its objective is their mean."""
 
     confirm: Annotated[int, Field(ge=2)] = 3
-    """Fresh seeds under which the best configuration and the recipe are trained in the end."""
+    """Fresh seeds under which the finalists and the recipe are trained in the end."""
+
+    finalists: PositiveInt | None = None
+    """Configurations that are trained under fresh seeds: the best (1 by default); of two objectives so many of the
+    front, spread over it (3)."""
 
     start: tuple[dict[str, Any], ...] = ()
     """Configurations that are tried first, after the recipe: name to value; what is left out is as in the recipe."""

@@ -115,8 +115,7 @@ class Driver:
 
     def next_job(self) -> tuple[Job, Share] | None:
         """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
-        # what a supply suggests should be after all results
-        ahead = 0 if self.shares.at_once or self.supply else 1
+        ahead = 0 if self.shares.at_once else self.supply.ahead if self.supply else 1
         if self.supply and not self.waiting and self._has_room():
             self.supply.refill(self)
         for trial in list(self.waiting):

@@ -76,6 +76,9 @@ class Work(Protocol):
 class Supply(Protocol):
     """Where a driver's further trials come from, one after the other, after what is known by then."""
 
+    ahead: int
+    """How many trials beyond those that there is room for may be handed out; 0 where one should know all results."""
+
     @property
     def rule(self) -> Rule | None:
         """See events.Work."""

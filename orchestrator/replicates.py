@@ -25,6 +25,8 @@ class Replicates:
     """Hears how trials end, and adds those that the comparisons want next."""
 
     rule: Rule | None = None
+    ahead = 1
+    """What is wanted once stays wanted, whatever ends meanwhile: so none that begins early is one too many."""
 
     def __init__(
         self,

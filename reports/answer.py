@@ -17,6 +17,7 @@ from experiments.plan import Cell
 from experiments.questions import FACTS
 from trainer.metrics import best, direction
 
+from .answer_repeated import repeated_changes
 from .power import fewest_seeds
 from .runs import Runs
 from .significance import Comparison, among_the_best, compare_pairs
@@ -62,6 +63,12 @@ class Change:
     taught: bool
     """Whether it needs a teacher, whose training the time leaves out."""
 
+    looked: bool = False
+    """Whether its interval pays for several looks, of a study that adds seeds to what is open; there is no p then."""
+
+    stands: str = ""
+    """Of one that the study itself compares: where that comparison stands (see sequential.Verdict)."""
+
 
 @dataclass(frozen=True)
 class StudyAnswer:
@@ -80,7 +87,11 @@ class StudyAnswer:
     """Cell to its mean, of the cells that have a finished run."""
 
     equals: frozenset[str] | None
-    """The cells that can't be told from the best, it included; None where the seeds are too few to tell any."""
+    """The cells that can't be told from the best, it included; None where the seeds are too few to tell any, or
+    their number followed from what they said, for which the test has no level."""
+
+    repeated: bool = False
+    """Whether the study adds seeds to what is open."""
 
     @cached_property
     def best(self) -> str | None:
@@ -103,11 +114,16 @@ def answer_study(runs: Runs) -> StudyAnswer:
     isolated = bool(found)
     if not found:
         found, confounded = _cells(runs), ()
+    repeated = runs.plan.study.replicates is not None
     changes = _compared(runs, found, values, metric)
+    if repeated:
+        changes = tuple(repeated_changes(runs, metric, changes, larger_is_better=_larger(metric)))
     finished = {cell: by_seed for cell, by_seed in values.items() if by_seed}
     means = {cell: summary for cell, by_seed in finished.items() if (summary := summarize(list(by_seed.values())))}
-    equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL) if len(finished) > 1 else None
-    return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals)
+    equals = None
+    if len(finished) > 1 and not repeated:
+        equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL)
+    return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals, repeated)
 
 
 def first_metric(runs: Runs) -> str:

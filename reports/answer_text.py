@@ -128,16 +128,20 @@ def evidence(change: Change, metric: str) -> str:
     if found is None:
         return "no pair of finished runs"
     if found.low is None or found.high is None:
-        why = "one seed" if found.n == 1 else "the same in every seed"
+        why = "one seed" if found.n == 1 else "the same in every seed" if not found.sd else "before the first look"
         inside = f"{why}, so no interval; n = {found.n}"
     else:
-        inside = f"95 % interval {size(found.low, metric)} to {size(found.high, metric)}, n = {found.n}"
+        inside = f"{size(found.low, metric)} to {size(found.high, metric)}, n = {found.n}"
+        inside = f"{'repeated' if change.looked else '95 %'} interval {inside}"
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
         p = probability(compared.adjusted)
         inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
-    undecided = standing(change) != "helps" and standing(change) != "hurts" and leaning(change, metric) is None
+    if change.stands:
+        inside += f"; {change.stands}"
+    decided = standing(change) in ("helps", "hurts") or change.stands == "equivalent"
+    undecided = not decided and leaning(change, metric) is None
     return f"{'undecided, ' if undecided else ''}{effect(found.mean, metric)} ({inside})"
 
 
@@ -194,6 +198,8 @@ def best_sentence(answer: StudyAnswer) -> str:
     found = f"Best cell: {answer.best}, {value} (n = {top.n})"
     if len(answer.means) == 1:
         return f"{found}."
+    if answer.repeated:
+        return f"{found.replace('Best cell', 'Best mean')}."
     if answer.equals is None:
         return f"{found}; the seeds are too few to tell any other cell from it."
     others = [cell for cell in answer.means if cell in answer.equals and cell != answer.best]

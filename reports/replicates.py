@@ -50,7 +50,7 @@ def rule_of(plan: Plan) -> Rule:
     """The rule of a study that adds seeds to what is open."""
     words = plan.study.replicates
     assert words is not None, "the study says how many seeds there are"
-    return Rule(words.min, words.max, words.level, len(plan.compared), words.margin)
+    return Rule(words.min, words.max, words.level, len(plan.compared), words.margin, words.futility)
 
 
 def largest(plan: Plan) -> Plan:
@@ -73,8 +73,11 @@ def followed(plan: Plan, ended: Ended) -> list[Followed]:
 
 def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str]) -> Followed:
     """One of them; `ids` are those of `largest(plan)`."""
-    pairs = _pairs(comparison, ended, ids, plan.study.seeds)
-    return Followed(comparison, follow(pairs, plan.study.seeds, rule_of(plan)))
+    pairs, rule = _pairs(comparison, ended, ids, plan.study.seeds), rule_of(plan)
+    if comparison.right is None:
+        # it asks for no seeds, so there are none to save
+        rule = dataclasses.replace(rule, futility=0.0)
+    return Followed(comparison, follow(pairs, plan.study.seeds, rule))
 
 
 def grown(plan: Plan, found: list[Followed]) -> Plan:

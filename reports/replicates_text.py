@@ -20,17 +20,20 @@ def extent(plan: Plan) -> str:
     """How many trials there may be, and by which rule."""
     rule = rule_of(plan)
     margin = f", margin {rule.margin:g}" if rule.margin is not None else ""
+    futility = f", futility {rule.futility:g}" if rule.futility else ""
     least, most = smallest(plan), at_most(smallest(plan), plan.compared)
     return (
         f"{rule.least} to {rule.most} seeds until decided: {len(least.trials)} to {len(most.trials)} trials, "
-        f"{count(rule.comparisons, 'comparison')}, level {rule.level:g}{margin}"
+        f"{count(rule.comparisons, 'comparison')}, level {rule.level:g}{margin}{futility}"
     )
 
 
 def tally(found: Sequence[Followed]) -> str:
     """`2 decided, 1 equivalent, 4 open`."""
     verdicts = Counter(each.standing.verdict for each in found)
-    return ", ".join(f"{verdicts[name]} {name}" for name in ("decided", "equivalent", "open") if verdicts[name])
+    return ", ".join(
+        f"{verdicts[name]} {name}" for name in ("decided", "equivalent", "futile", "open") if verdicts[name]
+    )
 
 
 def saved(plan: Plan) -> str:
@@ -63,7 +66,7 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
     for verdict, word in (("decided", "Decided"), ("equivalent", f"Smaller than {rule_of(plan).margin}")):
         if settled := [each for each in found if each.standing.verdict == verdict]:
             sentences.append(f"{word}: {', '.join(map(_in_short, settled))}.")
-    left = sum(each.standing.verdict == "open" for each in found)
+    left = sum(each.standing.verdict in ("futile", "open") for each in found)
     lead = (
         f"{len(found) - left} of {count(len(found), 'comparison')} settled" if left < len(found) else "Nothing settled"
     )
@@ -82,14 +85,20 @@ def notes(plan: Plan) -> list[str]:
     equivalent = ""
     if rule.margin is not None:
         equivalent = f" Equivalent: two one-sided tests at that level show it to be smaller than {rule.margin:g}."
+    futile = ""
+    if rule.futility:
+        futile = (
+            f" Futile: its chance to be settled by {rule.most} seeds is below {100 * rule.futility:g} % (predictive "
+            f"probability, Spiegelhalter et al. 1986), so it asks for no more."
+        )
     return [
         f"Each cell has {rule.least} to {rule.most} seeds: those of a comparison that was open after a look got one "
         f"more. {saved(plan)}.",
         f"Differences are paired by seed, with their repeated confidence intervals (Jennison and Turnbull 1989) at the "
         f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
         f"difference, over all looks and comparisons, for differences that are normal.",
-        f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}",
-        "Tests and intervals elsewhere in this report take n as fixed.",
+        f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}{futile}",
+        "The answer and the claims have these intervals; those of tables and figures take n as fixed.",
     ]
 
 
@@ -101,6 +110,7 @@ def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
         "max": rule.most,
         "level": rule.level,
         "margin": rule.margin,
+        "futility": rule.futility,
         "trials": len(plan.trials),
         "trials_at_max": len(largest(plan).trials),
         "comparisons": [
@@ -111,6 +121,7 @@ def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
                 "estimate": vars(each.estimate) if each.estimate else None,
                 "verdict": each.standing.verdict,
                 "waits": each.may_get_seeds,
+                "chance": each.standing.chance,
             }
             for each in found
         ],
@@ -133,6 +144,9 @@ def _estimate(each: Followed) -> str:
 
 def _stands(each: Followed, plan: Plan) -> str:
     standing, rule = each.standing, rule_of(plan)
+    if standing.chance is not None:
+        chance = f"{standing.chance:.0%}, less than {rule.futility:.0%},".replace("%", " %")
+        return f"futile: {chance} to be settled by {rule.most} seeds"
     if standing.verdict != "open":
         return standing.verdict
     if each.may_get_seeds:

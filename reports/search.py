@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,14 +61,49 @@ def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
     return sorted(front, key=lambda told: told.values[0])
 
 
+def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
+    """The configurations to train again beside the recipe, best first; none where nothing is better than the recipe.
+
+    One objective: the best of those better than the recipe. Two: those of the front, or where it has more than asked
+    for, first the best by the first objective, then each time the farthest from those chosen, with both objectives as
+    shares of the front's range.
+    """
+    aims, recipe = search.aims, dict(search.starts[0])
+    distinct = {tuple(sorted(told.point.items())): told for told in reversed(history) if told.state == "complete"}
+    done = sorted(distinct.values(), key=lambda told: told.number)
+    if len(aims) > 1:
+        front = [told for told in front_of(done, aims) if dict(told.point) != recipe]
+        return _spread(_best_first(front, aims), search.finalists)
+    own = next((told.values[0] for told in done if dict(told.point) == recipe), None)
+    better = [told for told in done if dict(told.point) != recipe]
+    if own is not None:
+        better = [told for told in better if aims[0].better(told.values[0], own)]
+    return _best_first(better, aims)[: search.finalists]
+
+
+def _best_first(found: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
+    return sorted(found, key=lambda told: told.values[0], reverse=aims[0].direction == "max")
+
+
+def _spread(front: Sequence[Told], number: int) -> list[Told]:
+    """So many of them, the first included, far from each other; in their order."""
+    widths = [max(column) - min(column) or 1.0 for column in zip(*(told.values for told in front), strict=True)]
+    at = {told.number: [v / width for v, width in zip(told.values, widths, strict=True)] for told in front}
+    chosen = list(front[:1])
+    while len(chosen) < min(number, len(front)):
+        left = [told for told in front if told not in chosen]
+        chosen.append(max(left, key=lambda told: min(math.dist(at[told.number], at[c.number]) for c in chosen)))
+    return [told for told in front if told in chosen]
+
+
 def fresh_plan(search: SearchPlan, history: Sequence[Told]) -> Plan:
-    """The recipe and the best configuration under fresh seeds; no trial where no configuration beats the recipe."""
+    """The recipe and the finalists under fresh seeds; no trial where there is no finalist."""
     plan = search.plan
     plan = dataclasses.replace(plan, study=dataclasses.replace(plan.study, seeds=search.fresh_seeds))
-    best = best_of(history, search.aims)
-    if best is None or dict(best.point) == dict(search.starts[0]):
+    finalists = finalists_of(search, history)
+    if not finalists:
         return plan
-    points = {RECIPE: search.starts[0], f"#{best.number}": best.point}
+    points = {RECIPE: search.starts[0], **{f"#{told.number}": told.point for told in finalists}}
     return grown(plan, [cell_of(search, name, point) for name, point in points.items()], search.fresh_seeds)[0]
 
 

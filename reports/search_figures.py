@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .search_report import SearchReport
+
 CAPTIONS = {
     "history": "Every configuration in its turn, and the best so far; grey: ended early, at its last epoch's value",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
     "slices": "The objective over each dimension; grey: ended early, at its last epoch's value",
     "parallel": "Configurations across all dimensions; the better, the darker, and in front; grey: ended early",
-    "front": "Both objectives; the line joins the configurations that no other beats in both",
+    "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
+    "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
 }
 
 
-def draw_search(
-    search: SearchPlan, history: Sequence[Told], importances: Mapping[str, float], folder: Path
-) -> list[str]:
+def draw_search(report: SearchReport, folder: Path) -> list[str]:
     """Draw what there is to draw; returns the figures' ids in the order of the report."""
+    search, history, importances = report.search, report.history, report.importances
     frame = _with_last(as_frame(history, search), history, search)
     done = frame[frame["state"] == "complete"]
     made: dict[str, tuple[pd.DataFrame, Callable[[], Figure]]] = {}
@@ -49,8 +51,8 @@ def draw_search(
     if len(search.aims) > 1 and len(done) > 0:
         front = front_of(history, search.aims)
         numbers = {told.number for told in front}
-        table = done.assign(front=done["number"].isin(numbers))
-        made["front"] = (table, lambda: _front(table, search))
+        both = _with_fresh(done.assign(front=done["number"].isin(numbers)), report)
+        made["front"] = (both, lambda: _front(both, search))
     for id, (data, make) in made.items():
         save(id, CAPTIONS[id], data, folder, make)
     return list(made)
@@ -61,6 +63,15 @@ def _with_last(frame: pd.DataFrame, history: Sequence[Told], search: SearchPlan)
     last = [told.course[max(told.course)] if told.course and told.state == "pruned" else math.nan for told in history]
     own = pd.to_numeric(frame[search.aims[0].metric])
     return frame.assign(drawn=own.where(own.notna(), pd.Series(last, index=frame.index, dtype=float)))
+
+
+def _with_fresh(frame: pd.DataFrame, report: SearchReport) -> pd.DataFrame:
+    """With each objective's mean and standard deviation under fresh seeds, of what was trained again."""
+    means = report.fresh_means
+    for place, aim in enumerate(report.search.aims):
+        frame[f"fresh_{aim.metric}"] = [means[n][place].mean if n in means else None for n in frame["number"]]
+        frame[f"fresh_{aim.metric}_sd"] = [means[n][place].sd if n in means else None for n in frame["number"]]
+    return frame
 
 
 def _history(frame: pd.DataFrame, search: SearchPlan) -> Figure:
@@ -149,6 +160,15 @@ def _front(table: pd.DataFrame, search: SearchPlan) -> Figure:
     axis.plot(front[other], front[one], color=COLOURS[0], marker="o", markersize=3, linewidth=1)
     recipe = table[table["number"] == 0]
     axis.scatter(recipe[other], recipe[one], marker="D", s=18, color=COLOURS[1], label="the recipe", zorder=3)
+    again = table[table[f"fresh_{one}"].notna()]
+    for row in again.to_dict("records"):
+        ends = [[row[metric], row[f"fresh_{metric}"]] for metric in (other, one)]
+        axis.plot(*ends, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+        axis.annotate(f"#{row['number']}", (ends[0][1], ends[1][1]), (4, 4), textcoords="offset points", fontsize=6)
+    if len(again):
+        x, y, dx, dy = (again[f"fresh_{column}"].astype(float) for column in (other, one, f"{other}_sd", f"{one}_sd"))
+        style: dict[str, Any] = {"fmt": "o", "markersize": 4, "markerfacecolor": "white", "linewidth": 0.8}
+        axis.errorbar(x, y, dy, dx, color=COLOURS[3], label="fresh seeds, ± sd", zorder=4, **style)
     axis.set_xlabel(title(other))
     axis.set_ylabel(title(one))
     axis.legend(frameon=False)

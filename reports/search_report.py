@@ -14,7 +14,7 @@ from experiments.search import Aim, SearchPlan
 
 from .page.plain import to_html
 from .runs import Runs, collect_runs
-from .search import RECIPE, Told, as_frame, best_of, fresh_plan, front_of
+from .search import RECIPE, Told, as_frame, best_of, finalists_of, fresh_plan, front_of
 from .search_figures import draw_search
 from .search_text import to_text
 from .statistics import Difference, Summary, paired_difference, summarize
@@ -40,7 +40,10 @@ class SearchReport:
     importances: Mapping[str, float]
     best: Told | None
     fresh: Runs
-    """The recipe and the best configuration under fresh seeds."""
+    """The recipe and the finalists under fresh seeds."""
+
+    finalists: Sequence[Told]
+    """Configurations that are trained again, the best first."""
 
     cost: Cost
 
@@ -60,12 +63,21 @@ class SearchReport:
         """Mean and spread of an objective under fresh seeds."""
         return summarize(list(self.under_fresh_seeds(cell, aim).values()))
 
-    def difference(self, aim: Aim) -> Difference | None:
-        """The best configuration minus the recipe, paired by fresh seed."""
-        if self.best is None:
-            return None
-        left = self.under_fresh_seeds(f"#{self.best.number}", aim)
-        return paired_difference(left, self.under_fresh_seeds(RECIPE, aim))
+    def difference(self, told: Told, aim: Aim) -> Difference | None:
+        """A finalist minus the recipe, paired by fresh seed; the intervals of all finalists hold together at 95 %."""
+        left = self.under_fresh_seeds(f"#{told.number}", aim)
+        confidence = 1 - 0.05 / max(1, len(self.finalists))
+        return paired_difference(left, self.under_fresh_seeds(RECIPE, aim), confidence)
+
+    @property
+    def fresh_means(self) -> dict[int, list[Summary]]:
+        """Number to its objectives under fresh seeds, of the recipe (0) and the finalists that have them all."""
+        found = {}
+        for number in (0, *(told.number for told in self.finalists)):
+            summaries = [self.summary(f"#{number}", aim) for aim in self.search.aims]
+            if all(summaries):
+                found[number] = [summary for summary in summaries if summary is not None]
+        return found
 
     @property
     def states(self) -> Counter[str]:
@@ -77,13 +89,14 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
     """Collect what the search remembers and what the record holds of its trials."""
     fresh = collect_runs(fresh_plan(search, history))
     best = best_of(history, search.aims)
-    return SearchReport(search, history, importances, best, fresh, _cost(search, history, fresh))
+    finalists = finalists_of(search, history)
+    return SearchReport(search, history, importances, best, fresh, finalists, _cost(search, history, fresh))
 
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
     """Write all files; returns the path of `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = draw_search(report.search, report.history, report.importances, folder / "figures")
+    figures = draw_search(report, folder / "figures")
     as_frame(report.history, report.search).to_csv(folder / "configurations.csv", index=False, lineterminator="\n")
     text = to_text(report, figures)
     files = {
@@ -110,7 +123,7 @@ def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> Cost:
 
 def _as_json(report: SearchReport) -> dict[str, Any]:
     search = report.search
-    cells = [RECIPE, *([f"#{report.best.number}"] if report.best and report.best.number else [])]
+    cells = [RECIPE, *(f"#{told.number}" for told in report.finalists)]
     return {
         "study": search.study.name,
         "profile": search.study.profile,
@@ -118,6 +131,7 @@ def _as_json(report: SearchReport) -> dict[str, Any]:
         "configurations": dict(sorted(report.states.items())),
         "best": _told_json(report.best) if report.best else None,
         "front": [_told_json(told) for told in front_of(report.history, search.aims)] if len(search.aims) > 1 else None,
+        "finalists": [told.number for told in report.finalists],
         "fresh": [
             {"cell": cell, "metric": aim.metric, **(vars(summary) if summary else {"mean": None, "sd": None, "n": 0})}
             for cell in cells
@@ -125,9 +139,10 @@ def _as_json(report: SearchReport) -> dict[str, Any]:
             for summary in [report.summary(cell, aim)]
         ],
         "differences": [
-            {"metric": aim.metric, **vars(difference)}
+            {"cell": f"#{told.number}", "metric": aim.metric, **vars(difference)}
+            for told in report.finalists
             for aim in search.aims
-            if (difference := report.difference(aim)) is not None
+            if (difference := report.difference(told, aim)) is not None
         ],
         "importances": dict(report.importances),
         "cost": vars(report.cost),

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import re
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +41,11 @@ from orchestrator.run import run_plan
 from orchestrator.shares import Room, Shares
 from orchestrator.terms import Terms
 from reports.replicates import at_most, followed, grown, largest, replayed
-from reports.replicates_text import extent, saved
+from reports.replicates_text import extent, notes, row, saved, tally
 from trainer.metrics import METRICS
 
 WriteStudy = Callable[..., Path]
-WORDS = "{min: 3, max: 6, until: decided, margin: 0.004, against: plain}"
+WORDS = "{min: 3, max: 6, until: decided, margin: 0.004, against: plain, futility: 0}"
 SHIFTS = {"plain": 0.0, "deep": 0.29, "plain+c": 0.0, "plain+l": 0.003}
 """True accuracy over that of `plain`: deep is clearly better, the others are not."""
 
@@ -68,6 +72,9 @@ class MadeUp:
         self.random = random.Random(seed)
         self.failing = failing
         self.stop_after = 10**9
+        self.kill_at: tuple[int, bool] | None = None
+        """After so many trials, and whether that one is told first."""
+
         self.trained: list[tuple[str, int]] = []
 
     @contextmanager
@@ -87,9 +94,20 @@ class MadeUp:
             if not told and result.history:
                 told = True
                 work.epoch(job.id, 1, result.history[0])
+            self._maybe_killed(work, told=False)
             work.ended(job.id, result)
+            self._maybe_killed(work, told=True)
             if len(self.trained) == self.stop_after:
                 raise KeyboardInterrupt
+
+    def _maybe_killed(self, work: Work, *, told: bool) -> None:
+        if self.kill_at == (len(self.trained), told):
+            assert isinstance(work, Driver)
+            end = time.monotonic() + 30
+            # all but the last one that was told
+            while len(work.recorded) < len(self.trained) - 2 and time.monotonic() < end:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _result(self, job: Job) -> Result:
         cell, seed = self.of[job.id]
@@ -100,11 +118,15 @@ class MadeUp:
 
 
 def run(
-    study: Path, said: io.StringIO | None = None, stop_after: int | None = None, **how: Any
+    study: Path,
+    said: io.StringIO | None = None,
+    stop_after: int | None = None,
+    kill_at: tuple[int, bool] | None = None,
+    **how: Any,
 ) -> tuple[MadeUp, Summary]:
     plan = load_plan(study, None, None)
     engine = MadeUp(plan, **how)
-    engine.stop_after = stop_after or engine.stop_after
+    engine.stop_after, engine.kill_at = stop_after or engine.stop_after, kill_at
     console = Console(file=said or io.StringIO(), width=200)
     summary = run_plan(plan, engine.start, Terms(retries=0), console, "a test", Path)
     return engine, summary
@@ -119,21 +141,21 @@ class Unwritten:
         return lambda *arguments, **named: None
 
 
-def drive(plan: Plan, **how: Any) -> tuple[MadeUp, Summary]:
+def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, Summary]:
     """The same without a record."""
     fingerprint = plan.trials[0].recipe.dataset.fingerprint()
     fingerprints = {trial.id: str(fingerprint) for trial in largest(plan).trials}
-    engine, summary = MadeUp(plan, **how), Summary(0)
+    used, summary = engine(plan, **how), Summary(0)
     folders = [trial_folder(trial.id, str(fingerprint)).name for trial in plan.trials]
     estimate = Estimate(plan.trials, None)
     console = Console(file=io.StringIO())
     with claimed(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
         supply = Replicates(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()
-        shares = Shares(engine.room)
+        shares = Shares(used.room)
         driver = Driver(plan, plan.trials, fingerprints, shares, writer, progress, summary, 0, supply)
-        engine.run(driver)
-    return engine, summary
+        used.run(driver)
+    return used, summary
 
 
 def seeds_of(plan: Plan) -> dict[str, int]:
@@ -212,9 +234,13 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
         ("{min: 4, max: 3, until: decided}", "seeds.max: got 3, expected at least min, which is 4"),
         ("{min: 3, max: 6}", "seeds.until: 'until' is missing"),
         ("{min: 3, max: 6, until: done}", "seeds.until: got \"done\", expected 'decided'"),
-        ("{min: 3, mx: 6, until: decided}", "seeds.mx: unknown setting 'mx', expected one of against, level, margin, "),
+        (
+            "{min: 3, mx: 6, until: decided}",
+            "seeds.mx: unknown setting 'mx', expected one of against, futility, level, ",
+        ),
         ("{min: 3, max: 6, until: decided, level: 1}", "seeds.level: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, level: 0}", "seeds.level: got 0, expected greater than 0"),
+        ("{min: 3, max: 6, until: decided, futility: 1}", "seeds.futility: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, margin: -0.1}", "seeds.margin: got -0.1, expected greater than 0"),
         ("{min: 3, max: 6, until: decided, against: depe}", "did you mean 'deep'?"),
         ("{min: 3, max: 6, until: decided, against: deep+c}", "seeds.against: no design makes the cell 'deep+c'"),
@@ -235,7 +261,7 @@ def test_nothing_to_compare_is_an_error(study_file: WriteStudy) -> None:
 
 
 def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> None:
-    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain}"))
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain, futility: 0}"))
     assert seeds_of(replayed(plan)) == dict.fromkeys(seeds_of(plan), 3)
     three: dict[str, list[float | None]] = {
         "plain": [0.5, 0.51, 0.49],
@@ -249,8 +275,33 @@ def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> Non
     assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
 
 
+def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, against: plain}"))
+    flat: dict[str, list[float | None]] = {
+        "plain": [0.5, 0.51, 0.49],
+        "deep": [0.6, 0.58, 0.6],
+        "plain+c": [0.5, 0.6, 0.4],
+        "plain+l": [0.5, 0.4],
+    }
+    found = followed(plan, ends(plan, flat))
+    assert [each.standing.verdict for each in found] == ["futile", "open", "open"]
+    assert [each.may_get_seeds for each in found] == [False, True, True]
+    assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 4, "plain+c": 3, "plain+l": 3}
+    assert tally(found) == "1 futile, 2 open"
+    assert re.fullmatch(r"futile: \d %, less than 10 %, to be settled by 6 seeds", row(found[0], plan)[-1])
+    assert "its chance to be settled by 6 seeds is below 10 %" in " ".join(notes(plan))
+    assert extent(plan).endswith("level 0.05, futility 0.1")
+
+
+def test_a_number_asks_for_no_seed_and_gives_none_up(tmp_path: Path) -> None:
+    text = with_seeds("{min: 2, max: 5, until: decided}") + "  - {says: x, test: deep.top1 > 0.6}\n"
+    plan = planned(tmp_path, text)
+    found = followed(plan, ends(plan, {"deep": [0.5, 0.7, 0.6]}))
+    assert [each.standing.verdict for each in found if each.comparison.right is None] == ["open"]
+
+
 def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None:
-    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided}"))
+    plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, futility: 0}"))
     # the claim compares two of the four cells
     assert extent(plan) == "3 to 6 seeds until decided: 12 to 18 trials, 1 comparison, level 0.05"
     assert len(at_most(plan, []).trials) == 12
@@ -301,6 +352,9 @@ def test_a_run_adds_seeds_and_every_command_says_the_same(study_file: WriteStudy
     assert "1 of 2 comparisons settled, with at most 5 % of error over all looks and comparisons. Decided: deep" in text
     assert "## Seeds" in text
     assert "Ours (repeated interval)" in text
+    # the answer has the interval of the section Seeds, and no other
+    assert re.search(r"- deep: \S+ points \(repeated interval .*, n = 3; decided\); deep against plain", text)
+    assert "95 % interval" not in text.split("## Seeds")[0].split("| ")[0]
     assert '<section id="seeds"' in Path("results/tiny/report.html").read_text()
     data = json.loads(Path("results/tiny/report.json").read_text())
     found = data["seeds"]
@@ -348,6 +402,32 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(study_file: WriteStudy) -> 
     second, _ = run(study, at_once=1)
     assert len(first.trained) + len(second.trained) == 11
     assert {*first.trained, *second.trained} == expected_trials(SMALL)
+
+
+def killed(study: Path, kill_at: tuple[int, bool], **how: Any) -> None:
+    """`run` in a process that is ended with SIGKILL."""
+    child = os.fork()
+    if not child:
+        try:
+            run(study, kill_at=kill_at, **how)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.usefixtures("record")
+def test_a_run_that_was_killed_again_and_again_ends_as_if_it_had_not_been(study_file: WriteStudy) -> None:
+    study = study_file(text=SMALL)
+    for order, kill_at in enumerate([(4, False), (4, True)]):
+        killed(study, kill_at, seed=order)
+    last, summary = run(study, seed=9)
+    assert summary.done_before + len(last.trained) == 11
+    assert 0 < len(last.trained) < 11
+    plan = load_plan(study, None, None)
+    assert set(plan.ids) == expected_trials(SMALL)
+    # the same trials, and the same of what they said
+    uninterrupted: dict[str, list[float | None]] = {cell: [accuracy(cell, s) for s in range(4)] for cell in SHIFTS}
+    assert replays(study) == followed(plan, ends(plan, uninterrupted))
 
 
 @pytest.mark.usefixtures("record")
@@ -417,10 +497,36 @@ def test_a_claim_from_the_other_side_has_the_interval_turned(tmp_path: Path) -> 
     assert [answer.verdict for answer in answer_claims(runs)] == ["reproduced", "reproduced"]
 
 
+class Greedy(MadeUp):
+    """Takes every job that it is given, as Ray does, and ends the one that began first."""
+
+    most = 0
+
+    def run(self, work: Work) -> None:
+        taken: list[Job] = []
+        while taken or not work.is_over():
+            while found := work.next_job():
+                taken.append(found[0])
+            self.most = max(self.most, len(taken))
+            job = taken.pop(0)
+            work.started(job.id)
+            self.trained.append(self.of[job.id])
+            result = self._result(job)
+            work.epoch(job.id, 1, result.history[0])
+            work.ended(job.id, result)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_job_waits_at_the_workers_and_none_is_one_too_many(at_once: int, tmp_path: Path) -> None:
+    engine, _ = drive(planned(tmp_path, with_seeds()), engine=Greedy, at_once=at_once)
+    assert engine.most == at_once + 1
+    assert sorted(engine.trained) == sorted(expected_trials())
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("record")
 def test_real_trainings_get_seeds_while_they_are_open(study_file: WriteStudy) -> None:
-    words = "{min: 2, max: 4, until: decided, against: plain}"
+    words = "{min: 2, max: 4, until: decided, against: plain, futility: 0}"
     study = str(study_file(text=with_seeds(words)))
     said = ablate("run", study, "--executor", "inline")
     trials = len(load_plan(Path(study), None, None).trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -27,8 +28,8 @@ from experiments import expand, load_study
 from experiments.trial import Job
 from experiments.trial import Result as Result_
 from orchestrator import inline
-from orchestrator import search as memory
 from orchestrator.cli import main
+from orchestrator.search import memory
 from trainer.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("record")
@@ -351,17 +352,47 @@ def test_constraints_that_nothing_keeps(study: Callable[..., str], monkeypatch: 
 
 
 def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:
-    file = study(("objective: train_loss", "objective: [train_loss, seconds]"), ("trials: 5", "trials: 6"))
+    file = study(
+        ("objective: train_loss", "objective: [train_loss, params]"),
+        ("trials: 5", "trials: 6"),
+        ("    optimizer.momentum: {choice: [0.0, 0.9]}", "    architecture.hidden: {int: [2, 64], log: true}"),
+        ("optimizer.lr: {loguniform: [0.0001, 1.0]}", "optimizer.lr: {loguniform: [0.09, 0.11]}"),
+        ("optimizer.lr: 1.0, optimizer.momentum: 0.9}", "architecture.hidden: 64}"),
+        ("confirm: 2", "confirm: 2\n  finalists: 2\n  sampler: random"),
+    )
     searched(file)
     trials = told()
     assert all(len(trial.values) == 2 for trial in trials)
-    front = json.loads(Path("results/fast-search/report.json").read_text())["front"]
+    report = json.loads(Path("results/fast-search/report.json").read_text())
+    front = report["front"]
     for one in front:
         assert not any(t.values[0] < one["values"][0] and t.values[1] < one["values"][1] for t in trials)
     assert {one["number"] for one in front} == {t.number for t in optuna.load_study(
         study_name="fast", storage=f"sqlite:///{Path.cwd() / 'optuna.db'}").best_trials}  # fmt: skip
-    assert Path("results/fast-search/figures/front.svg").exists()
-    assert "## The front" in Path("results/fast-search/report.md").read_text()
+    # the best by the first objective and the farthest from it, beside the recipe
+    finalists = report["finalists"]
+    assert len(finalists) == 2 < len(front)
+    assert finalists[0] == report["best"]["number"]
+    assert {row["cell"] for row in report["fresh"]} == {"#0", *(f"#{number}" for number in finalists)}
+    assert all(row["n"] == 2 for row in report["fresh"])
+    assert [(row["cell"], row["metric"]) for row in report["differences"]] == [
+        (f"#{number}", metric) for number in finalists for metric in ("train_loss", "params")
+    ]
+    fresh = [run for run in runs() if run.data.params["seed"] != "0"]
+    assert len(fresh) == 3 * 2
+    text = Path("results/fast-search/report.md").read_text()
+    for number in finalists:
+        assert re.search(rf"\| #{number} \|.*\| yes \|", text)
+    for one in front:
+        if one["number"] not in (0, *finalists):
+            assert f"#{one['number']}" in text.split("were trained again; not ")[1].split("(")[0]
+    assert "the intervals of all 2 finalists hold together at 95 % (Bonferroni)" in text
+    assert "the same under every seed" in text
+    with Path("results/fast-search/figures/front.csv").open() as file_:
+        drawn = {row["number"]: row for row in csv.DictReader(file_)}
+    means = {row["cell"]: row["mean"] for row in report["fresh"] if row["metric"] == "train_loss"}
+    again = {f"#{number}": float(row["fresh_train_loss"]) for number, row in drawn.items() if row["fresh_train_loss"]}
+    assert again == pytest.approx(means)
 
 
 @pytest.mark.parametrize("sampler", ["gp", "cmaes"])

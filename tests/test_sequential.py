@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY
 from scipy import stats
 
-from reports.sequential import Rule, crossing, follow, look, nominal_level
+from reports.boundaries import crossing, nominal_level
+from reports.sequential import Rule, Standing, chance_to_settle, follow, look
 from reports.significance import holm
+from reports.statistics import Difference
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import sequential as simulation
@@ -131,30 +136,101 @@ def test_a_seed_that_failed_leaves_the_pairs_and_another_comes() -> None:
     assert not follow(by_seed(*[None] * 6), SEEDS, rule).waits
 
 
+def as_seeds_come(values: dict[int, tuple[float, float]], rule: Rule) -> Iterator[Standing]:
+    """What a study says that trains what it wants, round by round."""
+    ended: dict[int, tuple[float, float] | None] = {}
+    while True:
+        standing = follow(ended, SEEDS, rule)
+        yield standing
+        if not standing.waits:
+            return
+        ended |= {seed: values[seed] for seed in range(standing.wanted)}
+
+
+@pytest.mark.parametrize("futility", [0.0, 0.1])
 @pytest.mark.parametrize("margin", [None, 1.5])
-def test_the_simulation_follows_as_a_study_does(margin: float | None) -> None:
-    rule = Rule(3, 12, 0.05, 3, margin)
+def test_the_simulation_follows_as_a_study_does(margin: float | None, futility: float) -> None:
+    rule = Rule(3, 12, 0.05, 3, margin, futility)
     values = simulation.normal_values([0.0, 2.0, 4.0], 40, 12, np.random.default_rng(1))
     verdicts, seeds, means = simulation.run(values, rule)
-    names = {"open": simulation.OPEN, "decided": simulation.DECIDED, "equivalent": simulation.EQUIVALENT}
+    names = {
+        "open": simulation.OPEN,
+        "decided": simulation.DECIDED,
+        "equivalent": simulation.EQUIVALENT,
+        "futile": simulation.FUTILE,
+    }
     for study in range(40):
         for arm in range(3):
-            ended = {s: (float(values[study, arm + 1, s]), float(values[study, 0, s])) for s in SEEDS}
-            standing = follow(ended, SEEDS, rule)
+            by_seed = {s: (float(values[study, arm + 1, s]), float(values[study, 0, s])) for s in SEEDS}
+            *_, standing = as_seeds_come(by_seed, rule)
             assert (names[standing.verdict], standing.wanted) == (verdicts[study, arm], seeds[study, arm])
             assert standing.difference is not None
             assert standing.difference.mean == pytest.approx(means[study, arm])
+    assert (verdicts == simulation.FUTILE).any() == bool(futility)
 
 
-@pytest.mark.parametrize("images", [None, 100, 20])
+def test_what_is_settled_stays_so_as_seeds_come() -> None:
+    rules, rng = (Rule(3, 12, 0.2, 1, 2.5, 0.1), Rule(3, 12, 0.05, 4, None, 0.1)), np.random.default_rng(7)
+    found = set()
+    for effect, rule in product((0.0, 1.0, 2.0) * 10, rules):
+        ended = {s: (float(rng.normal(effect)), 0.0) for s in SEEDS}
+        course = [follow({s: ended[s] for s in range(n)}, SEEDS, rule) for n in range(13)]
+        first = next((i for i, each in enumerate(course) if each.verdict in ("decided", "equivalent")), 12)
+        assert course[first:] == [course[first]] * (13 - first)
+        # whoever has more seeds never wants fewer
+        assert [each.wanted for each in course] == sorted(each.wanted for each in course)
+        found |= {each.verdict for each in course}
+    assert found == {"decided", "equivalent", "futile", "open"}
+
+
+@pytest.mark.parametrize(("mean", "margin"), [(0.0, None), (0.6, None), (-0.6, None), (0.3, 1.8), (0.0, 3.0)])
+def test_the_chance_to_settle_is_that_of_drawn_pairs(mean: float, margin: float | None) -> None:
+    rule, rng = Rule(3, 12, 0.05, 2, margin, 0.1), np.random.default_rng(8)
+    so_far = Difference(mean, None, None, 5, 1.0)
+    spread = np.sqrt(4 / rng.chisquare(4, 200_000))
+    truth = mean + spread / math.sqrt(5) * rng.standard_normal(200_000)
+    later = truth + spread / math.sqrt(7) * rng.standard_normal(200_000)
+    last = np.abs(5 * mean + 7 * later) / 12
+    error = 1 / math.sqrt(12)
+    settled = last > rule.critical(12) * error
+    if margin is not None:
+        settled |= last + rule.critical_one_sided(12) * error < margin
+    assert chance_to_settle(so_far, rule, 12) == pytest.approx(settled.mean(), abs=0.005)
+
+
+def test_what_is_futile_asks_for_nothing_but_looks_at_what_comes() -> None:
+    rule = Rule(3, 12, 0.05, 1, None, 0.1)
+    flat = (0.01, -0.01, 0.005, -0.004, 0.002)
+    standing = follow(by_seed(*flat), SEEDS, rule)
+    assert (standing.verdict, standing.wanted, standing.waits) == ("futile", 5, False)
+    assert standing.chance is not None
+    assert standing.chance < 0.1
+    # its cells got seeds for another comparison, and these say otherwise
+    more = (*flat, 0.03, 0.03)
+    assert follow(by_seed(*more), SEEDS, rule).verdict == "open"
+    assert follow(by_seed(*more), SEEDS, rule).wanted == 8
+    assert follow(by_seed(*flat), SEEDS, Rule(3, 12, 0.05, 1)).verdict == "open"
+    assert follow(by_seed(*flat, *[None] * 7), SEEDS, rule).verdict == "open"
+
+
+@pytest.mark.parametrize("kind", ["normal", "normal, related", "100 images", "20 images"])
 @pytest.mark.parametrize("cells", [2, 6, 12])
-def test_no_more_studies_err_than_the_level_says(cells: int, images: int | None) -> None:
+def test_no_more_studies_err_than_the_level_says(cells: int, kind: str) -> None:
     for effects in simulation.truths(cells - 1).values():
-        found = simulation.error_of(effects, images, 4_000, np.random.default_rng(3))
+        found = simulation.error_of(effects, kind, 4_000, np.random.default_rng(3))
         assert found.decided_in_error + found.equivalent_in_error <= 0.05
         if len(set(effects)) == 1:
             # the level is spent, not hoarded: of each kind alone most of it
             assert found.decided_in_error + found.equivalent_in_error > 0.015
+
+
+def test_giving_up_errs_no_more() -> None:
+    for effects in simulation.truths(5).values():
+        one, other = (
+            simulation.error_of(effects, "normal", 4_000, np.random.default_rng(9), futility) for futility in (0.0, 0.1)
+        )
+        assert other.decided_in_error <= one.decided_in_error
+        assert other.equivalent_in_error <= one.equivalent_in_error
 
 
 def test_the_truths_would_catch_looks_that_are_not_paid_for() -> None:
@@ -174,9 +250,25 @@ def test_holms_tests_are_those_of_scipys_t() -> None:
         assert list(found[study]) == [adjusted <= 0.05 for adjusted in holm(p)]
 
 
-def test_real_effects_save_trials() -> None:
-    effects = (1.5, 2.5, 4.0)
+@pytest.mark.parametrize(
+    ("effects", "power"), [((1.5, 2.5, 4.0), 0.95), ((1.5, 2.5, 4.0, 0, 0, 0, 0), 0.93), ((2, 3, 4, 0, 0, 0, 0), 0.98)]
+)
+def test_real_effects_save_trials(effects: tuple[float, ...], power: float) -> None:
     values = simulation.normal_values(effects, 2_000, 12, np.random.default_rng(6))
-    found = simulation.summarise(values, effects, Rule(3, 12, 0.05, 3))
+    rule = Rule(3, 12, 0.05, len(effects), None, simulation.FUTILITY)
+    found = simulation.summarise(values, effects, rule)
     assert found.saved >= 0.4
-    assert found.power > 0.95
+    assert found.power > power
+    # without giving up it is below what is possible, which a test of known spread comes near
+    patient = simulation.summarise(values, effects, dataclasses.replace(rule, futility=0.0))
+    assert patient.power - 0.01 < found.power
+    assert patient.saved < simulation.bound(effects, rule)
+
+
+def test_no_test_needs_fewer_pairs_than_walds_with_known_spread() -> None:
+    # sequential probability ratio test of zero against a margin, errors 0.01, of a true difference of zero
+    rule = Rule(2, 400, 0.01, 1, 0.5)
+    steps = np.random.default_rng(10).normal(0, 1, (4_000, 400)) * 0.5 - 0.125
+    ends = np.abs(np.cumsum(steps, axis=1)) > math.log(100)
+    taken = (ends.argmax(axis=1) + 1).mean()
+    assert 0.75 * taken < simulation.fewest(0.0, rule) <= taken

@@ -45,8 +45,8 @@ def changes_view(answer: StudyAnswer) -> View:
         Head("Change"),
         Head("Verdict"),
         Head(unit, True),
-        Head("95 % interval"),
-        Head("p", True),
+        Head("Repeated interval" if answer.repeated else "95 % interval"),
+        *([] if answer.repeated else [Head("p", True)]),
         Head("n", True),
         Head("Time", True),
         Head("Parameters", True),
@@ -59,12 +59,13 @@ def changes_view(answer: StudyAnswer) -> View:
 
 def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float]) -> list[Field]:
     found, compared = change.comparison.difference, change.comparison
+    p = Field(NOTHING if compared.adjusted is None else probability(compared.adjusted), compared.adjusted)
     return [
         Field(change.label, small=_patch(change)),
         _verdict(change, answer.metric),
         Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
         _interval(change, answer.metric, scale),
-        Field(NOTHING if compared.adjusted is None else probability(compared.adjusted), compared.adjusted),
+        *([] if change.looked else [p]),
         Field(str(found.n if found else 0), found.n if found else 0),
         Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time),
         Field(NOTHING if change.params is None else relative(change.params), change.params),
@@ -73,7 +74,7 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
 
 
 def _verdict(change: Change, metric: str) -> Field:
-    word, small = standing(change), ""
+    word, small = standing(change), change.stands
     if word in ("n too small", "undecided"):
         side = leaning(change, metric)
         small = f"interval speaks {side} it" if side else "" if word == "undecided" else word
@@ -117,13 +118,18 @@ def _value(value: object) -> str:
 
 def _changes_note(answer: StudyAnswer) -> str:
     compared = [change for change in answer.changes if change.comparison.difference]
+    tests = [
+        "interval: Student's t, not corrected",
+        f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
+        f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
+    ]
+    if answer.repeated:
+        tests = ["interval: pays for every look and for all changes together, see the section Seeds", "n: seeds"]
     parts = [
         "Differences are with minus without, paired by seed, the mean of all pairs of cells that differ in nothing else"
         if answer.isolated
         else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
-        "interval: Student's t, not corrected",
-        f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
-        f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
+        *tests,
         "time and parameters: of the training and its network, relative to the same cells",
     ]
     return "; ".join(parts) + "."
