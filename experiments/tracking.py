@@ -29,6 +29,7 @@ from .attempts import (
     FINGERPRINT,
     HOST,
     PID,
+    PROCESS,
     REASON,
     STATUS,
     TRIAL,
@@ -41,13 +42,14 @@ from .delivery import Delivery, described
 from .environment import describe_software, git_state, training_code
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
+from .process import TOKEN, is_alive
 from .records import make_record
 from .trial import Result
-from .uris import shown_uri, tracking_uri, without_secrets
+from .uris import embedded_record, shown_uri, tracking_uri, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric, Param, Run
 
 _PARENT = "mlflow.parentRunId"
 _ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
@@ -75,14 +77,15 @@ def open_client() -> MlflowClient:
     return client
 
 
-def search_attempts() -> list[Attempt]:
-    """Every attempt that a record on a server holds, newest first."""
-    client = open_client()
+def search_attempts(trial: str = "", client: MlflowClient | None = None) -> list[Attempt]:
+    """Every attempt (at one trial, by its id) that a record on a server holds, newest first."""
+    client = client or open_client()
+    asked = f"tags.`{TRIAL}` {'=' if trial else '!='} '{trial}'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found: list[Attempt] = []
     token = None
     while True:
-        page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
+        page = client.search_runs(experiments, asked, max_results=5000, page_token=token)
         found += [
             attempt_from(info.run_id, info.experiment_id, info.artifact_uri or "", info.start_time or 0, run.data.tags)
             for run in page
@@ -111,6 +114,15 @@ def download_file(run_id: str, artifact: str, target: Path) -> None:
             raise UserError(f"run {run_id}: its {artifact} can't be had from {shown_uri()}: {reason}") from error
 
 
+def living_processes() -> set[str]:
+    """Tokens (see process) of those that give signs of life in a record that machines share."""
+    if embedded_record() is not None:
+        return set()
+    from .board import living
+
+    return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
+
+
 def close_left_open(study: str) -> None:
     """End what killed drivers of this machine left running of a study that has nothing to train any more."""
     if not has_open_runs(study):
@@ -123,15 +135,24 @@ def close_left_open(study: str) -> None:
 
 def _bury_the_dead(client: MlflowClient, experiment: str) -> None:
     """Runs that a killed driver of this machine left as running."""
+    spared = None
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
-        if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
-            status = tags.get(STATUS, "running")
-            if status == "running":
-                status = "interrupted"
-                client.set_tag(run.info.run_id, STATUS, status)
-            # one that was killed between its result and its end has ended as it says
-            client.set_terminated(run.info.run_id, _ENDED[status])
+        if tags.get(HOST) == socket.gethostname() and not is_alive(int(tags.get(PID, "0"))):
+            # of another machine by the same name
+            spared = living_processes() if spared is None else spared
+            if tags.get(PROCESS) not in spared:
+                end_run(client, run)
+
+
+def end_run(client: MlflowClient, run: Run) -> None:
+    """A run whose driver is dead."""
+    status = run.data.tags.get(STATUS, "running")
+    if status == "running":
+        status = "interrupted"
+        client.set_tag(run.info.run_id, STATUS, status)
+    # one that was killed between its result and its end has ended as it says
+    client.set_terminated(run.info.run_id, _ENDED[status])
 
 
 class RunWriter:
@@ -162,7 +183,7 @@ class RunWriter:
             if is_full(error):
                 raise UserError(f"the record at {shown_uri()} can't be written: {_described(error)}") from error
             raise
-        self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)), describe=_described)
+        self._delivery = Delivery(may_pass, lambda text: say(without_secrets(text)), describe=_described)
 
     @property
     def errors(self) -> list[str]:
@@ -225,7 +246,7 @@ class RunWriter:
         return str(run.info.run_id)
 
     def _common_tags(self) -> dict[str, str]:
-        tags = {HOST: socket.gethostname(), PID: str(os.getpid()), "mlflow.source.name": "ablate"}
+        tags = {HOST: socket.gethostname(), PID: str(os.getpid()), PROCESS: TOKEN, "mlflow.source.name": "ablate"}
         if (state := git_state()) is not None:
             tags["mlflow.source.git.commit"] = state[0]
             tags["ablate.dirty"] = str(state[1]).lower()
@@ -323,7 +344,7 @@ class RunWriter:
         del self.artifacts[run_id]
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -367,13 +388,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 
 from experiments.folders import trial_folder
+from experiments.leases import Lease
 from experiments.plan import Cell, Plan, Trial
 from experiments.records import TrialRecord, make_record
 from experiments.search import ALONE, SearchPlan, grown
@@ -57,6 +58,7 @@ class Configurations:
         memory: Memory,
         fingerprints: dict[str, str],
         fingerprint: Callable[[Plan], Mapping[str, str]],
+        lease: Lease,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`fingerprints` gets those of new trials, which `fingerprint` finds (see data.prepare_data)."""
@@ -85,7 +87,7 @@ class Configurations:
         self.elsewhere: list[tuple[_Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""
 
-        self.claims = Claims(fingerprints)
+        self.claims = Claims(fingerprints, lease)
         self.ended_here: dict[str, TrialRecord] = {}
         """Trial id to what it came to in this process; the record itself is written later."""
 
@@ -280,7 +282,7 @@ class Configurations:
     def _tell(self, number: int, call: Callable[[], None]) -> None:
         configuration = self.open.pop(number)
         for trial in configuration.waiting:
-            self.claims.release(trial.id)
+            self.claims.give_up(trial.id)
         call()
 
     def _report_all(self, configuration: _Open, record: TrialRecord) -> None:
