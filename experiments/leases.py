@@ -25,12 +25,15 @@ from .uris import embedded_record, shown_uri, without_secrets
 PATIENCE = 3.0
 """Seconds for which a trial's beginning waits for a record that does not answer. After them it begins all the same."""
 
+_LAST_PATIENCE = 20.0
+"""Seconds for which the end waits until all is said: what is not, others find out only when this process is silent."""
+
 _MOMENT = 0.3
 """Instead of it, where the record did not answer the last time."""
 
 
 class Lease(Protocol):
-    """What this process has of a record. No method waits for longer than `PATIENCE`."""
+    """What this process has of a record. No method waits for longer than `PATIENCE`, whatever the record does."""
 
     def take(self, name: str) -> Claim | Attempt | None:
         """None: the trial of this folder is this process's. Else who has it, or how it has ended meanwhile."""
@@ -129,9 +132,8 @@ class Shared:
     def close(self) -> None:
         """Everything is free; waits for a moment, until that is said."""
         if self._thread is not None:
-            self._ask(self._claimant.close)
             self._tasks.put(None)
-            self._thread.join(_MOMENT if self._away else PATIENCE)
+            self._thread.join(_MOMENT if self._away else _LAST_PATIENCE)
 
     def _take(self, name: str) -> Claim | Attempt | None:
         found = self._claimant.take(name)
@@ -163,6 +165,7 @@ class Shared:
             except queue.Empty:
                 continue
             if task is None:
+                self._do(self._claimant.close, Future())
                 return
             task()
 

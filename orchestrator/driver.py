@@ -125,8 +125,8 @@ class Driver:
         """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
         # what a supply suggests should be after all results
         ahead = 0 if self.shares.at_once or self.supply else 1
-        # after all others, as whoever had them may have recorded them
-        self.waiting += self.elsewhere.come_back(idle=not self.waiting and not self.handed)
+        # before all others: most have ended there, and what is known to be done need not be estimated
+        self.waiting[:0] = self.elsewhere.come_back(idle=not self.waiting and not self.handed)
         if self.supply and not self.waiting and self._has_room():
             self.supply.refill(self)
         for trial in list(self.waiting):
