@@ -8,15 +8,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import mean
 
 from experiments.folders import trial_folder
 from experiments.leases import Lease
 from experiments.plan import Cell, Plan, Trial
-from experiments.records import TrialRecord, make_record
+from experiments.records import make_record
 from experiments.search import ALONE, SearchPlan, grown
 from experiments.trial import Result
 from reports.search import cell_of, fresh_plan
@@ -24,29 +22,15 @@ from trainer.errors import UserError
 from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
 
+from .awaited import Awaited, Open
 from .driver import Driver
 from .events import Rule
 from .holdings import Claims, recorded
-from .outcomes import course_of, excesses_of, objectives
+from .outcomes import excesses_of
 from .search import Configuration, Memory
 
 _POLL = 2.0
 """Seconds between two looks at a trial that another process is training."""
-
-
-@dataclass
-class _Open:
-    """A configuration that has not been told yet."""
-
-    number: int
-    trials: dict[int, Trial]
-    """By seed."""
-
-    values: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    """Objectives of the seeds that have ended."""
-
-    waiting: list[Trial] = field(default_factory=list)
-    """Those that begin once the first one was not pruned."""
 
 
 class Configurations:
@@ -80,16 +64,10 @@ class Configurations:
         """Configurations that count: those told, and those at which this process is."""
 
         self.begun_elsewhere = sum(told.state == "running" for told in history) - len(self.left)
-        self.open: dict[int, _Open] = {}
-        self.by_trial: dict[str, list[_Open]] = {}
-        """Trial id to the configurations that wait for it."""
-
-        self.elsewhere: list[tuple[_Open, float]] = []
-        """Configurations of which another process trains a trial, and when to look again."""
-
         self.claims = Claims(fingerprints, lease)
-        self.ended_here: dict[str, TrialRecord] = {}
-        """Trial id to what it came to in this process; the record itself is written later."""
+        self.awaited = Awaited(search, memory, self.claims)
+        self.elsewhere: list[tuple[Open, float]] = []
+        """Configurations of which another process trains a trial, and when to look again."""
 
         self.refused_in_a_row = 0
         self.confirming = False
@@ -121,27 +99,22 @@ class Configurations:
 
     def is_over(self) -> bool:
         """See events.Supply."""
-        return self.broken is not None or (self.confirming and not self.open)
+        return self.broken is not None or (self.confirming and not self.awaited.open)
 
     def watched(self, trial: str) -> str | None:
         """Of each configuration the first seed is watched; the others follow when it was not pruned."""
-        if self.rule is None or not any(self._first(c).id == trial for c in self.by_trial.get(trial, [])):
-            return None
-        return self.search.aims[0].metric
+        return self.search.aims[0].metric if self.rule is not None and self.awaited.first_of(trial) else None
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
         """See events.Supply."""
-        if self.rule is None:
-            return
-        for configuration in self.by_trial.get(trial, []):
-            if self._first(configuration).id == trial:
-                value = value_so_far(self.search.aims[0].metric, course, self.search.study.recipe.select)
-                self._guarded(partial(self.memory.report, configuration.number, len(course), value))
+        for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
+            value = value_so_far(self.search.aims[0].metric, course, self.search.study.recipe.select)
+            self._guarded(partial(self.memory.report, configuration.number, len(course), value))
 
     def is_hopeless(self, trial: str) -> bool:
         """See events.Work."""
         try:
-            return any(self.memory.is_hopeless(configuration.number) for configuration in self.by_trial.get(trial, []))
+            return any(self.memory.is_hopeless(configuration.number) for configuration in self.awaited.of(trial))
         except UserError as error:
             self.broken = self.broken or error
             return False
@@ -150,10 +123,8 @@ class Configurations:
         """See events.Supply."""
         self.claims.release(trial.id)
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
-        if result.status in ("finished", "pruned"):
-            self.ended_here[trial.id] = record
-        for configuration in self.by_trial.pop(trial.id, []):
-            self._guarded(partial(self._hear, driver, configuration, trial, record))
+        for configuration in self.awaited.ended(trial, record):
+            self._guarded(partial(self.awaited.hear, driver, configuration, trial, record))
         self._expect(driver)
 
     def _guarded(self, call: Callable[[], object]) -> None:
@@ -171,7 +142,7 @@ class Configurations:
             if configuration is None:
                 break
             self._begin(driver, configuration)
-        if not driver.waiting and not self.open and not self.confirming:
+        if not driver.waiting and not self.awaited.open and not self.confirming:
             self._confirm(driver)
         self._expect(driver)
 
@@ -203,8 +174,7 @@ class Configurations:
             return
         trials = self._trials(driver, cell, self.search.seeds)
         self.memory.note_trials(number, {trial.seed: trial.id for trial in trials})
-        opened = self.open[number] = _Open(number, {trial.seed: trial for trial in trials})
-        self._train(driver, opened)
+        self._train(driver, self.awaited.add(number, {trial.seed: trial for trial in trials}))
 
     def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
         if max(excesses.values(), default=0.0) <= 0:
@@ -225,71 +195,28 @@ class Configurations:
         self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
         return trials
 
-    def _train(self, driver: Driver, configuration: _Open) -> None:
+    def _train(self, driver: Driver, configuration: Open) -> None:
         """Hand over what the configuration lacks, the first seed alone where it may be pruned; hear what is known."""
         trials = [trial for seed, trial in configuration.trials.items() if seed not in configuration.values]
         found = recorded(driver.plan, trials, self.fingerprints, pruned=self.rule is not None)
-        found |= {trial.id: self.ended_here[trial.id] for trial in trials if trial.id in self.ended_here}
+        found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
         missing = [trial for trial in trials if trial.id not in found]
         if not self.claims.take(missing):
             self.elsewhere.append((configuration, self.clock() + _POLL))
             return
-        first = self._first(configuration)
+        first = configuration.first
         now = [first] if self.rule and first in missing else missing
         configuration.waiting = [trial for trial in missing if trial not in now]
-        for trial in now:
-            self.by_trial.setdefault(trial.id, []).append(configuration)
-        driver.add(driver.plan, [trial for trial in now if len(self.by_trial[trial.id]) == 1])
+        self.awaited.begin(driver, configuration, now)
         for trial in trials:
-            if trial.id in found and configuration.number in self.open:
-                self._hear(driver, configuration, trial, found[trial.id])
+            if trial.id in found:
+                self.awaited.hear(driver, configuration, trial, found[trial.id])
 
     def _look_elsewhere(self, driver: Driver) -> None:
         due = [configuration for configuration, at in self.elsewhere if self.clock() >= at]
         self.elsewhere = [(configuration, at) for configuration, at in self.elsewhere if configuration not in due]
         for configuration in due:
             self._train(driver, configuration)
-
-    def _first(self, configuration: _Open) -> Trial:
-        return configuration.trials[self.search.seeds[0]]
-
-    def _hear(self, driver: Driver, configuration: _Open, trial: Trial, record: TrialRecord) -> None:
-        """One of a configuration's trials has come to something; once all have, or one is enough, tell it."""
-        number = configuration.number
-        if number not in self.open:
-            return
-        if record.status == "pruned":
-            self._report_all(configuration, record)
-            self._tell(number, lambda: self.memory.pruned(number, record.reason))
-        elif record.status != "finished":
-            self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: {record.reason}"))
-        elif (values := objectives(self.search, trial, record)) is None:
-            self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: its objective is not a number"))
-        else:
-            # another configuration of the same recipe may have trained it
-            if trial.id == self._first(configuration).id:
-                self._report_all(configuration, record)
-            configuration.values[trial.seed] = values
-            if len(configuration.values) == len(configuration.trials):
-                means = [mean(column) for column in zip(*configuration.values.values(), strict=True)]
-                self._tell(number, lambda: self.memory.complete(number, means))
-            elif configuration.waiting:
-                later, configuration.waiting = configuration.waiting, []
-                for other in later:
-                    self.by_trial.setdefault(other.id, []).append(configuration)
-                driver.add(driver.plan, [other for other in later if len(self.by_trial[other.id]) == 1])
-
-    def _tell(self, number: int, call: Callable[[], None]) -> None:
-        configuration = self.open.pop(number)
-        for trial in configuration.waiting:
-            self.claims.give_up(trial.id)
-        call()
-
-    def _report_all(self, configuration: _Open, record: TrialRecord) -> None:
-        """The course of a trial that is recorded, of which nothing may have been told."""
-        if self.rule is not None:
-            for epoch, value in enumerate(course_of(record, self.search.aims[0]), start=1):
-                self.memory.report(configuration.number, epoch, value)
 
     def _confirm(self, driver: Driver) -> None:
         """Train the best configuration and the recipe under seeds by which nothing was chosen."""
@@ -307,7 +234,7 @@ class Configurations:
         """Tell the display how much is still to come."""
         budget = self.search.words.budget.trials
         more = max(0, budget - self.begun - self.begun_elsewhere) if budget and not self.confirming else 0
-        later = sum(len(configuration.waiting) for configuration in self.open.values())
+        later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
         fresh = 0 if self.confirming else 2 * self.search.words.confirm
         like = Trial("", "#0", 0, self.search.study.recipe)
         driver.progress.expect(more * len(self.search.seeds) + later + fresh, like)

@@ -27,8 +27,8 @@ from experiments import expand, load_study
 from experiments.trial import Job
 from experiments.trial import Result as Result_
 from orchestrator import inline
-from orchestrator import search as memory
 from orchestrator.cli import main
+from orchestrator.search import memory
 from trainer.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("record")

@@ -1,8 +1,8 @@
 """The memory of a search: an Optuna study, asked for configurations and told what they came to.
 
-The only file that imports optuna. In Optuna's words: a *study* is a search, a *trial* a configuration; its parameters
-are the dimensions that apply, of a choice the labels. States: COMPLETE with its values; PRUNED with its intermediate
-values, or where constraints kept it from training; FAIL with its reason; RUNNING while it trains, also after a kill.
+In Optuna's words: a *study* is a search, a *trial* a configuration; its parameters are the dimensions that apply, of a
+choice the labels. States: COMPLETE with its values; PRUNED with its intermediate values, or where constraints kept it
+from training; FAIL with its reason; RUNNING while it trains, also after a kill.
 """
 
 from __future__ import annotations
@@ -19,22 +19,20 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event, text
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.search import SearchPlan, changes
-from experiments.space import Dimension, Value
+from experiments.space import Value
 from reports.search import Told
 from trainer.errors import UserError
 
-from .storage import SCHEMA, shown_storage
-
-# which dimensions a sampler draws by themselves is in its documentation
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from ..storage import shown_storage
+from .opening import opened
+from .samplers import pruner_of, sampler_of
+from .values import NOTE, REASON, TRIALS, as_told, suggested
 
 _MEANING, _PLACE = "ablate.meaning", "ablate.place"
-_NOTE, _REASON, _TRIALS = "ablate.note", "ablate.reason", "ablate.trials"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
 
@@ -65,25 +63,25 @@ class Memory:
         self.url = url
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
-            storage = _opened(url)
+            storage = opened(url, _PATIENCE)
             study = optuna.create_study(
                 storage=storage,
                 study_name=search.study.title,
                 directions=[_DIRECTIONS[aim.direction] for aim in search.aims],
                 load_if_exists=True,
-                pruner=_pruner(search) if prunes else optuna.pruners.NopPruner(),
+                pruner=pruner_of(search) if prunes else optuna.pruners.NopPruner(),
             )
             self._study = study
             meaning = {**search.meaning(), "data": fingerprint}
             self._check_meaning(meaning)
-            study.sampler = _sampler(search, len(study.get_trials(deepcopy=False)))
+            study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
             study.set_user_attr(_MEANING, meaning)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([aim.metric for aim in search.aims])
             for index, point in enumerate(search.starts):
                 note = "the recipe" if index == 0 else f"starting point {index}"
-                study.enqueue_trial(dict(point), user_attrs={_NOTE: note}, skip_if_exists=True)
+                study.enqueue_trial(dict(point), user_attrs={NOTE: note}, skip_if_exists=True)
 
     def left_running(self) -> list[Configuration]:
         """Those that a killed search of this working folder was at; they are taken up where they were.
@@ -108,13 +106,13 @@ class Memory:
         point: dict[str, Value] = {}
         for dimension in self.search.space.dimensions:
             if dimension.applies(point):
-                point[dimension.name] = _suggested(trial, dimension)
+                point[dimension.name] = suggested(trial, dimension)
         self._trials[trial.number] = trial
         return Configuration(trial.number, point)
 
     def note_trials(self, number: int, ids: Mapping[int, str]) -> None:
         """Which trials (by seed) the configuration is made of, for who reads the storage."""
-        self._told(lambda: self._trials[number].set_user_attr(_TRIALS, {str(seed): id for seed, id in ids.items()}))
+        self._told(lambda: self._trials[number].set_user_attr(TRIALS, {str(seed): id for seed, id in ids.items()}))
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """The objective after an epoch of the configuration's first seed; one that is known already is kept."""
@@ -151,14 +149,14 @@ class Memory:
         self._end(number, TrialState.FAIL, reason)
 
     def _end(self, number: int, state: TrialState, reason: str) -> None:
-        self._told(lambda: self._trials[number].set_user_attr(_REASON, reason))
+        self._told(lambda: self._trials[number].set_user_attr(REASON, reason))
         self._told(lambda: self._study.tell(self._trials[number], state=state))
 
     def history(self) -> list[Told]:
         """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
         with self._speaking():
             trials = self._study.get_trials(deepcopy=False)
-        return [_as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
+        return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
 
     def importances(self) -> dict[str, float]:
         """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
@@ -216,95 +214,6 @@ class Memory:
             ) from error
 
 
-def _opened(url: str) -> optuna.storages.RDBStorage:
-    """The storage, its tables created on first use."""
-    if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
-        _make_schema(url)
-    options = {"connect_args": {"timeout": _PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
-    if url.startswith("sqlite"):
-        event.listen(storage.engine, "connect", _lightly)
-        storage.engine.dispose()
-    return storage
-
-
-def _lightly(connection: Any, _: object) -> None:
-    # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _make_schema(url: str) -> None:
-    from sqlalchemy import create_engine
-
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    engine.dispose()
-
-
-def _sampler(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
-    """The study's sampler; one that goes on draws other numbers than it began with, the same each time."""
-    seed = (search.words.seed + 1_000_003 * told) % 2**32
-    match search.sampler:
-        case "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(search))
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed)
-        case _:
-            return optuna.samplers.TPESampler(seed=seed)
-
-
-def _population(search: SearchPlan) -> int:
-    """A generation of NSGA-II: Optuna's 50, or where the budget is smaller a fifth of it."""
-    trials = search.words.budget.trials
-    return 50 if trials is None else max(4, min(50, trials // 5))
-
-
-def _pruner(search: SearchPlan) -> optuna.pruners.BasePruner:
-    """Optuna's own rule of the same name, for the executor that has no Ray."""
-    rule = search.pruning
-    match rule.kind:
-        case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(rule.grace, reduction_factor=rule.factor or 3)
-        case "hyperband":
-            epochs = search.study.recipe.epochs
-            return optuna.pruners.HyperbandPruner(rule.grace, epochs, reduction_factor=rule.factor or 3)
-        case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=rule.grace - 1)
-        case _:
-            return optuna.pruners.NopPruner()
-
-
 def _place() -> str:
     """Who trains a configuration: a working folder of a machine."""
     return f"{socket.gethostname()}:{Path.cwd()}"
-
-
-def _suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
-    name = dimension.name
-    if dimension.word == "choice":
-        return str(trial.suggest_categorical(name, list(dimension.patches)))
-    if dimension.word == "int":
-        low, high = int(dimension.low), int(dimension.high)
-        return trial.suggest_int(name, low, high, step=dimension.step or 1, log=dimension.log)
-    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
-
-
-def _as_told(trial: FrozenTrial) -> Told:
-    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    refused = any(value > 0 for value in trial.constraints.values())
-    return Told(
-        number=trial.number,
-        state="refused" if refused else states.get(trial.state, "running"),
-        point=dict(trial.params),
-        # of a pruned one, Optuna gives the last intermediate value
-        values=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
-        course=dict(sorted(trial.intermediate_values.items())),
-        note=str(trial.user_attrs.get(_NOTE, "")),
-        reason=str(trial.user_attrs.get(_REASON, "")),
-        trials={int(seed): id for seed, id in trial.user_attrs.get(_TRIALS, {}).items()},
-    )
