@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .arbitration import BEAT, BEAT_SECONDS, LIMIT, Gone, claim_of, is_dead_here
 from .attempts import HOST, PID, PROCESS, Attempt
 from .claims import Claim
-from .tracking import end_run, open_client, search_attempts
+from .tracking import end_run, open_client, open_experiment, search_attempts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,20 +31,8 @@ class RecordBoard:
 
     @cached_property
     def _experiment(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            try:
-                return str(self._client.create_experiment(EXPERIMENT))
-            except MlflowException as error:
-                # another process was first
-                found = self._client.get_experiment_by_name(EXPERIMENT)
-                if found is None:
-                    raise error
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        note = "What each `ablate` that runs is at, so that machines share their trials. May be deleted when none runs."
+        return open_experiment(self._client, EXPERIMENT, {"mlflow.note.content": note})
 
     def exists(self) -> bool:
         """Whether any process ever wrote on it."""

@@ -114,6 +114,24 @@ def download_file(run_id: str, artifact: str, target: Path) -> None:
             raise UserError(f"run {run_id}: its {artifact} can't be had from {shown_uri()}: {reason}") from error
 
 
+def open_experiment(client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:
+    """MLflow's id of the experiment of this name, which is made or restored where it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, tags=dict(tags)))
+        except MlflowException as error:
+            # another machine was first
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise error
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
 def living_processes() -> set[str]:
     """Tokens (see process) of those that give signs of life in a record that machines share."""
     if embedded_record() is not None:
@@ -215,14 +233,9 @@ class RunWriter:
 
     def _experiment(self) -> str:
         study = self.plan.study
-        found = self.client.get_experiment_by_name(study.title)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
         # the kind lets MLflow's page open on training runs
         tags = {"mlflow.note.content": study.question, "mlflow.experimentKind": "custom_model_development"}
-        return str(self.client.create_experiment(study.title, tags=tags))
+        return open_experiment(self.client, study.title, tags)
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
