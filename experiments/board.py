@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "ablate: processes at work"
 _RUNNING = "attributes.status = 'RUNNING'"
+_INACTIVE, _MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
+"""MLflow's codes for writing to a deleted run, and for what is not there."""
 
 
 class RecordBoard:
@@ -45,27 +47,23 @@ class RecordBoard:
 
     def write(self, entry: str, marks: Mapping[str, str | None]) -> None:
         """See arbitration.Board."""
-        from mlflow.exceptions import MlflowException
-
         try:
             for key, value in marks.items():
                 if value is not None:
                     self._client.set_tag(entry, key, value)
                 else:
                     self._delete_tag(entry, key)
-        except MlflowException as error:
+        except Exception as error:
             # a deleted run takes no tags
-            if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            if _code(error) in (_INACTIVE, _MISSING):
                 raise Gone from error
             raise
 
     def _delete_tag(self, entry: str, key: str) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
             self._client.delete_tag(entry, key)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        except Exception as error:
+            if _code(error) != _MISSING:
                 raise
 
     def read(self) -> dict[str, dict[str, str]]:
@@ -81,13 +79,11 @@ class RecordBoard:
 
     def close(self, entry: str) -> None:
         """See arbitration.Board."""
-        from mlflow.exceptions import MlflowException
-
         try:
             self._client.set_terminated(entry)
             self._client.delete_run(entry)
-        except MlflowException as error:
-            if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"):
+        except Exception as error:
+            if _code(error) not in (_INACTIVE, _MISSING):
                 raise
 
     def bury(self, entry: str, process: str) -> None:
@@ -130,3 +126,8 @@ def living(now: float) -> list[dict[str, str]]:
         return []
     said = [marks for marks in board.read().values() if marks.get(PROCESS) != TOKEN]
     return [m for m in said if not is_dead_here(m) and now - float(m.get(BEAT, "0")) < LIMIT * BEAT_SECONDS]
+
+
+def _code(error: Exception) -> str:
+    """MLflow's, where it is its error."""
+    return str(getattr(error, "error_code", ""))

@@ -1,8 +1,8 @@
 """Which trials each running `ablate run` has taken on, so that no other of this machine and record trains them as well.
 
 A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
-claimed is free at once. Working copies that share a record see each other's claims, on other machines only where the
-cache folder is shared as well.
+claimed is free at once. Working copies that share a record see each other's claims. Between machines there
+are leases (see leases).
 """
 
 from __future__ import annotations
