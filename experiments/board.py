@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from .arbitration import BEAT, BEAT_SECONDS, LIMIT, Gone, claim_of, is_dead_here
 from .attempts import HOST, PID, PROCESS, Attempt
 from .claims import Claim
-from .tracking import end_run, open_client, open_experiment, search_attempts
+from .tracking.opening import end_run, open_client, open_experiment
+from .tracking.reading import search_attempts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of an architecture: measured once on torch's meta device, then remembered."""
+"""Parameters and multiply-accumulates of an architecture: measured once, then remembered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainer.compiler import unwrap
 from trainer.errors import UserError
 
 from .folders import cache_folder
 from .options import Architecture, Option, digest
 from .recipe import options_in
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SMALL = 2**32
+"""Multiply-accumulates, at most, of what is run on the CPU to count them: a fifth of a second."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +92,20 @@ def _file(what: str, key: object) -> Path:
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
-    """Build the network without memory or time for its weights and count."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    """Build the network and count what one image's forward pass does: on the meta device, small ones on the CPU.
 
-    counter = FlopCounterMode(display=False)
+    On the meta device torch loads its compiler, which takes as long as loading torch; a small network is sooner run.
+    """
+    import torch
+
     try:
-        with torch.device("meta"), torch.no_grad():
-            model = architecture.untrained().build(num_classes).eval()
-            with counter:
-                model(torch.empty(1, 3, image_size, image_size))
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with torch.device("meta"):
+                params = sum(p.numel() for p in architecture.untrained().build(num_classes).parameters())
+            # no parameter of a convolution or matrix product is used more often than once a pixel
+            with torch.device("cpu" if params * image_size**2 < _SMALL else "meta"):
+                model = architecture.untrained().build(num_classes).eval()
+                macs = _macs(model, torch.zeros(1, 3, image_size, image_size))
     except UserError:
         raise
     except Exception as error:
@@ -103,8 +114,16 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
             f"architecture {json.dumps(architecture.identity())} can't be built for {num_classes} classes at "
             f"{image_size} px: {type(error).__name__}: {reason}"
         ) from error
-    params = sum(p.numel() for p in model.parameters())
-    return Cost(params=params, macs=counter.get_total_flops() // 2)
+    return Cost(params=params, macs=macs)
+
+
+def _macs(model: nn.Module, images: Tensor) -> int:
+    from torch.utils import flop_counter
+
+    unwrap(flop_counter._FlopCounterMode)
+    with flop_counter.FlopCounterMode(display=False) as counter:
+        model(images)
+    return int(counter.get_total_flops()) // 2
 
 
 def _sources(architecture: Architecture) -> list[str]:

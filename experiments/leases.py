@@ -181,7 +181,7 @@ class Shared:
             answer.set_result(found)
 
     def _complain(self, error: Exception) -> None:
-        from .tracking import may_pass
+        from .tracking.failures import may_pass
 
         # who writes the record says that it is away
         if not self._complained and not may_pass(error):

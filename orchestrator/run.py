@@ -125,7 +125,7 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
     # opening a fresh record takes as long as starting workers
     aside = ThreadPoolExecutor(1)
     try:
-        opening = aside.submit(open_client)
+        opening = aside.submit(open_client, to_write=True)
         with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
             task.shares.room = engine.room
             writer = RunWriter(task.plan, task.fingerprints, task.command, opening.result(), task.progress.record)

@@ -79,7 +79,9 @@ def run_search(
         for trial in summary.pruned:
             # a worker may have written its checkpoint after the driver heard of its end
             tidy(supply.folder(trial))
-        return Finding(summary, memory.history(), memory.importances())
+        found = Finding(summary, memory.history(), memory.importances())
+        memory.close()
+        return found
 
 
 class _Fingerprints:

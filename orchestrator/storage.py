@@ -28,6 +28,11 @@ def storage_url() -> str:
     return f"sqlite:///{folder / 'optuna.db'}"
 
 
+def storage_file(url: str) -> Path | None:
+    """The SQLite file of a storage; None where it is a server's."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
 def shown_storage(url: str) -> str:
     """The address without its password; of a file just its path."""
     from sqlalchemy.engine import make_url

@@ -259,7 +259,7 @@ class TestBlocks:
         assert all(parameter.grad is not None for parameter in model.parameters())
 
     @pytest.mark.parametrize("network", STAGED)
-    def test_costs_count_them_and_what_is_frozen(self, network: str) -> None:
+    def test_costs_count_them_and_what_is_frozen(self, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = {**STAGED[network], "head": {"kind": "mlp", "hidden": [8]}}
         settings["blocks"] = {kind: {"after": [4]} for kind in KINDS}
         if network in ("bottleneck", "resnetv2"):
@@ -268,6 +268,10 @@ class TestBlocks:
         assert cost.params == params(build_architecture(settings, 5))
         assert costs.measure(parse(**settings, freeze=["stem", 1, 2]), 5, 64) == cost
         assert cost.macs > costs.measure(parse(**STAGED[network]), 5, 64).macs
+        state = torch.get_rng_state()
+        monkeypatch.setattr(costs, "_SMALL", 0)
+        assert costs.measure(parse(**settings), 5, 64) == cost, "on the meta device as on the CPU"
+        assert torch.equal(torch.get_rng_state(), state)
 
 
 class TestFreezing:

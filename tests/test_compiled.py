@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from test_frozen import numbers, run, some_data
@@ -34,3 +38,34 @@ def test_it_trains_as_uncompiled_code_does(
     again = numbers(run(network, data=DATA, numerics=COMPILED, epochs=2))
     assert again == compiled, "a second trial of the architecture gives the same numbers"
     assert numbers(run(network, data=DATA, numerics=FP32, epochs=2)) == plain
+
+
+def test_who_does_not_compile_does_not_load_the_compiler_and_gets_the_same_steps() -> None:
+    program = """
+import sys, torch
+from trainer.numerics import Numerics
+
+def stepped(optimizer, **settings):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 3)
+    made = optimizer(model.parameters(), lr=0.1, **settings)
+    for _ in range(3):
+        made.zero_grad()
+        model(torch.randn(4, 8)).square().sum().backward()
+        made.step()
+    copy = optimizer(model.parameters(), lr=0.2, **settings)
+    copy.load_state_dict(made.state_dict())
+    return [*model.parameters(), torch.tensor([group["lr"] for group in copy.param_groups])]
+
+kinds = [(torch.optim.SGD, {"momentum": 0.9, "fused": True}), (torch.optim.Adam, {"fused": True}), (torch.optim.RMSprop, {})]
+originals = {kind: kind.step for kind, _ in kinds}
+Numerics().apply()
+plain = [stepped(kind, **settings) for kind, settings in kinds]
+assert "torch._dynamo" not in sys.modules
+for kind, step in originals.items():
+    kind.step = step
+for (kind, settings), ours in zip(kinds, plain):
+    assert all(map(torch.equal, ours, stepped(kind, **settings))), kind
+assert "torch._dynamo" in sys.modules, "torch itself loads it for nothing no more: trainer/compiler.py can go"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -166,9 +168,15 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
         seen
     )
     assert re.search(r"^\d of 4 trials done; about 0:\d\d left, until \w{3} \d\d:\d\d$", seen, re.M), seen
+    lines = [Path(f"/proc/{process}/cmdline").read_text() for process in ray_processes()]
+    assert any("raylet" in line for line in lines)
+    assert not any(part in line for line in lines for part in ("log_monitor.py", "/monitor.py", "dashboard.py")), lines
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
+    assert [file.name for file in Path().glob("mlflow.db*")] == ["mlflow.db"]
     assert "interrupted; what is finished is recorded" in output
     assert "Traceback" not in output
     wait_until(lambda: not ray_processes(), 20, "Ray's processes to end")

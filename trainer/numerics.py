@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveInt
 
+from .compiler import spare_compiler
 from .leftovers import reset_switches
 from .settings import Settings
 
@@ -45,6 +46,8 @@ class Numerics(Settings):
         # read once, when CUDA starts: a later trial may be deterministic, and without it cuBLAS refuses
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         reset_switches()
+        if not self.compile:
+            spare_compiler()
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32

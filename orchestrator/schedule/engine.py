@@ -28,6 +28,7 @@ from ..scratch import scratch_folder
 from ..shares import Room
 from ..signals import Stop, unstoppable
 from ..watch import Watch
+from .lean import lean_ray
 from .nodes import Home, prepare_nodes, room_of_nodes
 from .rules import scheduler_of
 from .worker import resources_of, train
@@ -110,16 +111,17 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from error
         return
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpu_count(),
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(scratch),
-        object_store_memory=_OBJECT_STORE_BYTES,
-        **quiet,
-    )
+    with lean_ray():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpu_count(),
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(scratch),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **quiet,
+        )
     _take_started_workers()
 
 

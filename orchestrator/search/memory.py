@@ -28,7 +28,8 @@ from reports.search import Told
 from trainer.errors import UserError
 
 from ..storage import shown_storage
-from .opening import opened
+from .importance import importances_of
+from .opening import close, opened
 from .samplers import pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
 
@@ -63,7 +64,7 @@ class Memory:
         self.url = url
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
-            storage = opened(url, _PATIENCE)
+            storage = self._storage = opened(url, _PATIENCE)
             study = optuna.create_study(
                 storage=storage,
                 study_name=search.study.title,
@@ -158,17 +159,14 @@ class Memory:
             trials = self._study.get_trials(deepcopy=False)
         return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
 
+    def close(self) -> None:
+        """Nothing is asked or told any more."""
+        close(self._storage)
+
     def importances(self) -> dict[str, float]:
         """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
-        done = [t for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        if len(done) < 10:
-            return {}
-        with warnings.catch_warnings(), self._speaking():
-            warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(
-                self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-            )
-        return {name: float(value) for name, value in found.items()}
+        with self._speaking():
+            return importances_of(self._study)
 
     def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
         before = self._study.user_attrs.get(_MEANING)

@@ -7,7 +7,9 @@ from typing import Any
 import optuna
 from sqlalchemy import create_engine, event, text
 
-from ..storage import SCHEMA
+from experiments.write_ahead import rest, write_ahead
+
+from ..storage import SCHEMA, storage_file
 
 
 def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
@@ -15,11 +17,20 @@ def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
     if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
         _make_schema(url)
     options = {"connect_args": {"timeout": patience}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    if (file := storage_file(url)) is not None:
+        write_ahead(file)
     storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     if url.startswith("sqlite"):
         event.listen(storage.engine, "connect", _lightly)
         storage.engine.dispose()
     return storage
+
+
+def close(storage: optuna.storages.RDBStorage) -> None:
+    """Nothing is asked or told any more; a file is brought to rest."""
+    storage.engine.dispose()
+    if (file := storage_file(storage.url)) is not None:
+        rest(file)
 
 
 def _lightly(connection: Any, _: object) -> None:

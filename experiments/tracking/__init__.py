@@ -1,0 +1,12 @@
+"""The record in MLflow. Nothing else in the project imports mlflow.
+
+In MLflow's words: an *experiment* is a study (with its profile), a *parent run* an `ablate run`, a *child run* an
+attempt at a trial. What is read back (see attempts) is its `trial.json` and a few tags; names, params and metrics are
+for people in the UI.
+"""
+
+from .opening import close_left_open, open_client
+from .reading import download_content, download_file, search_attempts
+from .writer import RunWriter
+
+__all__ = ["RunWriter", "close_left_open", "download_content", "download_file", "open_client", "search_attempts"]

@@ -1,0 +1,25 @@
+"""Why a write failed: whether it may succeed later, and in words."""
+
+from __future__ import annotations
+
+from trainer.room import is_full
+
+from .. import delivery
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    if is_full(error):
+        return True
+    if isinstance(error, MlflowException):
+        unavailable = error.error_code == "TEMPORARILY_UNAVAILABLE"
+        return unavailable or isinstance(error.__context__, RequestException | ConnectionError)
+    return isinstance(error, RequestException | ConnectionError)
+
+
+def described(error: Exception) -> str:
+    """An error of MLflow's client in a line."""
+    return "its disk is full; make room there" if is_full(error) else delivery.described(error)

@@ -1,0 +1,44 @@
+"""SQLite files while they are written: with a log ahead, a commit waits for the disk once instead of three times.
+
+At rest they are what every tool expects, a single file. A file that a killed process left with its log is whole:
+whoever opens it next finds everything that was committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+_LOCAL = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
+"""File systems of one machine. The log's index is shared memory, which machines that share a folder do not have."""
+
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def write_ahead(file: Path) -> None:
+    """Keep a log from now on; where that can't be, the file stays as it is. One that does not exist is begun."""
+    if is_local(file):
+        _switch(file, "WAL")
+
+
+def rest(file: Path) -> None:
+    """Take the log in and do without, unless another process has the file open: that one, or the next, does it."""
+    if file.exists():
+        _switch(file, "DELETE")
+
+
+def is_local(file: Path) -> bool:
+    """Whether no other machine can have the file open; False where that is not known."""
+    try:
+        lines = [line.split(" ") for line in _MOUNTS.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return False
+    kinds = {Path(place.replace("\\040", " ")): kind for _, place, kind, *_ in lines}
+    return next((kinds[folder] in _LOCAL for folder in file.resolve().parents if folder in kinds), False)
+
+
+def _switch(file: Path, mode: str) -> None:
+    # what is wrong with the file is said by who opens it to use it
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=0)) as connection:
+        connection.execute(f"PRAGMA journal_mode={mode}")
