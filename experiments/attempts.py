@@ -25,7 +25,7 @@ TRIAL = "ablate.trial"
 FINGERPRINT = "ablate.fingerprint"
 STATUS = "ablate.status"
 REASON = "ablate.reason"
-HOST, PID = "ablate.host", "ablate.pid"
+HOST, PID, PROCESS = "ablate.host", "ablate.pid", "ablate.process"
 ARTIFACT = "trial.json"
 
 _TAGS_OF_ATTEMPTS = f"""

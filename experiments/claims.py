@@ -1,8 +1,8 @@
 """Which trials each running `ablate run` has taken on, so that no other of this machine and record trains them as well.
 
 A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
-claimed is free at once. Working copies that share a record see each other's claims, on other machines only where the
-cache folder is shared as well.
+claimed is free at once. Working copies that share a record see each other's claims. Between machines there
+are leases (see leases).
 """
 
 from __future__ import annotations
@@ -113,8 +113,16 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
 
 
 def claims_of_others() -> dict[str, Claim]:
-    """Trial folder's name to who has claimed it, over all living processes but this one."""
-    return {trial: claim for claim in _of_others() for trial in claim.trials}
+    """Trial folder's name to who has claimed it, over all living processes but this one.
+
+    Where machines share the record, also those of other machines, as they last said.
+    """
+    found: dict[str, Claim] = {}
+    if embedded_record() is None:
+        from .board import claims_in_record
+
+        found = claims_in_record(time.time())
+    return found | {trial: claim for claim in _of_others() for trial in claim.trials}
 
 
 def _of_others(*, tidy: bool = False) -> list[Claim]:

@@ -103,7 +103,7 @@ class Awaited:
     def _tell(self, number: int, call: Callable[[], None]) -> None:
         configuration = self.open.pop(number)
         for trial in configuration.waiting:
-            self.claims.release(trial.id)
+            self.claims.give_up(trial.id)
         call()
 
     def _report_all(self, configuration: Open, record: TrialRecord) -> None:

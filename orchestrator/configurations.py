@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.folders import trial_folder
+from experiments.leases import Lease
 from experiments.plan import Cell, Plan, Trial
 from experiments.records import make_record
 from experiments.search import ALONE, SearchPlan, grown
@@ -44,6 +45,7 @@ class Configurations:
         memory: Memory,
         fingerprints: dict[str, str],
         fingerprint: Callable[[Plan], Mapping[str, str]],
+        lease: Lease,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`fingerprints` gets those of new trials, which `fingerprint` finds (see data.prepare_data)."""
@@ -65,7 +67,7 @@ class Configurations:
         """Configurations that count: those told, and those at which this process is."""
 
         self.begun_elsewhere = sum(told.state == "running" for told in history) - len(self.left)
-        self.claims = Claims(fingerprints)
+        self.claims = Claims(fingerprints, lease)
         self.awaited = Awaited(search, memory, self.claims)
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""

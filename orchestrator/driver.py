@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.folders import trial_folder
+from experiments.leases import Lease, Unshared
 from experiments.plan import Plan, Trial
 from experiments.states import State, trial_states
 from experiments.tracking import RunWriter
@@ -18,6 +19,7 @@ from trainer.errors import UserError
 from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
 
+from .elsewhere import Elsewhere
 from .events import Rule, Supply
 from .paces import remember_pace, remember_start
 from .progress import Progress
@@ -33,6 +35,9 @@ class Summary:
     """Trial id to the process that trains it."""
 
     finished: list[Trial] = field(default_factory=list)
+    finished_elsewhere: list[Trial] = field(default_factory=list)
+    """By other machines, while this process trained or waited."""
+
     pruned: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Result]] = field(default_factory=list)
     interrupted: bool = False
@@ -47,7 +52,7 @@ class Summary:
 class Driver:
     """The work (see events.Work) of training `trials`, in their order, teachers before their students.
 
-    supply: adds further trials.
+    supply: adds further trials. lease: keeps trials from other machines that share the record.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Driver:
         summary: Summary,
         retries: int,
         supply: Supply | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self.plan = plan
         self.trials = {trial.id: trial for trial in trials}
@@ -77,6 +83,7 @@ class Driver:
         self.retries = retries
         self.tries_left = dict.fromkeys(self.trials, retries)
         self.supply = supply
+        self.elsewhere = Elsewhere(lease or Unshared(), progress.say)
         self.courses: dict[str, list[Epoch]] = {}
         """Epochs of each running trial, where a supply asks for them."""
 
@@ -111,11 +118,14 @@ class Driver:
 
     def is_over(self) -> bool:
         """See events.Work. What runs may have to be tried again."""
-        return not self.waiting and not self.handed and (self.supply is None or self.supply.is_over())
+        mine = self.waiting or self.handed
+        return not mine and not self.elsewhere.left and (self.supply is None or self.supply.is_over())
 
     def next_job(self) -> tuple[Job, Share] | None:
         """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
         ahead = 0 if self.shares.at_once else self.supply.ahead if self.supply else 1
+        # before all others: most have ended there, and what is known to be done need not be estimated
+        self.waiting[:0] = self.elsewhere.come_back(idle=not self.waiting and not self.handed)
         if self.supply and not self.waiting and self._has_room():
             self.supply.refill(self)
         for trial in list(self.waiting):
@@ -124,6 +134,8 @@ class Driver:
             if not self._is_ready(trial):
                 continue
             self.waiting.remove(trial)
+            if not self._may_begin(trial):
+                continue
             try:
                 job = self._job(trial)
             except UserError as error:
@@ -132,6 +144,19 @@ class Driver:
             self.handed[trial.id] = self.shares.of(trial)
             return job, self.handed[trial.id]
         return None
+
+    def _may_begin(self, trial: Trial) -> bool:
+        """Whether this process should train it: another one may, or have done so since this one began."""
+        found = self.elsewhere.begin(trial, self.fingerprints[trial.id])
+        if isinstance(found, bool):
+            return found
+        self.recorded.add(trial.id)
+        if found.status == "finished":
+            self.summary.finished_elsewhere.append(trial)
+        else:
+            self.summary.failed.append((trial, found))
+        self._conclude(trial, found, elsewhere=True)
+        return False
 
     def _has_room(self) -> bool:
         """Whether one more of such trials as run would train."""
@@ -177,27 +202,35 @@ class Driver:
         if had is not None:
             result = replace(result, cores=had.cpus, gpus=had.gpus)
         self.courses.pop(trial, None)
+        if had is not None and self.elsewhere.is_lost(of, self.fingerprints[trial]):
+            self.writer.finish(of, Result("interrupted", reason="another process took it over"))
+            self.progress.retried(of, result, "is left to the process that took it over")
+            return
         if result.status == "finished":
-            folder = self._folder(trial)
-            self.writer.finish(of, result, then=lambda: self._is_recorded(trial, folder))
+            self.writer.finish(of, result, then=lambda: self._is_recorded(of, result))
             self.summary.finished.append(of)
             self.summary.training_seconds += result.seconds
             remember_pace(of.recipe, result.history, self.shares.room)
         elif result.status == "pruned":
-            self.writer.finish(of, result)
+            self.writer.finish(of, result, then=lambda: self._is_recorded(of, result))
             self.summary.pruned.append(of)
         else:
-            self.writer.finish(of, result)
-            if had is not None and (how := self._another_try(of, had, result)):
+            how = self._another_try(of, had, result) if had is not None else ""
+            self.writer.finish(of, result, then=lambda: None if how else self._is_recorded(of, result))
+            if how:
                 # before all that waits: its checkpoint is at hand, and what needs it as a teacher waits too
                 self.waiting.insert(0, of)
                 self.progress.retried(of, result, how)
                 return
             self.summary.failed.append((of, result))
-        self.over.add(trial)
-        self.progress.finished(of, result)
+        self._conclude(of, result)
+
+    def _conclude(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
+        """There will be no other attempt at it."""
+        self.over.add(trial.id)
+        self.progress.finished(trial, result, elsewhere=elsewhere)
         if self.supply:
-            self.supply.ended(self, of, result)
+            self.supply.ended(self, trial, result)
 
     def _another_try(self, trial: Trial, had: Share, result: Result) -> str:
         """How a failed trial is tried again, in words; nothing where it is not."""
@@ -224,9 +257,13 @@ class Driver:
     def _folder(self, trial: str) -> Path:
         return trial_folder(trial, self.fingerprints[trial])
 
-    def _is_recorded(self, trial: str, folder: Path) -> None:
-        tidy(folder)
-        self.recorded.add(trial)
+    def _is_recorded(self, trial: Trial, result: Result) -> None:
+        """An attempt without another one is in the record; called by what writes there."""
+        finished = result.status == "finished"
+        if finished:
+            tidy(self._folder(trial.id))
+            self.recorded.add(trial.id)
+        self.elsewhere.recorded(trial, self.fingerprints[trial.id], finished=finished)
 
 
 def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], float]) -> list[Trial]:

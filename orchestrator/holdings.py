@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from experiments.attempts import read_record, recorded_attempts
 from experiments.claims import claimed
 from experiments.folders import trial_folder
+from experiments.leases import Lease
 from experiments.plan import Plan, Trial
 from experiments.records import TrialRecord
 from experiments.states import trial_states
@@ -35,25 +36,32 @@ def recorded(
 class Claims:
     """The trials that this process trains, each claimed until it has ended."""
 
-    def __init__(self, fingerprints: Mapping[str, str]) -> None:
+    def __init__(self, fingerprints: Mapping[str, str], lease: Lease) -> None:
         self.fingerprints = fingerprints
+        self.lease = lease
         self._held: dict[str, ExitStack] = {}
 
     def take(self, trials: Sequence[Trial]) -> bool:
-        """Claim them; False where another process has one. Those that were free are held in any case."""
+        """Claim them; False where another process has one, or just had. Those that were free are held in any case."""
         for trial in trials:
             if trial.id not in self._held:
                 stack, folder = ExitStack(), trial_folder(trial.id, self.fingerprints[trial.id]).name
-                if folder in stack.enter_context(claimed([folder])).others:
+                if folder in stack.enter_context(claimed([folder])).others or self.lease.take(folder) is not None:
                     stack.close()
                     return False
                 self._held[trial.id] = stack
         return True
 
     def release(self, trial: str) -> None:
-        """It has ended."""
+        """It has ended. Its lease lasts until the driver has recorded how."""
         if trial in self._held:
             self._held.pop(trial).close()
+
+    def give_up(self, trial: str) -> None:
+        """It will not begin."""
+        if trial in self._held:
+            self.lease.release(trial_folder(trial, self.fingerprints[trial]).name)
+            self.release(trial)
 
     def close(self) -> None:
         """None is trained any more."""

@@ -97,24 +97,26 @@ class Progress:
         running.epoch, running.metrics = number, metrics
         self._tell()
 
-    def finished(self, trial: Trial, result: Result) -> None:
-        """An attempt has ended: one line stays on the screen."""
+    def finished(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
+        """An attempt has ended, here or on another machine: one line stays on the screen."""
         running = self.running.pop(trial.id, _Running(trial))
         self.epochs_left -= trial.recipe.epochs - running.epoch
         self.estimate.ended(trial)
         self.ended += 1
         counter = f"[{self.ended:>{len(str(self.total))}}/{self.total}]"
         name = f"{trial.cell} seed {trial.seed}"
+        where = " elsewhere" if elsewhere else ""
         if result.status == "finished":
             top1 = result.history[-1]["top1"]
-            line = f"{counter} {name}  top-1 {top1:.4f}  {result.seconds:.1f} s"
+            line = f"{counter} {name}  top-1 {top1:.4f}  {result.seconds:.1f} s{where}"
             self.console.print(line + self._eta(", "), style="", highlight=False, markup=False)
         elif result.status == "pruned":
             line = f"{counter} {name}  {result.reason}: top-1 {result.history[-1]['top1']:.4f}"
             self.console.print(line + self._eta(", "), style="dim", highlight=False, markup=False)
         else:
             self.failed += 1
-            self.console.print(f"{counter} {name}  FAILED: {result.reason}", style="red", highlight=False, markup=False)
+            line = f"{counter} {name}  FAILED{where}: {result.reason}"
+            self.console.print(line, style="red", highlight=False, markup=False)
             if result.log:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
@@ -126,6 +128,10 @@ class Progress:
         self.estimate.ended(trial, again=True)
         line = f"{trial.cell} seed {trial.seed}  failed and {how}: {result.reason}"
         self.console.print(line, style="yellow", highlight=False, markup=False)
+
+    def say(self, line: str) -> None:
+        """Something that concerns the whole run."""
+        self.console.print(line, highlight=False, markup=False)
 
     def record(self, what: str) -> None:
         """The record is away, or back."""

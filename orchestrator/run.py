@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from experiments.claims import Held, claimed
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import trial_folder
+from experiments.leases import Lease, leased
 from experiments.plan import Plan, Trial
 from experiments.states import trial_states
 from experiments.tracking import RunWriter, close_left_open, open_client
@@ -47,7 +49,7 @@ def run_plan(
     prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
     plan, fingerprints = _prepared(plan, console)
     folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
-    with claimed(folders.values()) as held:
+    with claimed(folders.values()) as held, leased(partial(say_aside, console)) as lease:
         pending = _pending(plan, fingerprints)
         summary = Summary(done_before=len(plan.trials) - len(pending))
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
@@ -72,12 +74,19 @@ def run_plan(
         estimate = estimate_of(plan, mine, at_once, room)
         mine = in_order(plan, mine, estimate.lengths())
         supply = _supply(plan, fingerprints, held, summary)
-        with Progress(console, plan.study.title, mine, estimate, held.tell) as progress:
+
+        def tell(ends: float | None, shares: Mapping[str, str]) -> None:
+            held.tell(ends, shares)
+            lease.tell(ends, shares)
+
+        with Progress(console, plan.study.title, mine, estimate, tell) as progress:
             if supply is not None:
                 supply.tell(progress)
             needs = needs_of(plan, mine, fingerprints) if terms.address else None
             cpus = cpus_for(mine, shares)
-            task = Task(plan, mine, fingerprints, cpus, shares, progress, summary, command, needs, supply, report)
+            task = Task(
+                plan, mine, fingerprints, cpus, shares, progress, summary, command, lease, needs, supply, report
+            )
             train(task, start, terms)
     return summary
 
@@ -98,6 +107,9 @@ class Task:
     progress: Progress
     summary: Summary
     command: str
+    lease: Lease
+    """Keeps trials from other machines."""
+
     needs: Needs | None = None
     """What the nodes of a cluster must have."""
 
@@ -119,7 +131,8 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
             writer = RunWriter(task.plan, task.fingerprints, task.command, opening.result(), task.progress.record)
             _drive(engine, _driver(task, writer, terms.retries))
             # while the engine stops, which is mostly waiting
-            if task.report and (task.summary.done_before or task.summary.finished):
+            known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
+            if task.report and known:
                 task.summary.report = aside.submit(task.report).result
     except KeyboardInterrupt:
         task.summary.interrupted = True
@@ -139,6 +152,7 @@ def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:
         task.summary,
         retries,
         task.supply,
+        task.lease,
     )
 
 
@@ -191,6 +205,11 @@ def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Consol
     console.print(head, highlight=False, markup=False)
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)
+
+
+def say_aside(console: Console, line: str) -> None:
+    """What the user should know although nothing stops for it."""
+    console.print(line, style="yellow", highlight=False, markup=False)
 
 
 def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[str, str]:

@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
 from experiments.data import prepare_data, prepare_weights
 from experiments.folders import state_folder
+from experiments.leases import leased
 from experiments.plan import Cell, Plan
 from experiments.search import SearchPlan, grown
 from experiments.tracking import close_left_open
@@ -25,7 +27,7 @@ from .needs import needs_of
 from .paces import estimate_of
 from .progress import Progress
 from .resources import room_here
-from .run import Task, cpus_for, train
+from .run import Task, cpus_for, say_aside, train
 from .search import Memory
 from .shares import Shares
 from .storage import storage_url
@@ -51,9 +53,9 @@ def run_search(
     fingerprint = _Fingerprints(console)
     plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
     fingerprints = dict(fingerprint(plan))
-    with _alone(search.study.title):
+    with _alone(search.study.title), leased(partial(say_aside, console)) as lease:
         memory = Memory(search, storage_url(), fingerprints[first[0].id], prunes=prunes)
-        supply = Configurations(search, memory, fingerprints, fingerprint)
+        supply = Configurations(search, memory, fingerprints, fingerprint, lease)
         summary = Summary(done_before=supply.begun)
         room = room_here()
         shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu)
@@ -62,10 +64,12 @@ def run_search(
             close_left_open(search.plan.study.title)
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, room)
-            with Progress(console, search.plan.study.title, [], estimate) as progress:
+            with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
                 cpus = cpus_for(first, shares)
                 needs = needs_of(plan, first, fingerprints) if terms.address else None
-                task = Task(search.plan, [], fingerprints, cpus, shares, progress, summary, command, needs, supply)
+                task = Task(
+                    search.plan, [], fingerprints, cpus, shares, progress, summary, command, lease, needs, supply
+                )
                 try:
                     train(task, start, terms)
                 finally:

@@ -1,9 +1,14 @@
-"""The record goes away in the middle of a study and comes back: training goes on, and nothing is missing or twice."""
+"""The record on a server: it goes away in the middle of a study and comes back, and machines that share it share trials.
+
+Nothing is missing then, and nothing there twice.
+"""
 
 from __future__ import annotations
 
+import csv
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,20 +16,30 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from servers import MlflowServer, Postgres
 from test_schedule import METRICS, WriteStudy, command, inline_in, results
 from test_survival import epochs_reported, wait_for_epochs
+
+from experiments.board import EXPERIMENT
 
 pytestmark = pytest.mark.slow
 EPOCHS = 40
 LONG = (("epochs: 2", f"epochs: {EPOCHS}"),)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.end()
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    found = MlflowServer(postgres.uri, tmp_path_factory.mktemp("server"))
+    yield found
+    found.kill()
 
 
 def all_is_recorded(uri: str) -> None:
@@ -47,39 +62,102 @@ def all_is_recorded(uri: str) -> None:
 
 
 def test_a_server_on_postgresql_is_killed_and_started_again(
-    study_file: WriteStudy, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    study_file: WriteStudy, tmp_path: Path, postgres: Postgres, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "server").mkdir()
-    server = MlflowServer(postgres.uri, tmp_path / "server")
-    try:
-        study = study_file(*LONG)
-        with monkeypatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_URI", server.uri)
-            # MLflow's own patience would hide ours
-            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            process = subprocess.Popen(
-                command("run", str(study), "--concurrency", "1"),
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-            wait_for_epochs(10, process)
-            server.kill()
-            reached = epochs_reported()
-            wait_for_epochs(reached + 10, process)
-            server.start()
-            wait_for_epochs(2 * EPOCHS + 10, process)
-            postgres.kill()
-            time.sleep(2)
-            postgres.start()
-            output, _ = process.communicate(timeout=180)
-            assert process.returncode == 0, output
-            assert f"the record at {server.uri} is away, training goes on" in output
-            assert f"the record at {server.uri} is back, nothing is lost" in output
-            assert "Traceback" not in output
-        all_is_recorded(server.uri)
-        for row, whole in zip(results(), inline_in(tmp_path / "whole", study), strict=True):
-            assert [row[name] for name in METRICS] == [whole[name] for name in METRICS]
-    finally:
+    study = study_file(*LONG)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        # MLflow's own patience would hide ours
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        process = subprocess.Popen(
+            command("run", str(study), "--concurrency", "1"),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        wait_for_epochs(10, process)
         server.kill()
+        reached = epochs_reported()
+        wait_for_epochs(reached + 10, process)
+        server.start()
+        wait_for_epochs(2 * EPOCHS + 10, process)
+        postgres.kill()
+        time.sleep(2)
+        postgres.start()
+        output, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, output
+        assert f"the record at {server.uri} is away, training goes on" in output
+        assert f"the record at {server.uri} is back, nothing is lost" in output
+        assert "Traceback" not in output
+    all_is_recorded(server.uri)
+    for row, whole in zip(results(), inline_in(tmp_path / "whole", study), strict=True):
+        assert [row[name] for name in METRICS] == [whole[name] for name in METRICS]
+
+
+MACHINES = """
+import os, signal, sys, time
+from pathlib import Path
+import mlflow.entities, torch
+
+study, killed, other = sys.argv[1:]
+
+
+def machine(folder):
+    os.chdir(folder)
+    os.environ["ABLATE_CACHE"] = os.path.abspath("cache")
+    log = os.open("log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from experiments import leases
+    from orchestrator import elsewhere
+    from orchestrator.cli import command
+    leases.PATIENCE, elsewhere.POLL = 60, 0.2
+    sys.argv = ["ablate", "run", study, "--executor", "inline"]
+    command()
+
+
+started = {}
+for folder in (killed, other):
+    started[folder] = os.fork()
+    if not started[folder]:
+        machine(folder)
+log = Path(killed, "log")
+while not log.exists() or "[2/" not in log.read_text():
+    time.sleep(0.02)
+os.kill(started[killed], signal.SIGKILL)
+os.waitpid(started[killed], 0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(started[other], 0)[1]))
+"""
+"""Two `ablate run` that share a record and no folder, of which the first is killed after its second trial."""
+
+
+def test_machines_that_share_a_record_share_its_trials_and_take_over_from_the_dead(
+    study_file: WriteStudy, tmp_path: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_file(("study: tiny", "study: shared"), ("designs:", "seeds: 2\ndesigns:"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    for machine in ("alpha", "beta"):
+        (tmp_path / machine).mkdir()
+    done = subprocess.run([sys.executable, "-c", MACHINES, str(study), "alpha", "beta"], timeout=180, check=False)
+    said = (tmp_path / "beta" / "log").read_text()
+    assert done.returncode == 0, said
+    assert "is dead: what it was at is free" in said
+    assert said.count("top-1") == 8
+    client = MlflowClient(server.uri)
+    found = client.get_experiment_by_name("shared")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id], run_view_type=ViewType.ALL)
+    assert "RUNNING" not in {run.info.status for run in runs}
+    finished = [run for run in runs if run.data.tags.get("ablate.status") == "finished"]
+    assert len(finished) == len({run.data.tags["ablate.trial"] for run in finished}) == 8
+    for run in finished:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "top1")]
+        assert sorted(steps) == [1, 2]
+    assert {run.info.lifecycle_stage for run in finished} == {"active"}, "none was trained twice"
+    assert len({run.data.tags["ablate.process"] for run in finished}) == 2
+    rows = list(csv.DictReader((tmp_path / "beta" / "results" / "shared" / "results.csv").read_text().splitlines()))
+    assert [row["status"] for row in rows] == ["finished"] * 8
+    board = client.get_experiment_by_name(EXPERIMENT)
+    assert board is not None
+    assert list(client.search_runs([board.experiment_id])) == []
 
 
 @pytest.mark.usefixtures("record")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
-from ..attempts import HOST, PID, STATUS, has_open_runs
+from ..attempts import HOST, PID, PROCESS, STATUS, has_open_runs
 from ..folders import locked
+from ..process import is_alive
 from ..uris import embedded_record, shown_uri, tracking_uri, without_secrets
 from ..write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 """Our word for how an attempt ended, and MLflow's."""
@@ -60,22 +64,48 @@ def close_left_open(study: str) -> None:
 
 def bury_the_dead(client: MlflowClient, experiment: str) -> None:
     """Runs that a killed driver of this machine left as running."""
+    spared = None
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
-        if tags.get(HOST) == socket.gethostname() and not _alive(int(tags.get(PID, "0"))):
-            status = tags.get(STATUS, "running")
-            if status == "running":
-                status = "interrupted"
-                client.set_tag(run.info.run_id, STATUS, status)
-            # one that was killed between its result and its end has ended as it says
-            client.set_terminated(run.info.run_id, ENDED[status])
+        if tags.get(HOST) == socket.gethostname() and not is_alive(int(tags.get(PID, "0"))):
+            # of another machine by the same name
+            spared = _living_processes() if spared is None else spared
+            if tags.get(PROCESS) not in spared:
+                end_run(client, run)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
+def end_run(client: MlflowClient, run: Run) -> None:
+    """A run whose driver is dead."""
+    status = run.data.tags.get(STATUS, "running")
+    if status == "running":
+        status = "interrupted"
+        client.set_tag(run.info.run_id, STATUS, status)
+    # one that was killed between its result and its end has ended as it says
+    client.set_terminated(run.info.run_id, ENDED[status])
+
+
+def _living_processes() -> set[str]:
+    """Tokens (see process) of those that give signs of life in a record that machines share."""
+    if embedded_record() is not None:
+        return set()
+    from ..board import living
+
+    return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
+
+
+def open_experiment(client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:
+    """MLflow's id of the experiment of this name, which is made or restored where it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, tags=dict(tags)))
+        except MlflowException as error:
+            # another machine was first
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise error
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

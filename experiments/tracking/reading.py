@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
@@ -11,15 +12,19 @@ from ..attempts import TRIAL, Attempt, attempt_from
 from ..uris import shown_uri, without_secrets
 from .opening import open_client
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-def search_attempts() -> list[Attempt]:
-    """Every attempt that a record on a server holds, newest first."""
-    client = open_client()
+
+def search_attempts(trial: str = "", client: MlflowClient | None = None) -> list[Attempt]:
+    """Every attempt (at one trial, by its id) that a record on a server holds, newest first."""
+    client = client or open_client()
+    asked = f"tags.`{TRIAL}` {'=' if trial else '!='} '{trial}'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found: list[Attempt] = []
     token = None
     while True:
-        page = client.search_runs(experiments, f"tags.`{TRIAL}` != ''", max_results=5000, page_token=token)
+        page = client.search_runs(experiments, asked, max_results=5000, page_token=token)
         found += [
             attempt_from(info.run_id, info.experiment_id, info.artifact_uri or "", info.start_time or 0, run.data.tags)
             for run in page

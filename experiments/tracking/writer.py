@@ -16,18 +16,19 @@ from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
 from trainer.room import is_full
 
-from ..attempts import ARTIFACT, FINGERPRINT, HOST, PID, REASON, STATUS, TRIAL, local_artifacts
+from ..attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL, local_artifacts
 from ..delivery import Delivery
 from ..environment import describe_software, git_state, training_code
 from ..folders import trial_folder
 from ..plan import Plan, Trial
+from ..process import TOKEN
 from ..records import make_record
 from ..trial import Result
 from ..uris import embedded_record, shown_uri, without_secrets
 from ..write_ahead import rest
 from .entities import dataset_of, metrics_of, params_of, settings_of
 from .failures import described, may_pass
-from .opening import ENDED, bury_the_dead
+from .opening import ENDED, bury_the_dead, open_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,14 +99,9 @@ class RunWriter:
 
     def _experiment(self) -> str:
         study = self.plan.study
-        found = self.client.get_experiment_by_name(study.title)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
         # the kind lets MLflow's page open on training runs
         tags = {"mlflow.note.content": study.question, "mlflow.experimentKind": "custom_model_development"}
-        return str(self.client.create_experiment(study.title, tags=tags))
+        return open_experiment(self.client, study.title, tags)
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
@@ -129,7 +125,7 @@ class RunWriter:
         return str(run.info.run_id)
 
     def _common_tags(self) -> dict[str, str]:
-        tags = {HOST: socket.gethostname(), PID: str(os.getpid()), "mlflow.source.name": "ablate"}
+        tags = {HOST: socket.gethostname(), PID: str(os.getpid()), PROCESS: TOKEN, "mlflow.source.name": "ablate"}
         if (state := git_state()) is not None:
             tags["mlflow.source.git.commit"] = state[0]
             tags["ablate.dirty"] = str(state[1]).lower()

@@ -59,6 +59,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
             f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
             f"{summary.training_seconds:.0f} s"
         )
+    if summary.finished_elsewhere:
+        say(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
     for trial, result in summary.failed:
         say(
             f"failed: {trial.cell} seed {trial.seed}: {result.reason}"

@@ -68,9 +68,11 @@ def _detail(trial: Trial, state: State) -> str:
     name = f"{trial.cell} seed {trial.seed}"
     if state.name == "running":
         top1 = f", top-1 {state.top1:.4f}" if state.top1 is not None else ""
+        # the journal of another machine's is not here
+        course = f": epoch {state.epoch} of {trial.recipe.epochs} is done{top1}" if state.epoch else ""
         share = state.claim.shares.get(trial.id, "") if state.claim else ""
         which = ", ".join(part for part in (share, state.reason) if part)
-        return f"running: {name}: epoch {state.epoch} of {trial.recipe.epochs} is done{top1} ({which})"
+        return f"running: {name}{course} ({which})"
     if state.name == "failed":
         return f"failed: {name}: {state.reason} (ablate logs {trial.id})"
     return ""

@@ -1,0 +1,94 @@
+"""Trials that other machines train, while this one trains the rest (see experiments.leases)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+
+from experiments.attempts import Attempt, read_record
+from experiments.claims import Claim
+from experiments.folders import trial_folder
+from experiments.leases import Lease
+from experiments.plan import Trial
+from experiments.records import TrialRecord
+from experiments.trial import Result
+from experiments.wording import count
+from trainer.errors import UserError
+
+POLL = 2.0
+"""Seconds between two looks at who has what, while there is nothing else to do."""
+
+
+class Elsewhere:
+    """Asks for each trial before it begins, and keeps those that another process has until they end there."""
+
+    def __init__(self, lease: Lease, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.left: dict[str, tuple[Trial, str]] = {}
+        """Trial id to the trial and the name of its folder, of those that another process has."""
+
+        self._lease, self._say, self._clock = lease, say, clock
+        self._looked_at = clock()
+        self._said: dict[str, int] = {}
+
+    def begin(self, trial: Trial, fingerprint: str) -> bool | Result:
+        """True: train it. False: another process does, and it stays here. A result: another process has."""
+        name = trial_folder(trial.id, fingerprint).name
+        found = self._lease.take(name)
+        if isinstance(found, Claim):
+            self.left[trial.id] = (trial, name)
+            return False
+        if found is None:
+            return True
+        try:
+            return result_of(found)
+        except UserError as error:
+            return Result("failed", reason=str(error))
+
+    def is_lost(self, trial: Trial, fingerprint: str) -> bool:
+        """Whether another process has taken over a trial that ends here: then its result there counts."""
+        name = trial_folder(trial.id, fingerprint).name
+        if self._lease.lost(name) is None:
+            return False
+        self._lease.release(name)
+        self.left[trial.id] = (trial, name)
+        return True
+
+    def recorded(self, trial: Trial, fingerprint: str, *, finished: bool) -> None:
+        """The record holds how a trial has ended here."""
+        self._lease.release(trial_folder(trial.id, fingerprint).name, finished=finished)
+
+    def come_back(self, *, idle: bool) -> list[Trial]:
+        """Those that no other process has any more. idle: nothing trains here, so that they are waited for."""
+        if not self.left or self._clock() - self._looked_at < POLL:
+            return []
+        self._looked_at = self._clock()
+        others = self._lease.others()
+        back = [trial for trial, name in self.left.values() if name not in others]
+        for trial in back:
+            del self.left[trial.id]
+        if idle and self.left:
+            self._tell(Counter(str(others[name]) for _, name in self.left.values()))
+        return back
+
+    def _tell(self, waited_for: dict[str, int]) -> None:
+        if waited_for.keys() != self._said.keys():
+            self._said = waited_for
+            for process, number in waited_for.items():
+                self._say(f"waiting for {count(number, 'trial')} of {process}")
+
+
+def result_of(attempt: Attempt) -> Result:
+    """What a recorded attempt came to, as if it had ended here; raises UserError where its record can't be read."""
+    record = read_record(attempt)
+    shared = {field.name for field in fields(Result)} & TrialRecord.model_fields.keys()
+    values = {name: getattr(record, name) for name in shared}
+    values["history"] = [_numbers(epoch) for epoch in record.history]
+    values["final"] = _numbers(record.final)
+    return Result(**values)
+
+
+def _numbers(epoch: dict[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in epoch.items()}
