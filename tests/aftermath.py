@@ -42,15 +42,16 @@ def trained_again(folder: Path, epochs: int) -> int:
 
 
 def missing_or_twice(folder: Path, epochs: int) -> int:
-    """Points of RECORDED that finished runs of trials lack or have more than once."""
+    """Points of RECORDED that finished runs of trials lack or have more than once; a second such run of one trial."""
     asked = (
-        "SELECT r.run_uuid, m.key, m.step FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.trial'"
+        "SELECT r.run_uuid, t.value, m.key, m.step FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.trial'"
         " LEFT JOIN metrics m ON m.run_uuid = r.run_uuid WHERE r.status = 'FINISHED'"
     )
     with closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as record:
         points = Counter(record.execute(asked).fetchall())
-    wanted = [(run, name, step) for run in {run for run, _, _ in points} for name in RECORDED for step in range(epochs)]
-    return sum(abs(points[run, name, step + 1] - 1) for run, name, step in wanted)
+    runs = {(run, trial) for run, trial, _, _ in points}
+    wanted = [(*run, name, step + 1) for run in runs for name in RECORDED for step in range(epochs)]
+    return sum(abs(points[point] - 1) for point in wanted) + len(runs) - len({trial for _, trial in runs})
 
 
 def left_running(folder: Path) -> int:

@@ -16,7 +16,7 @@ import pytest
 from conftest import REPOSITORY
 from nodes import Nodes, needs_mounts
 from PIL import Image
-from test_schedule import METRICS, WriteStudy, ablate, inline_in, results, statuses, wait_until
+from test_schedule import METRICS, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
 from orchestrator.address import check_address
@@ -46,7 +46,7 @@ def refused(head: Nodes, study: Path) -> str:
 
 @pytest.mark.parametrize("head", [1], indirect=True)
 def test_killed_drivers_and_a_killed_node(
-    study_file: WriteStudy, tmp_path: Path, shared_cache: Path, head: Nodes
+    study_file: WriteStudy, uninterrupted: Uninterrupted, tmp_path: Path, shared_cache: Path, head: Nodes
 ) -> None:
     needs_mounts()
     study = study_file(*LONG)
@@ -64,7 +64,7 @@ def test_killed_drivers_and_a_killed_node(
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     assert output.count("failed and will be tried again") == 1
-    nothing_is_lost(study, tmp_path / "whole", 3)
+    nothing_is_lost(uninterrupted(study), 3)
     assert head.processes[0].poll() is None, "the cluster is not ours to end"
 
 
@@ -92,7 +92,7 @@ class BrighterHook(Hook):
 
 
 def test_a_node_without_the_drivers_folders(
-    study_file: WriteStudy, tmp_path: Path, shared_cache: Path, head: Nodes
+    study_file: WriteStudy, uninterrupted: Uninterrupted, tmp_path: Path, shared_cache: Path, head: Nodes
 ) -> None:
     needs_mounts()
     (tmp_path / "brighter.py").write_text(BRIGHTER)
@@ -106,7 +106,7 @@ def test_a_node_without_the_drivers_folders(
     assert done.stderr == ""
     there = results()
     assert statuses() == ["FINISHED"] * 5
-    for one, two in zip(there, inline_in(tmp_path / "inline", study), strict=True):
+    for one, two in zip(there, results(uninterrupted(study)), strict=True):
         assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
     assert "epoch 2: " in ablate("logs", there[-1]["trial"]).stdout
     assert len(list(tmp_path.glob("mlruns/**/weights.safetensors"))) == 4

@@ -21,7 +21,7 @@ from aftermath import (
     trained_again,
 )
 from small_disk import SmallDisk
-from test_schedule import WriteStudy, inline_in, wait_until
+from test_schedule import Uninterrupted, WriteStudy, wait_until
 from test_survival import EPOCHS, LONG
 
 from trainer.errors import UserError
@@ -60,19 +60,18 @@ def begin(disk: SmallDisk, study: Path, *arguments: str, first: str = "") -> sub
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def nothing_is_lost(disk: SmallDisk, study: Path, tmp_path: Path, temporary: Path) -> None:
+def nothing_is_lost(disk: SmallDisk, whole: Path, tmp_path: Path, temporary: Path) -> None:
     wait_until(lambda: not processes_in(disk.folder), 30, "every process to end")
-    inline_in(tmp_path / "whole", study)
     # SQLite would look for the record's real path, which is another file out here
     after = shutil.copytree(disk.seen, tmp_path / "after")
-    assert differing(after, tmp_path / "whole") == 0
+    assert differing(after, whole) == 0
     assert missing_or_twice(after, EPOCHS) == 0
     assert left_running(after) == 0
     assert files_left(after, temporary) == []
 
 
 def test_full_for_a_while_it_is_waited_for(
-    study_file: WriteStudy, disk: SmallDisk, tmp_path: Path, temporary: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, disk: SmallDisk, tmp_path: Path, temporary: Path
 ) -> None:
     study = study_file(*LONG)
     process = begin(disk, study, "--concurrency", "2")
@@ -87,11 +86,11 @@ def test_full_for_a_while_it_is_waited_for(
     assert f"the record at {place} is back, nothing is lost" in output
     assert "Traceback" not in output
     assert trained_again(disk.seen, EPOCHS) == 0, "nobody was sent away"
-    nothing_is_lost(disk, study, tmp_path, temporary)
+    nothing_is_lost(disk, uninterrupted(study), tmp_path, temporary)
 
 
 def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
-    study_file: WriteStudy, disk: SmallDisk, tmp_path: Path, temporary: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, disk: SmallDisk, tmp_path: Path, temporary: Path
 ) -> None:
     study = study_file(*LONG)
     process = begin(disk, study, "--executor", "inline", "--retries", "0", first=IMPATIENT)
@@ -117,7 +116,7 @@ def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
     assert trained_again(disk.seen, EPOCHS) <= 2
-    nothing_is_lost(disk, study, tmp_path, temporary)
+    nothing_is_lost(disk, uninterrupted(study), tmp_path, temporary)
 
 
 def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_schedule import WriteStudy, ablate, command, ray_processes, wait_until
+from test_schedule import Uninterrupted, WriteStudy, ablate, command, ray_processes, wait_until
 from test_survival import LONG, epochs_reported, nothing_is_left, nothing_is_lost, own_temporary_folder
 
 from experiments.claims import claims_folder
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
 
 def test_while_ray_starts_and_while_trials_train(
-    study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
 ) -> None:
     study = study_file(*LONG)
     session = "ablate-run-*/session_*"
@@ -32,9 +32,9 @@ def test_while_ray_starts_and_while_trials_train(
     ]
     for moment, pauses, alone in stages:
         interrupt(study, own_temporary_folder, moment, pauses, alone=alone)
-    ablate("run", str(study), "--concurrency", "2")
+    ablate("run", str(study), "--executor", "inline")
     nothing_is_left(own_temporary_folder)
-    nothing_is_lost(study, tmp_path / "whole", 2)
+    nothing_is_lost(uninterrupted(study), 2)
 
 
 def interrupt(
