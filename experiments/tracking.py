@@ -37,13 +37,14 @@ from .attempts import (
     has_open_runs,
     local_artifacts,
 )
+from .databases import DATABASES, check_reached
 from .delivery import Delivery, described
 from .environment import describe_software, git_state, training_code
 from .folders import locked, trial_folder
 from .plan import Plan, Trial
 from .records import make_record
 from .trial import Result
-from .uris import shown_uri, tracking_uri, without_secrets
+from .uris import scheme, shown_uri, tracking_uri, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,6 +66,8 @@ def open_client() -> MlflowClient:
     from mlflow import MlflowClient
 
     try:
+        if scheme() in DATABASES:
+            check_reached(tracking_uri())
         # MLflow creates a fresh store's tables on first use; two processes at once would collide
         with locked(tracking_uri()):
             client = MlflowClient(tracking_uri())
