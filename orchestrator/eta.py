@@ -119,14 +119,14 @@ class Estimate:
         if not (self._paces or self.known) or not (self._running or self._waiting or self.expected):
             return None
         now = self.clock()
-        besides = sum(statistics.median(seconds) for seconds in (self._leads, self._tails) if seconds)
+        lead, tail = (statistics.median(seconds) if seconds else 0.0 for seconds in (self._leads, self._tails))
         pace = self._pace()
         running = ((self._all[id], course) for id, course in self._running.items())
-        slots = [_left_of(trial, course, pace(trial), now) for trial, course in running]
+        slots = [_left_of(trial, course, pace(trial), now) + tail for trial, course in running]
         slots += [0.0] * max(0, (self.at_once or self._most or 1) - len(slots))
         heapq.heapify(slots)
         for trial in (*self._waiting.values(), *self.expected):
-            heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)
+            heapq.heapreplace(slots, slots[0] + lead + trial.recipe.epochs * pace(trial) + tail)
         return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 
     def _pace(self) -> Callable[[Trial], float]:

@@ -13,6 +13,7 @@ from experiments.costs import recall, remember
 from experiments.plan import Plan, Trial
 from experiments.probe import Measured
 from experiments.recipe import Recipe
+from experiments.references import referred
 from trainer.recorder import Epoch
 
 from .eta import Estimate
@@ -46,12 +47,14 @@ def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
 
 
 def probe_key(recipe: Recipe, room: Room) -> str:
-    """What decides what a few steps cost: refinements, criterion and rates do not."""
+    """What decides what a few steps cost: criterion, rates and the strengths of refinements do not."""
     return json.dumps(
         [
             recipe.dataset.identity(),
             recipe.architecture.untrained().identity(),
             recipe.optimizer.identity()["kind"],
+            sorted(recipe.refinements),
+            sorted(referred(recipe)),
             recipe.batch_size,
             recipe.numerics.model_dump(mode="json"),
             _device(room),

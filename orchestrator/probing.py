@@ -12,9 +12,10 @@ from threading import Timer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from experiments.plan import Cell, Plan
+from experiments.plan import Cell, Plan, Trial
 from experiments.probe import Measured
 from experiments.recipe import Recipe
+from experiments.references import referred
 from experiments.wording import count
 from trainer.errors import UserError
 
@@ -51,6 +52,7 @@ class Probes:
         asked = {
             "recipe": recipe.as_data(),
             "seed": self.plan.study.seeds[0],
+            "teachers": {trial.id: {"recipe": trial.recipe.as_data()} for trial in self._teachers(recipe)},
             "plugins": [str(plugin.resolve()) for plugin in self.plan.study.plugins],
         }
         processes = self.processes[:at_once]
@@ -73,6 +75,10 @@ class Probes:
             val=found[0].val,
             loading=max((one.loading for one in found if one.loading is not None), default=None),
         )
+
+    def _teachers(self, recipe: Recipe) -> list[Trial]:
+        wanted = referred(recipe)
+        return [trial for trial in self.plan.trials if trial.id in wanted]
 
     def _end(self) -> None:
         _kill(self.processes)
