@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_schedule import ablate
+from test_schedule import Uninterrupted
+from test_survival import LONG
 
 from experiments.probe import Measured
 from orchestrator.cli import main
@@ -119,8 +120,11 @@ class TestMemory:
 
 @pytest.mark.slow
 class TestProcesses:
-    def test_what_they_measure_is_what_training_takes(self, study_file: WriteStudy, tmp_path: Path) -> None:
-        plan = load_plan(study_file(), None, None)
+    def test_what_they_measure_is_what_training_takes(
+        self, study_file: WriteStudy, uninterrupted: Uninterrupted
+    ) -> None:
+        study = study_file(*LONG)
+        plan = load_plan(study, None, None)
         with Probes(plan) as probes:
             found = probes.measure(plan.by_name["plain"].recipe, 2)
             processes = [process.pid for process in probes.processes]
@@ -129,10 +133,8 @@ class TestProcesses:
         assert 0.5 < found.loading < 100, "torch alone takes a second"
         assert 0.1 * GIB < found.memory < 4 * GIB < found.total
         assert not any(Path(f"/proc/{process}").exists() for process in processes)
-        study = study_file(("epochs: 2", "epochs: 6"))
-        ablate("run", str(study), "--concurrency", "2")
-        (trial,) = (trial.id for trial in load_plan(study, None, None).trials if trial.cell == "plain")
-        (file,) = Path(".ablate/trials").glob(f"{trial}*/journal.jsonl")
+        (trial,) = (trial.id for trial in plan.trials if trial.cell == "plain")
+        (file,) = uninterrupted(study).glob(f".ablate/trials/{trial}*/journal.jsonl")
         trained = min(json.loads(line)["epoch_seconds"] for line in file.read_text().splitlines())
         told = found.epoch_seconds(256)
         assert told is not None

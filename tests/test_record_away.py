@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from aftermath import differing
 from mlflow import MlflowClient
-from servers import MlflowServer, Postgres
+from servers import MlflowServer, Postgres, free_port
 from test_schedule import Uninterrupted, WriteStudy, command, wait_until
 from test_survival import wait_for_epochs
+
+from experiments.tracking import open_client
+from trainer.errors import UserError
 
 pytestmark = pytest.mark.slow
 EPOCHS = 5
@@ -135,3 +138,16 @@ def test_a_locked_database_is_waited_for(study_file: WriteStudy) -> None:
     assert "refused" not in output
     assert "Traceback" not in output
     all_is_recorded(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+
+
+def test_a_database_that_is_away_at_the_start_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tries_for_long(uri: str) -> None:
+        raise AssertionError("MLflow was asked")
+
+    monkeypatch.setattr("mlflow.MlflowClient", tries_for_long)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://me:s3cr3t@127.0.0.1:{free_port()}/runs")
+    with pytest.raises(
+        UserError, match=r"^the record at postgresql\S+ can't be opened: .*[Cc]onnection refused"
+    ) as said:
+        open_client()
+    assert "s3cr3t" not in str(said.value)

@@ -15,7 +15,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
 from test_schedule import command, ray_processes, wait_until
-from test_search import runs, told
+from test_search import ablate, runs, told
+from test_search import searched as searched_here
 
 from orchestrator.events import Rule
 from orchestrator.schedule import rules
@@ -146,11 +147,10 @@ def postgres() -> Iterator[Postgres]:
 def test_a_record_in_postgresql_keeps_the_search_beside_it(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.uri)
     file = write(("trials: 9", "trials: 2"), ("epochs: 4", "epochs: 2"), ("{kind: asha, factor: 2}", "none"))
-    searched(file, "--executor", "inline")
-    assert "2 of them done" in searched(file, "--executor", "inline")
+    searched_here(file)
+    assert "2 of them done" in searched_here(file).stdout
     assert not Path("optuna.db").exists()
     storage = f"{postgres.uri}?options=-csearch_path%3Doptuna"
     trials = optuna.load_study(study_name="fast", storage=storage).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
-    listed = subprocess.run(command("status", file), capture_output=True, text=True, check=True)
-    assert "1 of 1 trials done" in listed.stdout, "MLflow's own tables are as they were"
+    assert "1 of 1 trials done" in ablate("status", file).stdout, "MLflow's own tables are as they were"
