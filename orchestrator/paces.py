@@ -31,6 +31,16 @@ def remember_start(seconds: float, room: Room) -> None:
     remember("starts", _device(room), {"seconds": seconds})
 
 
+def remember_engine(seconds: float, room: Room) -> None:
+    """Keep how long Ray alone took to start, before a run has shown how long all of it takes."""
+    remember("engines", _device(room), {"seconds": seconds})
+
+
+def is_start_known(room: Room) -> bool:
+    """Whether a run, or Ray started for a trial, has told how long it takes until something trains."""
+    return any(_positive(recall(what, _device(room))) for what in ("starts", "engines"))
+
+
 def remember_probe(recipe: Recipe, room: Room, share: float, measured: Measured) -> None:
     """Keep what a few steps have told. share: of a GPU, or of the machine where there is none, that a trial takes."""
     remember("probes", json.loads(probe_key(recipe, room)), {"share": share, **asdict(measured)})
@@ -77,14 +87,15 @@ def known_paces(plan: Plan, room: Room) -> dict[str, float]:
 def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
     """An estimate of what these trials take, `at_once` at a time, that knows what this machine remembers."""
     work = {cell.name: cell.known_macs for cell in plan.cells}
-    before = _positive(recall("starts", _device(room))) or _loading(plan, room)
+    before = _positive(recall("starts", _device(room))) or _start(plan, room)
     return Estimate(trials, at_once, work, known_paces(plan, room), before)
 
 
-def _loading(plan: Plan, room: Room) -> float:
-    """What a worker's start takes at least, by what the probes took; 0 where none has told."""
+def _start(plan: Plan, room: Room) -> float:
+    """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
+    engine = _positive(recall("engines", _device(room))) or 0.0
     probes = [known_probe(cell.recipe, room) for cell in plan.cells]
-    return max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
+    return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:

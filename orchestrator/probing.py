@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from statistics import mean
 from threading import Timer
 
@@ -19,7 +20,9 @@ from experiments.references import referred
 from experiments.wording import count
 from trainer.errors import UserError
 
-from .paces import known_probe, probe_key, remember_probe
+from .checks.probe import Unanswered, answer
+from .checks.ray_start import SECONDS, start_and_stop
+from .paces import is_start_known, known_probe, probe_key, remember_engine, remember_probe
 from .shares import Room
 
 ROOM = 0.9
@@ -189,6 +192,15 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
                 remember_probe(cell.recipe, room, *_probed(probes, cell.recipe, room))
             except UserError as error:
                 console.print(f"not measured: cell {cell.name}: {error}", highlight=False, markup=False)
+
+
+def measure_start(room: Room) -> None:
+    """Start Ray once, unless something has told how long that takes; where it fails, `ablate doctor` says why."""
+    if is_start_known(room):
+        return
+    with suppress(Unanswered):
+        imported, started, _ = answer(start_and_stop, SECONDS)
+        remember_engine(imported + started, room)
 
 
 def _probed(probes: Probes, recipe: Recipe, room: Room) -> tuple[float, Measured]:
