@@ -21,7 +21,7 @@ from experiments.wording import count
 from trainer.errors import UserError
 
 from .checks.probe import Unanswered, answer
-from .checks.ray_start import SECONDS, start_and_stop
+from .checks.ray_start import start_and_stop
 from .paces import is_start_known, known_probe, probe_key, remember_engine, remember_probe
 from .shares import Room
 
@@ -199,7 +199,7 @@ def measure_start(room: Room) -> None:
     if is_start_known(room):
         return
     with suppress(Unanswered):
-        imported, started, _ = answer(start_and_stop, SECONDS)
+        imported, started, _ = answer(start_and_stop, PATIENCE)
         remember_engine(imported + started, room)
 
 
