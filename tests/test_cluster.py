@@ -16,7 +16,7 @@ import pytest
 from conftest import REPOSITORY
 from nodes import Nodes, needs_mounts
 from PIL import Image
-from test_schedule import METRICS, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
+from test_schedule import METRICS, PATIENCE, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
 from orchestrator.address import check_address
@@ -40,7 +40,7 @@ def refused(head: Nodes, study: Path) -> str:
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert not Path(".ablate/trials").exists()
-    wait_until(lambda: not head.workers(), 20, "the workers to end")
+    wait_until(lambda: not head.workers(), "the workers to end")
     return lines[0]
 
 
@@ -55,13 +55,13 @@ def test_killed_drivers_and_a_killed_node(
         process = begin(study, "--address", head.address)
         wait_for_epochs(epochs_reported() + 6, process)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == (130 if number == signal.SIGINT else -number), output
-        wait_until(lambda: not head.workers(), 30, "the workers to end")
+        wait_until(lambda: not head.workers(), "the workers to end")
     process = begin(study, "--address", head.address)
     wait_for_epochs(epochs_reported() + 3, process)
     head.kill(node)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert output.count("failed and will be tried again") == 1
     nothing_is_lost(uninterrupted(study), 3)
@@ -150,7 +150,7 @@ def test_addresses_where_no_trial_can_run(study_file: WriteStudy, monkeypatch: p
     with monkeypatch.context() as named:
         named.setenv("RAY_ADDRESS", head.address)
         check_address("auto")
-    subprocess.run([sys.executable, "-c", OLDER, head.address], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", OLDER, head.address], check=True, timeout=PATIENCE)
     with pytest.raises(UserError, match=r"ersion mismatch: .*2\.0\.0.*; expected the same release here and there$"):
         check_address(head.address)
 
@@ -159,7 +159,7 @@ def test_a_cluster_without_a_node_on_this_machine(head: Nodes) -> None:
     needs_mounts()
     # where the processes of its nodes can't be seen, they are on other machines
     alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", sys.executable, "-c", IMPATIENT, head.address]
-    said = subprocess.run(alone, capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(alone, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert re.fullmatch(r"--address \S+: the cluster answers, but no node of it runs on this machine, .*\n", said)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_schedule import Uninterrupted
+from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
 from experiments.probe import Measured
@@ -233,7 +233,7 @@ def test_trials_share_the_machine_as_measured(study_file: WriteStudy) -> None:
     for cell, memory in (("plain", 0.4), ("deep", 0.8)):
         remember_probe(plan.by_name[cell].recipe, Room(len(two)), memory, ONE)
     command = ["taskset", "-c", ",".join(map(str, two)), sys.executable, "-m", "orchestrator.cli", "run", str(study)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.count("top-1") == 4
     logs = {file.parent.name[:12]: file.read_text().splitlines() for file in Path(".ablate").rglob("log.txt")}
     spans = {trial.cell: (logs[trial.id][0][:23], logs[trial.id][-1][:23]) for trial in plan.trials}

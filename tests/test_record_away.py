@@ -13,7 +13,7 @@ import pytest
 from aftermath import differing
 from mlflow import MlflowClient
 from servers import MlflowServer, Postgres, free_port
-from test_schedule import Uninterrupted, WriteStudy, command, wait_until
+from test_schedule import PATIENCE, Uninterrupted, WriteStudy, command, wait_until
 from test_survival import wait_for_epochs
 
 from experiments.tracking import open_client
@@ -101,12 +101,12 @@ def test_a_server_on_postgresql_is_killed_and_started_again(
             # two trials end meanwhile, and the gated one comes third or last
             wait_for_epochs(2 * EPOCHS + 2, process)
             server.start()
-            wait_until(lambda: " is back" in said.read_text() or process.poll() is not None, 120, "the record")
+            wait_until(lambda: " is back" in said.read_text() or process.poll() is not None, "the record")
             postgres.kill()
             Path("shut").unlink()
-            wait_until(lambda: said.read_text().count(" is away") == 2 or process.poll() is not None, 120, "its loss")
+            wait_until(lambda: said.read_text().count(" is away") == 2 or process.poll() is not None, "its loss")
             postgres.start()
-            process.wait(timeout=180)
+            process.wait(timeout=PATIENCE)
             output = said.read_text()
             assert process.returncode == 0, output
             assert output.count(f"the record at {server.uri} is away, training goes on") == 2, output
@@ -131,7 +131,7 @@ def test_a_locked_database_is_waited_for(study_file: WriteStudy) -> None:
     # longer than SQLite's own patience, five seconds
     timer = threading.Timer(7, locked.rollback)
     timer.start()
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=PATIENCE)
     timer.join()
     locked.close()
     assert process.returncode == 0, output

@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
-from test_schedule import command, ray_processes, wait_until
+from test_schedule import PATIENCE, command, ray_processes, wait_until
 from test_search import ablate, runs, told
 from test_search import searched as searched_here
 
@@ -54,7 +54,7 @@ def write(*replaced: tuple[str, str]) -> str:
 
 
 def searched(file: str, *more: str, code: int = 0) -> str:
-    done = subprocess.run(command("search", file, *more), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command("search", file, *more), capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     assert "ray" not in (done.stdout + done.stderr).lower(), "Ray's own chatter"
     return done.stdout + done.stderr
@@ -124,12 +124,12 @@ def test_ctrl_c_and_go_on() -> None:
     file = write(("epochs: 4", "epochs: 12"), ("{kind: asha, factor: 2}", "none"), ("trials: 9", "trials: 3"))
     process = subprocess.Popen(command("search", file), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     journals = Path(".ablate/trials")
-    wait_until(lambda: sum(1 for _ in journals.glob("*/last.pt")) > 0, 120, "a checkpoint")
+    wait_until(lambda: sum(1 for _ in journals.glob("*/last.pt")) > 0, "a checkpoint")
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert "interrupted" in output
-    wait_until(lambda: not ray_processes(), 30, "every process to end")
+    wait_until(lambda: not ray_processes(), "every process to end")
     done = searched(file, "--executor", "inline")
     assert "taken up that a killed search left" in done
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 3

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import pytest
 from aftermath import differing, left_running, missing_or_twice
-from test_schedule import METRICS, Uninterrupted, WriteStudy, ablate, command, ray_processes, results, wait_until
+from test_schedule import (
+    METRICS,
+    PATIENCE,
+    Uninterrupted,
+    WriteStudy,
+    ablate,
+    command,
+    ray_processes,
+    results,
+    wait_until,
+)
 
 from experiments.claims import claims_folder
 
@@ -45,7 +55,7 @@ def epochs_reported() -> int:
 
 
 def wait_for_epochs(number: int, process: subprocess.Popen[str]) -> None:
-    wait_until(lambda: epochs_reported() >= number or process.poll() is not None, 120, f"{number} epochs")
+    wait_until(lambda: epochs_reported() >= number or process.poll() is not None, f"{number} epochs")
 
 
 def processes(name: str) -> list[int]:
@@ -62,7 +72,7 @@ def processes(name: str) -> list[int]:
 
 
 def nothing_is_left(temporary: Path) -> None:
-    wait_until(lambda: not ray_processes(), 30, "every process to end")
+    wait_until(lambda: not ray_processes(), "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
     assert [path.name for path in claims_folder().iterdir()] == ["lock"]
     kept = {path.name for path in Path(".ablate/trials").glob("*/*")}
@@ -112,7 +122,7 @@ def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_epochs(3, process)
     os.kill(processes("ray::ImplicitFunc")[0], number)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     reason = "its worker hangs: no report for" if number == signal.SIGSTOP else "the worker died"
     assert output.count(f"failed and will be tried again: {reason}") == 1, output
@@ -126,7 +136,7 @@ def test_a_killed_ray(study_file: WriteStudy, uninterrupted: Uninterrupted, own_
     process = begin(study, "--concurrency", "2")
     wait_for_epochs(3, process)
     os.kill(processes("raylet/raylet")[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in (0, 1), output
     assert "Traceback" not in output
     ablate("run", str(study), "--executor", "inline")
