@@ -7,8 +7,9 @@ BIN := .venv/bin
 run: .venv/run.stamp
 	$(BIN)/ablate run studies/bag_of_tricks.yaml --profile demo
 
+# one process more than two cores: tests with real engines wait for half of their time
 test: .venv/dev.stamp check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -30,7 +30,7 @@ def make_setup(recipe: Recipe, data: Data, teachers: Mapping[str, Mapping[str, A
     means, deviations = (tuple(value.flatten().tolist()) for value in (data.mean, data.std))
     load = {
         trial: partial(
-            load_network, read_parts(teacher["recipe"]), Path(teacher["weights"]), len(data.classes), data.device
+            load_network, read_parts(teacher["recipe"]), teacher.get("weights"), len(data.classes), data.device
         )
         for trial, teacher in teachers.items()
     }
@@ -94,8 +94,10 @@ def read_parts(recipe: Mapping[str, Any]) -> Parts:
     return Parts(data, network, numerics)
 
 
-def load_network(parts: Parts, weights: Path, num_classes: int, device: torch.device) -> Network:
+def load_network(parts: Parts, weights: Path | str | None, num_classes: int, device: torch.device) -> Network:
     """A trained network of this project, for prediction: normalised images [B, 3, H, W] to logits, float32 [B, K].
+
+    weights: its file; without one the network is as it is built, which takes as long to predict.
 
     Raises UserError where the weights don't fit the architecture.
     """
@@ -106,7 +108,8 @@ def load_network(parts: Parts, weights: Path, num_classes: int, device: torch.de
     layout = parts.numerics.memory_format()
     model = parts.architecture.build(num_classes)
     try:
-        model.load_state_dict(load_file(weights))
+        if weights is not None:
+            model.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
     model.to(device).to(memory_format=layout).eval().requires_grad_(False)

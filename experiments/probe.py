@@ -2,9 +2,10 @@
 
     python -m experiments.probe
 
-reads a line of JSON a question, {"recipe", "seed", "plugins"}; says `ready` whenever it is about to measure and waits
-for a line, so that several of these processes measure at the same time; answers with a line of JSON, `Measured` or
-{"error"}. The images are noise, so no data need be at hand; refinements are left out.
+reads a line of JSON a question, {"recipe", "seed", "teachers", "plugins"}; says `ready` whenever it is about to
+measure and waits for a line, so that several of these processes measure at the same time; answers with a line of JSON,
+`Measured` or {"error"}. The images are noise, so no data need be at hand, and teachers are as untrained; of several
+phases the first counts.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.hooks import Hook
 from trainer.numerics import Numerics
 
 from . import catalog
+from .assembly import make_hooks, make_setup
 from .recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
@@ -75,26 +77,34 @@ class Measured:
         return self.step_seconds * -(-self.train // batch_size) + self.image_seconds * self.val
 
 
-def measure(recipe: Recipe, seed: int, ready: Callable[[], None]) -> Measured:
-    """Train on noise for a moment. ready: called before each measurement. Raises whatever keeps it from training."""
+def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Callable[[], None]) -> Measured:
+    """Train on noise for a moment. ready: called before each measurement. Raises whatever keeps it from training.
+
+    teachers: trial id to {"recipe"}, of those that the recipe refers to.
+    """
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes, train, val, images = _sizes(recipe, seed)
     whole = recipe.batch_size
+
+    def steps(batch_size: int) -> tuple[float, float, int]:
+        data = _noise(recipe, classes, batch_size, device)
+        return _steps(recipe, data, batch_size, make_hooks(recipe, make_setup(recipe, data, teachers)), ready)
+
     if device.type == "cuda":
-        step, image, memory = _steps(recipe, classes, whole, device, ready)
+        step, image, memory = steps(whole)
         return Measured(step, image, memory + images, torch.cuda.mem_get_info(device)[1], train, val)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if whole > 2 * FEW:
-        step, image, memory = _steps(recipe, classes, FEW, device, ready)
+        step, image, memory = steps(FEW)
         if step * whole / FEW > LONG:
             # time and memory are straight lines in the batch size, once it is not tiny
-            twice, _, more = _steps(recipe, classes, 2 * FEW, device, ready)
+            twice, _, more = steps(2 * FEW)
             beyond = (whole - 2 * FEW) / FEW
             step, memory = twice + beyond * max(0.0, twice - step), more + int(beyond * max(0, more - memory))
             return Measured(step, image, memory, total, train, val)
-    step, image, memory = _steps(recipe, classes, whole, device, ready)
+    step, image, memory = steps(whole)
     return Measured(step, image, memory, total, train, val)
 
 
@@ -109,7 +119,7 @@ def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]
 
 
 def _steps(
-    recipe: Recipe, classes: int, batch_size: int, device: torch.device, ready: Callable[[], None]
+    recipe: Recipe, data: Data, batch_size: int, hooks: Sequence[Hook], ready: Callable[[], None]
 ) -> tuple[float, float, int]:
     """Seconds of a step, seconds of an image's evaluation, bytes."""
     from torch.nn.functional import cross_entropy
@@ -118,19 +128,20 @@ def _steps(
 
     # compiling would take longer than all that is measured
     numerics = Numerics(**{**recipe.numerics.model_dump(), "compile": False})
+    device = data.device
     clock = _Clock(device, numerics, recipe.dataset.image_size, ready)
     _forget_peak(device)
     with suppress(_Enough):
         train(
-            build_model=lambda: recipe.architecture.untrained().build(classes),
+            build_model=lambda: recipe.architecture.untrained().build(len(data.classes)),
             build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
             schedule=recipe.schedule,
             loss=cross_entropy,
-            data=_noise(recipe.dataset.image_size, classes, batch_size, device),
+            data=data,
             epochs=1_000_000,
             batch_size=batch_size,
             seed=0,
-            hooks=[clock],
+            hooks=[*hooks, clock],
             numerics=numerics,
         )
     return clock.step_seconds, clock.image_seconds, _peak(device)
@@ -180,19 +191,20 @@ class _Clock(Hook):
         return (_now(self.device) - begin) / count
 
 
-def _noise(size: int, classes: int, batch_size: int, device: torch.device) -> Data:
+def _noise(recipe: Recipe, classes: int, batch_size: int, device: torch.device) -> Data:
     """As many images as a batch has, many times over."""
     import numpy as np
     import torch
 
     from trainer.data import Data, colours
 
+    size = recipe.dataset.stored_size or recipe.dataset.image_size
     images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
     labels = torch.arange(batch_size) % classes
     splits = {"train": np.tile(np.arange(batch_size), 200), "val": np.arange(1)}
     mean = colours((0.5, 0.5, 0.5), device)
     names = tuple(str(i) for i in range(classes))
-    return Data(images.to(device), labels.to(device), splits, names, mean, mean, size)
+    return Data(images.to(device), labels.to(device), splits, names, mean, mean, recipe.dataset.image_size)
 
 
 def _now(device: torch.device) -> float:
@@ -251,7 +263,7 @@ def main() -> None:
             for plugin in asked["plugins"]:
                 catalog.add_plugin(Path(plugin))
             first = not loaded
-            found = measure(parse_recipe(asked["recipe"]), asked["seed"], ready)
+            found = measure(parse_recipe(asked["recipe"]), asked["seed"], asked["teachers"], ready)
             say(json.dumps(asdict(replace(found, loading=loaded[0]) if first else found)))
         except Exception as error:
             say(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}))

@@ -70,6 +70,11 @@ def references_in(recipe: Recipe) -> list[tuple[Path, Option, str]]:
     return [(path, option, setting) for path, option in options_in(recipe) for setting in option.trial_references]
 
 
+def referred(recipe: Recipe) -> set[str]:
+    """What a recipe refers to: cells' names, or once they are resolved the ids of trials."""
+    return {getattr(option, setting) for _, option, setting in references_in(recipe)}
+
+
 def _cell(
     text: str,
     recipes: Mapping[str, Recipe],

@@ -17,12 +17,12 @@ class _Course:
     """A trial on its way."""
 
     since: float
+    warm: bool
+    """Whether another trial has ended before: its worker is then likely to have everything loaded."""
+
     epoch: int = 0
     reported: float = 0.0
     """When its last epoch ended."""
-
-    trained: float = 0.0
-    """Seconds of the epochs of this attempt."""
 
 
 @dataclass
@@ -56,8 +56,11 @@ class Estimate:
     _paces: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Cell to the seconds of each measured epoch."""
 
-    _besides: list[float] = field(default_factory=list)
-    """Seconds that each ended trial took besides its epochs: starting, building, recording."""
+    _leads: list[float] = field(default_factory=list)
+    """Seconds from the start of each attempt in a worker that was warm to its first epoch: data, network."""
+
+    _tails: list[float] = field(default_factory=list)
+    """Seconds from the last epoch of each ended attempt to its end: scoring, keeping weights."""
 
     _recent: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=16))
     """Cell and seconds of the last epochs: how fast the machine is now."""
@@ -77,14 +80,19 @@ class Estimate:
     def started(self, trial: Trial) -> None:
         """A worker has taken it up."""
         self._waiting.pop(trial.id, None)
-        self._running[trial.id] = _Course(self.clock())
+        self._running[trial.id] = _Course(self.clock(), warm=bool(self._tails))
         self._most = max(self._most, len(self._running))
 
     def epoch(self, trial: Trial, number: int, seconds: float) -> None:
         """It has ended an epoch that lasted so long."""
-        course = self._running.setdefault(trial.id, _Course(self.clock() - seconds))
-        course.epoch, course.reported = number, self.clock()
-        course.trained += seconds
+        now = self.clock()
+        course = self._running.setdefault(trial.id, _Course(now - seconds, warm=False))
+        if course.reported:
+            # between two epochs a checkpoint is handed over and the epoch reported
+            seconds = max(seconds, now - course.reported)
+        elif course.warm:
+            self._leads.append(max(0.0, now - course.since - seconds))
+        course.epoch, course.reported = number, now
         self._paces[trial.cell].append(seconds)
         self._recent.append((trial.cell, seconds))
 
@@ -92,8 +100,8 @@ class Estimate:
         """The attempt is over; `again`: another one follows."""
         self._waiting.pop(trial.id, None)
         course = self._running.pop(trial.id, None)
-        if course is not None and course.trained and not again:
-            self._besides.append(max(0.0, self.clock() - course.since - course.trained))
+        if course is not None and course.reported and not again:
+            self._tails.append(self.clock() - course.reported)
         if again:
             self._waiting[trial.id] = trial
 
@@ -111,15 +119,14 @@ class Estimate:
         if not (self._paces or self.known) or not (self._running or self._waiting or self.expected):
             return None
         now = self.clock()
-        # the first trials' start, with all imports, is in the list as well: the median passes it over
-        besides = statistics.median(self._besides) if len(self._besides) > 2 else 0.0
+        lead, tail = (statistics.median(seconds) if seconds else 0.0 for seconds in (self._leads, self._tails))
         pace = self._pace()
         running = ((self._all[id], course) for id, course in self._running.items())
-        slots = [_left_of(trial, course, pace(trial), now) for trial, course in running]
+        slots = [_left_of(trial, course, pace(trial), now) + tail for trial, course in running]
         slots += [0.0] * max(0, (self.at_once or self._most or 1) - len(slots))
         heapq.heapify(slots)
         for trial in (*self._waiting.values(), *self.expected):
-            heapq.heapreplace(slots, slots[0] + trial.recipe.epochs * pace(trial) + besides)
+            heapq.heapreplace(slots, slots[0] + lead + trial.recipe.epochs * pace(trial) + tail)
         return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 
     def _pace(self) -> Callable[[Trial], float]:

@@ -13,6 +13,7 @@ from experiments.costs import recall, remember
 from experiments.plan import Plan, Trial
 from experiments.probe import Measured
 from experiments.recipe import Recipe
+from experiments.references import referred
 from trainer.recorder import Epoch
 
 from .eta import Estimate
@@ -28,6 +29,16 @@ def remember_pace(recipe: Recipe, history: Iterable[Epoch], room: Room) -> None:
 def remember_start(seconds: float, room: Room) -> None:
     """Keep how long it took until the first trial trained."""
     remember("starts", _device(room), {"seconds": seconds})
+
+
+def remember_engine(seconds: float, room: Room) -> None:
+    """Keep how long Ray alone took to start, before a run has shown how long all of it takes."""
+    remember("engines", _device(room), {"seconds": seconds})
+
+
+def is_start_known(room: Room) -> bool:
+    """Whether a run, or Ray started for a trial, has told how long it takes until something trains."""
+    return any(_positive(recall(what, _device(room))) for what in ("starts", "engines"))
 
 
 def remember_probe(recipe: Recipe, room: Room, share: float, measured: Measured) -> None:
@@ -46,12 +57,14 @@ def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
 
 
 def probe_key(recipe: Recipe, room: Room) -> str:
-    """What decides what a few steps cost: refinements, criterion and rates do not."""
+    """What decides what a few steps cost: criterion, rates and the strengths of refinements do not."""
     return json.dumps(
         [
             recipe.dataset.identity(),
             recipe.architecture.untrained().identity(),
             recipe.optimizer.identity()["kind"],
+            sorted(recipe.refinements),
+            sorted(referred(recipe)),
             recipe.batch_size,
             recipe.numerics.model_dump(mode="json"),
             _device(room),
@@ -74,14 +87,15 @@ def known_paces(plan: Plan, room: Room) -> dict[str, float]:
 def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
     """An estimate of what these trials take, `at_once` at a time, that knows what this machine remembers."""
     work = {cell.name: cell.known_macs for cell in plan.cells}
-    before = _positive(recall("starts", _device(room))) or _loading(plan, room)
+    before = _positive(recall("starts", _device(room))) or _start(plan, room)
     return Estimate(trials, at_once, work, known_paces(plan, room), before)
 
 
-def _loading(plan: Plan, room: Room) -> float:
-    """What a worker's start takes at least, by what the probes took; 0 where none has told."""
+def _start(plan: Plan, room: Room) -> float:
+    """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
+    engine = _positive(recall("engines", _device(room))) or 0.0
     probes = [known_probe(cell.recipe, room) for cell in plan.cells]
-    return max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
+    return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:

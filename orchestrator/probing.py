@@ -6,19 +6,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from statistics import mean
 from threading import Timer
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from experiments.plan import Cell, Plan
+from experiments.plan import Cell, Plan, Trial
 from experiments.probe import Measured
 from experiments.recipe import Recipe
+from experiments.references import referred
 from experiments.wording import count
 from trainer.errors import UserError
 
-from .paces import known_probe, probe_key, remember_probe
+from .checks.probe import Unanswered, answer
+from .checks.ray_start import start_and_stop
+from .paces import is_start_known, known_probe, probe_key, remember_engine, remember_probe
 from .shares import Room
 
 ROOM = 0.9
@@ -51,6 +55,7 @@ class Probes:
         asked = {
             "recipe": recipe.as_data(),
             "seed": self.plan.study.seeds[0],
+            "teachers": {trial.id: {"recipe": trial.recipe.as_data()} for trial in self._teachers(recipe)},
             "plugins": [str(plugin.resolve()) for plugin in self.plan.study.plugins],
         }
         processes = self.processes[:at_once]
@@ -73,6 +78,10 @@ class Probes:
             val=found[0].val,
             loading=max((one.loading for one in found if one.loading is not None), default=None),
         )
+
+    def _teachers(self, recipe: Recipe) -> list[Trial]:
+        wanted = referred(recipe)
+        return [trial for trial in self.plan.trials if trial.id in wanted]
 
     def _end(self) -> None:
         _kill(self.processes)
@@ -183,6 +192,15 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
                 remember_probe(cell.recipe, room, *_probed(probes, cell.recipe, room))
             except UserError as error:
                 console.print(f"not measured: cell {cell.name}: {error}", highlight=False, markup=False)
+
+
+def measure_start(room: Room) -> None:
+    """Start Ray once, unless something has told how long that takes; where it fails, `ablate doctor` says why."""
+    if is_start_known(room):
+        return
+    with suppress(Unanswered):
+        imported, started, _ = answer(start_and_stop, PATIENCE)
+        remember_engine(imported + started, room)
 
 
 def _probed(probes: Probes, recipe: Recipe, room: Room) -> tuple[float, Measured]:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 LEAST = 120.0
 """Seconds of silence that are always allowed: an evaluation, a slow disk, a full machine."""
 
+START = 120.0
+"""The same until an attempt's first epoch: what a worker imports, reads and compiles comes before it."""
+
 OWN, OTHERS = 10.0, 30.0
 """How many of its own longest epochs a trial may be silent; before it has one, how many of the longest of all."""
 
@@ -21,15 +24,18 @@ class Watch:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.heard: dict[str, float] = {}
+        self.starting: set[str] = set()
         self.longest: dict[str, float] = {}
 
     def started(self, trial: str) -> None:
         """A worker has taken up a trial."""
         self.heard[trial] = self.clock()
+        self.starting.add(trial)
 
     def epoch(self, trial: str, seconds: float) -> None:
         """It has reported an epoch that lasted so long."""
         self.heard[trial] = self.clock()
+        self.starting.discard(trial)
         self.longest[trial] = max(seconds, self.longest.get(trial, 0.0))
 
     def ended(self, trial: str) -> None:
@@ -38,9 +44,10 @@ class Watch:
 
     def allowed(self, trial: str) -> float:
         """Seconds for which a trial may be silent."""
+        least = max(LEAST, START) if trial in self.starting else LEAST
         if trial in self.longest:
-            return max(LEAST, OWN * self.longest[trial])
-        return max(LEAST, OTHERS * max(self.longest.values())) if self.longest else float("inf")
+            return max(least, OWN * self.longest[trial])
+        return max(least, OTHERS * max(self.longest.values())) if self.longest else float("inf")
 
     def silent(self) -> dict[str, str]:
         """The running trials that hang, each with the reason in words."""

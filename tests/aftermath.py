@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import re
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import sqlalchemy
 
 METRICS = ("top1", "top5", "val_loss", "train_loss", "train_top1", "best_top1")
 RECORDED = ("top1", "train_loss", "epoch_seconds")
@@ -41,22 +42,39 @@ def trained_again(folder: Path, epochs: int) -> int:
     return max(len(re.findall(r"epoch \d+: ", log)) for log in logs) - epochs
 
 
-def missing_or_twice(folder: Path, epochs: int) -> int:
-    """Points of RECORDED that finished runs of trials lack or have more than once."""
+def missing_or_twice(folder: Path, epochs: int, record: str | None = None) -> int:
+    """Points of RECORDED that finished runs of trials lack or have more than once; a second such run of one trial."""
     asked = (
-        "SELECT r.run_uuid, m.key, m.step FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.trial'"
+        "SELECT r.run_uuid, t.value, m.key, m.step FROM runs r"
+        " JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.trial'"
         " LEFT JOIN metrics m ON m.run_uuid = r.run_uuid WHERE r.status = 'FINISHED'"
     )
-    with closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as record:
-        points = Counter(record.execute(asked).fetchall())
-    wanted = [(run, name, step) for run in {run for run, _, _ in points} for name in RECORDED for step in range(epochs)]
-    return sum(abs(points[run, name, step + 1] - 1) for run, name, step in wanted)
+    points = Counter(_rows(folder, record, asked))
+    runs = {(run, trial) for run, trial, _, _ in points}
+    wanted = [(*run, name, step + 1) for run in runs for name in RECORDED for step in range(epochs)]
+    return sum(abs(points[point] - 1) for point in wanted) + len(runs) - len({trial for _, trial in runs})
 
 
-def left_running(folder: Path) -> int:
+def left_running(folder: Path, record: str | None = None) -> int:
     """Runs that are recorded as running."""
-    with closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as record:
-        return int(record.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0])
+    return len(_rows(folder, record, "SELECT run_uuid FROM runs WHERE status = 'RUNNING'"))
+
+
+def reasons(folder: Path, record: str | None = None) -> list[str]:
+    """Of every attempt that is recorded as failed, why."""
+    asked = (
+        "SELECT t.value FROM runs r LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'ablate.reason'"
+        " WHERE r.status = 'FAILED' AND EXISTS"
+        " (SELECT 1 FROM tags o WHERE o.run_uuid = r.run_uuid AND o.key = 'ablate.trial')"
+    )
+    return [reason or "" for (reason,) in _rows(folder, record, asked)]
+
+
+def _rows(folder: Path, record: str | None, asked: str) -> list[tuple[Any, ...]]:
+    """What MLflow's tables answer: those at the URI `record`, else those of the folder's SQLite file."""
+    engine = sqlalchemy.create_engine(record or f"sqlite:///{folder}/mlflow.db", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sqlalchemy.text(asked))]
 
 
 def processes_in(folder: Path, name: str = "") -> list[int]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # read by MLflow and Ray when they are imported
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -56,6 +60,38 @@ def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(empty_record: Path, tmp_path: Path) -> Path:
     """An empty record in the test's folder."""
     return Path(shutil.copy(empty_record, tmp_path / "mlflow.db"))
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, empty_record: Path
+) -> Callable[[Path], Path]:
+    """The folder where a study was run from beginning to end in one process: trained once, whatever asks for it.
+
+    What decides the results is the study's text and that of the plugins beside it.
+    """
+    ours = tmp_path_factory.getbasetemp()
+    # the processes of pytest-xdist have their folders in one that is this session's
+    place = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "uninterrupted"
+    place.mkdir(exist_ok=True)
+
+    def run(study: Path) -> Path:
+        texts = [study.read_bytes(), *(file.read_bytes() for file in sorted(study.parent.glob("*.py")))]
+        folder = place / hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                begun = tmp_path_factory.mktemp("whole")
+                shutil.copy(empty_record, begun / "mlflow.db")
+                for file in (study, *study.parent.glob("*.py")):
+                    shutil.copy(file, begun)
+                command = [sys.executable, "-m", "orchestrator.cli", "run", study.name, "--executor", "inline"]
+                environment = {**os.environ, "ABLATE_CACHE": str(shared_cache)}
+                environment.pop("MLFLOW_TRACKING_URI", None)
+                subprocess.run(command, cwd=begun, env=environment, check=True, capture_output=True)
+                begun.rename(folder)
+        return folder
+
+    return run
 
 
 TINY = """

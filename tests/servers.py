@@ -78,11 +78,20 @@ class MlflowServer:
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+        # the runners of its jobs, which have nothing to do with runs, are nine processes that import MLflow
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=self.folder
             )
-        end = time.monotonic() + 90
+        try:
+            self._wait(180)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while True:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()

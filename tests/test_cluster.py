@@ -16,7 +16,7 @@ import pytest
 from conftest import REPOSITORY
 from nodes import Nodes, needs_mounts
 from PIL import Image
-from test_schedule import METRICS, WriteStudy, ablate, inline_in, results, statuses, wait_until
+from test_schedule import METRICS, PATIENCE, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
 from orchestrator.address import check_address
@@ -40,13 +40,13 @@ def refused(head: Nodes, study: Path) -> str:
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert not Path(".ablate/trials").exists()
-    wait_until(lambda: not head.workers(), 20, "the workers to end")
+    wait_until(lambda: not head.workers(), "the workers to end")
     return lines[0]
 
 
 @pytest.mark.parametrize("head", [1], indirect=True)
 def test_killed_drivers_and_a_killed_node(
-    study_file: WriteStudy, tmp_path: Path, shared_cache: Path, head: Nodes
+    study_file: WriteStudy, uninterrupted: Uninterrupted, tmp_path: Path, shared_cache: Path, head: Nodes
 ) -> None:
     needs_mounts()
     study = study_file(*LONG)
@@ -55,16 +55,16 @@ def test_killed_drivers_and_a_killed_node(
         process = begin(study, "--address", head.address)
         wait_for_epochs(epochs_reported() + 6, process)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == (130 if number == signal.SIGINT else -number), output
-        wait_until(lambda: not head.workers(), 30, "the workers to end")
+        wait_until(lambda: not head.workers(), "the workers to end")
     process = begin(study, "--address", head.address)
     wait_for_epochs(epochs_reported() + 3, process)
     head.kill(node)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert output.count("failed and will be tried again") == 1
-    nothing_is_lost(study, tmp_path / "whole", 3)
+    nothing_is_lost(uninterrupted(study), 3)
     assert head.processes[0].poll() is None, "the cluster is not ours to end"
 
 
@@ -92,7 +92,7 @@ class BrighterHook(Hook):
 
 
 def test_a_node_without_the_drivers_folders(
-    study_file: WriteStudy, tmp_path: Path, shared_cache: Path, head: Nodes
+    study_file: WriteStudy, uninterrupted: Uninterrupted, tmp_path: Path, shared_cache: Path, head: Nodes
 ) -> None:
     needs_mounts()
     (tmp_path / "brighter.py").write_text(BRIGHTER)
@@ -106,7 +106,7 @@ def test_a_node_without_the_drivers_folders(
     assert done.stderr == ""
     there = results()
     assert statuses() == ["FINISHED"] * 5
-    for one, two in zip(there, inline_in(tmp_path / "inline", study), strict=True):
+    for one, two in zip(there, results(uninterrupted(study)), strict=True):
         assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
     assert "epoch 2: " in ablate("logs", there[-1]["trial"]).stdout
     assert len(list(tmp_path.glob("mlruns/**/weights.safetensors"))) == 4
@@ -150,7 +150,7 @@ def test_addresses_where_no_trial_can_run(study_file: WriteStudy, monkeypatch: p
     with monkeypatch.context() as named:
         named.setenv("RAY_ADDRESS", head.address)
         check_address("auto")
-    subprocess.run([sys.executable, "-c", OLDER, head.address], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", OLDER, head.address], check=True, timeout=PATIENCE)
     with pytest.raises(UserError, match=r"ersion mismatch: .*2\.0\.0.*; expected the same release here and there$"):
         check_address(head.address)
 
@@ -159,7 +159,7 @@ def test_a_cluster_without_a_node_on_this_machine(head: Nodes) -> None:
     needs_mounts()
     # where the processes of its nodes can't be seen, they are on other machines
     alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", sys.executable, "-c", IMPATIENT, head.address]
-    said = subprocess.run(alone, capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(alone, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert re.fullmatch(r"--address \S+: the cluster answers, but no node of it runs on this machine, .*\n", said)
 
 

@@ -31,8 +31,8 @@ def test_a_diverging_trial_costs_itself_and_the_next_run_one_epoch(study_file: W
     Path("explodes.py").write_text(EXPLODES)
     plugin = ("\nstudy: tiny", "\nplugins: [explodes.py]\nstudy: tiny")
     study = study_file(("{kind: cosine}", "{kind: explodes}"), plugin, ("epochs: 2", "epochs: 5"))
-    for run in (1, 2):
-        done = ablate("run", str(study), "--concurrency", "2", code=1)
+    for run, executor in enumerate((["--concurrency", "2"], ["--executor", "inline"]), start=1):
+        done = ablate("run", str(study), *executor, code=1)
         (failed,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
         assert "plain+c seed 0: Diverged: the training loss became nan in epoch 4 (log: " in failed.replace(
             "inf", "nan"

@@ -25,10 +25,10 @@ from conftest import REPOSITORY
 from experiments.plan import expand
 from experiments.study import load_study
 from experiments.tracking import open_client
-from orchestrator.checks import cuda, data, folders, listed, machine, packages, ray_start, schema, servers
+from orchestrator.checks import cuda, data, folders, listed, machine, packages, probe, ray_start, schema, servers
 from orchestrator.checks import record as records
 from orchestrator.checks.finding import Check, Finding, findings
-from orchestrator.checks.probe import Unanswered, answer
+from orchestrator.checks.probe import Unanswered, answer, begun
 from orchestrator.cli import main
 from trainer.errors import UserError
 
@@ -111,6 +111,15 @@ class TestProbe:
             while _lives(pid):
                 assert time.monotonic() < end
                 time.sleep(0.02)
+
+    def test_what_has_begun_is_not_begun_again_and_ends_where_nobody_asks(self) -> None:
+        with begun(returns, hangs):
+            process = probe._begun[returns].process
+            assert answer(returns, 60) == {"number": 3}
+            unasked = probe._begun[hangs].process
+            assert (process.poll(), unasked.poll()) == (0, None)
+        assert unasked.poll() is not None
+        assert probe._begun == {}
 
 
 def _lives(pid: int) -> bool:

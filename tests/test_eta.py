@@ -41,8 +41,14 @@ def played(
     seeds: int = 3,
     start: float = 10.0,
     besides: float = 0.2,
+    lead: float = 0.0,
+    loading: float = 0.0,
+    handing: float = 0.0,
 ) -> tuple[list[tuple[float, float]], float]:
-    """(share of the epochs done, seconds left as estimated / as they turn out) after every epoch; the whole time."""
+    """(share of the epochs done, when it ends as estimated) after every epoch; when it ends.
+
+    Seconds: `besides` after a trial's epochs, `lead` before them, `loading` once a worker, `handing` after each epoch.
+    """
     clock = Clock()
     rows = trials(paces, seeds, epochs=5)
     estimate = Estimate(rows, 2, work or {}, clock=clock)  # type: ignore[arg-type]
@@ -53,10 +59,10 @@ def played(
     def begin(at: float) -> None:
         nonlocal count
         if waiting:
-            trial, first = waiting.pop(0), at
+            trial, first = waiting.pop(0), at + lead + (loading if at == start else 0.0)
             heapq.heappush(events, (at, count := count + 1, "start", trial, 0))
             for epoch in range(1, 6):
-                first += paces[trial.cell]
+                first += paces[trial.cell] + (handing if epoch > 1 else 0.0)
                 heapq.heappush(events, (first, count := count + 1, "epoch", trial, epoch))
             heapq.heappush(events, (first + besides, count := count + 1, "end", trial, 5))
 
@@ -89,6 +95,16 @@ def test_it_is_right_within_a_fifth_after_a_tenth(slow: float) -> None:
             assert expected == pytest.approx(end, rel=0.2)
     halfway = [expected for share, expected in said if share > 0.5]
     assert all(expected == pytest.approx(end, rel=0.03) for expected in halfway)
+
+
+def test_of_short_trials_all_that_is_besides_their_epochs_counts() -> None:
+    paces = {"a": 0.2, "b": 0.3, "c": 0.25, "d": 0.2}
+    said, end = played(paces, work=paces, besides=0.3, lead=0.2, loading=8.0, handing=0.02)
+    assert all(expected == pytest.approx(end, rel=0.04) for share, expected in said if share > 0.25)
+    started = 10.0 + 8.0
+    for share, expected in said:
+        if share > 0.25:
+            assert expected - started == pytest.approx(end - started, rel=0.1), "what workers load is loaded once"
 
 
 def test_without_sizes_the_average_stands_for_what_has_not_been_seen() -> None:

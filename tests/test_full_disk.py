@@ -21,7 +21,7 @@ from aftermath import (
     trained_again,
 )
 from small_disk import SmallDisk
-from test_schedule import WriteStudy, inline_in, wait_until
+from test_schedule import PATIENCE, Uninterrupted, WriteStudy, wait_until
 from test_survival import EPOCHS, LONG
 
 from trainer.errors import UserError
@@ -60,53 +60,52 @@ def begin(disk: SmallDisk, study: Path, *arguments: str, first: str = "") -> sub
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def nothing_is_lost(disk: SmallDisk, study: Path, tmp_path: Path, temporary: Path) -> None:
-    wait_until(lambda: not processes_in(disk.folder), 30, "every process to end")
-    inline_in(tmp_path / "whole", study)
+def nothing_is_lost(disk: SmallDisk, whole: Path, tmp_path: Path, temporary: Path) -> None:
+    wait_until(lambda: not processes_in(disk.folder), "every process to end")
     # SQLite would look for the record's real path, which is another file out here
     after = shutil.copytree(disk.seen, tmp_path / "after")
-    assert differing(after, tmp_path / "whole") == 0
+    assert differing(after, whole) == 0
     assert missing_or_twice(after, EPOCHS) == 0
     assert left_running(after) == 0
     assert files_left(after, temporary) == []
 
 
 def test_full_for_a_while_it_is_waited_for(
-    study_file: WriteStudy, disk: SmallDisk, tmp_path: Path, temporary: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, disk: SmallDisk, tmp_path: Path, temporary: Path
 ) -> None:
     study = study_file(*LONG)
     process = begin(disk, study, "--concurrency", "2")
-    wait_until(lambda: epochs_reported(disk.seen) >= 8 or process.poll() is not None, 120, "epochs")
+    wait_until(lambda: epochs_reported(disk.seen) >= 8 or process.poll() is not None, "epochs")
     room = threading.Event()
     threading.Timer(6, room.set).start()
     disk.fill(room)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     place = disk.folder / "mlflow.db"
     assert f"the record at {place} is away, training goes on (its disk is full; make room there)" in output
     assert f"the record at {place} is back, nothing is lost" in output
     assert "Traceback" not in output
     assert trained_again(disk.seen, EPOCHS) == 0, "nobody was sent away"
-    nothing_is_lost(disk, study, tmp_path, temporary)
+    nothing_is_lost(disk, uninterrupted(study), tmp_path, temporary)
 
 
 def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
-    study_file: WriteStudy, disk: SmallDisk, tmp_path: Path, temporary: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, disk: SmallDisk, tmp_path: Path, temporary: Path
 ) -> None:
     study = study_file(*LONG)
     process = begin(disk, study, "--executor", "inline", "--retries", "0", first=IMPATIENT)
-    wait_until(lambda: epochs_reported(disk.seen) >= 20 or process.poll() is not None, 120, "epochs")
+    wait_until(lambda: epochs_reported(disk.seen) >= 20 or process.poll() is not None, "epochs")
     room = threading.Event()
     filling = threading.Thread(target=disk.fill, args=(room,), daemon=True)
     filling.start()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, output
     assert "Traceback" not in output
     failed = [line for line in output.splitlines() if line.startswith("failed: ")]
     assert failed
     assert all(f"no space left on the disk of {disk.folder}/.ablate/trials/" in line for line in failed)
     begun = begin(disk, study, "--executor", "inline")
-    early, _ = begun.communicate(timeout=60)
+    early, _ = begun.communicate(timeout=PATIENCE)
     assert begun.returncode in (1, 2), early
     assert "Traceback" not in early
     record = f"the record at {disk.folder}/mlflow.db can't be written: its disk is full; make room there"
@@ -114,10 +113,10 @@ def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
     room.set()
     filling.join()
     again = begin(disk, study, "--executor", "inline")
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, output
     assert trained_again(disk.seen, EPOCHS) <= 2
-    nothing_is_lost(disk, study, tmp_path, temporary)
+    nothing_is_lost(disk, uninterrupted(study), tmp_path, temporary)
 
 
 def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:

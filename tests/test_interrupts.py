@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_schedule import WriteStudy, ablate, command, ray_processes, wait_until
+from test_schedule import PATIENCE, Uninterrupted, WriteStudy, ablate, command, ray_processes, wait_until
 from test_survival import LONG, epochs_reported, nothing_is_left, nothing_is_lost, own_temporary_folder
 
 from experiments.claims import claims_folder
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 
 
 def test_while_ray_starts_and_while_trials_train(
-    study_file: WriteStudy, tmp_path: Path, own_temporary_folder: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
 ) -> None:
     study = study_file(*LONG)
     session = "ablate-run-*/session_*"
@@ -32,9 +32,9 @@ def test_while_ray_starts_and_while_trials_train(
     ]
     for moment, pauses, alone in stages:
         interrupt(study, own_temporary_folder, moment, pauses, alone=alone)
-    ablate("run", str(study), "--concurrency", "2")
+    ablate("run", str(study), "--executor", "inline")
     nothing_is_left(own_temporary_folder)
-    nothing_is_lost(study, tmp_path / "whole", 2)
+    nothing_is_lost(uninterrupted(study), 2)
 
 
 def interrupt(
@@ -45,7 +45,7 @@ def interrupt(
         command("run", str(study), "--concurrency", "2"),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    wait_until(lambda: moment() or process.poll() is not None, 60, "the moment to interrupt")
+    wait_until(lambda: moment() or process.poll() is not None, "the moment to interrupt")
     for pause in pauses:
         time.sleep(pause)
         if process.poll() is None:
@@ -53,11 +53,11 @@ def interrupt(
                 process.terminate()
             else:
                 os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert "interrupted" in output.splitlines()[-1]
     assert "Traceback" not in output
-    wait_until(lambda: not ray_processes(), 30, "every process to end")
+    wait_until(lambda: not ray_processes(), "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
     assert [path.name for path in claims_folder().iterdir()] == ["lock"]
     assert not list(Path(".ablate").rglob("*.part"))

@@ -14,13 +14,24 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_schedule import ablate
+from test_schedule import PATIENCE, Uninterrupted
+from test_survival import LONG
 
 from experiments.probe import Measured
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
-from orchestrator.paces import estimate_of, known_probe, known_shares, remember_probe, remember_start
+from orchestrator.paces import (
+    estimate_of,
+    is_start_known,
+    known_probe,
+    known_shares,
+    probe_key,
+    remember_engine,
+    remember_probe,
+    remember_start,
+)
 from orchestrator.probing import Probes, best_share, memory_share
+from orchestrator.resources import room_here
 from orchestrator.shares import Room
 from trainer.errors import UserError
 
@@ -102,6 +113,13 @@ class TestMemory:
         assert known_shares(plan, Room(2, 1)) == {}
         assert known_probe(plan.by_name["deep"].recipe, Room(2)) is None
 
+    def test_refinements_and_teachers_are_of_the_kind(self, study_file: WriteStudy) -> None:
+        refined = "c: {refinements.mixup: {alpha: 0.2}}"
+        taught = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
+        study = study_file(("c: {schedule: {kind: cosine}}", refined), ("l: {loss.label_smoothing: 0.1}", taught))
+        plan = load_plan(study, None, None)
+        assert len({probe_key(cell.recipe, Room(2)) for cell in plan.cells}) == 4
+
     def test_the_first_start_takes_what_the_probe_took(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)
         for cell, loading in (("plain", 3.0), ("deep", None)):
@@ -109,6 +127,15 @@ class TestMemory:
         assert estimate_of(plan, plan.trials, 2, Room(2)).before == 3.0
         remember_start(7.0, Room(2))
         assert estimate_of(plan, plan.trials, 2, Room(2)).before == 7.0
+
+    def test_before_any_run_ray_and_a_worker_start_one_after_the_other(self, study_file: WriteStudy) -> None:
+        plan = load_plan(study_file(), None, None)
+        assert not is_start_known(Room(2))
+        remember_engine(4.0, Room(2))
+        remember_probe(plan.by_name["plain"].recipe, Room(2), 0.4, replace(ONE, loading=3.0))
+        assert estimate_of(plan, plan.trials, 2, Room(2)).before == 7.0
+        assert is_start_known(Room(2))
+        assert not is_start_known(Room(2, 1))
 
     def test_without_data_it_counts_until_they_are_there(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)
@@ -119,8 +146,11 @@ class TestMemory:
 
 @pytest.mark.slow
 class TestProcesses:
-    def test_what_they_measure_is_what_training_takes(self, study_file: WriteStudy, tmp_path: Path) -> None:
-        plan = load_plan(study_file(), None, None)
+    def test_what_they_measure_is_what_training_takes(
+        self, study_file: WriteStudy, uninterrupted: Uninterrupted
+    ) -> None:
+        study = study_file(*LONG)
+        plan = load_plan(study, None, None)
         with Probes(plan) as probes:
             found = probes.measure(plan.by_name["plain"].recipe, 2)
             processes = [process.pid for process in probes.processes]
@@ -129,20 +159,20 @@ class TestProcesses:
         assert 0.5 < found.loading < 100, "torch alone takes a second"
         assert 0.1 * GIB < found.memory < 4 * GIB < found.total
         assert not any(Path(f"/proc/{process}").exists() for process in processes)
-        study = study_file(("epochs: 2", "epochs: 6"))
-        ablate("run", str(study), "--concurrency", "2")
-        (trial,) = (trial.id for trial in load_plan(study, None, None).trials if trial.cell == "plain")
-        (file,) = Path(".ablate/trials").glob(f"{trial}*/journal.jsonl")
+        (trial,) = (trial.id for trial in plan.trials if trial.cell == "plain")
+        (file,) = uninterrupted(study).glob(f".ablate/trials/{trial}*/journal.jsonl")
         trained = min(json.loads(line)["epoch_seconds"] for line in file.read_text().splitlines())
         told = found.epoch_seconds(256)
         assert told is not None
         assert trained / 5 < told < trained * 5, "the machine may be busy with something else at one of the two times"
 
     def test_after_a_failure_the_next_answer_is_that_of_its_own_question(self, study_file: WriteStudy) -> None:
-        plan = load_plan(study_file(), None, None)
+        taught = "l: {refinements: {mixup: {alpha: 0.2}, distillation: {teacher: deep, temperature: 4}}}"
+        plan = load_plan(study_file(("l: {loss.label_smoothing: 0.1}", taught)), None, None)
         recipe = plan.by_name["plain"].recipe
         with Probes(plan) as probes:
             small = probes.measure(recipe, 1)
+            assert probes.measure(plan.by_name["plain+l"].recipe, 1).step_seconds > 0, "with its teacher's network"
             probes.processes.append(
                 subprocess.Popen(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )
@@ -159,6 +189,7 @@ class TestProcesses:
         assert re.search(r"about \d:\d\d of training, \d+ at once: begun now, it ends \w{3} \d\d:\d\d\n", first)
         assert "guessed" not in first
         assert "measuring" not in planned(study).stdout, "once is enough"
+        assert is_start_known(room_here())
         told = json.loads(planned(study, "--json").stdout)
         assert told["seconds"] > 0
         assert all(cell["epoch_seconds"] > 0 for cell in told["cells"])
@@ -166,6 +197,7 @@ class TestProcesses:
 
     def test_what_can_not_be_measured_is_said_in_a_line(self, study_file: WriteStudy, tmp_path: Path) -> None:
         (tmp_path / "broken.py").write_text(BROKEN)
+        remember_start(5.0, room_here())
         study = study_file(
             ("deep: {architecture.tweak: D}", "deep: {optimizer: {kind: broken}}"), ("\nstudy", "\nplugins: [broken.py]\nstudy")
         )  # fmt: skip
@@ -201,7 +233,7 @@ def test_trials_share_the_machine_as_measured(study_file: WriteStudy) -> None:
     for cell, memory in (("plain", 0.4), ("deep", 0.8)):
         remember_probe(plan.by_name[cell].recipe, Room(len(two)), memory, ONE)
     command = ["taskset", "-c", ",".join(map(str, two)), sys.executable, "-m", "orchestrator.cli", "run", str(study)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.count("top-1") == 4
     logs = {file.parent.name[:12]: file.read_text().splitlines() for file in Path(".ablate").rglob("log.txt")}
     spans = {trial.cell: (logs[trial.id][0][:23], logs[trial.id][-1][:23]) for trial in plan.trials}

@@ -10,22 +10,47 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aftermath import differing
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from servers import MlflowServer, Postgres
-from test_schedule import METRICS, WriteStudy, command, inline_in, results
-from test_survival import epochs_reported, wait_for_epochs
+from servers import MlflowServer, Postgres, free_port
+from test_schedule import PATIENCE, Uninterrupted, WriteStudy, command, wait_until
+from test_survival import wait_for_epochs
 
 from experiments.board import EXPERIMENT
+from experiments.tracking import open_client
+from trainer.errors import UserError
 
 pytestmark = pytest.mark.slow
-EPOCHS = 40
-LONG = (("epochs: 2", f"epochs: {EPOCHS}"),)
+EPOCHS = 5
+GATED = '''
+"""A schedule that waits in its third epoch."""
+import time
+from pathlib import Path
+from typing import Literal
+from experiments.options import Schedule
+from trainer.hooks import Moment
+
+
+class Gated(Schedule):
+    """Goes on while the file `shut` is not there."""
+
+    kind: Literal["gated"] = "gated"
+
+    def factor(self, moment: Moment) -> float:
+        while moment.epoch >= 2 and Path("shut").exists():
+            time.sleep(0.05)
+        return 1.0
+'''
+IMPATIENT = """
+import experiments.delivery
+experiments.delivery._LONGEST_PAUSE = 1.0
+from orchestrator.cli import command; command()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,34 +87,44 @@ def all_is_recorded(uri: str) -> None:
 
 
 def test_a_server_on_postgresql_is_killed_and_started_again(
-    study_file: WriteStudy, tmp_path: Path, postgres: Postgres, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    study_file: WriteStudy,
+    uninterrupted: Uninterrupted,
+    tmp_path: Path,
+    postgres: Postgres,
+    server: MlflowServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study = study_file(*LONG)
-    with monkeypatch.context() as patch:
+    (tmp_path / "gated.py").write_text(GATED)
+    Path("shut").touch()
+    plugin = ("\nstudy: tiny", "\nplugins: [gated.py]\nstudy: tiny")
+    study = study_file(
+        ("epochs: 2", f"epochs: {EPOCHS}"), ("l: {loss.label_smoothing: 0.1}", "l: {schedule: {kind: gated}}"), plugin
+    )
+    said = tmp_path / "said.txt"
+    with monkeypatch.context() as patch, said.open("w") as out:
         patch.setenv("MLFLOW_TRACKING_URI", server.uri)
         # MLflow's own patience would hide ours
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        process = subprocess.Popen(
-            command("run", str(study), "--concurrency", "1"),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        wait_for_epochs(10, process)
+        arguments = [sys.executable, "-c", IMPATIENT, "run", str(study), "--concurrency", "1"]
+        process = subprocess.Popen(arguments, stdout=out, stderr=out)
+        wait_for_epochs(2, process)
         server.kill()
-        reached = epochs_reported()
-        wait_for_epochs(reached + 10, process)
+        # two trials end meanwhile, and the gated one comes third or last
+        wait_for_epochs(2 * EPOCHS + 2, process)
         server.start()
-        wait_for_epochs(2 * EPOCHS + 10, process)
+        wait_until(lambda: " is back" in said.read_text() or process.poll() is not None, "the record")
         postgres.kill()
-        time.sleep(2)
+        Path("shut").unlink()
+        wait_until(lambda: said.read_text().count(" is away") == 2 or process.poll() is not None, "its loss")
         postgres.start()
-        output, _ = process.communicate(timeout=180)
+        process.wait(timeout=PATIENCE)
+        output = said.read_text()
         assert process.returncode == 0, output
-        assert f"the record at {server.uri} is away, training goes on" in output
-        assert f"the record at {server.uri} is back, nothing is lost" in output
+        assert output.count(f"the record at {server.uri} is away, training goes on") == 2, output
+        assert output.count(f"the record at {server.uri} is back, nothing is lost") == 2, output
         assert "Traceback" not in output
     all_is_recorded(server.uri)
-    for row, whole in zip(results(), inline_in(tmp_path / "whole", study), strict=True):
-        assert [row[name] for name in METRICS] == [whole[name] for name in METRICS]
+    assert differing(Path(), uninterrupted(study)) == 0
 
 
 MACHINES = """
@@ -162,21 +197,34 @@ def test_machines_that_share_a_record_share_its_trials_and_take_over_from_the_de
 
 @pytest.mark.usefixtures("record")
 def test_a_locked_database_is_waited_for(study_file: WriteStudy) -> None:
-    study = study_file(*LONG)
+    study = study_file(("epochs: 2", f"epochs: {EPOCHS}"))
     process = subprocess.Popen(
         command("run", str(study), "--executor", "inline"),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    wait_for_epochs(5, process)
+    wait_for_epochs(3, process)
     locked = sqlite3.connect("mlflow.db", timeout=30, isolation_level=None, check_same_thread=False)
     locked.execute("BEGIN EXCLUSIVE")
     # longer than SQLite's own patience, five seconds
-    timer = threading.Timer(9, locked.rollback)
+    timer = threading.Timer(7, locked.rollback)
     timer.start()
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=PATIENCE)
     timer.join()
     locked.close()
     assert process.returncode == 0, output
     assert "refused" not in output
     assert "Traceback" not in output
     all_is_recorded(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+
+
+def test_a_database_that_is_away_at_the_start_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tries_for_long(uri: str) -> None:
+        raise AssertionError("MLflow was asked")
+
+    monkeypatch.setattr("mlflow.MlflowClient", tries_for_long)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://me:s3cr3t@127.0.0.1:{free_port()}/runs")
+    with pytest.raises(
+        UserError, match=r"^the record at postgresql\S+ can't be opened: .*[Cc]onnection refused"
+    ) as said:
+        open_client()
+    assert "s3cr3t" not in str(said.value)

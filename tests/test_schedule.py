@@ -20,7 +20,11 @@ from mlflow import MlflowClient
 from plugins import VANDAL, written
 
 WriteStudy = Callable[..., Path]
+Uninterrupted = Callable[[Path], Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
+PATIENCE = 400.0
+"""Seconds after which what is waited for will not come, on a machine however busy."""
+
 METRICS = ("top1", "top5", "val_loss", "train_loss", "train_top1", "best_top1")
 
 
@@ -29,7 +33,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def ablate(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -59,21 +63,14 @@ def ray_processes() -> set[int]:
     return found
 
 
-def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
         time.sleep(0.1)
 
 
-def inline_in(folder: Path, study: Path) -> list[dict[str, str]]:
-    """The results of the study in one process, in a folder of its own."""
-    folder.mkdir()
-    subprocess.run(command("run", str(study), "--executor", "inline"), cwd=folder, check=True, capture_output=True)
-    return results(folder)
-
-
-def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_path: Path) -> None:
+def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, uninterrupted: Uninterrupted) -> None:
     teacher = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
     study = study_file(("designs:", "seeds: 2\ndesigns:"), ("l: {loss.label_smoothing: 0.1}", teacher))
     done = ablate("run", str(study), "--concurrency", "2")
@@ -87,9 +84,9 @@ def test_ray_gives_the_numbers_that_inline_gives(study_file: WriteStudy, tmp_pat
     assert {name[-1] for name in ended[:2]} == {"0"}, "the first seed of every cell comes first"
     on_ray = results()
     assert statuses() == ["FINISHED"] * 9
-    wait_until(lambda: not ray_processes(), 20, "Ray's processes to end")
+    wait_until(lambda: not ray_processes(), "Ray's processes to end")
 
-    for one, two in zip(on_ray, inline_in(tmp_path / "inline", study), strict=True):
+    for one, two in zip(on_ray, results(uninterrupted(study)), strict=True):
         assert [one[name] for name in ("trial", *METRICS)] == [two[name] for name in ("trial", *METRICS)]
 
 
@@ -103,7 +100,9 @@ def test_trials_need_no_environment_of_their_own() -> None:
     assert actor._default_options["runtime_env"] == {}, "else Ray starts other workers for them, seconds later"
 
 
-def test_what_a_trial_leaves_in_its_worker_changes_no_other(study_file: WriteStudy, tmp_path: Path) -> None:
+def test_what_a_trial_leaves_in_its_worker_changes_no_other(
+    study_file: WriteStudy, uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     written(tmp_path, VANDAL)
     vandal = ("deep: {architecture.tweak: D}", "deep: {refinements.vandal: {}, epochs: 1}")
     study = study_file(vandal, ("\nstudy:", "\nplugins: [vandal.py]\nseeds: 2\nstudy:"))
@@ -111,7 +110,7 @@ def test_what_a_trial_leaves_in_its_worker_changes_no_other(study_file: WriteStu
     in_one_worker = {row["trial"]: row for row in results()}
     assert [row["status"] for row in in_one_worker.values()] == ["finished"] * 8
 
-    alone = inline_in(tmp_path / "alone", study_file(("\nstudy:", "\nseeds: 2\nstudy:")))
+    alone = results(uninterrupted(study_file(("\nstudy:", "\nseeds: 2\nstudy:"))))
     others = [row for row in alone if row["cell"] != "deep"]
     assert len(others) == 6
     for row in others:
@@ -149,12 +148,12 @@ def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteS
     assert statuses() == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED", "FINISHED"], "each attempt is kept"
 
     (tmp_path / "spared").touch()
-    ablate("run", str(study))
+    ablate("run", str(study), "--executor", "inline")
     assert [row["status"] for row in results()] == ["finished"] * 4
 
 
 def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
-    study_file: WriteStudy, tmp_path: Path
+    study_file: WriteStudy, uninterrupted: Uninterrupted
 ) -> None:
     study = study_file(("epochs: 2", "epochs: 12"))
     process = subprocess.Popen(
@@ -162,7 +161,7 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     journals = Path(".ablate/trials")
-    wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, 120, "the second trial")
+    wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, "the second trial")
     seen = ablate("status", str(study)).stdout
     assert re.search(r"^running: \S+ seed 0: epoch \d+ of 12 is done, top-1 0\.\d{4} \(1 core, process", seen, re.M), (
         seen
@@ -174,17 +173,17 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
     with closing(sqlite3.connect("mlflow.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert [file.name for file in Path().glob("mlflow.db*")] == ["mlflow.db"]
     assert "interrupted; what is finished is recorded" in output
     assert "Traceback" not in output
-    wait_until(lambda: not ray_processes(), 20, "Ray's processes to end")
+    wait_until(lambda: not ray_processes(), "Ray's processes to end")
     assert set(statuses()) <= {"FINISHED", "KILLED"}
     states = [t["state"] for t in json.loads(ablate("plan", str(study), "--json").stdout)["trials"]]
     assert "done" in states
-    ablate("run", str(study))
+    ablate("run", str(study), "--executor", "inline")
     assert [row["status"] for row in results()] == ["finished"] * 4
     assert "RUNNING" not in statuses()
-    for resumed, whole in zip(results(), inline_in(tmp_path / "whole", study), strict=True):
+    for resumed, whole in zip(results(), results(uninterrupted(study)), strict=True):
         assert [resumed[name] for name in METRICS] == [whole[name] for name in METRICS]

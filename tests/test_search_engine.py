@@ -14,8 +14,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
-from test_schedule import command, ray_processes, wait_until
-from test_search import runs, told
+from test_schedule import PATIENCE, command, ray_processes, wait_until
+from test_search import ablate, runs, told
+from test_search import searched as searched_here
 
 from orchestrator.events import Rule
 from orchestrator.schedule import rules
@@ -53,7 +54,7 @@ def write(*replaced: tuple[str, str]) -> str:
 
 
 def searched(file: str, *more: str, code: int = 0) -> str:
-    done = subprocess.run(command("search", file, *more), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command("search", file, *more), capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     assert "ray" not in (done.stdout + done.stderr).lower(), "Ray's own chatter"
     return done.stdout + done.stderr
@@ -123,13 +124,13 @@ def test_ctrl_c_and_go_on() -> None:
     file = write(("epochs: 4", "epochs: 12"), ("{kind: asha, factor: 2}", "none"), ("trials: 9", "trials: 3"))
     process = subprocess.Popen(command("search", file), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     journals = Path(".ablate/trials")
-    wait_until(lambda: sum(1 for _ in journals.glob("*/last.pt")) > 0, 120, "a checkpoint")
+    wait_until(lambda: sum(1 for _ in journals.glob("*/last.pt")) > 0, "a checkpoint")
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert "interrupted" in output
-    wait_until(lambda: not ray_processes(), 30, "every process to end")
-    done = searched(file)
+    wait_until(lambda: not ray_processes(), "every process to end")
+    done = searched(file, "--executor", "inline")
     assert "taken up that a killed search left" in done
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 3
     finished = [run.data.tags["ablate.trial"] for run in runs() if run.info.status == "FINISHED"]
@@ -146,11 +147,10 @@ def postgres() -> Iterator[Postgres]:
 def test_a_record_in_postgresql_keeps_the_search_beside_it(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.uri)
     file = write(("trials: 9", "trials: 2"), ("epochs: 4", "epochs: 2"), ("{kind: asha, factor: 2}", "none"))
-    searched(file, "--executor", "inline")
-    assert "2 of them done" in searched(file, "--executor", "inline")
+    searched_here(file)
+    assert "2 of them done" in searched_here(file).stdout
     assert not Path("optuna.db").exists()
     storage = f"{postgres.uri}?options=-csearch_path%3Doptuna"
     trials = optuna.load_study(study_name="fast", storage=storage).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
-    listed = subprocess.run(command("status", file), capture_output=True, text=True, check=True)
-    assert "1 of 1 trials done" in listed.stdout, "MLflow's own tables are as they were"
+    assert "1 of 1 trials done" in ablate("status", file).stdout, "MLflow's own tables are as they were"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.watch import LEAST, OTHERS, OWN, Watch
+import pytest
+
+from orchestrator import watch as watching
+from orchestrator.watch import LEAST, OTHERS, OWN, START, Watch
 
 
 class Clock:
@@ -53,3 +56,16 @@ def test_before_its_first_epoch_it_follows_from_the_longest_of_all() -> None:
     watch.ended("a")
     watch.ended("slow")
     assert watch.silent() == {}
+
+
+def test_every_attempt_has_the_time_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LEAST", 2.0)
+    watch = Watch(Clock())
+    watch.started("a")
+    watch.epoch("a", 0.1)
+    assert watch.allowed("a") == 2.0
+    watch.ended("a")
+    watch.started("a")
+    assert watch.allowed("a") == START, "another worker imports, reads and compiles again"
+    watch.epoch("a", 0.1)
+    assert watch.allowed("a") == 2.0

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from trainer.errors import UserError
 
 from ..attempts import HOST, PID, PROCESS, STATUS, has_open_runs
+from ..databases import DATABASES, check_reached
 from ..folders import locked
 from ..process import is_alive
-from ..uris import embedded_record, shown_uri, tracking_uri, without_secrets
+from ..uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
 from ..write_ahead import write_ahead
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     from mlflow import MlflowClient
 
     try:
+        if scheme() in DATABASES:
+            check_reached(tracking_uri())
         # MLflow creates a fresh store's tables on first use; two processes at once would collide
         with locked(tracking_uri()):
             if to_write and (file := embedded_record()) is not None:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,37 +29,72 @@ class Unanswered(Exception):
     """The process raised, crashed or took too long; the message says which, in one line."""
 
 
+class _Asked:
+    """A question on its way. Answers go to files, not pipes: what the process starts may keep a pipe open."""
+
+    def __init__(self, question: Callable[[], object]) -> None:
+        script = _SCRIPT.format(path=sys.path, module=question.__module__, name=question.__name__)
+        with ExitStack() as files:
+            self.out = files.enter_context(tempfile.TemporaryFile())
+            self.errors = files.enter_context(tempfile.TemporaryFile())
+            self.process = subprocess.Popen(
+                # -P: a file of the working folder must not pass for a library
+                [sys.executable, "-P", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=self.out,
+                stderr=self.errors,
+                start_new_session=True,
+            )
+            self.files = files.pop_all()
+
+    def answer(self, seconds: float) -> Any:
+        """See `answer`."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Unanswered(f"no answer within {seconds:g} s") from None
+        if code != 0:
+            raise Unanswered(_death(code, _last_line(self.errors)))
+        try:
+            said = json.loads(_last_line(self.out))
+        except ValueError:
+            raise Unanswered(_death(code, _last_line(self.errors))) from None
+        if "error" in said:
+            raise Unanswered(said["error"])
+        return said["answer"]
+
+    def end(self) -> None:
+        """Nothing of it goes on."""
+        _end(self.process)
+        self.files.close()
+
+
+_begun: dict[Callable[[], object], _Asked] = {}
+
+
+@contextmanager
+def begun(*questions: Callable[[], object]) -> Iterator[None]:
+    """Put these at once, so that inside `answer` has less to wait for; what nobody has asked for is then ended."""
+    try:
+        for question in questions:
+            _begun[question] = _Asked(question)
+        yield
+    finally:
+        for question in questions:
+            if asked := _begun.pop(question, None):
+                asked.end()
+
+
 def answer(question: Callable[[], object], seconds: float) -> Any:
     """What a function at a module's top level returns, through JSON, in another process; waits so many `seconds`.
 
     Raises Unanswered.
     """
-    script = _SCRIPT.format(path=sys.path, module=question.__module__, name=question.__name__)
-    # files, not pipes: what the process starts may keep a pipe open after its end
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            # -P: a file of the working folder must not pass for a library
-            [sys.executable, "-P", "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise Unanswered(f"no answer within {seconds:g} s") from None
-        finally:
-            _end(process)
-        if code != 0:
-            raise Unanswered(_death(code, _last_line(errors)))
-        try:
-            said = json.loads(_last_line(out))
-        except ValueError:
-            raise Unanswered(_death(code, _last_line(errors))) from None
-    if "error" in said:
-        raise Unanswered(said["error"])
-    return said["answer"]
+    asked = _begun.pop(question, None) or _Asked(question)
+    try:
+        return asked.answer(seconds)
+    finally:
+        asked.end()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

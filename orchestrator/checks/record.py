@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from experiments.databases import DATABASES
 from experiments.uris import embedded_record, scheme, shown_uri
 from experiments.wording import count
 
@@ -23,8 +24,6 @@ PATIENCE = 2.0
 
 READING = 5.0
 """Seconds after which reading through a large file is given up."""
-
-DATABASES = ("postgresql", "mysql", "mssql")
 
 
 def record() -> Iterator[Finding]:

@@ -8,19 +8,13 @@ from configparser import ConfigParser
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from experiments.databases import SECONDS, impatient_engine
 from experiments.uris import shown_uri, tracking_uri, without_secrets
 
 from .finding import Finding, one_line
 from .probe import Unanswered, answer
 from .schema import QUERY, check_schema
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL
-
-SECONDS = 5.0
-"""How long a server may take to answer."""
 
 REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"
 OTHER_WAYS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -32,9 +26,6 @@ DRIVERS = {
     "MySQLdb": "mysqlclient",
 }
 """Module to what pip calls it, where that differs."""
-
-TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
-"""What a driver calls the seconds to connect in, where it is not connect_timeout."""
 
 
 def server(seconds: float = SECONDS) -> Finding:
@@ -144,8 +135,7 @@ def _database() -> Finding:
         remedy = "expected dialect://user:password@host:port/name, with / ? # @ in a password as %2F %3F %23 %40"
         return _problem(f"{shown_uri()}: is no URI of a database", remedy)
     try:
-        engine = sqlalchemy.create_engine(url, connect_args=_timeout(url), poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:
+        with impatient_engine(url).connect() as connection:
             if not sqlalchemy.inspect(connection).has_table("alembic_version"):
                 return Finding("ok", "record", f"{shown_uri()}: reached, empty; `ablate run` makes its tables")
             schema = connection.execute(sqlalchemy.text(QUERY)).scalar()
@@ -157,13 +147,6 @@ def _database() -> Finding:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         return _problem(f"{shown_uri()}: can't be opened ({without_secrets(reason)[:160]})", REACH)
     return check_schema(str(schema)) or Finding("ok", "record", f"{shown_uri()}: reached, schema as it should be")
-
-
-def _timeout(url: URL) -> dict[str, int]:
-    """SQLite, which tests stand in with, has no connection to wait for."""
-    if url.get_backend_name() == "sqlite":
-        return {}
-    return {TIMEOUTS.get(url.get_driver_name(), "connect_timeout"): int(SECONDS)}
 
 
 def _problem(found: str, remedy: str) -> Finding:

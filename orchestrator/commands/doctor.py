@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,10 +27,11 @@ def show(study: Path | None, profile: str | None, as_json: bool) -> int:
     if study is None and profile is not None:
         raise UserError(f"--profile {profile}: got no study, expected `ablate doctor STUDY --profile {profile}`")
     found = []
-    for finding in findings(_checks(study, profile)):
-        found.append(finding)
-        if not as_json:
-            _print(finding)
+    with _slow_ones_begun():
+        for finding in findings(_checks(study, profile)):
+            found.append(finding)
+            if not as_json:
+                _print(finding)
     counts = Counter(finding.level for finding in found)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
@@ -46,6 +48,18 @@ def _checks(study: Path | None, profile: str | None) -> dict[str, Check]:
         finding = failure("other checks", error)
         return {"Python": python, "packages": packages, "other checks": lambda: [finding]}
     return listed.MACHINE | listed.study_checks(study, profile)
+
+
+def _slow_ones_begun() -> AbstractContextManager[None]:
+    """torch's import and Ray's start take seconds, in processes of their own, while all else is looked at."""
+    try:
+        from ..checks.cuda import versions
+        from ..checks.probe import begun
+        from ..checks.ray_start import start_and_stop
+    # where packages are broken, a finding says so
+    except Exception:
+        return nullcontext()
+    return begun(versions, start_and_stop)
 
 
 def _print(finding: Finding) -> None:

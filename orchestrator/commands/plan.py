@@ -19,7 +19,7 @@ from experiments.wording import count
 
 from ..eta import Estimate
 from ..paces import estimate_of, known_paces, known_shares
-from ..probing import probe_missing
+from ..probing import measure_start, probe_missing
 from ..progress import clock
 from ..resources import room_here
 from ..shares import Shares
@@ -79,7 +79,10 @@ def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
     room = room_here()
     known = known_paces(plan, room)
     cells = [plan.by_name[name] for name in dict.fromkeys(trial.cell for trial in missing) if name not in known]
-    probe_missing(plan, [cell for cell in cells if cell.recipe.dataset.files()], room, console)
+    cells = [cell for cell in cells if cell.recipe.dataset.files()]
+    probe_missing(plan, cells, room, console)
+    if cells:
+        measure_start(room)
 
 
 def _estimate(plan: Plan, missing: list[Trial]) -> Estimate:

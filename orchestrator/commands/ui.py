@@ -14,7 +14,9 @@ def serve(port: int) -> None:
     file = embedded_record()
     if file is not None and not file.exists():
         raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # the runners of MLflow's own jobs are nine processes, which have nothing to do with runs
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {**os.environ, **quiet}
     arguments = [
         "-m",
         "mlflow",

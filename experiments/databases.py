@@ -1,0 +1,39 @@
+"""A record in a database: asked once before MLflow opens it, which tries for a hundred seconds where none answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
+
+DATABASES = ("postgresql", "mysql", "mssql")
+
+SECONDS = 5.0
+"""How long a server may take to let a client in."""
+
+TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
+"""What a driver calls the seconds to connect in, where it is not connect_timeout."""
+
+
+def impatient_engine(url: URL, seconds: float = SECONDS) -> Engine:
+    """SQLAlchemy's engine that gives up connecting after so many seconds and keeps no connection."""
+    import sqlalchemy
+
+    # SQLite, which tests stand in with, has no connection to wait for
+    limit = {} if url.get_backend_name() == "sqlite" else {_name_of_timeout(url): int(seconds)}
+    return sqlalchemy.create_engine(url, connect_args=limit, poolclass=sqlalchemy.NullPool)
+
+
+def check_reached(uri: str, seconds: float = SECONDS) -> None:
+    """Connect to a database at the URI, whatever it holds; raises OSError with the driver's reason where it refuses."""
+    import sqlalchemy
+
+    try:
+        impatient_engine(sqlalchemy.make_url(uri), seconds).connect().close()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise OSError(str(error.orig)) from error
+
+
+def _name_of_timeout(url: URL) -> str:
+    return TIMEOUTS.get(url.get_driver_name(), "connect_timeout")
