@@ -10,12 +10,16 @@ def spare_compiler() -> None:
     """Optimizers no longer load the compiler only to keep it out of what they do; they compute the same.
 
     Torch wraps their methods for who compiles a whole step. Of ours, a network's forward pass alone is ever compiled.
+    A release of torch that wraps them another way keeps its wrappers.
     """
     from torch import optim
     from torch.optim import optimizer
 
     unwrap(optim.Optimizer)
-    told = optimizer._use_grad_for_differentiable(_nothing).__code__
+    wraps_step = getattr(optimizer, "_use_grad_for_differentiable", None)
+    if wraps_step is None:
+        return
+    told = wraps_step(_nothing).__code__
     for found in _below(optim.Optimizer):
         step: Any = vars(found).get("step")
         if getattr(step, "__code__", None) is told:
@@ -25,8 +29,10 @@ def spare_compiler() -> None:
 
 def unwrap(owner: Any) -> None:
     """Free a class's methods of the wrapper that loads torch's compiler to keep it out."""
-    from torch._compile import _disable_dynamo
-
+    try:
+        from torch._compile import _disable_dynamo
+    except ImportError:
+        return
     wrapper = _disable_dynamo(_nothing).__code__
     for name, method in list(vars(owner).items()):
         if getattr(method, "__code__", None) is wrapper:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from ray._private import node, parameter
 
-
-@contextmanager
+@contextlib.contextmanager
 def lean_ray() -> Iterator[None]:
     """Inside, `ray.init` starts no autoscaler, no log monitor (nobody hears it) and no dashboard.
 
     The options are those of `ray start`, which `ray.init` has no words for. The dashboard's process starts even where
-    `include_dashboard` is false, for statistics that are off, and is waited for.
+    `include_dashboard` is false, for statistics that are off, and is waited for. A release of Ray that calls these
+    options by other names starts as it likes.
     """
-    without: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
-    parameters = partial(parameter.RayParams, **without)
-    with patch.object(parameter, "RayParams", parameters), patch.object(node.Node, "start_api_server", _nothing):
+    with contextlib.ExitStack() as replaced:
+        with contextlib.suppress(ImportError, AttributeError):
+            from ray._private import node, parameter
+
+            without: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
+            if set(without) <= set(vars(parameter.RayParams())):
+                replaced.enter_context(patch.object(parameter, "RayParams", partial(parameter.RayParams, **without)))
+            replaced.enter_context(patch.object(node.Node, "start_api_server", _nothing))
         yield
 
 
