@@ -110,6 +110,12 @@ def answer_study(runs: Runs) -> StudyAnswer:
     return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals)
 
 
+def isolates_all(runs: Runs) -> bool:
+    """Whether two cells that differ in nothing else tell of every option: the answer then has every effect."""
+    found, confounded = _isolated(runs)
+    return bool(found) and not confounded
+
+
 def first_metric(runs: Runs) -> str:
     """The first metric of the study's first table that has a better end and a value in any run; else top-1."""
     tables = runs.plan.study.tables

@@ -78,8 +78,9 @@ def _completeness(runs: Runs) -> str:
         parts.append(f"Failed: {markdown(record.cell)} seed {record.seed} ({trial}): {markdown(record.reason)}.")
     early = [r for r in runs.records.values() if r.recipe.get("early_stopping") and len(r.history) < r.recipe["epochs"]]
     if early:
-        lengths = sorted(len(record.history) for record in early)
-        parts.append(f"Early stopping ended {count(len(early), 'trial')} after {lengths[0]} to {lengths[-1]} epochs.")
+        lengths = sorted({len(record.history) for record in early})
+        after = f"{lengths[0]} to {lengths[-1]} epochs" if len(lengths) > 1 else count(lengths[0], "epoch")
+        parts.append(f"Early stopping ended {count(len(early), 'trial')} after {after}.")
     for cell, constraint in plan.excluded.items():
         parts.append(f"Left out: {markdown(cell)}, by the constraint {markdown(constraint)}.")
     return "\n\n".join(parts)

@@ -47,7 +47,7 @@ def asked(runs: Runs) -> FigureData:
 
 
 def test_effects_are_those_of_a_hand_calculation(tmp_path: Path) -> None:
-    forest = effect_forest(grid(tmp_path))
+    forest = effect_forest(grid(tmp_path), "x", "top1")
     found = {row.label: row for row in forest.data.itertuples()}
     # averaged over the other factors: half of the interaction
     assert found["deep"].estimate == pytest.approx(0.1 - 0.04 / 2)
@@ -67,7 +67,7 @@ def test_effects_are_those_of_a_hand_calculation(tmp_path: Path) -> None:
 def test_a_forest_draws_every_row_with_its_interval(tmp_path: Path) -> None:
     values = {cell: [v + 0.003 * (i % 2) for i, v in enumerate(list_)] for cell, list_ in VALUES.items()}
     values["deep+c"][0] += 0.02
-    forest = effect_forest(made_up_runs(tmp_path, values, GRID))
+    forest = effect_forest(made_up_runs(tmp_path, values, GRID), "x", "top1")
     axis = effects_drawing.draw(forest).axes[0]
     points = {line.get_gid(): line.get_xdata()[0] for line in axis.get_lines() if line.get_gid()}
     assert points == dict(zip(forest.data["gid"], forest.data["estimate"], strict=True))
@@ -109,14 +109,14 @@ def test_an_interval_that_would_flatten_the_others_ends_in_a_triangle(tmp_path: 
 
 
 def test_what_the_design_does_not_identify_is_said(tmp_path: Path) -> None:
-    forest = effect_forest(made_up_runs(tmp_path, VALUES))
+    forest = effect_forest(made_up_runs(tmp_path, VALUES), "x", "top1")
     assert set(forest.data["label"]) == {"deep", "c", "l"}
-    assert "Not identified by the design: deep × c, deep × l, c × l." in forest.describe()
+    assert "No run tells of deep × c, deep × l, c × l." in forest.describe()
 
 
 def test_one_cell_has_no_forest(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, missing=["deep", "plain+c", "plain+l"])
-    assert effect_forest(runs).describe().startswith("Nothing to draw yet")
+    assert effect_forest(runs, "x", "top1").describe().startswith("Nothing to draw yet")
     assert usual_figures(runs, ()) == []
 
 
@@ -167,10 +167,10 @@ def test_a_heat_map_of_interactions_is_centred_at_zero(tmp_path: Path) -> None:
 
 
 def test_the_unasked_heat_map_is_what_the_design_can_tell(tmp_path: Path) -> None:
-    heat = interaction_map(grid(tmp_path))
+    heat = interaction_map(grid(tmp_path), "x", "top1")
     assert heat is not None
     assert heat.shows == "interactions"
-    assert interaction_map(made_up_runs(tmp_path, VALUES)) is None, "no two options were run together"
+    assert interaction_map(made_up_runs(tmp_path, VALUES), "x", "top1") is None, "no two options were run together"
 
 
 @pytest.mark.parametrize("larger", [True, False])

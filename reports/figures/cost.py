@@ -114,7 +114,7 @@ def pareto(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> 
     return [not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in signed) for cost, value in signed]
 
 
-def cost_figure(runs: Runs, id: str = "cost", metric: str = "top1") -> Costs | None:
+def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
     """What a study is given unasked: against the first of MACs, parameters, seconds that tells its cells apart.
 
     Seconds count only where one machine measured them and they differ by a tenth.
