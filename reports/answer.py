@@ -56,6 +56,9 @@ class Change:
     time: float | None
     """Training time relative to the other cells of the pairs; None where they ran on different hardware."""
 
+    times: tuple[float, ...]
+    """The same of each seed; empty where that is None."""
+
     params: float | None
     """Parameters relative to the other cells of the pairs, on average."""
 
@@ -217,6 +220,7 @@ def _change(
         effects=tuple(sum(by_seed[seed] for seed in arm) / len(arm) for by_seed in differences if by_seed and arm),
         dropped=tuple(sorted(planned - arm.keys())),
         time=_time(runs, used, list(arm)),
+        times=tuple(time for seed in arm if (time := _time(runs, used, [seed])) is not None),
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(trial) for trial in with_it),
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from experiments.figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
 
@@ -24,7 +25,12 @@ __all__ = ["Curves", "FigureData", "learning_curves", "make_figure", "usual_figu
 
 
 def make_figure(figure: Figure, runs: Runs) -> FigureData:
-    """A figure that the study asks for."""
+    """A figure that the study asks for, under the document's number."""
+    made = _made(figure, runs)
+    return replace(made, title=f"Figure {figure.number}: {made.title}") if figure.number else made
+
+
+def _made(figure: Figure, runs: Runs) -> FigureData:
     match figure:
         case CurvesFigure():
             return make_curves(figure, runs)

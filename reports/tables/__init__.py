@@ -35,7 +35,9 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     made = _KINDS[table.kind](table, runs)
     cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
     notes = [*runs.mixed_of(cells), confounder_note(table, runs)]
-    return [replace(printed, footnotes=[*printed.footnotes, *filter(None, notes)]) for printed in made]
+    printed = [replace(one, footnotes=[*one.footnotes, *filter(None, notes)]) for one in made]
+    # the document has no table of differences
+    return [replace(one, number=table.number if one.id == table.id else None) for one in printed]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:
