@@ -8,8 +8,8 @@ from .effects import Unidentified
 from .least_squares import Term
 
 POOLED = (
-    "One model of all runs takes their spread to be the same in every cell, so its intervals are not those of the "
-    "answer, where each option's differences by seed stand for themselves; the answer's decide."
+    "One model of all runs, with the same spread in every cell and without what it can't tell: its numbers may differ "
+    "from the answer's, which compares pairs of cells seed by seed and decides."
 )
 """Where estimates of least squares stand in the same report as the answer's."""
 

@@ -228,7 +228,7 @@ def test_accuracy_against_cost(tmp_path: Path) -> None:
     (step,) = [line for line in axis.get_lines() if line.get_gid() == "x.front"]
     assert list(step.get_xdata(orig=True)) == [rows["deep"].cost, rows["plain"].cost]
     assert [text.get_text() for text in axis.texts] == ["deep", "plain"]
-    assert costs.describe().endswith("as good a mean, or higher for as little: deep; plain.")
+    assert costs.describe().endswith("beats in cost and mean at once: deep; plain.")
 
 
 def test_seconds_are_the_median_epochs(tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ KINDS = {
 def test_every_kind_compiles_and_says_the_same_twice(tmp_path: Path) -> None:
     hostile = HOSTILE.replace("'", "''")
     words = "".join(f"  - {{id: {kind}, kind: {kind}, caption: '{hostile}', {more}}}\n" for kind, more in KINDS.items())
-    words += f"  - {{id: texts, rows: stem, labels: {{plain: '{hostile}', deep: 'αΩ ñ ł ✓ – “q” 中 ‮x'}}}}\n"
+    words += f"  - {{id: texts, rows: stem, labels: {{plain: '{hostile}', deep: '[שלום αΩ ñ ł ✓ – “q” 中 ‮x'}}}}\n"
     runs = made(tmp_path, words, seeds=8)
     tables, again = make_tables(runs), make_tables(made(tmp_path, words, seeds=8))
     for write in (to_markdown, to_latex, to_csv):

@@ -53,15 +53,14 @@ class Costs(FigureData):
         """What is drawn, in the words of the report."""
         if self.empty:
             return f"Nothing to draw yet: no cell has {title(self.metric)} and {COSTS[self.cost].lower()}."
-        better = "higher" if direction(self.metric) == "max" else "lower"
         text = (
             f"Point: mean over seeds; bar: {BANDS[self.band]}."
             if self.data["low"].notna().any()
             else "Point: one seed."
         )
         text += (
-            f" The line is the Pareto front, the cells of which none is cheaper with as good a mean, or {better} for "
-            f"as little: {listed(list(self.front['label']), '; ')}."
+            " The line is the Pareto front, the cells that no other one beats in cost and mean at once: "
+            f"{listed(list(self.front['label']), '; ')}."
         )
         if self.cost in ("epoch_seconds", "seconds"):
             text += " Seconds depend on what else the machine did."

@@ -3,10 +3,11 @@ r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from ..escape import latex
+from ..escape import latex, spoken
 from .floats import Piece, share_out
-from .printed import CHECK, MARK, Column, PrintedTable
+from .printed import CHECK, MARK, Column, Layout, PrintedTable
 from .widths import fit, head_lines, pieces_of, text_of, text_width
 
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
@@ -22,9 +23,9 @@ def to_latex(table: PrintedTable) -> str:
 
     Where it is higher than a page it is several floats, the later ones "(continued)" under the same number.
     """
-    size, scale, space, parts = fit(table.layout)
+    size, scale, space, parts = fit(_spoken(table.layout))
     caption = (table.caption or table.id).rstrip(".")
-    notes = " ".join(note for note in [*table.footnotes, table.provenance] if note)
+    notes = spoken(" ".join(note for note in [*table.footnotes, table.provenance] if note))
     floats = share_out(parts, size, scale, caption, notes)
     packages = "booktabs and siunitx" if table.aligned else "booktabs"
     lines = [f"% needs the package{'s' if table.aligned else ''} {packages}"]
@@ -48,13 +49,30 @@ def to_latex(table: PrintedTable) -> str:
     return "\n".join([*lines, ""])
 
 
+def _spoken(layout: Layout) -> Layout:
+    def said(column: Column) -> Column:
+        return replace(column, head=spoken(column.head), texts=[*map(spoken, column.texts)])
+
+    return Layout(
+        said(layout.rows),
+        [[said(column) for column in group] for group in layout.groups],
+        said(layout.notes) if layout.notes else None,
+        [said(column) for column in layout.naming],
+    )
+
+
 def _tabular(piece: Piece, aligned: bool, scale: float) -> list[str]:
     part = piece.part
     forms = [
         f"p{{{part.broken[index]:.0f}pt}}" if index in part.broken else _form(column, aligned)
         for index, column in enumerate(part.columns)
     ]
-    heads = [_head(column, in_s=form.startswith("S")) for column, form in zip(part.columns, forms, strict=True)]
+    heads = [
+        _broken(column.head, part.broken[index] / scale)
+        if index in part.broken
+        else _head(column, in_s=form.startswith("S"))
+        for index, (column, form) in enumerate(zip(part.columns, forms, strict=True))
+    ]
     printed = [
         [
             _number(column, row) if form.startswith("S") else _cell(column, row, part.broken.get(index, 0) / scale)
@@ -105,15 +123,19 @@ def _cell(column: Column, row: int, width: float) -> str:
     text = text_of(column, row)
     if not width:
         return _styled(latex(text), column, row) + _mark(column, row)
-    words = [_breakable(word, width) for word in text.split()]
-    return rf"\raggedright {_styled(' '.join(words), column, row)}{_mark(column, row)}"
+    words = " ".join(_breakable(word, width) for word in text.split())
+    return rf"\raggedright {_styled(words, column, row)}{_mark(column, row)}"
+
+
+def _broken(text: str, width: float) -> str:
+    return rf"\raggedright {' '.join(_breakable(word, width) for word in text.split())}"
 
 
 def _breakable(word: str, width: float) -> str:
     """A word that is wider than its line may be broken, after its signs where that will do."""
     if text_width(word) <= width:
         return latex(word)
-    letters = int(width / max(map(text_width, word)))
+    letters = max(1, int(width / max(map(text_width, word))))
     return r"\allowbreak{}".join(map(latex, pieces_of(word, letters)))
 
 
