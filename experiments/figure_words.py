@@ -21,6 +21,9 @@ class _Common(Settings):
     id: FileName
     """Names the files `figures/<id>.svg` and so on; differs from the tables' ids, which name curves as well."""
 
+    number: PositiveInt | None = None
+    """The document's: `Figure 1` stands before the caption."""
+
     caption: str = ""
     """What the figure shows, as the document says it."""
 

@@ -76,6 +76,9 @@ class Table(Settings):
     check marks for each switch; leave_one_out: a full model and the same without each step; cumulative: each step on
     top of those before; effects: what each factor does, and each two together; cost: what each cell takes."""
 
+    number: PositiveInt | None = None
+    """The document's: `Table 1` stands before the caption, but in LaTeX, which counts itself."""
+
     caption: str = ""
     """What the table shows, as the document says it."""
 

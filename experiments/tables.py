@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROWS_TITLE = "rows"
 """The key of `titles` for the column that names the rows."""
 
-_EVERY = ("id", "kind", "caption", "where", "metrics", "siunitx", "titles", "unit")
+_EVERY = ("id", "kind", "number", "caption", "where", "metrics", "siunitx", "titles", "unit")
 _OF_ROWS = ("reference", "settings", "labels", "published", "notes")
 _WORDS: dict[TableKind, tuple[str, ...]] = {
     "rows": (*_EVERY, *_OF_ROWS, "rows"),

@@ -57,6 +57,9 @@ class Change:
     time: float | None
     """Training time relative to the other cells of the pairs; None where they ran on different hardware."""
 
+    times: tuple[float, ...]
+    """The same of each seed; empty where that is None."""
+
     params: float | None
     """Parameters relative to the other cells of the pairs, on average."""
 
@@ -124,6 +127,12 @@ def answer_study(runs: Runs) -> StudyAnswer:
     if len(finished) > 1 and not repeated:
         equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL)
     return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals, repeated)
+
+
+def isolates_all(runs: Runs) -> bool:
+    """Whether two cells that differ in nothing else tell of every option: the answer then has every effect."""
+    found, confounded = _isolated(runs)
+    return bool(found) and not confounded
 
 
 def first_metric(runs: Runs) -> str:
@@ -227,6 +236,7 @@ def _change(
         effects=tuple(sum(by_seed[seed] for seed in arm) / len(arm) for by_seed in differences if by_seed and arm),
         dropped=tuple(sorted(planned - arm.keys())),
         time=_time(runs, used, list(arm)),
+        times=tuple(time for seed in arm if (time := _time(runs, used, [seed])) is not None),
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(trial) for trial in with_it),
     )

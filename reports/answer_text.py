@@ -29,7 +29,7 @@ _EACH = 4
 """The most changes that a headline tells one by one."""
 
 _NEAR = 0.05
-"""Training times closer than this share are called the same: two trainings of one recipe differ by as much."""
+"""Training times closer than this share are called the same, if no seed's differ by three times as much."""
 
 
 def standing(change: Change) -> Standing:
@@ -86,8 +86,8 @@ def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
     most = max((c.comparison.difference.n for c in untested if c.comparison.difference), default=0)
     enough = f"; {answer.needed} seeds could" if answer.needed else ""
     return (
-        f"None of {size} can be shown to help or to hurt: with {count(most, 'seed')} the test can't reach its level of "
-        f"5 % for so many comparisons{enough}."
+        f"None of {size} can be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't "
+        f"reach its level of 5 % for so many comparisons{enough}."
     )
 
 
@@ -113,7 +113,7 @@ def _with_effect(change: Change, metric: str) -> str:
         return change.label
     interval = ""
     if found.low is not None and found.high is not None:
-        interval = f", {size(found.low, metric)} to {size(found.high, metric)}"
+        interval = f", {ends(found.low, found.high, metric)}"
     return f"{change.label} ({effect(found.mean, metric)}{interval})"
 
 
@@ -131,7 +131,7 @@ def evidence(change: Change, metric: str) -> str:
         why = "one seed" if found.n == 1 else "the same in every seed" if not found.sd else "before the first look"
         inside = f"{why}, so no interval; n = {found.n}"
     else:
-        inside = f"{size(found.low, metric)} to {size(found.high, metric)}, n = {found.n}"
+        inside = f"{ends(found.low, found.high, metric)}, n = {found.n}"
         inside = f"{'repeated' if change.looked else '95 %'} interval {inside}"
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
@@ -172,13 +172,19 @@ def cost(change: Change) -> str:
     """What it takes, relative to what it is compared with."""
     parts = []
     if change.time is not None:
-        close = abs(change.time - 1) <= _NEAR
-        parts.append("the same training time" if close else f"{change.time:.2f}× the training time")
+        close = abs(change.time - 1) <= _NEAR and all(abs(time - 1) <= 3 * _NEAR for time in change.times)
+        by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
+        parts.append("the same training time" if close else f"{change.time:.2f}× the training time{by_seed}")
     if change.params is not None:
         parts.append(f"{relative(change.params)} parameters")
     if not parts:
         return "Its cost is not known."
     return f"Cost: {', '.join(parts)}{' (its teacher not counted)' if change.taught else ''}."
+
+
+def times(change: Change) -> str:
+    """The smallest and the largest training time of a seed, relative to the other cells' under it."""
+    return f"{min(change.times):.2f} to {max(change.times):.2f}" if len(change.times) > 1 else ""
 
 
 def relative(share: float) -> str:
@@ -231,6 +237,11 @@ def in_points(metric: str) -> bool:
 def effect(value: float, metric: str) -> str:
     """A difference with its unit: `+2.1 points`."""
     return f"{size(value, metric, signed=True)}{' points' if in_points(metric) else ''}"
+
+
+def ends(low: float, high: float, metric: str) -> str:
+    """An interval of differences as numbers: `0.4 to 3.8`."""
+    return " to ".join(size(end, metric) for end in numbers.within(low, high, metric))
 
 
 def size(value: float, metric: str, *, signed: bool = False) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from experiments.comparisons import Comparison, parse_claim
 
+from .numbers import within
 from .power import seeds_to_decide
 from .runs import Runs
 from .statistics import Difference, paired_difference
@@ -42,6 +43,14 @@ class Finding:
         margin, found = self.comparison.margin, self.difference
         low, high = (None if bound is None else bound + margin for bound in (found.low, found.high))
         return Difference(found.mean + margin, low, high, found.n, found.sd)
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Those of the estimate's interval, as far as the metric goes; None where there is none."""
+        found = self.estimate
+        if found is None or found.low is None or found.high is None:
+            return None
+        return within(found.low, found.high, self.comparison.left.metric, -1.0 if self.comparison.right else 0.0)
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,10 @@ def _ours(finding: Finding) -> str:
     found, sign = finding.estimate, "+" if finding.comparison.right else ""
     if found is None:
         return "no pair of runs" if finding.comparison.right else "no run"
-    if found.low is None:
+    if finding.ends is None:
         return _number(found.mean, sign)
-    assert found.high is not None, "an interval has two ends"
-    return f"{_number(found.mean, sign)} ({_number(found.low, sign)} to {_number(found.high, sign)})"
+    low, high = finding.ends
+    return f"{_number(found.mean, sign)} ({_number(low, sign)} to {_number(high, sign)})"
 
 
 def _number(value: float, sign: str) -> str:

@@ -20,6 +20,8 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    # at a row's beginning it would be an argument of the row before
+    "[": "{[}",
     '"': "''",
     "–": "--",
     "—": "---",
@@ -101,6 +103,13 @@ def latex(text: str) -> str:
     return "-{}-".join("".join(map(_latex_character, part)) for part in parts)
 
 
+def spoken(text: str) -> str:
+    """Text with the names of what pdflatex can't print, so that its width can be told."""
+    plain = unicodedata.normalize("NFC", text)
+    names = {c: said for c in set(plain) if (said := _latex_character(c)).startswith("{[}") and c != "["}
+    return "".join(f"[{names[c][3:]}" if c in names else c for c in plain)
+
+
 def _latex_character(character: str) -> str:
     if character in _LATEX:
         return _LATEX[character]
@@ -116,7 +125,7 @@ def _latex_character(character: str) -> str:
     name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
     greek = re.fullmatch(r"greek (small|capital) letter ([a-z ]+)", name)
     said = _greek(greek[1], greek[2]) if greek else None
-    return f"[{name}]" if said is None else f"${said}$"
+    return f"{{[}}{name}]" if said is None else f"${said}$"
 
 
 def _greek(case: str, letter: str) -> str | None:

@@ -100,9 +100,13 @@ def interval(low: float | None, high: float | None, metric: str, unit: Unit = "f
     """An interval of a difference, `+0.012 to +0.034`; that of accuracies ends where differences of them do."""
     if low is None or high is None:
         return NOTHING
-    if is_accuracy(metric):
-        low, high = max(low, -1.0), min(high, 1.0)
+    low, high = within(low, high, metric)
     return f"{change(low, metric, unit)} to {change(high, metric, unit)}"
+
+
+def within(low: float, high: float, metric: str, least: float = -1.0) -> tuple[float, float]:
+    """The ends of an interval, no further than the metric goes. least: of differences of accuracies -1, of them 0."""
+    return (max(low, least), min(high, 1.0)) if is_accuracy(metric) else (low, high)
 
 
 def probability(p: float | None) -> str:

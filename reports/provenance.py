@@ -15,6 +15,13 @@ from .runs import Runs
 _PACKAGES = ("ablation-orchestrator", "python", "torch", "torchvision", "timm", "numpy", "mlflow", "ray")
 
 
+def scale_note(runs: Runs) -> str:
+    """What of a report on a profile is not of that profile."""
+    words = "Published numbers, and words that are quoted, are the document's own, at full scale."
+    scratch = not any(record.pretrained for record in runs.records.values())
+    return f"{words} All networks are trained from scratch." if scratch else words
+
+
 def provenance(runs: Runs) -> list[tuple[str, str]]:
     """What to say, in order, as pairs of a term and its text."""
     records = list(runs.records.values())

@@ -47,10 +47,12 @@ def renew_report(
 ) -> Renewed:
     """Write the report, unless the one in `folder` was made of the same inputs and its files are as it left them.
 
-    reload: seconds after which the page is to load itself again. Raises UserError as `make_report` does.
+    reload: seconds after which the page is to load itself again, unless all have finished. Raises UserError as
+    `make_report` does.
     """
     states = trial_states(plan, data_fingerprints(plan))
     names = [states[trial.id].name for trial in plan.trials]
+    reload = None if names.count("done") == len(names) else reload
     inputs = _inputs(plan, states, reload)
     known = read_kept(folder / WRITTEN)
     allowed = (allow_partial or not known.get("partial")) and (allow_mixed or not known.get("mixed"))

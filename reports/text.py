@@ -10,7 +10,7 @@ from .answer_text import best_sentence, change_sentence, headline, lacking_sente
 from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
-from .provenance import provenance
+from .provenance import provenance, scale_note
 from .replicates_text import headline as replicates_headline
 from .replicates_text import section
 from .runs import Runs
@@ -25,19 +25,14 @@ def to_text(report: Report) -> str:
     study = report.runs.plan.study
     parts = [f"# {markdown(study.title)}", markdown(study.question)]
     if study.document:
-        by = ", ".join(str(part) for part in (study.document.author, study.document.year) if part)
-        source = "".join(f" ({markdown(part)})" for part in (by, study.document.url) if part)
-        parts.append(f"After *{markdown(study.document.title)}*{source}.")
+        by = (study.document.author, study.document.year, study.document.url)
+        source = ", ".join(markdown(str(part)) for part in by if part)
+        parts.append(f"After *{markdown(study.document.title)}*{f' ({source})' if source else ''}.")
     if study.profile:
         changed = ", ".join(f"`{path}`" for path in study.profile_paths)
         parts.append(
             f"**Profile {markdown(study.profile)}**: not the study at full scale, but one with other {changed}. "
-            f"Published numbers are the document's own, at full scale."
-            + (
-                ""
-                if any(r.pretrained for r in report.runs.records.values())
-                else " All networks are trained from scratch."
-            )
+            f"{scale_note(report.runs)}"
         )
     parts.append(_answer(report))
     parts.append(_completeness(report.runs))
@@ -78,8 +73,9 @@ def _completeness(runs: Runs) -> str:
         parts.append(f"Failed: {markdown(record.cell)} seed {record.seed} ({trial}): {markdown(record.reason)}.")
     early = [r for r in runs.records.values() if r.recipe.get("early_stopping") and len(r.history) < r.recipe["epochs"]]
     if early:
-        lengths = sorted(len(record.history) for record in early)
-        parts.append(f"Early stopping ended {count(len(early), 'trial')} after {lengths[0]} to {lengths[-1]} epochs.")
+        lengths = sorted({len(record.history) for record in early})
+        after = f"{lengths[0]} to {lengths[-1]} epochs" if len(lengths) > 1 else count(lengths[0], "epoch")
+        parts.append(f"Early stopping ended {count(len(early), 'trial')} after {after}.")
     for cell, constraint in plan.excluded.items():
         parts.append(f"Left out: {markdown(cell)}, by the constraint {markdown(constraint)}.")
     return "\n\n".join(parts)

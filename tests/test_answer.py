@@ -92,7 +92,7 @@ def test_few_seeds_are_said_to_be_too_few_and_how_many_are_needed(tmp_path: Path
     # three comparisons: 3 * 2 / 2^n is at most 0.05 from n = 7 on
     assert answer.needed == 7
     first, second, *_ = headline(answer)
-    assert "with 3 seeds the test can't reach its level" in first
+    assert "by the sign-flip test: with 3 seeds it can't reach its level" in first
     assert "7 seeds could" in first
     assert second.startswith("Their 95 % intervals alone, not corrected for their number, speak for c (+")
     assert "against l (\u2212" in second
@@ -182,13 +182,16 @@ def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
 def test_cost_is_relative_to_the_same_cells(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, values(), FACTORIAL)
     for trial, record in list(runs.records.items()):
-        slow = "c" in record.cell.split("+")
-        runs.records[trial] = record.model_copy(update={"seconds": 3.0 if slow else 2.0})
+        parts = record.cell.split("+")
+        # l takes as long on average, but by seed half or twice as long
+        even = 1.0 if "l" not in parts or record.seed == 0 else 0.5 if record.seed % 2 else 1.5
+        runs.records[trial] = record.model_copy(update={"seconds": (3.0 if "c" in parts else 2.0) * even})
     found = by_label(answer_study(runs))
     assert found["c"].time == pytest.approx(1.5)
     assert found["l"].time == pytest.approx(1.0)
-    assert "1.50× the training time" in cost(found["c"])
-    assert "the same training time, the same parameters" in cost(found["l"])
+    assert "1.50× the training time (1.50 to 1.50 by seed), " in cost(found["c"])
+    assert "1.00× the training time (0.50 to 1.50 by seed), the same parameters" in cost(found["l"])
+    assert "the same training time, " in cost(found["deep"])
     deep, plain = (runs.fact(cell, "params") for cell in ("deep", "plain"))
     assert deep is not None
     assert plain is not None

@@ -10,6 +10,8 @@ from made_up import made_up_runs
 from matplotlib.colors import to_rgb
 
 from experiments.figure_words import KINDS
+from reports.answer import answer_study
+from reports.effects_text import POOLED
 from reports.figures import (
     FigureData,
     cost_drawing,
@@ -47,7 +49,7 @@ def asked(runs: Runs) -> FigureData:
 
 
 def test_effects_are_those_of_a_hand_calculation(tmp_path: Path) -> None:
-    forest = effect_forest(grid(tmp_path))
+    forest = effect_forest(grid(tmp_path), "x", "top1")
     found = {row.label: row for row in forest.data.itertuples()}
     # averaged over the other factors: half of the interaction
     assert found["deep"].estimate == pytest.approx(0.1 - 0.04 / 2)
@@ -67,7 +69,7 @@ def test_effects_are_those_of_a_hand_calculation(tmp_path: Path) -> None:
 def test_a_forest_draws_every_row_with_its_interval(tmp_path: Path) -> None:
     values = {cell: [v + 0.003 * (i % 2) for i, v in enumerate(list_)] for cell, list_ in VALUES.items()}
     values["deep+c"][0] += 0.02
-    forest = effect_forest(made_up_runs(tmp_path, values, GRID))
+    forest = effect_forest(made_up_runs(tmp_path, values, GRID), "x", "top1")
     axis = effects_drawing.draw(forest).axes[0]
     points = {line.get_gid(): line.get_xdata()[0] for line in axis.get_lines() if line.get_gid()}
     assert points == dict(zip(forest.data["gid"], forest.data["estimate"], strict=True))
@@ -109,14 +111,46 @@ def test_an_interval_that_would_flatten_the_others_ends_in_a_triangle(tmp_path: 
 
 
 def test_what_the_design_does_not_identify_is_said(tmp_path: Path) -> None:
-    forest = effect_forest(made_up_runs(tmp_path, VALUES))
+    forest = effect_forest(made_up_runs(tmp_path, VALUES), "x", "top1")
     assert set(forest.data["label"]) == {"deep", "c", "l"}
-    assert "Not identified by the design: deep × c, deep × l, c × l." in forest.describe()
+    assert "No run tells of deep × c, deep × l, c × l." in forest.describe()
+
+
+def test_unasked_figures_are_of_the_studys_metric_and_say_what_the_answer_says(tmp_path: Path) -> None:
+    loss = TINY.replace("metrics: [top1, top5], published: {plain: {top1: 0.5}}", "metrics: [params, val_loss]")
+    runs = made_up_runs(tmp_path, VALUES, loss)
+    found = {figure.id: figure for figure in usual_figures(runs, ())}
+    forest = found["effects"]
+    assert isinstance(forest, Forest)
+    changes = {change.label: change.comparison for change in answer_study(runs).changes}
+    assert {row.label: (row.estimate, row.n) for row in forest.data.itertuples()} == {
+        label: (c.difference.mean, c.difference.n) for label, c in changes.items() if c.difference
+    }
+    assert forest.metric == "val_loss"
+    assert "The answer's changes." in forest.describe()
+    assert "diamond" not in forest.describe()
+    crossed = {figure.id: figure for figure in usual_figures(grid(tmp_path), ())}["effects"]
+    assert POOLED in crossed.describe()
+    assert "diamond" in crossed.describe()
+
+
+def test_a_large_effect_keeps_its_interval_on_the_axis(tmp_path: Path) -> None:
+    values = {cell: [v + 0.001 * (i + n % 2) for i, v in enumerate(VALUES[cell])] for n, cell in enumerate(VALUES)}
+    values["deep"] = [0.93, 0.95, 0.955]
+    forest = asked(made_up_runs(tmp_path, values, GRID + "figures: [{id: x, kind: effects, reference: plain}]\n"))
+    assert isinstance(forest, Forest)
+    assert forest.scale[1] == forest.data["high"].max()
+    assert "triangle" not in forest.describe()
+
+
+def test_names_that_begin_and_end_alike_stay_apart_in_a_forest() -> None:
+    rows = [f"an_option_with_a_long_name × {other}_with_a_long_name" for other in ("cosine", "smoothing")]
+    assert len({effects_drawing._short(row) for row in rows}) == 2
 
 
 def test_one_cell_has_no_forest(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, VALUES, missing=["deep", "plain+c", "plain+l"])
-    assert effect_forest(runs).describe().startswith("Nothing to draw yet")
+    assert effect_forest(runs, "x", "top1").describe().startswith("Nothing to draw yet")
     assert usual_figures(runs, ()) == []
 
 
@@ -167,10 +201,10 @@ def test_a_heat_map_of_interactions_is_centred_at_zero(tmp_path: Path) -> None:
 
 
 def test_the_unasked_heat_map_is_what_the_design_can_tell(tmp_path: Path) -> None:
-    heat = interaction_map(grid(tmp_path))
+    heat = interaction_map(grid(tmp_path), "x", "top1")
     assert heat is not None
     assert heat.shows == "interactions"
-    assert interaction_map(made_up_runs(tmp_path, VALUES)) is None, "no two options were run together"
+    assert interaction_map(made_up_runs(tmp_path, VALUES), "x", "top1") is None, "no two options were run together"
 
 
 @pytest.mark.parametrize("larger", [True, False])
@@ -194,7 +228,7 @@ def test_accuracy_against_cost(tmp_path: Path) -> None:
     (step,) = [line for line in axis.get_lines() if line.get_gid() == "x.front"]
     assert list(step.get_xdata(orig=True)) == [rows["deep"].cost, rows["plain"].cost]
     assert [text.get_text() for text in axis.texts] == ["deep", "plain"]
-    assert costs.describe().endswith("the most Top-1 for a cost: deep; plain.")
+    assert costs.describe().endswith("beats in cost and mean at once: deep; plain.")
 
 
 def test_seconds_are_the_median_epochs(tmp_path: Path) -> None:

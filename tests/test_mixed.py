@@ -99,7 +99,7 @@ def test_other_epochs_than_planned_are_mixed_unless_early_stopping_ended_them(
     stopping = TINY.replace("epochs: 2", "epochs: 2\n  early_stopping: {patience: 1}")
     early = runs_with(planned(tmp_path, stopping), lambda trial: {}, lengths)
     assert early.mixtures == ()
-    assert "Early stopping ended 1 trial after 1 to 1 epochs" in reported(monkeypatch, early)
+    assert "Early stopping ended 1 trial after 1 epoch" in reported(monkeypatch, early)
     longer = runs_with(planned(tmp_path, stopping), lambda trial: {}, lambda trial: 3)
     assert [mixture.what for mixture in longer.mixtures] == ["epochs"]
 

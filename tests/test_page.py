@@ -25,6 +25,7 @@ from reports.answer_text import headline
 from reports.claims import answer_claims
 from reports.escape import markdown
 from reports.figures import learning_curves
+from reports.figures.style import GREY
 from reports.page.plain import to_html
 from reports.page.trials import UI
 from reports.report import Report, make_report, write_report
@@ -276,6 +277,21 @@ def test_all_text_has_contrast_in_light_and_dark(browser: Browser, page: Path, s
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (name, ink, paper)
     paper = browser.run("return getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number)")
     assert (luminance(paper) < 0.1) == (scheme == "dark")
+
+
+def test_grey_lines_stay_visible_in_the_dark(browser: Browser, page: Path) -> None:
+    browser.open(page, scheme="dark")
+    drawn = browser.run(
+        """const grey = document.createElementNS("http://www.w3.org/2000/svg", "path");
+        grey.setAttribute("stroke", arguments[0].toLowerCase());
+        document.querySelector(".drawing svg").append(grey);
+        return getComputedStyle(grey).stroke""",
+        GREY,
+    )
+    (level,) = {int(number) for number in re.findall(r"\d+", drawn)}
+    # what is drawn is turned over, on a page of about 0.008
+    luminance = ((255 - level) / 255 + 0.055) / 1.055
+    assert (luminance**2.4 + 0.05) / 0.058 > 2.5
 
 
 def test_without_scripts_the_page_is_complete(browser: Browser, page: Path) -> None:

@@ -112,7 +112,8 @@ def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pyte
     assert all(RELOADS in page for page in pages)
     assert RELOADS not in PAGE.read_text(encoding="utf-8"), "it has ended"
     assert "4 of 4 trials finished" in Path("results/tiny/report.md").read_text()
-    assert [line.partition(" ")[2] for line in watching(monkeypatch, []).stdout.splitlines()[1:]] == lines[-1:]
+    again = [line.partition(" ")[2] for line in watching(monkeypatch, []).stdout.splitlines()[1:]]
+    assert again == [f"{lines[-1]} (unchanged)"], "the page of a finished study is written once"
 
 
 def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

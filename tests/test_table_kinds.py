@@ -204,10 +204,15 @@ def test_effects_are_differences_of_means_in_a_whole_design(tmp_path: Path) -> N
 
 
 def test_effects_that_a_design_does_not_identify_are_named(tmp_path: Path) -> None:
-    designs = "  - add_one: [c, l]\n"
-    table = tables_of(made(tmp_path, "", designs=designs))["effects"]
+    asked = "  - {id: e, kind: effects}\n"
+    table = tables_of(made(tmp_path, asked, designs="  - add_one: [c, l]\n"))["e"]
     assert [row[0] for row in printed(table)[1:]] == ["c", "l"]
-    assert "Not identified by these runs: c × l." in table.footnotes
+    assert "No run tells of c × l." in table.footnotes
+    # c and l only come together
+    together = "  - list: [plain, plain+c+l, plain+m, plain+c+l+m]\n"
+    table = tables_of(made(tmp_path, asked, designs=together))["e"]
+    assert [row[0] for row in printed(table)[1:]] == ["m"]
+    assert "These runs do not tell c from l; c × l from c, l; c × m from l × m." in table.footnotes
 
 
 def test_cost_says_what_was_measured(tmp_path: Path) -> None:
@@ -229,14 +234,14 @@ def test_cost_says_what_was_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("designs", "ids"),
     [
-        ("  - leave_one_out: [c, l, m]\n", ["leave_one_out", "effects", "cost"]),
-        ("  - cumulative: [c, l]\n", ["cumulative", "effects", "cost"]),
+        ("  - leave_one_out: [c, l, m]\n", ["leave_one_out", "cost"]),
+        ("  - cumulative: [c, l]\n", ["cumulative", "cost"]),
         ("  - grid: [stem, c]\n", ["pivot", "pivot_differences", "effects", "cost"]),
         ("  - subsets: [c, l]\n", ["switches", "effects", "cost"]),
         (ALL, ["switches", "effects", "cost"]),
         ("  - pairwise: [c, l, m]\n  - subsets: [c, m]\n", ["switches", "switches_2", "effects", "cost"]),
-        ("  - add_one: [c, l]\n", ["cells", "effects", "cost"]),
-        ("  - {leave_one_out: [c, l, m], exclude: {c: off}}\n", ["cells", "effects", "cost"]),
+        ("  - add_one: [c, l]\n", ["cells", "cost"]),
+        ("  - {leave_one_out: [c, l, m], exclude: {c: off}}\n", ["cells", "cost"]),
         ("  - list: [plain]\n", ["cells", "cost"]),
     ],
 )
@@ -352,7 +357,7 @@ KINDS = {
 def test_every_kind_compiles_and_says_the_same_twice(tmp_path: Path) -> None:
     hostile = HOSTILE.replace("'", "''")
     words = "".join(f"  - {{id: {kind}, kind: {kind}, caption: '{hostile}', {more}}}\n" for kind, more in KINDS.items())
-    words += f"  - {{id: texts, rows: stem, labels: {{plain: '{hostile}', deep: 'αΩ ñ ł ✓ – “q” 中 ‮x'}}}}\n"
+    words += f"  - {{id: texts, rows: stem, labels: {{plain: '{hostile}', deep: '[שלום αΩ ñ ł ✓ – “q” 中 ‮x'}}}}\n"
     runs = made(tmp_path, words, seeds=8)
     tables, again = make_tables(runs), make_tables(made(tmp_path, words, seeds=8))
     for write in (to_markdown, to_latex, to_csv):

@@ -138,7 +138,7 @@ def test_fewer_seeds_replace_no_larger_report(tmp_path: Path) -> None:
         ("é ñ ł ï", r"\'{e} \~{n} \l{} \"{\i}"),
         ("a--b", r"a-{}-b"),
         ("1–2", "1--2"),
-        ("🎈", "[balloon]"),
+        ("🎈", "{[}balloon]"),
         ("Δα", r"$\Delta$$\alpha$"),
         ("a‮b​c", "abc"),
         ("5 ± 2 µ", r"5 $\pm$ 2 $\mu$"),

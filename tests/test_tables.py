@@ -19,7 +19,7 @@ from experiments.plan import Cell, Trial
 from experiments.records import TrialRecord
 from reports import numbers
 from reports.report import Report, write_report
-from reports.tables import PrintedTable, make_table
+from reports.tables import Column, Layout, PrintedTable, make_table
 from reports.tables.latex import to_latex
 from reports.tables.markdown import to_markdown
 
@@ -238,6 +238,31 @@ def test_a_latex_table_fits_the_text_of_an_article(
     assert text.count(r"\begin{tabular}") == text.count(r"\toprule") == tabulars
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     assert "Overfull" not in compile_latex(tmp_path, r"\input{table}")
+
+
+@pytest.mark.usefixtures("sizes")
+def test_a_long_latex_table_is_floats_that_fit_a_page(tmp_path: Path) -> None:
+    name = "an_option_of_which_the_name_is_longer_than_any_column+of_the_table"
+    names = [f"{name}{number}" for number in range(60)]
+    layout = Layout(
+        Column(f"the {name}", names, numeric=False),
+        [[Column(f"{metric} {name}", [f"0.{row:03d} ± 0.010" for row in range(60)])] for metric in ("Top-1", "Top-5")],
+    )
+    table = PrintedTable("long", "A caption", layout, footnotes=["A note that is long. " * 40], number=7)
+    text = to_latex(table)
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
+    output = compile_latex(tmp_path, r"\input{table} \ref{tab:long}")
+    assert "Overfull" not in output
+    assert "Float too large" not in output
+    floats = text.split(r"\begin{table}")[1:]
+    assert len(floats) > 2
+    assert [part.count(r"\caption{A caption (continued).}") for part in floats] == [0, *[1] * (len(floats) - 1)]
+    assert [part.count(r"\addtocounter{table}{-1}") for part in floats] == [0, *[1] * (len(floats) - 1)]
+    assert ["A note" in part for part in floats] == [*[False] * (len(floats) - 1), True]
+    assert text.count(r"\label") == 1
+    for row in range(60):
+        assert text.count(rf"& 0.{row:03d} $\pm$") == 2, "each row once"
+    assert to_markdown(table).startswith("**Table 7: A caption**")
 
 
 @pytest.mark.usefixtures("sizes")

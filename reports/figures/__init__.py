@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from experiments.figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
 
+from ..answer import answer_study, first_metric, isolates_all
 from ..runs import Runs
 from .base import FigureData
 from .cost import cost_figure, make_cost
-from .curves import Curves, learning_curves, make_curves
-from .effects import effect_forest, make_effects
+from .curves import Curves
+from .curves_of_runs import learning_curves, make_curves
+from .effects import Forest, answered_forest, effect_forest, make_effects
 from .files import write_figures
 from .interaction import interaction_map, make_interaction
 
@@ -22,7 +25,12 @@ __all__ = ["Curves", "FigureData", "learning_curves", "make_figure", "usual_figu
 
 
 def make_figure(figure: Figure, runs: Runs) -> FigureData:
-    """A figure that the study asks for."""
+    """A figure that the study asks for, under the document's number."""
+    made = _made(figure, runs)
+    return replace(made, title=f"Figure {figure.number}: {made.title}") if figure.number else made
+
+
+def _made(figure: Figure, runs: Runs) -> FigureData:
     match figure:
         case CurvesFigure():
             return make_curves(figure, runs)
@@ -35,10 +43,11 @@ def make_figure(figure: Figure, runs: Runs) -> FigureData:
 
 
 def usual_figures(runs: Runs, taken: Collection[str]) -> list[FigureData]:
-    """What a study is shown of top-1 unasked, as far as its runs tell: effects, interactions, cost.
+    """What a study is shown of its first metric unasked, as far as its runs tell: effects, interactions, cost.
 
     A kind that the study asks for itself is left out; an id that is taken gives way.
     """
+    metric = first_metric(runs)
     asked = {type(figure) for figure in runs.plan.study.figures}
 
     def free(id: str) -> str:
@@ -46,9 +55,17 @@ def usual_figures(runs: Runs, taken: Collection[str]) -> list[FigureData]:
 
     made: list[FigureData | None] = []
     if EffectsFigure not in asked:
-        made.append(effect_forest(runs, free("effects")))
+        made.append(_forest(runs, free("effects"), metric))
     if InteractionFigure not in asked:
-        made.append(interaction_map(runs, free("interactions")))
+        made.append(interaction_map(runs, free("interactions"), metric))
     if CostFigure not in asked:
-        made.append(cost_figure(runs, free("cost")))
+        made.append(cost_figure(runs, free("cost"), metric))
     return [figure for figure in made if figure is not None and not figure.empty]
+
+
+def _forest(runs: Runs, id: str, metric: str) -> Forest:
+    """Effects and interactions; where the design tells of none, the answer's own numbers instead of other estimates."""
+    forest = effect_forest(runs, id, metric)
+    if not (forest.data["kind"] == "interaction").any() and isolates_all(runs):
+        return answered_forest(answer_study(runs), id)
+    return forest

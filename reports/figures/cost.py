@@ -53,14 +53,13 @@ class Costs(FigureData):
         """What is drawn, in the words of the report."""
         if self.empty:
             return f"Nothing to draw yet: no cell has {title(self.metric)} and {COSTS[self.cost].lower()}."
-        better = "most" if direction(self.metric) == "max" else "least"
         text = (
             f"Point: mean over seeds; bar: {BANDS[self.band]}."
             if self.data["low"].notna().any()
             else "Point: one seed."
         )
         text += (
-            f" The line is the Pareto front, the {better} {title(self.metric)} for a cost: "
+            " The line is the Pareto front, the cells that no other one beats in cost and mean at once: "
             f"{listed(list(self.front['label']), '; ')}."
         )
         if self.cost in ("epoch_seconds", "seconds"):
@@ -114,7 +113,7 @@ def pareto(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> 
     return [not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in signed) for cost, value in signed]
 
 
-def cost_figure(runs: Runs, id: str = "cost", metric: str = "top1") -> Costs | None:
+def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
     """What a study is given unasked: against the first of MACs, parameters, seconds that tells its cells apart.
 
     Seconds count only where one machine measured them and they differ by a tenth.

@@ -9,7 +9,7 @@ from ..numbers import large, title
 from .base import BANDS, rows_of
 from .cost import COSTS, Costs
 from .placing import Place, place_labels
-from .style import COLOURS, COLUMN, GREY, INK, SMALL, blank, legend_columns, plain_text, shortened
+from .style import BESIDE, COLOURS, COLUMN, INK, SMALL, blank, legend_columns, plain_text, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def draw(costs: Costs) -> Figure:
     figure = blank(COLUMN, 2.7)
     axis = figure.subplots()
     front, others = costs.front, costs.data[~costs.data["front"]]
-    _points(axis, others, "o", GREY, "white", 1)
+    _points(axis, others, "o", BESIDE, "white", 1)
     _points(axis, front, "s", COLOURS[0], COLOURS[0], 3)
     axis.step(
         front["cost"], front["mean"], where="post", color=COLOURS[1], linewidth=1, zorder=2, gid=f"{costs.id}.front"
@@ -88,7 +88,7 @@ def _legend(costs: Costs) -> list[Any]:
                       markeredgecolor=COLOURS[0], linewidth=1, label="Pareto front")]  # fmt: skip
     if not costs.data["front"].all():
         handles.append(
-            Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="other cells")
+            Line2D([], [], color=BESIDE, marker="o", markerfacecolor="white", linestyle="", label="other cells")
         )
     if costs.data["low"].notna().any():
         handles.append(Line2D([], [], color=INK, linewidth=0.7, label=BANDS[costs.band]))

@@ -1,24 +1,18 @@
-"""Learning curves as data: the mean and band over the seeds of each cell, and each run that failed."""
+"""Learning curves before they are drawn: lines, bands and failed runs, their scale, and what is said of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from experiments.figure_questions import figure_cells, figure_labels
-from experiments.figure_words import Band, CurvesFigure
-from experiments.records import TrialRecord
+from experiments.figure_words import Band
 from experiments.wording import count
-from trainer.metrics import direction
 
 from ..numbers import title
-from ..runs import Runs
-from .base import BANDS, FigureData, band_ends, listed
-from .labels import labelled, table_labels
+from .base import BANDS, FigureData, listed
 from .scale import common_range, stretched
 
 FEW = 4
@@ -26,14 +20,6 @@ FEW = 4
 
 SHORT = 18
 """The longest name of a cell, in letters, above one of six panels in a row."""
-
-_APART = {True: 24, False: 12}
-"""The most cells that have a panel each on one page, for short names and for longer ones."""
-
-_COLUMNS = {
-    "gid": "str", "cell": "str", "label": "str", "metric": "str", "epoch": "int64", "mean": "float64",
-    "low": "float64", "high": "float64", "n": "int64", "seed": "Int64", "status": "str",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -211,102 +197,3 @@ def _within_one(data: pd.DataFrame) -> tuple[float, float] | None:
     values = data[["mean", "low", "high"]].to_numpy(dtype=float)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return (max(low, 0.0), min(high, 1.0)) if low < 0 or high > 1 else None
-
-
-def learning_curves(
-    runs: Runs, cells: Sequence[str], id: str, caption: str, metrics: Sequence[str], labels: Mapping[str, str] = {}
-) -> Curves | None:
-    """A panel for each metric, of few cells; for more a panel for each cell; of many the best, before the others.
-
-    None where no run of these cells has an epoch.
-    """
-    named = labelled(cells, labels)
-    data = curve_data(runs, id, named, metrics, "sd")
-    if data.empty:
-        return None
-    drawn = list(dict.fromkeys(data["cell"]))
-    many = len(drawn) > _APART[max(len(named[cell]) for cell in drawn) <= SHORT]
-    return Curves(
-        id=id,
-        title=caption,
-        data=data,
-        panels=tuple((metric,) for metric in metrics),
-        apart=len(drawn) > FEW and not many,
-        background=tuple(cell for cell in drawn if cell not in _best(data, metrics[0])) if many else (),
-        broken=_broken(runs, named),
-    )
-
-
-def make_curves(figure: CurvesFigure, runs: Runs) -> Curves:
-    """Learning curves that the study asks for."""
-    study, designed = runs.plan.study, runs.plan.designed
-    cells = figure_cells(figure, study, designed)
-    named = labelled(cells, {**table_labels(runs.plan), **figure_labels(figure, study, designed)})
-    metrics = dict.fromkeys(metric for panel in figure.panels for metric in panel)
-    data = curve_data(runs, figure.id, named, list(metrics), figure.band)
-    broken = _broken(runs, named)
-    if figure.epochs:
-        data = data[data["epoch"].between(*figure.epochs)].reset_index(drop=True)
-    return Curves(
-        id=figure.id,
-        title=figure.caption or figure.id,
-        data=data,
-        panels=figure.panels,
-        band=figure.band,
-        missing=tuple(named[cell] for cell in cells if cell not in set(data["cell"])),
-        broken=broken,
-    )
-
-
-def curve_data(runs: Runs, id: str, labels: Mapping[str, str], metrics: Sequence[str], band: Band) -> pd.DataFrame:
-    """The rows of `Curves.data`, of these cells."""
-    rows: list[tuple[object, ...]] = []
-    for place, (cell, label) in enumerate(labels.items()):
-        finished = [record for _, record in _of_cell(runs, cell, runs.records)]
-        for metric in metrics:
-            name = f"{id}.cell{place}.{metric}"
-            for epoch in range(max((len(record.history) for record in finished), default=0)):
-                values = _values(finished, metric, epoch)
-                if values:
-                    low, high = band_ends(values, band) or (None, None)
-                    mean = float(np.mean(values))
-                    rows.append((name, cell, label, metric, epoch + 1, mean, low, high, len(values), None, "finished"))
-            for seed, record in _of_cell(runs, cell, runs.failures):
-                status = "diverged" if _diverged(record) else "failed"
-                for epoch, values_at in enumerate(record.history, 1):
-                    value = values_at.get(metric)
-                    if value is not None:
-                        gid = f"{name}.seed{seed}"
-                        rows.append((gid, cell, label, metric, epoch, value, None, None, 1, seed, status))
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
-
-
-def _of_cell(runs: Runs, cell: str, records: Mapping[str, TrialRecord]) -> Iterable[tuple[int, TrialRecord]]:
-    for seed in runs.plan.seeds_of(cell):
-        record = records.get(runs.plan.ids.get((cell, seed), ""))
-        if record is not None:
-            yield seed, record
-
-
-def _values(records: Sequence[TrialRecord], metric: str, epoch: int) -> list[float]:
-    values = [record.history[epoch].get(metric) for record in records if epoch < len(record.history)]
-    return [value for value in values if value is not None]
-
-
-def _broken(runs: Runs, labels: Mapping[str, str]) -> tuple[Broken, ...]:
-    return tuple(
-        Broken(label, seed, len(record.history), _diverged(record))
-        for cell, label in labels.items()
-        for seed, record in _of_cell(runs, cell, runs.failures)
-    )
-
-
-def _diverged(record: TrialRecord) -> bool:
-    return record.reason.startswith("Diverged")
-
-
-def _best(data: pd.DataFrame, metric: str) -> list[str]:
-    """The cells whose last mean of the metric is best, at most as many as have bands."""
-    finished = data[(data["metric"] == metric) & (data["status"] == "finished")]
-    last = finished.groupby("cell", sort=False)["mean"].last()
-    return list(last.sort_values(ascending=direction(metric) == "min", kind="stable").index[:FEW])

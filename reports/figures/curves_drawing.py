@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..numbers import title
-from .base import BANDS
 from .curves import SHORT, Curves
+from .curves_legend import legend, name, styles
 from .style import (
     BAND,
     COLOURS,
     COLUMN,
     GREY,
-    INK,
     MARKERS,
     PAGE,
     SMALL,
@@ -30,12 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = 6
 """About so many markers a line."""
-
-_LEGEND_NAME = 44
-"""The most letters of a cell's name in a legend."""
 
 
 def draw(curves: Curves) -> Figure:
@@ -47,15 +42,15 @@ def _together(curves: Curves) -> Figure:
     """All cells in each panel: a colour and marker for a cell, a line style for a metric, the legend below."""
     columns = min(2, len(curves.panels))
     width = PAGE if columns == 2 else COLUMN
-    handles = _legend(curves)
+    handles = legend(curves)
     across = legend_columns([handle.get_label() for handle in handles], width)
-    single = _name(curves, curves.cells[0]) if len(curves.cells) == 1 else None
+    single = name(curves, curves.cells[0]) if len(curves.cells) == 1 else None
     legend_rows = math.ceil(len(handles) / across) + (single is not None)
     rows = math.ceil(len(curves.panels) / columns)
     figure = blank(width, 2.3 * rows + 0.16 * legend_rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, panel, shown in zip(axes, curves.panels, curves.cut, strict=False):
-        for metric, style in zip(panel, _styles(panel), strict=True):
+        for metric, style in zip(panel, styles(panel), strict=True):
             _draw_grey(axis, curves, curves.background, metric)
             for place, cell in enumerate(curves.cells):
                 _draw(axis, curves, cell, metric, place, style)
@@ -85,7 +80,7 @@ def _apart(curves: Curves) -> Figure:
                 axis.set_axis_off()
                 continue
             cell = curves.cells[index]
-            for metric, style in zip(panel, _styles(panel), strict=True):
+            for metric, style in zip(panel, styles(panel), strict=True):
                 _draw_grey(axis, curves, [other for other in curves.cells if other != cell], metric)
                 _draw(axis, curves, cell, metric, 0, style)
             # with a place of their own, titles and (absent) labels are not laid around every tick, which takes longest
@@ -185,67 +180,6 @@ def _leaves(run: pd.DataFrame, limit: float, *, above: bool) -> list[float]:
 
 def _alone(curves: Curves) -> bool:
     return len(curves.cells) == 1 and not curves.background
-
-
-def _name(curves: Curves, cell: str) -> str:
-    return plain_text(shortened(curves.labels[cell], _LEGEND_NAME))
-
-
-def _legend(curves: Curves) -> list[Any]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    several = len(curves.cells) > 1
-    handles: list[Any] = []
-    if several:
-        told = zip(curves.cells, COLOURS, MARKERS, strict=False)
-        handles += [
-            Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=1.2, label=_name(curves, cell))
-            for cell, colour, marker in told
-        ]
-    colour = INK if several else COLOURS[0]
-    if curves.background:
-        handles.append(Line2D([], [], color=GREY, linewidth=0.5, label=f"{len(curves.background)} other cells"))
-    if any(len(panel) > 1 for panel in curves.panels):
-        handles += [Line2D([], [], color=colour, linestyle=s, label=name) for s, name in _style_names(curves).items()]
-    if curves.bands:
-        handles.append(Patch(color=colour, alpha=BAND, linewidth=0, label=BANDS[curves.band]))
-    if curves.failed:
-        handles.append(Line2D([], [], color=colour, marker="x", markersize=4, linewidth=0.5, label="failed run"))
-    return handles
-
-
-def _styles(panel: tuple[str, ...]) -> list[Any]:
-    """A line style for each metric of a panel: where there are several, training is dashed, validation solid."""
-    if len(panel) == 1:
-        return ["-"]
-    wanted = ["--" if metric.startswith("train_") else ":" if metric.startswith("ema_") else "-" for metric in panel]
-    styles: list[Any] = []
-    for style in wanted:
-        free = [other for other in _STYLES if other not in wanted and other not in styles]
-        styles.append(style if style not in styles or not free else free[0])
-    return styles
-
-
-def _style_names(curves: Curves) -> dict[Any, str]:
-    """What each line style stands for: training or validation, or else the titles of its metrics."""
-    metrics: dict[Any, list[str]] = {}
-    for panel in curves.panels:
-        for metric, style in zip(panel, _styles(panel), strict=True):
-            metrics.setdefault(style, []).append(metric)
-    kinds = {style: {_kind(metric) for metric in names} for style, names in metrics.items()}
-    words = {style: kind.pop() for style, kind in kinds.items() if len(kind) == 1}
-    if len(words) == len(set(words.values())) == len(metrics):
-        return words
-    return {style: ", ".join(map(title, dict.fromkeys(names))) for style, names in metrics.items()}
-
-
-def _kind(metric: str) -> str:
-    if metric.startswith("train_"):
-        return "training"
-    if metric.startswith("ema_"):
-        return "validation, averaged weights"
-    return "validation" if metric in ("top1", "top5", "val_loss") else title(metric)
 
 
 def _quantity(panel: tuple[str, ...]) -> str:

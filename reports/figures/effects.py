@@ -15,13 +15,15 @@ from experiments.questions import planned_cell
 from trainer.metrics import direction
 
 from .. import effects as least_squares
+from ..answer import StudyAnswer
+from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
 from ..significance import Comparison, compare
-from .base import FigureData, listed
+from .base import FigureData
 from .labels import labelled, table_labels
-from .scale import common_range
+from .scale import SQUEEZED
 
 MOST = 40
 """Rows that a page takes; the largest are drawn, the CSV has all."""
@@ -37,16 +39,20 @@ class Forest(FigureData):
     """Effects or differences, each with its 95 % interval.
 
     `data`: a row an effect, main effects before interactions, the largest estimate first; `kind` is "main effect",
-    "interaction" or "difference"; n counts the runs with the option (or both), or the pairs of a difference; p and
-    its correction after Holm over all rows that have one. `low`, `high` and `p` are empty where no spread is known.
+    "interaction" or "difference"; n counts the runs with the option (or both), the pairs of a difference, or the seeds
+    of the answer's; p and its correction after Holm over all rows that have one. `low`, `high` and `p` are empty where
+    no spread is known.
     """
 
     metric: str
     reference: str | None = None
     """Of differences: what the cells are compared with."""
 
-    unidentified: tuple[str, ...] = ()
-    """Effects that the design does not tell from others."""
+    answered: bool = False
+    """Whether these are the changes of the report's answer, instead of estimates by least squares."""
+
+    untold: tuple[str, ...] = ()
+    """Sentences on what the design does not tell."""
 
     additive: bool = False
     """Whether the main effects hold only if the effects that are not identified are none."""
@@ -59,27 +65,22 @@ class Forest(FigureData):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The range of the axis: zero, all estimates, and all intervals but those that would flatten the others."""
+        """The range of the axis: zero, all estimates, and all intervals but those that would flatten the others.
+
+        Those are wider than `SQUEEZED` times the median one, and than what the estimates take.
+        """
         rows = self.shown
         known = rows.dropna(subset=["low"])
-        spans = list(zip(known["low"], known["high"], strict=True))
-        low, high = common_range(spans) if spans else (0.0, 0.0)
-        return min(0.0, low, *rows["estimate"]), max(0.0, high, *rows["estimate"])
+        low, high = min([0.0, *rows["estimate"]]), max([0.0, *rows["estimate"]])
+        width = known["high"] - known["low"]
+        usual = known[width <= SQUEEZED * max(float(width.median()) if len(width) else 0.0, high - low)]
+        return min([low, *usual["low"]]), max([high, *usual["high"]])
 
     def describe(self) -> str:
         """What is drawn, in the words of the report."""
         if self.empty:
             return f"Nothing to draw yet: no two cells have a finished run with {title(self.metric)}."
-        if self.reference:
-            text = (
-                f"Point: mean of the paired differences to {self.reference}; bar: 95 % t interval; n: pairs of seeds."
-            )
-        else:
-            text = (
-                "Point: estimate by least squares, the seed held constant; bar: 95 % t interval; circle: a main "
-                "effect, averaged over the other factors; diamond: an interaction, what two add beyond what each adds; "
-                "n: runs with the option, or both."
-            )
+        text = self._points()
         text += " Filled: p < 0.05 after Holm's correction over all rows."
         if direction(self.metric) == "min":
             text += " Less is better: what lies left of zero helps."
@@ -92,12 +93,25 @@ class Forest(FigureData):
             text += f" The {MOST} largest of {len(self.data)}; the CSV beside has all."
         if self.additive:
             text += " The main effects hold only if the effects that are not identified are none."
-        if self.unidentified:
-            text += f" Not identified by the design: {listed(self.unidentified)}."
-        return text
+        return " ".join([text, *self.untold])
+
+    def _points(self) -> str:
+        if self.reference:
+            return (
+                f"Point: mean of the paired differences to {self.reference}; bar: 95 % t interval; n: pairs of seeds."
+            )
+        if self.answered:
+            return "The answer's changes. Point: mean of the differences by seed; bar: 95 % t interval; n: seeds."
+        crossed = (self.data["kind"] == "interaction").any()
+        parts = ["Point: estimate by least squares, the seed held constant", "bar: 95 % t interval"]
+        if crossed:
+            parts.append("circle: a main effect, averaged over the other factors")
+            parts.append("diamond: an interaction, what two add beyond what each adds")
+        parts.append("n: runs with the option, or both" if crossed else "n: runs with the option")
+        return f"{'; '.join(parts)}. {POOLED}"
 
 
-def effect_forest(runs: Runs, id: str = "effects", metric: str = "top1", cells: Sequence[str] | None = None) -> Forest:
+def effect_forest(runs: Runs, id: str, metric: str, cells: Sequence[str] | None = None) -> Forest:
     """Effects of the factors where the design identifies any, or else each cell's difference to the baseline."""
     chosen = list(runs.plan.designed) if cells is None else list(cells)
     found = fitted(runs, metric, chosen)
@@ -126,8 +140,25 @@ def effect_forest(runs: Runs, id: str = "effects", metric: str = "top1", cells: 
         title=caption,
         data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
         metric=metric,
-        unidentified=tuple(option_names(term.factors, factors) for term in found.unidentified),
+        untold=tuple(untold(found.unidentified, lambda term: option_names(term, factors))),
         additive=found.additive,
+    )
+
+
+def answered_forest(answer: StudyAnswer, id: str) -> Forest:
+    """The changes of the report's answer, with its numbers."""
+    known = [(change, d) for change in answer.changes if (d := change.comparison.difference)]
+    known.sort(key=lambda row: -row[1].mean)
+    table = [
+        (f"{id}.row{place}", "main effect", c.label, d.mean, d.low, d.high, d.n, c.comparison.p, c.comparison.adjusted)
+        for place, (c, d) in enumerate(known)
+    ]
+    return Forest(
+        id=id,
+        title=f"What each change does to {title(answer.metric)}",
+        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        metric=answer.metric,
+        answered=True,
     )
 
 
@@ -184,7 +215,8 @@ def fitted(runs: Runs, metric: str, cells: Sequence[str]) -> least_squares.Effec
 
 def option_names(term: Term, factors: Mapping[str, Factor]) -> str:
     """`c`, `B` or `B × c`: options by the names that cells have of them."""
-    return " × ".join(factors[name].label(option) or f"{name} {option}" for name, option in term)
+    labels = [factors[name].label(option) if name in factors else "" for name, option in term]
+    return " × ".join(label or f"{name} {option}" for label, (name, option) in zip(labels, term, strict=True))
 
 
 def _kind(term: Term) -> str:

@@ -44,7 +44,7 @@ def draw(forest: Forest) -> Figure:
     if "interaction" in kinds[1:] and kinds[0] != "interaction":
         axis.axhline(kinds.index("interaction") - 0.5, color=INK, linewidth=0.4)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_yticks(range(len(rows)), [plain_text(shortened(label, _NAME)) for label in rows["label"]])
+    axis.set_yticks(range(len(rows)), [plain_text(_short(label)) for label in rows["label"]])
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.set_xlabel(f"{'difference' if forest.reference else 'effect'}, {title(forest.metric)}")
@@ -55,3 +55,10 @@ def draw(forest: Forest) -> Figure:
     beside.spines["right"].set_visible(False)
     axis.annotate("estimate (n)", (1, 1), (4, 2), "axes fraction", textcoords="offset points", fontsize=SMALL)
     return figure
+
+
+def _short(label: str) -> str:
+    """Of an interaction, each of the two is shortened: what both begin and end with would tell no rows apart."""
+    parts = label.split(" × ")
+    most = (_NAME - 3 * (len(parts) - 1)) // len(parts)
+    return label if len(label) <= _NAME else " × ".join(shortened(part, most) for part in parts)

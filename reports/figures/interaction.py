@@ -149,7 +149,7 @@ def make_interaction(figure: InteractionFigure, runs: Runs) -> HeatMap:
     return replace(heat, title=figure.caption or heat.title)
 
 
-def interaction_map(runs: Runs, id: str = "interactions", metric: str = "top1") -> HeatMap | None:
+def interaction_map(runs: Runs, id: str, metric: str) -> HeatMap | None:
     """The heat map that a study is given unasked.
 
     All interactions of three or more two-option factors, where the design identifies any; or else the means of the

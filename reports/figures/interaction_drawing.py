@@ -20,14 +20,20 @@ _NUMBERS = 24
 """With more columns than that a field has no room for its number, which the CSV beside has."""
 
 
+_LETTERS = 17
+"""Of the smallest text an inch, and a space between two names."""
+
+
 def draw(heat: HeatMap) -> Figure:
     """Fields with their numbers; means from dark to light, interactions around zero from red to blue."""
     import matplotlib as mpl
     from matplotlib.colors import Normalize, TwoSlopeNorm
     from matplotlib.patches import Rectangle
 
-    names = [plain_text(broken(shortened(name, 24), 14)) for name in heat.columns]
     width = COLUMN if 1.2 + _FIELD * len(heat.columns) <= COLUMN else PAGE
+    turned = max(map(len, heat.columns), default=0) > 7 and len(heat.columns) > 3
+    across = 14 if turned else min(14, int(_LETTERS * (width - 1.7) / len(heat.columns)))
+    names = [plain_text(broken(shortened(name, 24), across)) for name in heat.columns]
     tall = 0.26 if width == PAGE or heat.shows == "interactions" else 0.34
     figure = blank(width, max(1.6, 0.9 + tall * len(heat.rows)))
     axis = figure.subplots()
@@ -49,7 +55,6 @@ def draw(heat: HeatMap) -> Figure:
             axis.text(x, y, text, ha="center", va="center", fontsize=size, color=ink, weight=weight)
     axis.set_xlim(-0.5, len(heat.columns) - 0.5)
     axis.set_ylim(len(heat.rows) - 0.5, -0.5)
-    turned = max(map(len, heat.columns), default=0) > 7 and len(heat.columns) > 3
     axis.set_xticks(range(len(names)), names, rotation=60 if turned else 0, ha="right" if turned else "center")
     axis.set_yticks(range(len(heat.rows)), [plain_text(shortened(name, 24)) for name in heat.rows])
     axis.tick_params(length=0)

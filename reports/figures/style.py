@@ -26,7 +26,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """One for each colour, because in print some of them are the same grey."""
 
 GREY = "#C4C4C4"
-"""Of what stands behind."""
+"""Of lines that stand behind."""
+
+BESIDE = "#949494"
+"""Of points that are not the ones in colour: 3 to 1 on white, and turned over on the dark page."""
 
 INK = "#555555"
 """Of what belongs to no cell: zero lines, leaders, the words of a legend."""

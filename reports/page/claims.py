@@ -67,8 +67,9 @@ def _numbers(finding: Finding) -> list[Field]:
     if found is None:
         return [Field(NOTHING), Field(NOTHING), Field("0", 0), more]
     interval = Field(NOTHING)
-    if found.low is not None and found.high is not None:
-        interval = Field(f"{_number(found.low, form)} to {_number(found.high, form)}", found.low)
+    if finding.ends is not None:
+        low, high = finding.ends
+        interval = Field(f"{_number(low, form)} to {_number(high, form)}", low)
     return [Field(_number(found.mean, form), found.mean), interval, Field(str(found.n), found.n), more]
 
 

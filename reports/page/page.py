@@ -15,7 +15,7 @@ from experiments.wording import count, duration
 from ..answer import StudyAnswer
 from ..answer_text import best_sentence, headline, lacking_sentence
 from ..numbers import ours, title
-from ..provenance import command, provenance
+from ..provenance import command, provenance, scale_note
 from ..replicates_text import headline as replicates_headline
 from ..runs import Runs
 from .claims import claims_view, comparisons_view
@@ -121,10 +121,9 @@ def _profile(runs: Runs) -> str:
     study = runs.plan.study
     if not study.profile:
         return ""
-    scratch = "" if any(r.pretrained for r in runs.records.values()) else " All networks are trained from scratch."
     return (
         f"Profile {study.profile}: not the study at full scale, but one with other {', '.join(study.profile_paths)}. "
-        f"Published numbers are the document's own, at full scale.{scratch}"
+        f"{scale_note(runs)}"
     )
 
 

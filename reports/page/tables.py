@@ -7,8 +7,21 @@ import re
 from experiments.wording import count
 
 from ..answer import Change, StudyAnswer
-from ..answer_text import MINUS, compared_on, in_points, leaning, probability, relative, size, spread, standing
+from ..answer_text import (
+    MINUS,
+    compared_on,
+    ends,
+    in_points,
+    leaning,
+    probability,
+    relative,
+    size,
+    spread,
+    standing,
+    times,
+)
 from ..numbers import NOTHING, setting, title
+from ..significance import Comparison
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
 
@@ -21,7 +34,7 @@ def table_view(table: PrintedTable) -> View:
     columns = table.layout.columns
     heads = [Head(column.head, column.numeric) for column in columns]
     rows = [[_field(column, row) for column in columns] for row in range(len(table.layout.rows.texts))]
-    return View(f"table-{table.id}", table.caption or table.id, heads, rows, table.footnotes)
+    return View(f"table-{table.id}", table.title or table.id, heads, rows, table.footnotes)
 
 
 def _field(column: Column, row: int) -> Field:
@@ -46,7 +59,7 @@ def changes_view(answer: StudyAnswer) -> View:
         Head("Verdict"),
         Head(unit, True),
         Head("Repeated interval" if answer.repeated else "95 % interval"),
-        *([] if answer.repeated else [Head("p", True)]),
+        *([Head("p", True)] if _tested(answer) else []),
         Head("n", True),
         Head("Time", True),
         Head("Parameters", True),
@@ -59,18 +72,32 @@ def changes_view(answer: StudyAnswer) -> View:
 
 def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float]) -> list[Field]:
     found, compared = change.comparison.difference, change.comparison
-    p = Field(NOTHING if compared.adjusted is None else probability(compared.adjusted), compared.adjusted)
     return [
         Field(change.label, small=_patch(change)),
         _verdict(change, answer.metric),
         Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
         _interval(change, answer.metric, scale),
-        *([] if change.looked else [p]),
+        *([_probability(compared)] if _tested(answer) else []),
         Field(str(found.n if found else 0), found.n if found else 0),
-        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time),
+        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time, small=times(change)),
         Field(NOTHING if change.params is None else relative(change.params), change.params),
         _compared(change, answer.metric),
     ]
+
+
+def _tested(answer: StudyAnswer) -> bool:
+    """Whether any p is worth printing: with too few seeds none says anything, nor where looks are repeated."""
+    return not answer.repeated and any(_is_tested(change.comparison) for change in answer.changes)
+
+
+def _is_tested(compared: Comparison) -> bool:
+    return compared.verdict in ("better", "worse", "not significant")
+
+
+def _probability(compared: Comparison) -> Field:
+    if compared.adjusted is None or not _is_tested(compared):
+        return Field(NOTHING)
+    return Field(probability(compared.adjusted), compared.adjusted)
 
 
 def _verdict(change: Change, metric: str) -> Field:
@@ -88,8 +115,7 @@ def _interval(change: Change, metric: str, scale: tuple[float, float]) -> Field:
         return Field(NOTHING)
     least, width = scale
     low, estimate, high, zero = ((at - least) / width for at in (found.low, found.mean, found.high, 0.0))
-    text = f"{size(found.low, metric)} to {size(found.high, metric)}"
-    return Field(text, found.low, plot=Plot(zero, low, estimate, high))
+    return Field(ends(found.low, found.high, metric), found.low, plot=Plot(zero, low, estimate, high))
 
 
 def _compared(change: Change, metric: str) -> Field:
@@ -120,7 +146,8 @@ def _changes_note(answer: StudyAnswer) -> str:
     compared = [change for change in answer.changes if change.comparison.difference]
     tests = [
         "interval: Student's t, not corrected",
-        f"p: exact sign-flip permutation test, corrected for {count(len(compared), 'comparison')} by Holm's method",
+        f"{'p' if _tested(answer) else 'verdict'}: exact sign-flip permutation test, corrected for "
+        f"{count(len(compared), 'comparison')} by Holm's method",
         f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
     ]
     if answer.repeated:
@@ -130,6 +157,6 @@ def _changes_note(answer: StudyAnswer) -> str:
         if answer.isolated
         else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
         *tests,
-        "time and parameters: of the training and its network, relative to the same cells",
+        "time (its range over the seeds) and parameters: of the training and its network, relative to the same cells",
     ]
     return "; ".join(parts) + "."

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from experiments.confounders import table_notes
 from experiments.default_tables import tables_of
 from experiments.language import Table, TableKind
 from experiments.lines import table_lines
 
 from ..runs import Runs
 from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
-from .footnotes import provenance_note
+from .footnotes import confounder_note, provenance_note
 from .printed import Column, Layout, PrintedTable
 
 __all__ = ["Column", "Layout", "PrintedTable", "make_table", "make_tables"]
@@ -35,8 +34,10 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     """
     made = _KINDS[table.kind](table, runs)
     cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
-    notes = [*runs.mixed_of(cells), *(f"{note}." for note in table_notes(table, runs.plan))]
-    return [replace(printed, footnotes=[*printed.footnotes, *notes]) for printed in made]
+    notes = [*runs.mixed_of(cells), confounder_note(table, runs)]
+    printed = [replace(one, footnotes=[*one.footnotes, *filter(None, notes)]) for one in made]
+    # the document has no table of differences
+    return [replace(one, number=table.number if one.id == table.id else None) for one in printed]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:

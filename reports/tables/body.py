@@ -14,7 +14,7 @@ from experiments.tables import by_row
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts
 from .entries import Measured, measure
-from .footnotes import confounder_notes, legend, mixture_notes, runs_note, test_note
+from .footnotes import legend, runs_note, test_note
 from .printed import Column, Layout, PrintedTable
 
 
@@ -64,9 +64,8 @@ def make_body(
         layout=layout,
         footnotes=[
             legend(layout, metrics),
-            *([test_note(compared, lines, labels), *confounder_notes(lines, runs)] if within else []),
+            *([test_note(compared, lines, labels)] if within else []),
             runs_note(lines, runs),
-            *mixture_notes(lines, runs),
         ],
         numbers=numbers_of(table, metrics),
         settings=[
@@ -106,7 +105,7 @@ def differences(
         id=f"{table.id}_differences",
         caption=caption,
         layout=Layout(Column(head, [labels[index] for index in shown], numeric=False), groups),
-        footnotes=[test_note(compared, lines, labels), *confounder_notes(lines, runs)],
+        footnotes=[test_note(compared, lines, labels)],
         aligned=table.siunitx,
     )
 

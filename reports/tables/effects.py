@@ -9,21 +9,29 @@ from experiments.language import Table
 from experiments.lines import Line, table_lines
 
 from .. import numbers
+from ..answer import isolates_all
 from ..effects import Effect, Effects, effects
+from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
-from .footnotes import runs_note, sentence, some
+from .footnotes import runs_note, sentence
 from .printed import Column, Layout, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """An effect a row; for each metric the estimate, its interval and p."""
+    """An effect a row; for each metric the estimate, its interval and p.
+
+    Unasked, nothing where it would hold no interaction: the report's answer has every option's effect already.
+    """
     lines = [
         line for line in table_lines(table, runs.plan.study, runs.plan.designed) if line.cell not in runs.plan.excluded
     ]
     factors = varying(lines, runs)
     fits = {metric: effects(_rows(lines, metric, runs), factors) for metric in table.metrics}
+    crossed = any(len(effect.factors) > 1 for fit in fits.values() for effect in fit.effects)
+    if table not in runs.plan.study.tables and not crossed and isolates_all(runs):
+        return []
     terms = list(dict.fromkeys(effect.factors for fit in fits.values() for effect in fit.effects))
     names = {term: _name(term, factors, runs) for term in terms}
     head = Column(table.titles.get("rows", "effect"), [names[term] for term in terms] or ["none"], numeric=False)
@@ -66,6 +74,10 @@ def _name(term: Term, factors: Mapping[str, Sequence[str]], runs: Runs) -> str:
     """A switch's name, `model: B` against the first option, two with a cross between them."""
     parts = []
     for factor, option in term:
+        if factor not in factors:
+            # a block, which an effect may hide behind
+            parts.append(f"{factor} {option}")
+            continue
         switch = runs.plan.study.factors[factor].switch
         parts.append(factor if switch else f"{factor} {factors[factor][0]} → {option}" if len(term) == 1 else option)
     return " × ".join(parts)
@@ -119,10 +131,9 @@ def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], ta
     notes = [sentence(parts)]
     if fit.additive:
         notes.append("The design does not identify all interactions: an effect holds if those it leaves out are none.")
-    if fit.unidentified:
-        hidden = [_name(effect.factors, factors, runs) for effect in fit.unidentified]
-        notes.append(f"Not identified by these runs: {some(hidden)}.")
-    return notes
+    if any(effect.low is not None for effect in fit.effects):
+        notes.append(POOLED)
+    return [*notes, *untold(fit.unidentified, lambda term: _name(term, factors, runs))]
 
 
 def _number(table: str, row: str, metric: str, effect: Effect, fit: Effects) -> dict[str, Any]:

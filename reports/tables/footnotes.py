@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from experiments.confounders import pair_notes
+from experiments.confounders import table_notes
+from experiments.language import Table
 from experiments.lines import FULL, Line, reference_of
 from experiments.records import TrialRecord
 from experiments.wording import count, duration
@@ -92,16 +93,10 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
     return f"the {label}" if label == FULL else label
 
 
-def confounder_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
-    """What the differences can't tell apart, because an option changes several settings, or some silently."""
-    notes = pair_notes([(line.reference, line.cell) for line in lines if line.reference], runs.plan)
-    return [f"Confounded: {'; '.join(notes)}."] if notes else []
-
-
-def mixture_notes(lines: Sequence[Line], runs: Runs) -> list[str]:
-    """In what the rows' results differ although no factor names it."""
-    cells = {line.cell for line in lines}
-    return [note for note in runs.warnings_of(cells) if note.startswith("Mixed")] if runs.mixtures else []
+def confounder_note(table: Table, runs: Runs) -> str:
+    """What the table's comparisons can't tell apart: an option changes several settings, or some silently."""
+    notes = table_notes(table, runs.plan)
+    return f"Confounded: {'; '.join(notes)}." if notes else ""
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:

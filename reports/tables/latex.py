@@ -3,11 +3,12 @@ r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and
 from __future__ import annotations
 
 import re
-from textwrap import wrap
+from dataclasses import replace
 
-from ..escape import latex
-from .printed import CHECK, MARK, Column, PrintedTable
-from .widths import Part, fit, text_of
+from ..escape import latex, spoken
+from .floats import Piece, share_out
+from .printed import CHECK, MARK, Column, Layout, PrintedTable
+from .widths import fit, head_lines, pieces_of, text_of, text_width
 
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 """What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
@@ -18,42 +19,66 @@ _SETUP = (
 
 
 def to_latex(table: PrintedTable) -> str:
-    """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide."""
-    size, space, parts = fit(table.layout)
-    notes = " ".join(latex(note) for note in [*table.footnotes, table.provenance] if note)
+    """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide.
+
+    Where it is higher than a page it is several floats, the later ones "(continued)" under the same number.
+    """
+    size, scale, space, parts = fit(_spoken(table.layout))
+    caption = (table.caption or table.id).rstrip(".")
+    notes = spoken(" ".join(note for note in [*table.footnotes, table.provenance] if note))
+    floats = share_out(parts, size, scale, caption, notes)
     packages = "booktabs and siunitx" if table.aligned else "booktabs"
-    lines = [
-        f"% needs the package{'s' if table.aligned else ''} {packages}",
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{latex((table.caption or table.id).rstrip('.'))}.}}",
-        rf"\label{{tab:{table.id}}}",
-        r"\smallskip",
-    ]
-    if table.aligned:
-        lines.append(rf"\sisetup{{{_SETUP}}}")
-    if size:
-        lines += [size, rf"\setlength{{\tabcolsep}}{{{space:g}pt}}"]
-    for index, part in enumerate(parts):
-        lines += [r"", r"\medskip"] if index else []
-        lines += _tabular(part, table.aligned)
-    if notes:
-        lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
+    lines = [f"% needs the package{'s' if table.aligned else ''} {packages}"]
+    for number, pieces in enumerate(floats):
+        lines += [r"\begin{table}[htbp]", r"\centering"]
+        if number:
+            lines += [r"\addtocounter{table}{-1}", rf"\caption{{{latex(caption)} (continued).}}"]
+        else:
+            lines += [rf"\caption{{{latex(caption)}.}}", rf"\label{{tab:{table.id}}}"]
+        lines.append(r"\smallskip")
+        if table.aligned:
+            lines.append(rf"\sisetup{{{_SETUP}}}")
+        if size:
+            lines += [size, rf"\setlength{{\tabcolsep}}{{{space:g}pt}}"]
+        for index, piece in enumerate(pieces):
+            lines += [r"", r"\medskip"] if index else []
+            lines += _tabular(piece, table.aligned, scale)
+        if notes and number == len(floats) - 1:
+            lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {latex(notes)}}}"]
+        lines.append(r"\end{table}")
+    return "\n".join([*lines, ""])
 
 
-def _tabular(part: Part, aligned: bool) -> list[str]:
+def _spoken(layout: Layout) -> Layout:
+    def said(column: Column) -> Column:
+        return replace(column, head=spoken(column.head), texts=[*map(spoken, column.texts)])
+
+    return Layout(
+        said(layout.rows),
+        [[said(column) for column in group] for group in layout.groups],
+        said(layout.notes) if layout.notes else None,
+        [said(column) for column in layout.naming],
+    )
+
+
+def _tabular(piece: Piece, aligned: bool, scale: float) -> list[str]:
+    part = piece.part
     forms = [
         f"p{{{part.broken[index]:.0f}pt}}" if index in part.broken else _form(column, aligned)
         for index, column in enumerate(part.columns)
     ]
-    heads = [_head(column, in_s=form.startswith("S")) for column, form in zip(part.columns, forms, strict=True)]
+    heads = [
+        _broken(column.head, part.broken[index] / scale)
+        if index in part.broken
+        else _head(column, in_s=form.startswith("S"))
+        for index, (column, form) in enumerate(zip(part.columns, forms, strict=True))
+    ]
     printed = [
         [
-            _number(column, row) if form.startswith("S") else _cell(column, row, broken=index in part.broken)
+            _number(column, row) if form.startswith("S") else _cell(column, row, part.broken.get(index, 0) / scale)
             for index, (column, form) in enumerate(zip(part.columns, forms, strict=True))
         ]
-        for row in range(len(part.columns[0].texts))
+        for row in piece.rows
     ]
     # a broken text redefines \\, so rows end with \tabularnewline
     lines = [" & ".join(cells) + r" \tabularnewline" for cells in [heads, *printed]]
@@ -85,19 +110,33 @@ def _form(column: Column, aligned: bool) -> str:
 
 
 def _head(column: Column, *, in_s: bool) -> str:
-    """The title, its words stacked where it is wider than what stands below."""
-    widest = max(map(len, [*column.texts, *column.head.split()]), default=1)
-    words = wrap(" ".join(column.head.split()), widest, break_long_words=False, break_on_hyphens=False)
-    if len(words) < 2:
+    lines = head_lines(column)
+    if len(lines) < 2:
         return f"{{{latex(column.head)}}}" if in_s else latex(column.head)
     side = "c" if in_s else "r" if column.numeric else "l"
-    stacked = rf"\shortstack[{side}]{{" + r"\\".join(map(latex, words)) + "}"
+    stacked = rf"\shortstack[{side}]{{" + r"\\".join(map(latex, lines)) + "}"
     return f"{{{stacked}}}" if in_s else stacked
 
 
-def _cell(column: Column, row: int, *, broken: bool) -> str:
-    text = _styled(latex(text_of(column, row)), column, row) + _mark(column, row)
-    return rf"\raggedright {text}" if broken else text
+def _cell(column: Column, row: int, width: float) -> str:
+    """A cell as text. width: points to which it is broken, in letters of 10 pt; 0 where it is not."""
+    text = text_of(column, row)
+    if not width:
+        return _styled(latex(text), column, row) + _mark(column, row)
+    words = " ".join(_breakable(word, width) for word in text.split())
+    return rf"\raggedright {_styled(words, column, row)}{_mark(column, row)}"
+
+
+def _broken(text: str, width: float) -> str:
+    return rf"\raggedright {' '.join(_breakable(word, width) for word in text.split())}"
+
+
+def _breakable(word: str, width: float) -> str:
+    """A word that is wider than its line may be broken, after its signs where that will do."""
+    if text_width(word) <= width:
+        return latex(word)
+    letters = max(1, int(width / max(map(text_width, word))))
+    return r"\allowbreak{}".join(map(latex, pieces_of(word, letters)))
 
 
 def _styled(text: str, column: Column, row: int) -> str:

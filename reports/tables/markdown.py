@@ -20,7 +20,7 @@ def to_markdown(table: PrintedTable, *, provenance: bool = True) -> str:
     )
     notes = [*table.footnotes, *([table.provenance] if provenance else [])]
     below = " ".join(markdown(note) for note in notes if note)
-    return "\n\n".join(filter(None, [f"**{markdown(table.caption or table.id)}**", body, below])) + "\n"
+    return "\n\n".join(filter(None, [f"**{markdown(table.title or table.id)}**", body, below])) + "\n"
 
 
 def _printed(column: Column) -> list[str]:

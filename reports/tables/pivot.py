@@ -13,7 +13,7 @@ from ..runs import Runs
 from .body import differences, numbers_of
 from .columns import metric_columns
 from .entries import Measured, measure
-from .footnotes import legend, mixture_notes, runs_note
+from .footnotes import legend, runs_note
 from .printed import Column, Layout, PrintedTable
 
 
@@ -56,7 +56,6 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
             _what(table, across, metrics, counts),
             legend(layout, metrics, lines=len(lines) < len(rows_of) * len(columns_of)),
             runs_note(lines, runs),
-            *mixture_notes(lines, runs),
         ],
         numbers=numbers_of(table, metrics),
         cells=tuple(line.cell for line in lines),

@@ -58,6 +58,9 @@ class PrintedTable:
 
     caption: str
     layout: Layout
+    number: int | None = None
+    """The document's; LaTeX counts itself."""
+
     footnotes: list[str] = field(default_factory=list)
     """Sentences below it: what the numbers are, how they were tested, what is missing."""
 
@@ -75,6 +78,11 @@ class PrintedTable:
 
     aligned: bool = False
     """Whether LaTeX aligns its numbers at their decimal points, by siunitx."""
+
+    @property
+    def title(self) -> str:
+        """The caption after the document's number; nothing where there is neither."""
+        return ": ".join(filter(None, [f"Table {self.number}" if self.number else "", self.caption]))
 
 
 CHECK = "✓"

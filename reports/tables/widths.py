@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from textwrap import wrap
 
 from .printed import Column, Layout
 
-_TEXT_WIDTH = 345.0
+TEXT_WIDTH = 345.0
 """Of the article class at 10 pt, in points."""
 
 _WIDTHS = (
@@ -32,6 +34,12 @@ _SIZES = (("", 1.0, 6.0), (r"\small", 0.925, 4.0), (r"\footnotesize", 0.85, 3.0)
 _NARROWEST = 70.0
 """Points below which text is not broken over lines."""
 
+_LONGEST = 24
+"""The most letters of a head's line, and of a name that a table's later parts repeat."""
+
+_WORD = re.compile(r"[^_+/.]*[_+/.]*")
+"""Up to where a long name may be broken."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -41,13 +49,14 @@ class Part:
     broken: dict[int, float]
 
 
-def fit(layout: Layout) -> tuple[str, float, list[Part]]:
-    """Font size, space beside columns, and the parts in which the table fits the width of a page."""
+def fit(layout: Layout) -> tuple[str, float, float, list[Part]]:
+    """Font size, its scale, space beside columns, and the parts in which the table fits the width of a page."""
     for size, scale, space in _SIZES:
         whole = part_of(layout.columns, scale, space, breaks=size == _SIZES[-1][0])
         if whole is not None:
-            return size, space, [whole]
-    return size, space, [part_of(columns, scale, space, breaks=True) or Part(columns, {}) for columns in _split(layout)]
+            return size, scale, space, [whole]
+    parts = [part_of(columns, scale, space, breaks=True) or _narrowest(columns, scale) for columns in _split(layout)]
+    return size, scale, space, parts
 
 
 def _split(layout: Layout) -> list[list[Column]]:
@@ -58,14 +67,27 @@ def _split(layout: Layout) -> list[list[Column]]:
         if parts and part_of([*parts[-1], *group], scale, space, breaks=True):
             parts[-1] += group
         else:
-            parts.append([layout.rows, *layout.naming, *group])
+            parts.append([_again(layout.rows) if parts else layout.rows, *layout.naming, *group])
     return parts
+
+
+def _again(names: Column) -> Column:
+    """The names of rows once more: shortened where they stay apart, as they have been said in full."""
+    short = [text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()}…" for text in names.texts]
+    return replace(names, texts=short) if len(set(short)) == len(set(names.texts)) else names
+
+
+def _narrowest(columns: list[Column], scale: float) -> Part:
+    """All text as narrow as it may be, where even that is too wide."""
+    widths = [_width(column) * scale for column in columns]
+    texts = [i for i, column in enumerate(columns) if not column.numeric and widths[i] > _NARROWEST]
+    return Part(columns, dict.fromkeys(texts, _NARROWEST))
 
 
 def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) -> Part | None:
     """The columns as one tabular; None where they are too wide even with (if `breaks`) text columns broken."""
     widths = [_width(column) * scale for column in columns]
-    room = _TEXT_WIDTH - 2 * space * len(columns)
+    room = TEXT_WIDTH - 2 * space * len(columns)
     if sum(widths) <= room:
         return Part(columns, {})
     texts = [index for index, column in enumerate(columns) if not column.numeric and widths[index] > _NARROWEST]
@@ -78,11 +100,34 @@ def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) 
 
 
 def _width(column: Column) -> float:
-    """What a column takes at 10 pt: the longest word of its head (words are stacked) or its widest text."""
+    """What a column takes at 10 pt: the longest line of its head or its widest text."""
     texts = [
-        _text_width(text_of(column, row)) * (_BOLD if row in column.bold else 1) for row in range(len(column.texts))
+        text_width(text_of(column, row)) * (_BOLD if row in column.bold else 1) for row in range(len(column.texts))
     ]
-    return max([*texts, *map(_text_width, column.head.split())], default=0.0)
+    return max([*texts, *map(text_width, head_lines(column))], default=0.0)
+
+
+def head_lines(column: Column) -> list[str]:
+    """The title, its words stacked where it is wider than what stands below."""
+    pieces = [piece for word in column.head.split() for piece in pieces_of(word, _LONGEST)]
+    widest = max(map(len, [*column.texts, *pieces]), default=1)
+    if all(len(word) <= _LONGEST for word in column.head.split()):
+        return wrap(" ".join(pieces), widest, break_long_words=False, break_on_hyphens=False)
+    return pieces
+
+
+def pieces_of(word: str, most: int) -> list[str]:
+    """A word that is longer than so many letters in parts that are not: broken after its signs, or else anywhere."""
+    if len(word) <= most:
+        return [word]
+    found = [""]
+    for part in (part for part in _WORD.findall(word) if part):
+        for piece in (part[at : at + most] for at in range(0, len(part), most)):
+            if len(found[-1]) + len(piece) <= most:
+                found[-1] += piece
+            else:
+                found.append(piece)
+    return [piece for piece in found if piece]
 
 
 def text_of(column: Column, row: int) -> str:
@@ -90,5 +135,6 @@ def text_of(column: Column, row: int) -> str:
     return column.texts[row].replace("-", "−") if column.numeric else column.texts[row]
 
 
-def _text_width(text: str) -> float:
+def text_width(text: str) -> float:
+    """Points at 10 pt."""
     return sum(_WIDTH_OF.get(character, _CAPITAL) for character in text)

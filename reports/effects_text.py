@@ -1,0 +1,39 @@
+"""What is said of effects that a design does not tell, and of how the others relate to the report's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .effects import Unidentified
+from .least_squares import Term
+
+POOLED = (
+    "One model of all runs, with the same spread in every cell and without what it can't tell: its numbers may differ "
+    "from the answer's, which compares pairs of cells seed by seed and decides."
+)
+"""Where estimates of least squares stand in the same report as the answer's."""
+
+_MOST = 6
+"""The most effects that a sentence names."""
+
+
+def untold(found: Sequence[Unidentified], name: Callable[[Term], str]) -> list[str]:
+    """A sentence on what never ran, and one on what cannot be told from what."""
+    never = [name(effect.factors) for effect in found if not effect.aliases]
+    # two that hide each other are told once
+    groups = {
+        frozenset(
+            [effect.factors, *effect.aliases]
+        ): f"{name(effect.factors)} from {_some([name(term) for term in effect.aliases])}"
+        for effect in reversed(found)
+        if effect.aliases
+    }
+    sentences = [f"No run tells of {_some(never)}."] if never else []
+    if groups:
+        sentences.append(f"These runs do not tell {_some([*groups.values()][::-1], '; ')}.")
+    return sentences
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return between.join(names[:_MOST]) + more
