@@ -40,7 +40,9 @@ class Summary:
 
     pruned: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Result]] = field(default_factory=list)
-    interrupted: bool = False
+    interrupted: KeyboardInterrupt | None = None
+    """What stopped it before its end: the user, or the death of the engine."""
+
     record_errors: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
     """Sum of the finished trials' training times."""

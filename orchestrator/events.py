@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .driver import Driver
 
 
+class EngineDied(KeyboardInterrupt):
+    """What runs the jobs is gone, in words; it stops a study as an interruption does, and no library catches it."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How jobs that are watched (see trial.Job) are ended early, by the course of their metric."""

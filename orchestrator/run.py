@@ -134,8 +134,8 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
             known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
             if task.report and known:
                 task.summary.report = aside.submit(task.report).result
-    except KeyboardInterrupt:
-        task.summary.interrupted = True
+    except KeyboardInterrupt as stopped:
+        task.summary.interrupted = stopped
     finally:
         # a record that does not answer would be waited for
         aside.shutdown(wait=False)

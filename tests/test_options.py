@@ -157,8 +157,8 @@ def _two_steps_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every data set is cut to the images of STEPS steps, for training and for validation; all on the CPU."""
     original = trial.resident_data
 
-    def cut(dataset: Dataset, seed: int, device: torch.device) -> Data:
-        data = original(dataset, seed, device)
+    def cut(dataset: Dataset, *others: Any) -> Data:
+        data = original(dataset, *others)
         # spread, because in many a data set the classes come one after the other
         splits = {
             name: indices[np.linspace(0, len(indices) - 1, STEPS * BATCH).astype(np.int64)]

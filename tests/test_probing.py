@@ -152,7 +152,8 @@ class TestProcesses:
         study = study_file(*LONG)
         plan = load_plan(study, None, None)
         with Probes(plan) as probes:
-            found = probes.measure(plan.by_name["plain"].recipe, 2)
+            measured = [probes.measure(plan.by_name["plain"].recipe, 2) for _ in range(3)]
+            found = measured[0]
             processes = [process.pid for process in probes.processes]
         assert (found.train, found.val) == (1438, 359)
         assert found.loading is not None
@@ -162,8 +163,8 @@ class TestProcesses:
         (trial,) = (trial.id for trial in plan.trials if trial.cell == "plain")
         (file,) = uninterrupted(study).glob(f".ablate/trials/{trial}*/journal.jsonl")
         trained = min(json.loads(line)["epoch_seconds"] for line in file.read_text().splitlines())
-        told = found.epoch_seconds(256)
-        assert told is not None
+        # whatever else the machine does slows some of them
+        told = min(seconds for probe in measured if (seconds := probe.epoch_seconds(256)) is not None)
         assert trained / 5 < told < trained * 5, "the machine may be busy with something else at one of the two times"
 
     def test_after_a_failure_the_next_answer_is_that_of_its_own_question(self, study_file: WriteStudy) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aftermath import differing
+from gates import gated
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from servers import MlflowServer, Postgres, free_port
@@ -27,25 +28,6 @@ from trainer.errors import UserError
 
 pytestmark = pytest.mark.slow
 EPOCHS = 5
-GATED = '''
-"""A schedule that waits in its third epoch."""
-import time
-from pathlib import Path
-from typing import Literal
-from experiments.options import Schedule
-from trainer.hooks import Moment
-
-
-class Gated(Schedule):
-    """Goes on while the file `shut` is not there."""
-
-    kind: Literal["gated"] = "gated"
-
-    def factor(self, moment: Moment) -> float:
-        while moment.epoch >= 2 and Path("shut").exists():
-            time.sleep(0.05)
-        return 1.0
-'''
 IMPATIENT = """
 import experiments.delivery
 experiments.delivery._LONGEST_PAUSE = 1.0
@@ -94,12 +76,7 @@ def test_a_server_on_postgresql_is_killed_and_started_again(
     server: MlflowServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "gated.py").write_text(GATED)
-    Path("shut").touch()
-    plugin = ("\nstudy: tiny", "\nplugins: [gated.py]\nstudy: tiny")
-    study = study_file(
-        ("epochs: 2", f"epochs: {EPOCHS}"), ("l: {loss.label_smoothing: 0.1}", "l: {schedule: {kind: gated}}"), plugin
-    )
+    study = gated(study_file, EPOCHS)
     said = tmp_path / "said.txt"
     with monkeypatch.context() as patch, said.open("w") as out:
         patch.setenv("MLFLOW_TRACKING_URI", server.uri)

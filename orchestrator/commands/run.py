@@ -17,6 +17,7 @@ from reports.folder import results_folder
 from reports.renewal import renew_report
 
 from ..driver import Summary
+from ..events import EngineDied
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
@@ -26,7 +27,7 @@ from .terms import checked, executor_of
 
 
 def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
-    """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, 130 interrupted."""
+    """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, or Ray died, 130 interrupted."""
     with interruptible():
         return _run(study, profile, seeds, terms)
 
@@ -67,9 +68,9 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
             + (f" (log: {result.log})" if result.log else ""),
             style="red",
         )
-    if summary.interrupted:
-        say("interrupted; what is finished is recorded, and the same command goes on")
-        return 130
+    if summary.interrupted is not None:
+        say(f"{summary.interrupted or 'interrupted'}; what is finished is recorded, and the same command goes on")
+        return 1 if isinstance(summary.interrupted, EngineDied) else 130
     if plan.study.replicates is not None:
         show_comparisons(by_now(plan), console)
     if summary.report is not None:

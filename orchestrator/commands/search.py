@@ -22,6 +22,7 @@ from reports.search import fresh_plan
 from reports.search_report import make_search_report, write_search_report
 from trainer.errors import UserError
 
+from ..events import EngineDied
 from ..signals import interruptible
 from ..terms import Terms
 from .terms import checked, executor_of
@@ -55,9 +56,9 @@ def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console:
     if summary.record_errors:
         errors = summary.record_errors
         say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
-    if summary.interrupted:
-        say("interrupted; what is finished is recorded, and the same command goes on")
-        return 130
+    if summary.interrupted is not None:
+        say(f"{summary.interrupted or 'interrupted'}; what is finished is recorded, and the same command goes on")
+        return 1 if isinstance(summary.interrupted, EngineDied) else 130
     fresh = {trial.id: trial for trial in fresh_plan(search, found.history).trials}
     failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
     for trial, result in failed:
