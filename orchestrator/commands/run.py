@@ -69,7 +69,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
             style="red",
         )
     if summary.interrupted is not None:
-        say(f"{summary.interrupted or 'interrupted'}; what is finished is recorded, and the same command goes on")
+        say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
         return 1 if isinstance(summary.interrupted, EngineDied) else 130
     if plan.study.replicates is not None:
         show_comparisons(by_now(plan), console)

@@ -57,7 +57,7 @@ def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console:
         errors = summary.record_errors
         say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
     if summary.interrupted is not None:
-        say(f"{summary.interrupted or 'interrupted'}; what is finished is recorded, and the same command goes on")
+        say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
         return 1 if isinstance(summary.interrupted, EngineDied) else 130
     fresh = {trial.id: trial for trial in fresh_plan(search, found.history).trials}
     failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
