@@ -6,21 +6,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from experiments.folders import trial_folder
 from experiments.leases import Lease, Unshared
 from experiments.plan import Plan, Trial
-from experiments.states import State, trial_states
+from experiments.states import trial_states
 from experiments.tracking import RunWriter
 from experiments.trial import Job, Result, make_job
-from experiments.weights import weights_of
 from trainer.errors import UserError
-from trainer.files import JOURNAL, WEIGHTS
+from trainer.files import JOURNAL, tidy
 from trainer.recorder import Epoch, Journal
 
 from .elsewhere import Elsewhere
 from .events import Rule, Supply
+from .order import teachers_of
 from .paces import remember_pace, remember_start
 from .progress import Progress
 from .shares import Share, Shares
@@ -266,31 +265,3 @@ class Driver:
             tidy(self._folder(trial.id))
             self.recorded.add(trial.id)
         self.elsewhere.recorded(trial, self.fingerprints[trial.id], finished=finished)
-
-
-def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], float]) -> list[Trial]:
-    """Teachers first, then every cell's first seed before any second one; within a seed the longest first.
-
-    What is begun last is waited for alone: that should be short. length: of a trial, in any unit.
-    """
-    teachers = {teacher for needed in plan.needs.values() for teacher in needed}
-    place = {seed: index for index, seed in enumerate(plan.study.seeds)}
-    return sorted(trials, key=lambda trial: (trial.id not in teachers, place[trial.seed], -length(trial)))
-
-
-def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
-    """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
-    by_id = {other.id: other for other in plan.trials}
-    found = {}
-    for teacher in plan.needs.get(trial.id, ()):
-        attempt, of = states[teacher].attempt, by_id[teacher]
-        if states[teacher].name != "done" or attempt is None:
-            raise UserError(f"trial {teacher} (cell {of.cell}, seed {of.seed}): {states[teacher]}")
-        found[teacher] = {"recipe": of.recipe.as_data(), "weights": str(weights_of(attempt)[1])}
-    return found
-
-
-def tidy(folder: Path) -> None:
-    """What is recorded needs no checkpoint; the log and the journal stay."""
-    for file in (*folder.glob("*.pt"), *folder.glob("*.part"), folder / WEIGHTS):
-        file.unlink(missing_ok=True)

@@ -21,11 +21,12 @@ from experiments.states import trial_states
 from experiments.tracking import RunWriter, close_left_open, open_client
 from experiments.wording import count
 from trainer.errors import UserError
-from trainer.files import CHECKPOINT
+from trainer.files import CHECKPOINT, tidy
 
-from .driver import Driver, Summary, in_order, tidy
+from .driver import Driver, Summary
 from .events import Engine, Executor, Supply
 from .needs import Needs, needs_of
+from .order import in_order
 from .paces import estimate_of, known_shares
 from .probing import probe_missing
 from .progress import Progress

@@ -19,9 +19,10 @@ from experiments.tracking import close_left_open
 from experiments.wording import count
 from reports.search import Told
 from trainer.errors import UserError
+from trainer.files import tidy
 
 from .configurations import Configurations
-from .driver import Summary, tidy
+from .driver import Summary
 from .events import Executor
 from .needs import needs_of
 from .paces import estimate_of

@@ -8,7 +8,7 @@ from collections.abc import Callable
 LEAST = 120.0
 """Seconds of silence that are always allowed: an evaluation, a slow disk, a full machine."""
 
-START = 120.0
+START = 300.0
 """The same until an attempt's first epoch: what a worker imports, reads and compiles comes before it."""
 
 OWN, OTHERS = 10.0, 30.0
@@ -44,7 +44,7 @@ class Watch:
 
     def allowed(self, trial: str) -> float:
         """Seconds for which a trial may be silent."""
-        least = max(LEAST, START) if trial in self.starting else LEAST
+        least = START if trial in self.starting else LEAST
         if trial in self.longest:
             return max(least, OWN * self.longest[trial])
         return max(least, OTHERS * max(self.longest.values())) if self.longest else float("inf")

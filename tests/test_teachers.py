@@ -19,7 +19,7 @@ from experiments.datasets.image_folder import ImageFolder
 from experiments.fingerprint import file_digest
 from experiments.weights import find_attempt, weights_of
 from orchestrator.cli import main
-from orchestrator.driver import in_order
+from orchestrator.order import in_order
 
 WriteStudy = Callable[..., Path]
 

@@ -1,4 +1,6 @@
-"""Names of the files that a training leaves in its folder."""
+"""The files that a training leaves in its folder."""
+
+from pathlib import Path
 
 JOURNAL = "journal.jsonl"
 """A line an epoch."""
@@ -8,3 +10,9 @@ CHECKPOINT = "last.pt"
 
 WEIGHTS = "weights.safetensors"
 """The selected epoch's weights, of a finished training."""
+
+
+def tidy(folder: Path) -> None:
+    """Once all is recorded no checkpoint is needed, nor what was half written; the log and the journal stay."""
+    for file in (*folder.glob("*.pt"), *folder.glob("*.part"), folder / WEIGHTS):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""In which order trials begin, and what a student takes from its teachers, which come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments.plan import Plan, Trial
+from experiments.states import State
+from experiments.weights import weights_of
+from trainer.errors import UserError
+
+
+def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], float]) -> list[Trial]:
+    """Teachers first, then every cell's first seed before any second one; within a seed the longest first.
+
+    What is begun last is waited for alone: that should be short. length: of a trial, in any unit.
+    """
+    teachers = {teacher for needed in plan.needs.values() for teacher in needed}
+    place = {seed: index for index, seed in enumerate(plan.study.seeds)}
+    return sorted(trials, key=lambda trial: (trial.id not in teachers, place[trial.seed], -length(trial)))
+
+
+def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
+    """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
+    by_id = {other.id: other for other in plan.trials}
+    found = {}
+    for teacher in plan.needs.get(trial.id, ()):
+        attempt, of = states[teacher].attempt, by_id[teacher]
+        if states[teacher].name != "done" or attempt is None:
+            raise UserError(f"trial {teacher} (cell {of.cell}, seed {of.seed}): {states[teacher]}")
+        found[teacher] = {"recipe": of.recipe.as_data(), "weights": str(weights_of(attempt)[1])}
+    return found
