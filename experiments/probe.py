@@ -37,7 +37,7 @@ FEW = 4
 """Images of the first, small batch on the CPU, which tells whether a whole one takes too long."""
 
 LONG = 1.0
-"""Seconds of a step on the CPU from which on whole batches are not tried."""
+"""Seconds that a step on the CPU may take; of a batch that takes longer as many images are tried as fit into it."""
 
 SECONDS = 0.5
 """For so long steps are measured, and for at least one step."""
@@ -97,15 +97,25 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
         return Measured(step, image, memory + images, torch.cuda.mem_get_info(device)[1], train, val)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if whole > 2 * FEW:
-        step, image, memory = steps(FEW)
-        if step * whole / FEW > LONG:
-            # time and memory are straight lines in the batch size, once it is not tiny
-            twice, _, more = steps(2 * FEW)
-            beyond = (whole - 2 * FEW) / FEW
-            step, memory = twice + beyond * max(0.0, twice - step), more + int(beyond * max(0, more - memory))
-            return Measured(step, image, memory, total, train, val)
+        step, _, memory = steps(FEW)
+        most = max(2 * FEW, int(FEW * LONG / step))
+        if most < whole:
+            larger, image, more = steps(most)
+            seconds = _seconds_of(whole, (FEW, step), (most, larger))
+            bytes_each = max(0, more - memory) / (most - FEW)
+            return Measured(seconds, image, more + int((whole - most) * bytes_each), total, train, val)
     step, image, memory = steps(whole)
     return Measured(step, image, memory, total, train, val)
+
+
+def _seconds_of(whole: int, small: tuple[int, float], large: tuple[int, float]) -> float:
+    """Seconds of a step of `whole` images by those of two batches, (images, seconds): a straight line.
+
+    Where the small batch took longer, something held it up: then the large one counts in proportion.
+    """
+    (few, least), (many, most) = small, large
+    each = (most - least) / (many - few) if most > least else most / many
+    return most + (whole - many) * each
 
 
 def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
-from experiments.probe import Measured
+from experiments.probe import Measured, _seconds_of
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
 from orchestrator.paces import (
@@ -55,6 +55,20 @@ def test_an_epoch_is_its_steps_and_its_evaluation() -> None:
     assert ONE.epoch_seconds(100) == pytest.approx(10 * 0.1 + 0.1)
     assert ONE.epoch_seconds(999) == pytest.approx(2 * 0.1 + 0.1)
     assert replace(ONE, train=None).epoch_seconds(100) is None
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "whole", "expected"),
+    [
+        ((4, 1.5), (8, 2.5), 64, 16.5),
+        ((4, 0.012), (256, 0.264), 1024, 1.032),
+        ((4, 3.0), (8, 2.0), 64, 16.0),
+    ],
+)
+def test_a_batch_too_long_to_try_is_told_by_two_smaller_ones(
+    small: tuple[int, float], large: tuple[int, float], whole: int, expected: float
+) -> None:
+    assert _seconds_of(whole, small, large) == pytest.approx(expected)
 
 
 class TestShare:
@@ -180,7 +194,7 @@ class TestProcesses:
             with pytest.raises(UserError, match="has ended"):
                 probes.measure(recipe, 2)
             wide = probes.measure(recipe.model_copy(update={"batch_size": 1024}), 1)
-        assert wide.step_seconds > 1.2 * small.step_seconds
+        assert wide.memory > 1.1 * small.memory
 
     def test_the_plan_tells_cost_and_end_before_anything_ran(self, study_file: WriteStudy) -> None:
         study = study_file()
