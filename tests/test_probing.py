@@ -193,7 +193,7 @@ class TestProcesses:
             )
             with pytest.raises(UserError, match="has ended"):
                 probes.measure(recipe, 2)
-            wide = probes.measure(recipe.model_copy(update={"batch_size": 1024}), 1)
+            wide = probes.measure(recipe.model_copy(update={"batch_size": 8192}), 1)
         assert wide.memory > 1.1 * small.memory
 
     def test_the_plan_tells_cost_and_end_before_anything_ran(self, study_file: WriteStudy) -> None:
