@@ -69,3 +69,50 @@ for (kind, settings), ours in zip(kinds, plain):
 assert "torch._dynamo" in sys.modules, "torch itself loads it for nothing no more: trainer/compiler.py can go"
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)
+
+
+def test_networks_are_loaded_without_the_compiler_and_what_asks_for_it_gets_it() -> None:
+    program = """
+import sys, torch
+from experiments import build_architecture
+from experiments.costs import measure
+from trainer.numerics import Numerics
+
+Numerics().apply()
+settings = {"kind": "resnet", "block": "basic", "layers": [1, 1, 1, 1], "width": 8, "tweak": "D", "blocks": {"cbam": {"after": [4]}}}
+network = build_architecture(settings, 10)
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=True)
+network(torch.randn(4, 3, 32, 32)).square().sum().backward()
+optimizer.step()
+assert not [name for name in sys.modules if name.startswith("torch._dynamo")]
+
+import timm.models.naflexvit, torchvision
+kept_out = timm.models.naflexvit.NaFlexRopeIterator.__next__
+assert kept_out._torchdynamo_disable
+assert timm.layers.disable_compiler(measure) is measure
+boxes = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])
+assert torchvision.ops.roi_align(torch.ones(1, 1, 8, 8), boxes, 2).eq(1).all()
+assert torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu") in (True, False)
+assert "torch._dynamo" in sys.modules
+import torch._dynamo.utils
+assert torch._dynamo.utils.is_compile_supported is not torchvision.ops.roi_align.__globals__["is_compile_supported"]
+assert torch.compiler.disable.__module__ == "torch.compiler"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)
+
+
+def test_whoever_asks_more_of_the_compiler_while_it_is_away_loads_it() -> None:
+    program = """
+import sys
+from trainer.compiler import without_compiler
+
+with without_compiler():
+    from torch._dynamo.utils import is_compile_supported as stands_in
+    from torch._dynamo import reset
+    import torch._dynamo.utils
+    assert torch._dynamo.utils.is_compile_supported is not stands_in
+assert torch._dynamo.reset is reset
+with without_compiler():
+    assert sys.modules["torch._dynamo"] is torch._dynamo
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)

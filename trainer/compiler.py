@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
+
+_COMPILER = "torch._dynamo"
 
 
 def spare_compiler() -> None:
@@ -25,6 +33,60 @@ def spare_compiler() -> None:
         if getattr(step, "__code__", None) is told:
             # an attribute that is a method: mypy takes this for a mistake
             setattr(found, "step", _plain(step.__wrapped__))  # noqa: B010
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Inside, importing libraries loads no compiler only because they might be compiled.
+
+    As of torchvision 0.29 and timm 1.0.31: the one takes a function from its utilities, which then loads it once it is
+    called; the other keeps functions out of compiled code, which are marked here as it would mark them.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    from torch import compiler
+
+    stand_ins = {name: _StandIn(name) for name in (_COMPILER, f"{_COMPILER}.utils")}
+    vars(stand_ins[f"{_COMPILER}.utils"])["is_compile_supported"] = _is_compile_supported
+    sys.modules |= stand_ins
+    try:
+        with patch.object(compiler, "disable", _kept_out):
+            yield
+    finally:
+        _remove(stand_ins)
+
+
+class _StandIn(ModuleType):
+    """Gives way to the module itself as soon as anything else is asked of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _remove({known: module for known, module in sys.modules.items() if isinstance(module, _StandIn)})
+        return getattr(import_module(self.__name__), name)
+
+
+def _remove(stand_ins: dict[str, Any]) -> None:
+    for name, module in stand_ins.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+
+
+def _is_compile_supported(*arguments: Any) -> Any:
+    return import_module(f"{_COMPILER}.utils").is_compile_supported(*arguments)
+
+
+def _kept_out(function: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """As torch.compiler.disable."""
+    if function is None:
+        return _kept_out
+    vars(function)["_torchdynamo_disable"] = True
+    return function
 
 
 def unwrap(owner: Any) -> None:
