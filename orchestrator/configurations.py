@@ -54,7 +54,9 @@ class Configurations:
         self.fingerprints = fingerprints
         self.fingerprint = fingerprint
         self.clock = clock
-        self.begin = clock()
+        self.begin: float | None = None
+        """When the first was asked for; starting workers is no part of the budget."""
+
         self.broken: UserError | None = None
         """Why the search can't go on."""
 
@@ -156,11 +158,13 @@ class Configurations:
         if self.confirming or self._is_spent():
             return None
         self.begun += 1
+        self.begin = self.clock() if self.begin is None else self.begin
         return self.memory.ask()
 
     def _is_spent(self) -> bool:
         budget = self.search.words.budget
-        late = budget.hours is not None and self.clock() - self.begin > budget.hours * 3600
+        spent = self.clock() - self.begin if self.begin is not None else 0.0
+        late = budget.hours is not None and spent > budget.hours * 3600
         return late or (budget.trials is not None and self.begun + self.begun_elsewhere >= budget.trials)
 
     def _begin(self, driver: Driver, configuration: Configuration) -> None:

@@ -117,6 +117,10 @@ class Driver:
         self.writer.close("KILLED" if interrupted else "FINISHED" if complete else "FAILED")
         self.summary.record_errors = self.writer.errors
 
+    def check(self, *, wait: bool = False) -> None:
+        """See events.Work."""
+        self.writer.check(wait=wait)
+
     def is_over(self) -> bool:
         """See events.Work. What runs may have to be tried again."""
         mine = self.waiting or self.handed

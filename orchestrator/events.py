@@ -54,6 +54,9 @@ class Work(Protocol):
     def next_job(self) -> tuple[Job, Share] | None:
         """None: no job is ready before another one ends, or none is left."""
 
+    def check(self, *, wait: bool = False) -> None:
+        """Raise UserError where it can't go on, as its record does not open; asked often. wait: until that is known."""
+
     def is_over(self) -> bool:
         """Whether no job will come any more."""
 
@@ -118,10 +121,7 @@ class Engine(Protocol):
 
 
 class Executor(Protocol):
-    """Starts an engine; leaving it stops everything. It has `cpus` cores, or those of a cluster at `address`.
-
-    Started before the first job, because that takes seconds in which the record can open.
-    """
+    """Starts an engine; leaving it stops everything. It has `cpus` cores, or those of a cluster at `address`."""
 
     def __call__(
         self, *, cpus: int, address: str | None = None, needs: Needs | None = None

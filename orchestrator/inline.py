@@ -29,6 +29,7 @@ class Inline:
 
     def run(self, work: Work) -> None:
         """One after the other, each with the whole machine."""
+        work.check(wait=True)
         while not work.is_over():
             found = work.next_job()
             if found is None:

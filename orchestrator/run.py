@@ -18,7 +18,7 @@ from experiments.folders import trial_folder
 from experiments.leases import Lease, leased
 from experiments.plan import Plan, Trial
 from experiments.states import trial_states
-from experiments.tracking import RunWriter, close_left_open, open_client
+from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.wording import count
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, tidy
@@ -122,23 +122,23 @@ class Task:
 
 
 def train(task: Task, start: Executor, terms: Terms) -> None:
-    """Train, record, report; an interruption is noted in the summary."""
-    # opening a fresh record takes as long as starting workers
+    """Train, record, report; an interruption is noted in the summary. Raises UserError where the record can't open."""
     aside = ThreadPoolExecutor(1)
     try:
-        opening = aside.submit(open_client, to_write=True)
-        with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
-            task.shares.room = engine.room
-            writer = RunWriter(task.plan, task.fingerprints, task.command, opening.result(), task.progress.record)
-            _drive(engine, _driver(task, writer, terms.retries))
-            # while the engine stops, which is mostly waiting
-            known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
-            if task.report and known:
-                task.summary.report = aside.submit(task.report).result
+        # opening a fresh record takes as long as starting workers
+        with store_apart() as store:
+            writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
+            with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
+                task.shares.room = engine.room
+                _drive(engine, _driver(task, writer, terms.retries))
+                # while the engine stops, which is mostly waiting
+                known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
+                if task.report and known:
+                    task.summary.report = aside.submit(task.report).result
     except KeyboardInterrupt as stopped:
         task.summary.interrupted = stopped
     finally:
-        # a record that does not answer would be waited for
+        # what a report takes is waited for where it is asked for
         aside.shutdown(wait=False)
 
 
@@ -161,7 +161,7 @@ def _drive(engine: Engine, driver: Driver) -> None:
     interrupted = False
     try:
         engine.run(driver)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UserError):
         interrupted = True
         raise
     finally:

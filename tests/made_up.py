@@ -75,11 +75,12 @@ def made_up_runs(
 
 def record_runs(plan: Plan, result: Callable[[str], Result], cells: Collection[str] | None = None) -> None:
     """Record in MLflow, as `ablate run` does, what each trial (of these cells) came to, by cell; nothing trains."""
-    from experiments.tracking import RunWriter, open_client
+    from experiments.tracking import RunWriter, store_apart
 
     fingerprints = {trial: str(found) for trial, found in data_fingerprints(plan).items()}
-    writer = RunWriter(plan, fingerprints, "ablate run", open_client(), print)
-    for trial in plan.trials:
-        if cells is None or trial.cell in cells:
-            writer.finish(trial, result(trial.cell))
-    writer.close("finished")
+    with store_apart() as store:
+        writer = RunWriter(plan, fingerprints, "ablate run", store, print)
+        for trial in plan.trials:
+            if cells is None or trial.cell in cells:
+                writer.finish(trial, result(trial.cell))
+        writer.close("finished")

@@ -5,8 +5,17 @@ attempt at a trial. What is read back (see attempts) is its `trial.json` and a f
 for people in the UI.
 """
 
+from .apart import store_apart
 from .opening import close_left_open, open_client
 from .reading import download_content, download_file, search_attempts
 from .writer import RunWriter
 
-__all__ = ["RunWriter", "close_left_open", "download_content", "download_file", "open_client", "search_attempts"]
+__all__ = [
+    "RunWriter",
+    "close_left_open",
+    "download_content",
+    "download_file",
+    "open_client",
+    "search_attempts",
+    "store_apart",
+]

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from uuid import uuid4
 
 from trainer.errors import UserError
 from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
-from trainer.room import is_full
 
-from ..attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL, local_artifacts
-from ..delivery import Delivery
+from ..attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
+from ..delivery import Delivery, described
 from ..environment import describe_software, git_state, training_code
 from ..folders import trial_folder
 from ..plan import Plan, Trial
 from ..process import TOKEN
 from ..records import make_record
 from ..trial import Result
-from ..uris import embedded_record, shown_uri, without_secrets
-from ..write_ahead import rest
-from .entities import dataset_of, metrics_of, params_of, settings_of
-from .failures import described, may_pass
-from .opening import ENDED, bury_the_dead, open_experiment
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from ..uris import shown_uri, without_secrets
+from .entities import dataset_of, points_of, settings_of
+from .opening import ENDED
+from .store import ATTEMPT, Store, StoreError
 
 _PARENT = "mlflow.parentRunId"
 
@@ -47,24 +40,28 @@ class RunWriter:
         plan: Plan,
         fingerprints: Mapping[str, str],
         command: str,
-        client: MlflowClient,
+        store: Store,
         say: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self.fingerprints = fingerprints
-        self.client = client
-        self.run_ids: dict[str, str] = {}
-        self.artifacts: dict[str, Path | None] = {}
+        self.store = store
+        self.attempts: dict[str, str] = {}
+        """Trial id to what tells this attempt at it from others, from before its run is made."""
+
+        self.runs: dict[str, str] = {}
+        self.artifacts: dict[str, str] = {}
         self.logged: dict[str, set[int]] = {}
-        try:
-            self.experiment = self._experiment()
-            bury_the_dead(client, self.experiment)
-            self.parent = self._start_parent(command)
-        except Exception as error:
-            if is_full(error):
-                raise UserError(f"the record at {shown_uri()} can't be written: {described(error)}") from error
-            raise
-        self._delivery = Delivery(may_pass, lambda text: say(without_secrets(text)), describe=described)
+        self.experiment = self.parent = ""
+        self._opened: Future[None] = Future()
+        self._begun = False
+        self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)), describe=_described)
+        self._delivery.put(lambda: self._open(command))
+
+    def check(self, *, wait: bool = False) -> None:
+        """Raise UserError if the record could not be opened. wait: until that is known."""
+        if wait or self._opened.done():
+            self._opened.result()
 
     @property
     def errors(self) -> list[str]:
@@ -73,17 +70,17 @@ class RunWriter:
 
     def start(self, trial: Trial) -> None:
         """An attempt at a trial begins."""
-        self._delivery.put(lambda: self._start(trial))
+        self._put(lambda: self._start(trial))
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """An epoch of a running trial has ended."""
         at = _now()
-        self._delivery.put(lambda: self._epoch(trial, number, metrics, at))
+        self._put(lambda: self._epoch(trial, number, metrics, at))
 
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
         """An attempt has ended; `then` is called once the record holds it."""
         at = _now()
-        self._delivery.put(lambda: self._finish(trial, result, then, at))
+        self._put(lambda: self._finish(trial, result, then, at))
 
     def is_idle(self) -> bool:
         """Whether everything so far is written, or was refused."""
@@ -91,17 +88,34 @@ class RunWriter:
 
     def close(self, status: str) -> None:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
-        self._delivery.put(lambda: self.client.set_terminated(self.parent, status))
+        if not self._opened.done() and not self._begun:
+            # interrupted before anything began: a record that may never open is not waited for
+            return
+        self._put(lambda: self.store.end_run(self.parent, status))
+        self._put(self.store.close)
         self._delivery.close()
-        if (file := embedded_record()) is not None:
-            self.client._tracking_client.store.engine.dispose()
-            rest(file)
+
+    def _put(self, task: Callable[[], None]) -> None:
+        self._begun = True
+        self._delivery.put(lambda: None if self._opened.exception() else task())
+
+    def _open(self, command: str) -> None:
+        try:
+            self.experiment = self._experiment()
+            self.parent = self._start_parent(command)
+        except StoreError as error:
+            reason = f"the record at {shown_uri()} can't be written: {without_secrets(error.reason)}"
+            self._opened.set_exception(UserError(reason))
+        except Exception as error:
+            self._opened.set_exception(error)
+        else:
+            self._opened.set_result(None)
 
     def _experiment(self) -> str:
         study = self.plan.study
         # the kind lets MLflow's page open on training runs
         tags = {"mlflow.note.content": study.question, "mlflow.experimentKind": "custom_model_development"}
-        return open_experiment(self.client, study.title, tags)
+        return self.store.experiment(study.title, tags)
 
     def _start_parent(self, command: str) -> str:
         study = self.plan.study
@@ -119,10 +133,10 @@ class RunWriter:
             **self._common_tags(),
             **{f"version.{name}": value for name, value in describe_software().items()},
         }
-        run = self.client.create_run(self.experiment, tags=tags)
+        run, artifacts = self.store.create_run(self.experiment, tags)
         if study.source.file.exists():
-            self.client.log_artifact(run.info.run_id, str(study.source.file))
-        return str(run.info.run_id)
+            self.store.put_file(run, artifacts, study.source.file.name, study.source.file)
+        return run
 
     def _common_tags(self) -> dict[str, str]:
         tags = {HOST: socket.gethostname(), PID: str(os.getpid()), PROCESS: TOKEN, "mlflow.source.name": "ablate"}
@@ -143,19 +157,16 @@ class RunWriter:
             "ablate.cell": trial.cell,
             **self._common_tags(),
         }
-        if trial.id not in self.run_ids:
-            info = self.client.create_run(self.experiment, tags=tags).info
-            self.run_ids[trial.id] = str(info.run_id)
-            self.artifacts[str(info.run_id)] = local_artifacts(info.artifact_uri or "")
+        if trial.id not in self.runs:
+            again = trial.id in self.attempts
+            tags[ATTEMPT] = self.attempts.setdefault(trial.id, uuid4().hex)
+            found = self.store.create_run(self.experiment, tags, again=again)
+            self.runs[trial.id], self.artifacts[trial.id] = found
             self.logged[trial.id] = set()
-        run_id = self.run_ids[trial.id]
-        self._log_params(run_id, settings_of(trial, cell))
-        self.client.log_inputs(run_id, [dataset_of(trial, fingerprint)])
-
-    def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
-        listed = params_of(params)
-        for i in range(0, len(listed), 100):
-            self.client.log_batch(run_id, params=listed[i : i + 100])
+        run = self.runs[trial.id]
+        self.store.log_params(run, settings_of(trial, cell))
+        kind, source = dataset_of(trial)
+        self.store.log_dataset(run, kind, fingerprint, source)
 
     def _epoch(self, trial: Trial, number: int, metrics: Epoch, at: int) -> None:
         if not self.logged[trial.id] and number > 1:
@@ -165,51 +176,41 @@ class RunWriter:
         self._epochs(trial, [(number, metrics)], at)
 
     def _epochs(self, trial: Trial, epochs: list[tuple[int, Epoch]], at: int) -> None:
-        entities = [entity for number, metrics in epochs for entity in metrics_of(number, metrics, at)]
-        for i in range(0, len(entities), 1000):
-            self.client.log_batch(self.run_ids[trial.id], metrics=entities[i : i + 1000])
+        self.store.log_metrics(self.runs[trial.id], points_of(epochs, at))
         self.logged[trial.id].update(number for number, _ in epochs)
 
-    def _artifact(self, run_id: str, name: str, write: Callable[[Path], object]) -> None:
-        """Where the artifacts lie on this machine, as MLflow's client does it after asking the record where that is."""
-        folder = self.artifacts[run_id]
-        if folder is None:
-            with tempfile.TemporaryDirectory() as temporary:
-                write(Path(temporary) / name)
-                self.client.log_artifact(run_id, str(Path(temporary) / name))
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"{name}.part"
-        write(draft)
-        draft.replace(folder / name)
-
     def _finish(self, trial: Trial, result: Result, then: Callable[[], None], at: int) -> None:
-        from mlflow.entities import RunTag
-
-        if trial.id not in self.run_ids:
+        if trial.id not in self.runs:
             self._start(trial)
-        run_id = self.run_ids[trial.id]
+        run, artifacts = self.runs[trial.id], self.artifacts[trial.id]
         # a training that was already complete reports no epoch of its own
         numbered = enumerate(result.history, start=1)
         self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], at)
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
-            self._artifact(run_id, WEIGHTS, lambda target: shutil.copyfile(folder / WEIGHTS, target))
+            self.store.put_file(run, artifacts, WEIGHTS, (folder / WEIGHTS).resolve())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
-        text = record.model_dump_json(indent=1)
-        self._artifact(run_id, ARTIFACT, lambda target: target.write_text(text, encoding="utf-8"))
+        self.store.put_text(run, artifacts, ARTIFACT, record.model_dump_json(indent=1))
         # with its status, last, it is done: what that says must be there
         last = result.selected or len(result.history)
         costs = {"params": result.params, "macs": result.macs} if result.params is not None else {}
         tags = {"ablate.weights": record.weights, "ablate.pretrained": record.pretrained, REASON: result.reason}
-        said = [RunTag(name, value) for name, value in tags.items() if value] + [RunTag(STATUS, result.status)]
-        self.client.log_batch(run_id, metrics_of(last, result.final, at), params_of(costs), said)
-        self.client.set_terminated(run_id, ENDED[result.status])
+        said = {name: value for name, value in tags.items() if value} | {STATUS: result.status}
+        self.store.log_last(run, points_of([(last, result.final)], at), costs, said)
+        self.store.end_run(run, ENDED[result.status])
         then()
         # another attempt has a run of its own
-        for known in (self.run_ids, self.logged):
+        for known in (self.attempts, self.runs, self.artifacts, self.logged):
             del known[trial.id]
-        del self.artifacts[run_id]
+
+
+def _may_pass(error: Exception) -> bool:
+    # a process that died has opened it once, and its successor will
+    return isinstance(error, UserError) or (isinstance(error, StoreError) and error.passes)
+
+
+def _described(error: Exception) -> str:
+    return error.reason if isinstance(error, StoreError) else described(error)
 
 
 def _now() -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from experiments.folders import state_folder
 
 from ..address import check_address
-from ..events import Executor
+from ..events import Engine, Executor
+from ..needs import Needs
 from ..resources import check_writable
 from ..terms import Terms
 
@@ -28,11 +32,10 @@ def checked(terms: Terms, results: Path, threads: int) -> Terms:
 
 
 def executor_of(name: str) -> Executor:
-    """Ray, or this process (`inline`); what it needs is imported here."""
-    if name == "inline":
-        from .. import inline
+    """Ray, or this process (`inline`); what it needs is imported when it starts."""
 
-        return inline.start
-    from .. import schedule
+    def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) -> AbstractContextManager[Engine]:
+        engine = import_module(f"orchestrator.{'inline' if name == 'inline' else 'schedule'}")
+        return cast(Executor, engine.start)(cpus=cpus, address=address, needs=needs)
 
-    return schedule.start
+    return start

@@ -15,6 +15,9 @@ os.environ.update(
         # what Ray would print of a worker's death is the reason of a trial's failure
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # as long as Ray would, but more often: it sleeps a second whenever its object store does not listen yet
+        "RAY_raylet_client_connect_timeout_milliseconds": "50",
+        "RAY_raylet_client_num_connect_attempts": "200",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_process_group_cleanup_enabled": "1",
         "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",

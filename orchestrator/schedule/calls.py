@@ -70,8 +70,9 @@ class Forward(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Several times a second, between the events of trials."""
-        if self.stop:
+        if self.stop and self.work:
             self.stop.check()
+            self.work.check()
         if time.monotonic() - self.looked > _BETWEEN_LOOKS:
             self._look_after_ray()
         self._forget_complete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import warnings
@@ -58,8 +59,19 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
                 home = prepare_nodes(needs, room, address, stop) if address and needs else None
             yield _Ray(scratch, room, home)
         finally:
-            with unstoppable():
+            with unstoppable(), _no_collection():
                 ray.shutdown()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No reference of Ray's is thrown away inside by whatever thread collects garbage: that would end this process."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Ray:

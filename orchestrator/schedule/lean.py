@@ -1,12 +1,17 @@
-"""Ray on one machine without the processes that only a cluster or its dashboard needs; they take a second to start."""
+"""Ray on one machine without what only a cluster or its dashboard needs, which takes a second to start or more."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
+
+_PATIENCE = 30.0
+_PAUSE = 0.02
+"""Seconds for which, and in between, a node that starts is asked for."""
 
 
 @contextlib.contextmanager
@@ -14,18 +19,40 @@ def lean_ray() -> Iterator[None]:
     """Inside, `ray.init` starts no autoscaler, no log monitor (nobody hears it) and no dashboard.
 
     The options are those of `ray start`, which `ray.init` has no words for. The dashboard's process starts even where
-    `include_dashboard` is false, for statistics that are off, and is waited for. A release of Ray that calls these
-    options by other names starts as it likes.
+    `include_dashboard` is false, for statistics that are off, and is waited for; what an agent of it would need is
+    not imported. A node is asked for often, as Ray itself sleeps a second whenever it is not there yet. A release of
+    Ray that calls these things by other names starts as it likes.
     """
     with contextlib.ExitStack() as replaced:
         with contextlib.suppress(ImportError, AttributeError):
-            from ray._private import node, parameter
+            from ray._private import node, parameter, services, utils
 
             without: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
             if set(without) <= set(vars(parameter.RayParams())):
                 replaced.enter_context(patch.object(parameter, "RayParams", partial(parameter.RayParams, **without)))
             replaced.enter_context(patch.object(node.Node, "start_api_server", _nothing))
+            replaced.enter_context(patch.object(utils, "get_dashboard_dependency_error", _unwanted))
+            replaced.enter_context(patch.object(services, "get_node", partial(_awaited, services.get_node)))
         yield
+
+
+def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> Any:
+    """A node once it lives, or whatever Ray makes of its absence."""
+    from ray._private import services, state
+
+    options, states = cast(Any, services), cast(Any, state)
+    known = states.GlobalState()
+    known._initialize_global_state(options._get_gcs_client_options(address))
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        if any(found["NodeID"] == node and found["Alive"] for found in known.node_table()):
+            break
+        time.sleep(_PAUSE)
+    return get_node(address, node)
+
+
+def _unwanted() -> ImportError:
+    return ImportError("a dashboard is not wanted")
 
 
 def _nothing(started: Any, **options: Any) -> None:

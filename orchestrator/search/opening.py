@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import optuna
 from sqlalchemy import create_engine, event, text
 
-from experiments.write_ahead import rest, write_ahead
+from experiments.write_ahead import hasten, rest, write_ahead
 
 from ..storage import SCHEMA, storage_file
 
@@ -21,7 +19,8 @@ def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
         write_ahead(file)
     storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     if url.startswith("sqlite"):
-        event.listen(storage.engine, "connect", _lightly)
+        # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
+        event.listen(storage.engine, "connect", hasten)
         storage.engine.dispose()
     return storage
 
@@ -31,11 +30,6 @@ def close(storage: optuna.storages.RDBStorage) -> None:
     storage.engine.dispose()
     if (file := storage_file(storage.url)) is not None:
         rest(file)
-
-
-def _lightly(connection: Any, _: object) -> None:
-    # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _make_schema(url: str) -> None:

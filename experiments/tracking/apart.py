@@ -1,0 +1,137 @@
+"""The store in a process of its own: MLflow takes a second to import and milliseconds a call, of nobody else's time.
+
+    python -m experiments.tracking.apart
+
+reads pickled calls, (method of the store, arguments, named ones), and answers each by (what it returns, the error), one
+of them None. It ends as soon as its input does, and so with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, BinaryIO, cast
+
+from trainer.errors import UserError
+
+from ..uris import embedded_record
+from ..write_ahead import rest
+from .failures import described, may_pass
+from .store import MlflowStore, Store, StoreError
+
+_Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+@contextmanager
+def store_apart() -> Iterator[Store]:
+    """Inside, a store whose process has begun to start; it is used by one thread. One that dies is replaced."""
+    remote = _Remote()
+    try:
+        yield cast(Store, remote)
+    finally:
+        remote.end()
+        # what did not open, or died, has not brought it to rest
+        if (file := embedded_record()) is not None:
+            rest(file)
+
+
+class _Remote:
+    """Every method of a store, called by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+        self._process: subprocess.Popen[bytes] | None = _started()
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._call, name)
+
+    def end(self) -> None:
+        """No call goes through any more; one that is under way fails."""
+        with self._lock:
+            self._ended = True
+            self._drop()
+
+    def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        process = self._living()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            pickle.dump((name, arguments, named), process.stdin)
+            process.stdin.flush()
+            answer, error = pickle.load(process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as broken:
+            with self._lock:
+                self._drop()
+            raise StoreError("the process that writes it has died", passes=not self._ended) from broken
+        if error is not None:
+            raise error
+        return answer
+
+    def _living(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._ended:
+                raise StoreError("the process that writes it has ended", passes=False)
+            if self._process is None:
+                self._process = _started()
+            return self._process
+
+    def _drop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            # as a context manager it closes its pipes, of which one may hold what nobody reads any more
+            with suppress(BrokenPipeError), process:
+                pass
+
+
+def _started() -> subprocess.Popen[bytes]:
+    # a session of its own: Ctrl-C is for the command, which then says what is still to be written
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def main() -> None:
+    """Answer calls until there are no more."""
+    out = os.fdopen(os.dup(1), "wb")
+    # what a library prints is no answer
+    os.dup2(2, 1)
+    calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, calls), daemon=True).start()
+    store = MlflowStore()
+    while True:
+        name, arguments, named = calls.get()
+        answer: tuple[Any, Any]
+        try:
+            answer = getattr(store, name)(*arguments, **named), None
+        except UserError as error:
+            answer = None, UserError(str(error))
+        except Exception as error:
+            # MLflow's own may not be pickled
+            answer = None, StoreError(described(error), may_pass(error))
+        pickle.dump(answer, out)
+        out.flush()
+
+
+def _read(source: BinaryIO, calls: queue.SimpleQueue[_Call]) -> None:
+    with suppress(EOFError):
+        while True:
+            calls.put(pickle.load(source))
+    # even in the midst of a call: whoever asked for it is gone
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What of MLflow the record is written with, in plain data, so that it can be done by another process (see apart)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..attempts import local_artifacts
+from ..uris import embedded_record
+from ..write_ahead import hasten, keep, rest
+from .opening import bury_the_dead, open_client, open_experiment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+Point = tuple[str, float, int, int]
+"""A metric: its name, its value, when (milliseconds since 1970), its epoch."""
+
+ATTEMPT = "ablate.attempt"
+"""The tag that tells a run from all others, whoever made it."""
+
+_PARAMS, _METRICS = 100, 1000
+"""What MLflow takes at once."""
+
+
+class StoreError(Exception):
+    """Why something could not be written, in a line."""
+
+    def __init__(self, reason: str, passes: bool) -> None:
+        super().__init__(reason, passes)
+        self.reason = reason
+        self.passes = passes
+        """Whether it may succeed later."""
+
+
+class Store(Protocol):
+    """The first call opens the record, and raises UserError where it can't; else a call that fails raises StoreError.
+
+    To do a call again does no harm.
+    """
+
+    def experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        """The id of the experiment of this name, made where there is none; runs that the dead left in it are ended."""
+
+    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
+        """Its id, and the place of its artifacts. again: it may be there, as an answer was lost; told by ATTEMPT."""
+
+    def log_params(self, run: str, params: Mapping[str, object]) -> None:
+        """Settings for people to read."""
+
+    def log_dataset(self, run: str, kind: str, digest: str, source: str) -> None:
+        """The data that a run trains on."""
+
+    def log_metrics(self, run: str, points: Sequence[Point]) -> None:
+        """Metrics of epochs."""
+
+    def put_file(self, run: str, artifacts: str, name: str, source: Path) -> None:
+        """A copy of a file as an artifact. artifacts: the place of the run's."""
+
+    def put_text(self, run: str, artifacts: str, name: str, text: str) -> None:
+        """An artifact that holds this text."""
+
+    def log_last(
+        self, run: str, points: Sequence[Point], params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> None:
+        """What is known at a run's end, at once."""
+
+    def end_run(self, run: str, status: str) -> None:
+        """As FINISHED, FAILED or KILLED; not even a power cut takes it back."""
+
+    def close(self) -> None:
+        """Bring the record to rest."""
+
+
+class MlflowStore:
+    """See Store; it raises MLflow's own errors."""
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        client = open_client(to_write=True)
+        if embedded_record() is not None:
+            from sqlalchemy import event
+
+            event.listen(self._engine(client), "connect", hasten)
+            # those that it has opened by now did not hear of it
+            self._engine(client).dispose()
+        return client
+
+    @staticmethod
+    def _engine(client: MlflowClient) -> Any:
+        return client._tracking_client.store.engine
+
+    def experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        """See Store."""
+        found = open_experiment(self._client, name, tags)
+        bury_the_dead(self._client, found)
+        return found
+
+    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
+        """See Store."""
+        asked = f"tags.`{ATTEMPT}` = '{tags.get(ATTEMPT)}'"
+        for run in self._client.search_runs([experiment], asked, max_results=1) if again else ():
+            return str(run.info.run_id), run.info.artifact_uri or ""
+        info = self._client.create_run(experiment, tags=dict(tags)).info
+        return str(info.run_id), info.artifact_uri or ""
+
+    def log_params(self, run: str, params: Mapping[str, object]) -> None:
+        """See Store."""
+        listed = _params(params)
+        for i in range(0, len(listed), _PARAMS):
+            self._client.log_batch(run, params=listed[i : i + _PARAMS])
+
+    def log_dataset(self, run: str, kind: str, digest: str, source: str) -> None:
+        """See Store."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        tag = InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run, [DatasetInput(Dataset(kind, digest, "ablate", source), [tag])])
+
+    def log_metrics(self, run: str, points: Sequence[Point]) -> None:
+        """See Store."""
+        for i in range(0, len(points), _METRICS):
+            self._client.log_batch(run, metrics=_metrics(points[i : i + _METRICS]))
+
+    def put_file(self, run: str, artifacts: str, name: str, source: Path) -> None:
+        """See Store."""
+        self._put(run, artifacts, name, lambda target: shutil.copyfile(source, target))
+
+    def put_text(self, run: str, artifacts: str, name: str, text: str) -> None:
+        """See Store."""
+        self._put(run, artifacts, name, lambda target: target.write_text(text, encoding="utf-8"))
+
+    def log_last(
+        self, run: str, points: Sequence[Point], params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> None:
+        """See Store."""
+        from mlflow.entities import RunTag
+
+        said = [RunTag(name, value) for name, value in tags.items()]
+        self._client.log_batch(run, _metrics(points), _params(params), said)
+
+    def end_run(self, run: str, status: str) -> None:
+        """See Store."""
+        self._client.set_terminated(run, status)
+        if (file := embedded_record()) is not None:
+            keep(file)
+
+    def close(self) -> None:
+        """See Store."""
+        if (file := embedded_record()) is not None:
+            self._engine(self._client).dispose()
+            rest(file)
+
+    def _put(self, run: str, artifacts: str, name: str, write: Callable[[Path], object]) -> None:
+        """Where the artifacts lie on this machine, as MLflow's client does it after asking the record where that is."""
+        folder = local_artifacts(artifacts)
+        if folder is None:
+            with tempfile.TemporaryDirectory() as temporary:
+                write(Path(temporary) / name)
+                self._client.log_artifact(run, str(Path(temporary) / name))
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"{name}.part"
+        write(draft)
+        draft.replace(folder / name)
+
+
+def _params(params: Mapping[str, object]) -> list[Param]:
+    from mlflow.entities import Param
+
+    # MLflow takes letters, digits and / _ - . : and blanks in names
+    named = {re.sub(r"[^\w/.: -]", "_", key): value for key, value in params.items()}
+    return [Param(key, str(value)[:6000]) for key, value in named.items()]
+
+
+def _metrics(points: Sequence[Point]) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, at, step) for name, value, at, step in points]

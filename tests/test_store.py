@@ -1,0 +1,231 @@
+"""The process that writes the record: what it answers, what it says of failures, and that nothing outlives its driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import planned
+from mlflow import MlflowClient
+
+from experiments.attempts import TRIAL
+from experiments.tracking import RunWriter, store_apart
+from experiments.tracking.store import MlflowStore, Store, StoreError
+from experiments.trial import Result
+from experiments.write_ahead import hasten, keep, write_ahead
+from trainer.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("record")
+STUDY = """
+study: tiny
+question: Is it recorded?
+recipe:
+  dataset: {kind: digits, image_size: 16}
+  architecture: {kind: resnet, block: basic, layers: [1, 1, 1, 1], width: 4, tweak: A}
+  optimizer: {kind: sgd, lr: 0.05}
+  schedule: {kind: constant}
+  epochs: 2
+  batch_size: 256
+factors: {l: {loss.label_smoothing: 0.1}}
+designs: [subsets: [l]]
+"""
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    with store_apart() as found:
+        yield found
+
+
+def client() -> MlflowClient:
+    return MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until_gone(pid: int) -> None:
+    end = time.monotonic() + 30
+    while not is_gone(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_what_it_is_told_is_in_the_record(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("weights")
+    experiment = store.experiment("x", {"note": "of it"})
+    assert store.experiment("x", {}) == experiment
+    run, artifacts = store.create_run(experiment, {"a": "b"})
+    store.log_params(run, {f"p{i}": i for i in range(150)} | {"odd?": "value"})
+    store.log_dataset(run, "digits", "0123", "{}")
+    store.log_metrics(run, [("top1", epoch / 2000, 5, epoch) for epoch in range(1, 1200)])
+    store.put_text(run, artifacts, "trial.json", "{}")
+    store.put_file(run, artifacts, "weights", tmp_path / "source")
+    store.log_last(run, [("final", 0.5, 6, 2)], {"params": 7}, {"ablate.status": "finished"})
+    store.end_run(run, "FINISHED")
+    found = client().get_run(run)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["a"] == "b"
+    assert found.data.tags["ablate.status"] == "finished"
+    assert len(found.data.params) == 152
+    assert found.data.params["odd_"] == "value"
+    assert found.inputs.dataset_inputs[0].dataset.digest == "0123"
+    assert [(m.step, m.timestamp) for m in client().get_metric_history(run, "top1")] == [(i, 5) for i in range(1, 1200)]
+    assert Path(client().download_artifacts(run, "trial.json")).read_text() == "{}"
+    assert Path(client().download_artifacts(run, "weights")).read_text() == "weights"
+
+
+def test_a_run_that_may_have_been_made_is_not_made_twice(store: Store) -> None:
+    experiment = store.experiment("x", {})
+    first = store.create_run(experiment, {"ablate.attempt": "one"})
+    assert store.create_run(experiment, {"ablate.attempt": "one"}, again=True) == first
+    assert store.create_run(experiment, {"ablate.attempt": "two"}, again=True) != first
+
+
+def test_mistakes_and_refusals_come_back_in_words(store: Store) -> None:
+    experiment = store.experiment("x", {})
+    with pytest.raises(StoreError, match="Run with id=none not found") as refused:
+        store.end_run("none", "FINISHED")
+    assert not refused.value.passes
+    assert store.create_run(experiment, {})[0], "and it goes on"
+
+
+def test_a_record_that_can_not_be_opened_is_the_users_to_hear(store: Store) -> None:
+    with closing(sqlite3.connect("mlflow.db")) as record, record:
+        record.execute("UPDATE alembic_version SET version_num = 'another'")
+    with pytest.raises(UserError, match=r"mlflow\.db can't be opened: .*found version another"):
+        store.experiment("x", {})
+
+
+def test_one_that_dies_is_replaced(store: Any) -> None:
+    experiment = store.experiment("x", {})
+    os.kill(store._process.pid, signal.SIGKILL)
+    with pytest.raises(StoreError, match="has died") as died:
+        store.create_run(experiment, {})
+    assert died.value.passes
+    assert store.create_run(experiment, {})[0]
+
+
+def test_after_the_end_nothing_is_written_and_the_file_is_at_rest() -> None:
+    with store_apart() as store:
+        experiment = store.experiment("x", {})
+        pid = store._process.pid  # type: ignore[attr-defined]
+    assert is_gone(pid)
+    with pytest.raises(StoreError) as ended:
+        store.create_run(experiment, {})
+    assert not ended.value.passes
+    assert not list(Path().glob("mlflow.db-*"))
+
+
+def test_it_does_not_outlive_a_driver_that_is_killed() -> None:
+    program = """
+import sys, time
+from experiments.tracking import store_apart
+with store_apart() as store:
+    store.experiment("x", {})
+    print(store._process.pid, flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        pid = int(driver.stdout.readline())
+        assert not is_gone(pid)
+        driver.kill()
+    wait_until_gone(pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", range(2, 24, 3))
+def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, tmp_path: Path) -> None:
+    """Before a call is carried out, and after it, unheard, in turns."""
+    plan = planned(tmp_path, STUDY)
+    said: list[str] = []
+
+    class Dying:
+        """Lets the process die at one call."""
+
+        def __init__(self, store: Any) -> None:
+            self.store, self.calls = store, 0
+
+        def __getattr__(self, name: str) -> Any:
+            def made(*arguments: Any, **named: Any) -> Any:
+                self.calls += 1
+                if self.calls != call:
+                    return getattr(self.store, name)(*arguments, **named)
+                if call % 2:
+                    os.kill(self.store._process.pid, signal.SIGKILL)
+                    return getattr(self.store, name)(*arguments, **named)
+                getattr(self.store, name)(*arguments, **named)
+                raise StoreError("the process that writes it has died", passes=True)
+
+            return made
+
+    history = [{"top1": 0.5, "epoch_seconds": 1.0}, {"top1": 0.75, "epoch_seconds": 1.0}]
+    with store_apart() as store:
+        writer = RunWriter(
+            plan, dict.fromkeys((t.id for t in plan.trials), "0" * 32), "ablate run", Dying(store), said.append
+        )
+        if call <= 3:
+            with pytest.raises(UserError, match="has died"):
+                writer.check(wait=True)
+            return
+        for trial in plan.trials:
+            writer.start(trial)
+            for number, metrics in enumerate(history, start=1):
+                writer.epoch(trial, number, metrics)
+            writer.finish(trial, Result("finished", history, 2.0))
+        writer.close("FINISHED")
+    assert writer.errors == []
+    assert [line for line in said if "is away" not in line] == ["is back, nothing is lost"]
+    (experiment,) = [e.experiment_id for e in client().search_experiments() if e.name == "tiny"]
+    runs = [run for run in client().search_runs([experiment]) if TRIAL in run.data.tags]
+    assert sorted(run.data.tags[TRIAL] for run in runs) == sorted(trial.id for trial in plan.trials)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        assert [m.value for m in client().get_metric_history(run.info.run_id, "top1")] == [0.5, 0.75]
+
+
+class TestCommits:
+    def synchronous(self, file: Path) -> int:
+        with closing(sqlite3.connect(file)) as connection:
+            hasten(connection)
+            return int(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    def test_wait_for_the_disk_unless_there_is_a_log(self, tmp_path: Path) -> None:
+        full, normal = 2, 1
+        assert self.synchronous(tmp_path / "x.db") == full
+        write_ahead(tmp_path / "x.db")
+        assert self.synchronous(tmp_path / "x.db") == normal
+
+    def test_an_ended_run_is_on_the_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        flushed: list[str] = []
+        fsync = os.fsync
+
+        def told(file: int) -> None:
+            flushed.append(os.readlink(f"/proc/self/fd/{file}"))
+            fsync(file)
+
+        monkeypatch.setattr(os, "fsync", told)
+        store = MlflowStore()
+        run, _ = store.create_run(store.experiment("x", {}), {})
+        assert flushed == []
+        store.end_run(run, "FINISHED")
+        assert flushed == [str(Path.cwd() / "mlflow.db-wal")]
+        store.close()
+        assert not list(Path().glob("mlflow.db-*"))
+
+    def test_without_a_log_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
+        keep(tmp_path / "x.db")
