@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ from .terms import Terms
 
 if TYPE_CHECKING:
     from .replicates import Replicates
+
+_REPORT = "reports.report"
+"""What writes a report, and takes a second to import."""
 
 
 def run_plan(
@@ -130,7 +134,7 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
             writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
             with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
                 task.shares.room = engine.room
-                _drive(engine, _driver(task, writer, terms.retries))
+                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(import_module, _REPORT))
                 # while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
                 if task.report and known:
@@ -157,10 +161,12 @@ def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:
     )
 
 
-def _drive(engine: Engine, driver: Driver) -> None:
+def _drive(engine: Engine, driver: Driver, then: Callable[[], object]) -> None:
+    """then: is called when all has trained, before what is left of it is written."""
     interrupted = False
     try:
         engine.run(driver)
+        then()
     except (KeyboardInterrupt, UserError):
         interrupted = True
         raise

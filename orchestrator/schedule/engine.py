@@ -27,7 +27,7 @@ from ..scratch import scratch_folder
 from ..shares import Room
 from ..signals import Stop, unstoppable
 from .calls import Forward, Source, trial_id
-from .lean import lean_ray
+from .lean import lean_ray, lean_tune
 from .nodes import Home, prepare_nodes, room_of_nodes
 from .rules import scheduler_of
 from .worker import resources_of, train
@@ -103,7 +103,7 @@ class _Ray:
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
-        with stop.on_signal():
+        with stop.on_signal(), lean_tune():
             tuner.fit()
 
 

@@ -1,4 +1,4 @@
-"""Ray on one machine without what only a cluster or its dashboard needs, which takes a second to start or more."""
+"""Ray on one machine without what only a cluster, its dashboard or its statistics need, seconds of every start."""
 
 from __future__ import annotations
 
@@ -34,6 +34,21 @@ def lean_ray() -> Iterator[None]:
             replaced.enter_context(patch.object(utils, "get_dashboard_dependency_error", _unwanted))
             replaced.enter_context(patch.object(services, "get_node", partial(_awaited, services.get_node)))
         yield
+
+
+@contextlib.contextmanager
+def lean_tune() -> Iterator[None]:
+    """Inside, Tune does not import MLflow only to count, for statistics that are off, who uses it."""
+    with contextlib.ExitStack() as replaced:
+        with contextlib.suppress(ImportError, AttributeError):
+            from ray.air._internal import usage
+
+            replaced.enter_context(patch.object(usage, "tag_callbacks", _uncounted))
+        yield
+
+
+def _uncounted(callbacks: Any) -> bool:
+    return False
 
 
 def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> Any:
