@@ -178,7 +178,9 @@ class Driver:
         """See events.Work."""
         if not self.progress.epochs_done:
             remember_start(time.monotonic() - self.progress.begin - metrics["epoch_seconds"], self.shares.room)
-        self.writer.epoch(self.trials[trial], number, metrics)
+        if number < self.trials[trial].recipe.epochs:
+            # the last one is written with the result that follows
+            self.writer.epoch(self.trials[trial], number, metrics)
         self.progress.epoch(self.trials[trial], number, metrics)
         if self.supply:
             course = self.courses.setdefault(trial, [])

@@ -143,7 +143,8 @@ class MlflowStore:
         from mlflow.entities import RunTag
 
         said = [RunTag(name, value) for name, value in tags.items()]
-        self._client.log_batch(run, _metrics(points), _params(params), said)
+        self.log_metrics(run, points[:-_METRICS])
+        self._client.log_batch(run, _metrics(points[-_METRICS:]), _params(params), said)
 
     def end_run(self, run: str, status: str) -> None:
         """See Store."""

@@ -183,20 +183,20 @@ class RunWriter:
         if trial.id not in self.runs:
             self._start(trial)
         run, artifacts = self.runs[trial.id], self.artifacts[trial.id]
-        # a training that was already complete reports no epoch of its own
-        numbered = enumerate(result.history, start=1)
-        self._epochs(trial, [(n, metrics) for n, metrics in numbered if n not in self.logged[trial.id]], at)
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
             self.store.put_file(run, artifacts, WEIGHTS, (folder / WEIGHTS).resolve())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.store.put_text(run, artifacts, ARTIFACT, record.model_dump_json(indent=1))
+        # of a whole training the last epoch, of one that was complete before it began all of them
+        numbered = enumerate(result.history, start=1)
+        rest = [(number, metrics) for number, metrics in numbered if number not in self.logged[trial.id]]
         # with its status, last, it is done: what that says must be there
         last = result.selected or len(result.history)
         costs = {"params": result.params, "macs": result.macs} if result.params is not None else {}
         tags = {"ablate.weights": record.weights, "ablate.pretrained": record.pretrained, REASON: result.reason}
         said = {name: value for name, value in tags.items() if value} | {STATUS: result.status}
-        self.store.log_last(run, points_of([(last, result.final)], at), costs, said)
+        self.store.log_last(run, points_of([*rest, (last, result.final)], at), costs, said)
         self.store.end_run(run, ENDED[result.status])
         then()
         # another attempt has a run of its own

@@ -98,19 +98,19 @@ class Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch, or the end of a trial that its worker lived to tell."""
+        """An epoch, the end of a trial that its worker lived to tell, or both."""
         if self.work is None:
             return
-        if "result" in result:
-            self.watch.ended(trial_id(trial))
-            self.work.ended(trial_id(trial), Result(**json.loads(result["result"])))
-        elif "epoch" in result:
+        if "epoch" in result:
             metrics = json.loads(result["metrics"])
             self.watch.epoch(trial_id(trial), metrics["epoch_seconds"])
             self.work.epoch(trial_id(trial), int(result["epoch"]), metrics)
-            if result.get("done"):
-                self.watch.ended(trial_id(trial))
-                self.work.pruned(trial_id(trial))
+        if "result" in result:
+            self.watch.ended(trial_id(trial))
+            self.work.ended(trial_id(trial), Result(**json.loads(result["result"])))
+        elif result.get("done"):
+            self.watch.ended(trial_id(trial))
+            self.work.pruned(trial_id(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune keeps every trial to the end; what it has counted of each metric is of no use to anyone."""

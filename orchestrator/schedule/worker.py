@@ -29,26 +29,34 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 def train(config: dict[str, Any], home: Home | None = None) -> None:
     """One trial in a worker; a failed training is a result as well, so the worker lives on."""
     job = Job(**json.loads(config["job"]))
+    recorder = _Recorder(job)
     if reason := away.check_gpu(ray.get_gpu_ids()):
         result = Result("failed", reason=reason)
     elif home is None or ray.get_runtime_context().get_node_id() == home.node:
-        result = run_trial(job, _Recorder(job))
+        result = run_trial(job, recorder)
     else:
         node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-        result = away.run_away(job, home.needs, home, _Recorder(job), node)
-    tune.report({"result": json.dumps(result.as_data())})
+        result = away.run_away(job, home.needs, home, recorder, node)
+    tune.report({"result": json.dumps(result.as_data()), **recorder.last})
 
 
 class _Recorder:
-    """Reports each epoch, of a watched trial with its objective. Where Tune ends the trial, reporting exits."""
+    """Reports each epoch, of a watched trial with its objective. Where Tune ends the trial, reporting exits.
+
+    The last epoch goes with the result, which follows at once: a report waits until the driver has heard it.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.course: list[Epoch] = []
+        self.last: dict[str, Any] = {}
 
     def epoch(self, number: int, metrics: Epoch) -> None:
-        seen = self._objective(number, metrics) if number < self.job.recipe["epochs"] else {}
-        tune.report({"epoch": number, "metrics": json.dumps(metrics), **seen})
+        told = {"epoch": number, "metrics": json.dumps(metrics)}
+        if number < self.job.recipe["epochs"]:
+            tune.report({**told, **self._objective(number, metrics)})
+        else:
+            self.last = told
 
     def _objective(self, number: int, metrics: Epoch) -> dict[str, float]:
         if self.job.watched is None:
