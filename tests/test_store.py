@@ -148,7 +148,7 @@ with store_apart() as store:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", range(2, 24, 3))
+@pytest.mark.parametrize("call", range(2, 20, 3))
 def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, tmp_path: Path) -> None:
     """Before a call is carried out, and after it, unheard, in turns."""
     plan = planned(tmp_path, STUDY)
