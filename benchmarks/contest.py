@@ -22,12 +22,12 @@ from PIL import Image
 from raced_networks import raced_resnet
 from torch import nn
 
-from experiments.folders import cache_folder
+from experiments.language.yaml_source import read_yaml
 from experiments.options import Dataset
 from experiments.plan import Cell, expand
 from experiments.recipe import parse_recipe
 from experiments.study import load_study
-from experiments.yaml_source import read_yaml
+from experiments.training.folders import cache_folder
 from trainer.data import Source, load
 
 STUDY = Path(__file__).resolve().parent.parent / "studies" / "bag_of_tricks.yaml"

@@ -42,7 +42,7 @@ from contest import STUDY, Contest, check_networks, export, make_contest
 from machine import describe
 from peer import Peer, SideFailed, tail
 
-from experiments.wording import count
+from experiments.language.wording import count
 from trainer.errors import UserError
 
 ROOT = STUDY.parent.parent

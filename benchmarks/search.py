@@ -220,7 +220,7 @@ def one_search(trials: int) -> None:
     from orchestrator import inline
     from orchestrator.commands.search import load_search
     from orchestrator.run import Terms
-    from orchestrator.searching import run_search
+    from orchestrator.search.run import run_search
 
     ends: list[float] = []
     trained = inline.run_trial

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from reports.sequential import Rule
+from reports.replicates.sequential import Rule
 
 Floats = NDArray[np.float64]
 OPEN, DECIDED, EQUIVALENT, FUTILE = 0, 1, 2, 3
@@ -106,7 +106,7 @@ def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
-    """`reports.sequential.chance_to_settle` of many."""
+    """`reports.replicates.sequential.chance_to_settle` of many."""
     scale = np.where(sd > 1e-12, sd, np.inf) * math.sqrt(1 / n - 1 / rule.most)
     reach = rule.critical(rule.most) * sd / math.sqrt(rule.most)
 

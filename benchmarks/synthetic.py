@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.assembly import make_hooks
 from experiments.recipe import parse_recipe
+from experiments.training.assembly import make_hooks
 from trainer.data import Data, colours
 from trainer.hooks import Hook, Setup
 

@@ -54,8 +54,8 @@ def build_architecture(config: Architecture | Mapping[str, Any], num_classes: in
     Raises UserError for settings that don't parse.
     """
     from . import catalog
+    from .language.validation import Problem
     from .options import Architecture
-    from .validation import Problem
 
     try:
         option = catalog.parse("architectures", config, ("architecture",))

@@ -19,6 +19,7 @@ from typing import Any
 
 from trainer.errors import UserError, nearest
 
+from .language.validation import Problem, shown, validate
 from .options import (
     Architecture,
     Block,
@@ -31,7 +32,6 @@ from .options import (
     Schedule,
     digest,
 )
-from .validation import Problem, shown, validate
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,

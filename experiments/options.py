@@ -65,7 +65,7 @@ class OneOf:
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        """A reference that experiments.schema resolves, because options may come from plugins."""
+        """A reference that experiments.language.schema resolves, because options may come from plugins."""
         return {"x-options": self.point, "x-keyed": self.keyed}
 
     def _parse(self, value: object) -> Any:
@@ -248,7 +248,7 @@ class Dataset(Option):
 
     def fingerprint(self) -> str | None:
         """Digest of the files' names and content; None where the data are not at hand."""
-        from .fingerprint import content_digest
+        from .training.fingerprint import content_digest
 
         files = self.files()
         return content_digest(files) if files else None

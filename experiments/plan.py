@@ -11,19 +11,19 @@ from typing import Any
 from trainer import SEMANTICS
 
 from .catalog import kind_of
-from .comparisons import Comparison, check_claim, compared
-from .constraints import parse_constraints
-from .costs import Cost, cost_of, known_cost
-from .designs import Choice, cell_name, expand_design
-from .factors import conflicts
-from .figure_questions import check_figure
+from .language.constraints import parse_constraints
+from .language.designs import Choice, cell_name, expand_design
+from .language.factors import conflicts
+from .language.references import Reference, resolve_references
+from .language.validation import Problem
+from .language.yaml_source import YamlPath
 from .options import digest
+from .questions.comparisons import Comparison, check_claim, compared
+from .questions.figures import check_figure
+from .questions.tables import check_table
 from .recipe import Recipe
-from .references import Reference, resolve_references
 from .study import Study
-from .tables import check_table
-from .validation import Problem
-from .yaml_source import YamlPath
+from .training.costs import Cost, cost_of, known_cost
 
 
 @dataclass(frozen=True)

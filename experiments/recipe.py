@@ -12,10 +12,10 @@ from trainer.numerics import Numerics
 from trainer.settings import Settings
 from trainer.stopping import EarlyStopping
 
+from .language.validation import Path, Problem, shown, validate
 from .losses.cross_entropy import CrossEntropy
 from .options import Architecture, Dataset, Loss, OneOf, Optimizer, Option, Refinement, Schedule
 from .schedules.constant import Constant
-from .validation import Path, Problem, shown, validate
 
 Refinements = Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
 

@@ -11,13 +11,13 @@ from typing import Any
 from trainer.errors import UserError, nearest
 
 from . import catalog
-from .factors import BadPath, Factor, Patch, parse_factors, patch_data
-from .figure_words import Figure
-from .language import Claim, Design, Document, Outline, Replicates, Table
+from .language.factors import BadPath, Factor, Patch, parse_factors, patch_data
+from .language.shapes import Claim, Design, Document, Outline, Replicates, Table
+from .language.validation import Problem, validate
+from .language.yaml_source import Source, YamlPath, read_yaml
+from .questions.figure_words import Figure
 from .recipe import FIELDS, Recipe, parse_recipe
-from .search_words import Search
-from .validation import Problem, validate
-from .yaml_source import Source, YamlPath, read_yaml
+from .search.words import Search
 
 _PROFILE_WORDS = (
     "keep_weights",

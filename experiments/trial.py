@@ -16,14 +16,14 @@ from trainer.recorder import Epoch, Journal, Recorder
 from trainer.room import NoRoom, is_full
 
 from . import catalog
-from .assembly import make_hooks, make_setup
-from .costs import cost_of
-from .environment import describe_hardware
-from .fingerprint import file_digest
-from .folders import alone_in, cache_folder
 from .options import Dataset
 from .plan import Trial
 from .recipe import parse_recipe
+from .training.assembly import make_hooks, make_setup
+from .training.costs import cost_of
+from .training.environment import describe_hardware
+from .training.fingerprint import file_digest
+from .training.folders import alone_in, cache_folder
 
 if TYPE_CHECKING:
     import torch

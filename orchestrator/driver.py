@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from experiments.folders import trial_folder
-from experiments.leases import Lease, Unshared
 from experiments.plan import Plan, Trial
-from experiments.states import trial_states
+from experiments.sharing.leases import Lease, Unshared
 from experiments.tracking import RunWriter
+from experiments.tracking.states import trial_states
+from experiments.training.folders import trial_folder
 from experiments.trial import Job, Result, make_job
 from trainer.errors import UserError
 from trainer.files import JOURNAL, tidy
 from trainer.recorder import Epoch, Journal
 
 from .elsewhere import Elsewhere
+from .estimates.paces import remember_pace, remember_start
+from .estimates.shares import Share, Shares
 from .events import Rule, Supply
 from .order import teachers_of
-from .paces import remember_pace, remember_start
 from .progress import Progress
-from .shares import Share, Shares
 
 
 @dataclass

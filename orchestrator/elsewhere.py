@@ -1,4 +1,4 @@
-"""Trials that other machines train, while this one trains the rest (see experiments.leases)."""
+"""Trials that other machines train, while this one trains the rest (see experiments.sharing.leases)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
-from experiments.attempts import Attempt, read_record
-from experiments.claims import Claim
-from experiments.folders import trial_folder
-from experiments.leases import Lease
+from experiments.language.wording import count
 from experiments.plan import Trial
-from experiments.records import TrialRecord
+from experiments.sharing.claims import Claim
+from experiments.sharing.leases import Lease
+from experiments.tracking.attempts import Attempt, read_record
+from experiments.tracking.records import TrialRecord
+from experiments.training.folders import trial_folder
 from experiments.trial import Result
-from experiments.wording import count
 from trainer.errors import UserError
 
 POLL = 2.0

@@ -11,8 +11,8 @@ from experiments.plan import Trial
 from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
-from .needs import Needs
-from .shares import Room, Share
+from .cluster.needs import Needs
+from .estimates.shares import Room, Share
 
 if TYPE_CHECKING:
     from .driver import Driver

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from experiments.attempts import read_record, recorded_attempts
-from experiments.claims import claimed
-from experiments.folders import trial_folder
-from experiments.leases import Lease
 from experiments.plan import Plan, Trial
-from experiments.records import TrialRecord
-from experiments.states import trial_states
+from experiments.sharing.claims import claimed
+from experiments.sharing.leases import Lease
+from experiments.tracking.attempts import read_record, recorded_attempts
+from experiments.tracking.records import TrialRecord
+from experiments.tracking.states import trial_states
+from experiments.training.folders import trial_folder
 
 
 def recorded(

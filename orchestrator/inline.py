@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from experiments.trial import Job, run_trial
 from trainer.recorder import Epoch
 
+from .cluster.needs import Needs
+from .estimates.resources import gpu_count
+from .estimates.shares import Room
 from .events import Engine, Work
-from .needs import Needs
-from .resources import gpu_count
-from .shares import Room
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.plan import Plan, Trial
-from experiments.states import State
-from experiments.weights import weights_of
+from experiments.tracking.states import State
+from experiments.training.weights import weights_of
 from trainer.errors import UserError
 
 

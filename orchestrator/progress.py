@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.plan import Trial
+from experiments.tracking.uris import shown_uri
 from experiments.trial import Result
-from experiments.uris import shown_uri
 from trainer.recorder import Epoch
 
-from .eta import Estimate
+from .estimates.eta import Estimate
 
 
 @dataclass

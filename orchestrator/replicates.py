@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.claims import Held
-from experiments.folders import trial_folder
 from experiments.plan import Plan, Trial
-from experiments.records import TrialRecord, make_record
+from experiments.sharing.claims import Held
+from experiments.tracking.records import TrialRecord, make_record
+from experiments.training.folders import trial_folder
 from experiments.trial import Result
-from reports.replicates import follow_one, followed, grown, largest
+from reports.replicates.seeds import follow_one, followed, grown, largest
 from trainer.recorder import Epoch
 
 from .driver import Driver, Summary

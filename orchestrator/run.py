@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.claims import Held, claimed
-from experiments.data import prepare_data, prepare_weights
-from experiments.folders import trial_folder
-from experiments.leases import Lease, leased
+from experiments.language.wording import count
 from experiments.plan import Plan, Trial
-from experiments.states import trial_states
+from experiments.sharing.claims import Held, claimed
+from experiments.sharing.leases import Lease, leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
-from experiments.wording import count
+from experiments.tracking.states import trial_states
+from experiments.training.data import prepare_data, prepare_weights
+from experiments.training.folders import trial_folder
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, tidy
 
+from .cluster.needs import Needs, needs_of
 from .driver import Driver, Summary
+from .estimates.paces import estimate_of, known_shares
+from .estimates.probing import probe_missing
+from .estimates.resources import room_here
+from .estimates.shares import Shares
 from .events import Engine, Executor, Supply
-from .needs import Needs, needs_of
 from .order import in_order
-from .paces import estimate_of, known_shares
-from .probing import probe_missing
 from .progress import Progress
-from .resources import room_here
-from .shares import Shares
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -129,11 +129,12 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
     """Train, record, report; an interruption is noted in the summary. Raises UserError where the record can't open."""
     aside = ThreadPoolExecutor(1)
     try:
-        # opening a fresh record takes as long as starting workers
         with store_apart() as store:
-            writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
+            # a fresh record takes as long as starting workers; whether it opens the writer finds out
+            aside.submit(store.open)
             with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
                 task.shares.room = engine.room
+                writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
                 _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(import_module, _REPORT))
                 # while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
@@ -178,7 +179,7 @@ def _prepared(plan: Plan, console: Console) -> tuple[Plan, dict[str, str]]:
     """The plan with the seeds that the record asks for, and the data fingerprints of all trials that may come."""
     if plan.study.replicates is None:
         return plan, prepare_data(plan, console)
-    from reports.replicates import largest, replayed
+    from reports.replicates.seeds import largest, replayed
 
     fingerprints = prepare_data(largest(plan), console)
     return replayed(plan, fingerprints), fingerprints
@@ -188,7 +189,7 @@ def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Su
     """What adds seeds as the run goes on, where the study asks for that."""
     if plan.study.replicates is None:
         return None
-    from reports.replicates import recorded_ends
+    from reports.replicates.seeds import recorded_ends
 
     from .replicates import Replicates
 
@@ -205,7 +206,7 @@ def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Consol
     already = f", {summary.done_before} of them done" if summary.done_before else ""
     trials = count(len(plan.trials), "trial")
     if plan.study.replicates is not None:
-        from reports.replicates_text import extent
+        from reports.replicates.text import extent
 
         trials = f"{extent(plan)}; {trials} so far"
     head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from experiments.folders import is_held
+from experiments.training.folders import is_held
 
 from .signals import unstoppable
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.wording import count
+from experiments.language.wording import count
 from trainer.errors import UserError
 
-from .resources import cores, gpu_count
+from .estimates.resources import cores, gpu_count
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.comparisons import Comparison, parse_claim
+from experiments.questions.comparisons import Comparison, parse_claim
 
 from .numbers import within
 from .power import seeds_to_decide

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.confounders import claim_notes
 from experiments.plan import Plan
+from experiments.questions.confounders import claim_notes
 
 from .claims import Answer, Finding
 from .escape import markdown

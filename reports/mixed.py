@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from experiments.language.wording import count
 from experiments.plan import Trial
-from experiments.records import TrialRecord
-from experiments.wording import count
+from experiments.tracking.records import TrialRecord
 
 Finished = tuple[Trial, TrialRecord]
 """A planned trial and the record of its finished run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from experiments.questions import FACTS, is_accuracy
+from experiments.questions.named import FACTS, is_accuracy
 from trainer.metrics import Direction, direction, plain
 
 from .statistics import Difference, Summary

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from experiments.records import TrialRecord
-from experiments.uris import shown_uri
-from experiments.wording import count, duration
+from experiments.language.wording import count, duration
+from experiments.tracking.records import TrialRecord
+from experiments.tracking.uris import shown_uri
 from trainer import SEMANTICS
 
 from .runs import Runs

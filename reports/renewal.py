@@ -13,12 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.attempts import local_artifacts, read_content
-from experiments.environment import code_digest
 from experiments.options import digest
 from experiments.plan import Plan
-from experiments.states import State, data_fingerprints, trial_states
-from experiments.uris import shown_uri
+from experiments.tracking.attempts import local_artifacts, read_content
+from experiments.tracking.states import State, data_fingerprints, trial_states
+from experiments.tracking.uris import shown_uri
+from experiments.training.environment import code_digest
 from trainer.errors import UserError
 
 from .kept import file_digest, read_kept

@@ -11,19 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.confounders import study_notes
+from experiments.language.wording import count
 from experiments.plan import Plan
-from experiments.states import State
-from experiments.uris import shown_uri
-from experiments.wording import count
+from experiments.questions.confounders import study_notes
+from experiments.tracking.states import State
+from experiments.tracking.uris import shown_uri
 from trainer.errors import UserError
 
-from .answer import StudyAnswer, answer_study
+from .answer.pairs import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.labels import labelled, table_labels
 from .page.page import to_page
-from .replicates_text import as_json
+from .replicates.text import as_json
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
 from .tables.csv import to_csv

@@ -8,17 +8,17 @@ from functools import cached_property
 
 import pandas as pd
 
-from experiments.attempts import Attempt, read_record
+from experiments.language.wording import count
 from experiments.plan import Plan, Trial
 from experiments.recipe import Recipe
-from experiments.records import TrialRecord
-from experiments.states import State, data_fingerprints, trial_states
-from experiments.wording import count
+from experiments.tracking.attempts import Attempt, read_record
+from experiments.tracking.records import TrialRecord
+from experiments.tracking.states import State, data_fingerprints, trial_states
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
 from .mixed import Mixture, find_mixtures
-from .replicates import Followed, followed
+from .replicates.seeds import Followed, followed
 
 _TOLD = ("to run", "unreadable")
 """States of which the reason, where there is one, is why what somebody has trained does not count."""

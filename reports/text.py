@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.wording import count
+from experiments.language.wording import count
 
-from .answer_text import best_sentence, change_sentence, headline, lacking_sentence
+from .answer.text import best_sentence, change_sentence, headline, lacking_sentence
 from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
 from .provenance import provenance, scale_note
-from .replicates_text import headline as replicates_headline
-from .replicates_text import section
+from .replicates.text import headline as replicates_headline
+from .replicates.text import section
 from .runs import Runs
 from .tables.markdown import to_markdown
 

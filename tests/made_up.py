@@ -10,8 +10,8 @@ from conftest import TINY
 
 from experiments import expand, load_study
 from experiments.plan import Plan, Trial
-from experiments.records import TrialRecord
-from experiments.states import State, data_fingerprints
+from experiments.tracking.records import TrialRecord
+from experiments.tracking.states import State, data_fingerprints
 from experiments.trial import Result
 from reports.runs import Runs
 

@@ -12,8 +12,8 @@ from conftest import TINY
 from made_up import made_up_runs
 from scipy import stats
 
-from reports.answer import Change, StudyAnswer, answer_study
-from reports.answer_text import (
+from reports.answer.pairs import Change, StudyAnswer, answer_study
+from reports.answer.text import (
     best_sentence,
     change_sentence,
     cost,

@@ -10,12 +10,12 @@ from conftest import TINY
 from made_up import planned, recorded, runs_of
 from scipy import stats
 
-from reports.answer import StudyAnswer, answer_study
-from reports.answer_text import best_sentence, change_sentence, standing
+from reports.answer.pairs import StudyAnswer, answer_study
+from reports.answer.text import best_sentence, change_sentence, standing
 from reports.page.tables import changes_view
-from reports.replicates import rule_of
+from reports.replicates.seeds import rule_of
+from reports.replicates.sequential import Rule
 from reports.runs import Runs
-from reports.sequential import Rule
 
 FACTORIAL = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - {grid: {stem: all}, subsets: [c, l]}")
 PLAIN = [0.50, 0.52, 0.49, 0.51]

@@ -15,12 +15,13 @@ from test_resnet import SMALL, outputs, randomised
 from timm.layers.drop import DropPath
 from torch import nn
 
-from experiments import build_architecture, catalog, costs
+from experiments import build_architecture, catalog
 from experiments.architectures import _timm_facts
 from experiments.architectures.resnet import Resnet
+from experiments.language.validation import Problem
 from experiments.options import Architecture
 from experiments.recipe import Recipe, parse_recipe
-from experiments.validation import Problem
+from experiments.training import costs
 from trainer.errors import UserError
 
 V2: dict[str, Any] = {"kind": "resnetv2", "layers": [1, 1, 1, 1], "width": 16}
@@ -136,7 +137,7 @@ class TestTimm:
         asked = recipe(**TIMM, blocks={"se": {"after": [4]}}, weights="test_resnet")
         costs.cost_of(asked.architecture, 10, 32)
         program = (
-            "import sys; from experiments.recipe import parse_recipe; from experiments.costs import cost_of\n"
+            "import sys; from experiments.recipe import parse_recipe; from experiments.training.costs import cost_of\n"
             f"cost_of(parse_recipe({asked.as_data()!r}).architecture, 10, 32)\n"
             "assert 'torch' not in sys.modules and 'timm' not in sys.modules"
         )

@@ -16,9 +16,9 @@ from scipy import stats
 from torchvision.transforms.v2 import functional as theirs
 
 from experiments import catalog
+from experiments.language.validation import Problem
 from experiments.refinements import _colour_ops as ours
 from experiments.refinements.color_jitter import color_jitter
-from experiments.validation import Problem
 
 FACTORS = [0.0, 0.1, 0.6, 1.0, 1.4, 3.0]
 HUES = [-0.5, -0.21, 0.0, 0.1, 0.35, 0.5]

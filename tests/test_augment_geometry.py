@@ -15,11 +15,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as theirs
 
 from experiments import catalog
+from experiments.language.validation import Problem
 from experiments.recipe import parse_recipe
 from experiments.refinements._maps import inverse_affine
 from experiments.refinements.affine import Affine
 from experiments.refinements.random_resized_crop import ATTEMPTS, central_box, crop_boxes
-from experiments.validation import Problem
 from trainer.draws import Draws
 
 FLIPS = ["flip", "vertical_flip"]

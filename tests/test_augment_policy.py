@@ -24,13 +24,13 @@ from torchvision.transforms.v2 import RandAugment as TheirRandAugment
 from torchvision.transforms.v2 import functional as theirs
 
 from experiments import catalog
+from experiments.language.validation import Problem
 from experiments.options import Order, Refinement
 from experiments.recipe import parse_recipe
 from experiments.refinements._maps import rotations
 from experiments.refinements.cutout import cutout
 from experiments.refinements.rand_augment import BINS, OPERATIONS, rand_augment
 from experiments.refinements.random_choice import RandomChoice
-from experiments.validation import Problem
 from trainer.draws import Draws
 from trainer.errors import UserError
 from trainer.geometry import Frame

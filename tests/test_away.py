@@ -14,9 +14,9 @@ from plugins import FEW, Ignores, of_few, written
 from experiments import catalog
 from experiments.recipe import parse_recipe
 from experiments.trial import Job, Result, run_trial
-from orchestrator import away
-from orchestrator.desk import Desk, Mirror
-from orchestrator.needs import Data, Needs, fitting, import_failed, key, unfit, versions
+from orchestrator.cluster import away
+from orchestrator.cluster.desk import Desk, Mirror
+from orchestrator.cluster.needs import Data, Needs, fitting, import_failed, key, unfit, versions
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, JOURNAL, WEIGHTS
 

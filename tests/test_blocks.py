@@ -25,8 +25,8 @@ from experiments.blocks.convnext import ConvnextBlock
 from experiments.blocks.cot import ContextualTransformer
 from experiments.blocks.gc import GlobalContext
 from experiments.blocks.se import SqueezeExcitation
+from experiments.language.validation import Problem
 from experiments.options import Block
-from experiments.validation import Problem
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]

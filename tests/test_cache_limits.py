@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-import experiments.data
+import experiments.training.data
 import trainer.data
 from experiments.datasets.digits import Digits
 from experiments.trial import resident_data

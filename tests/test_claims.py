@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.claims import claimed, claims_folder, claims_of_others
-from experiments.folders import alone_in, is_held
+from experiments.sharing.claims import claimed, claims_folder, claims_of_others
+from experiments.training.folders import alone_in, is_held
 from orchestrator.cli import main
 from orchestrator.scratch import scratch_folder
 from trainer.errors import UserError
@@ -26,7 +26,7 @@ from trainer.errors import UserError
 WriteStudy = Callable[..., Path]
 HOLDS = """
 import sys
-from experiments.claims import claimed
+from experiments.sharing.claims import claimed
 with claimed(sys.argv[1:]) as held:
     print(" ".join(held.others) or "none", flush=True)
     sys.stdin.read()
@@ -77,8 +77,8 @@ def states(study: Path) -> dict[str, str]:
 
 def folders(study: Path) -> dict[str, str]:
     """Trial id to the name of its folder."""
-    from experiments.folders import trial_folder
-    from experiments.states import data_fingerprints
+    from experiments.tracking.states import data_fingerprints
+    from experiments.training.folders import trial_folder
     from orchestrator.commands.loading import load_plan
 
     plan = load_plan(study, None, None)
@@ -120,7 +120,7 @@ def test_what_a_killed_process_had_is_free_and_its_files_go() -> None:
 
 
 def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.claims.PAUSE", 0.2)
+    monkeypatch.setattr("experiments.sharing.claims.PAUSE", 0.2)
 
     def told() -> tuple[float | None, dict[str, str]]:
         for file in claims_folder().glob("*.now"):

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from conftest import REPOSITORY
 
 from experiments import catalog
-from experiments.yaml_source import read_yaml
+from experiments.language.yaml_source import read_yaml
 from orchestrator.cli import main
 
 STUDY = str(REPOSITORY / "studies" / "bag_of_tricks.yaml")

@@ -19,8 +19,8 @@ from PIL import Image
 from test_schedule import METRICS, PATIENCE, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
-from orchestrator.address import check_address
-from orchestrator.resources import gpu_count
+from orchestrator.cluster.address import check_address
+from orchestrator.estimates.resources import gpu_count
 from trainer.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
@@ -165,7 +165,7 @@ def test_a_cluster_without_a_node_on_this_machine(head: Nodes) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"])
 def test_an_address_where_something_else_listens(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.address.PATIENCE", 4)
+    monkeypatch.setattr("orchestrator.cluster.address.PATIENCE", 4)
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_answering, args=(server, answer), daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -174,7 +174,7 @@ def test_an_address_where_something_else_listens(answer: bytes, monkeypatch: pyt
 
 
 def test_no_cluster_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.address.PATIENCE", 4)
+    monkeypatch.setattr("orchestrator.cluster.address.PATIENCE", 4)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(UserError, match="--address auto: no running cluster is found from here; expected RAY_ADDRESS"):
         check_address("auto")
@@ -202,7 +202,7 @@ client.internal_kv_put(usage_constants.CLUSTER_METADATA_KEY, json.dumps(said).en
 """
 IMPATIENT = """
 import sys
-import orchestrator.address as address
+import orchestrator.cluster.address as address
 address.PATIENCE = 6
 try:
     address.check_address(sys.argv[1])

@@ -75,7 +75,7 @@ def test_networks_are_loaded_without_the_compiler_and_what_asks_for_it_gets_it()
     program = """
 import sys, torch
 from experiments import build_architecture
-from experiments.costs import measure
+from experiments.training.costs import measure
 from trainer.numerics import Numerics
 
 Numerics().apply()

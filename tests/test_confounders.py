@@ -11,7 +11,7 @@ from conftest import REPOSITORY, TINY
 from made_up import planned
 
 from experiments import expand, load_study
-from experiments.confounders import claim_notes, pair_notes, study_notes, table_notes
+from experiments.questions.confounders import claim_notes, pair_notes, study_notes, table_notes
 from orchestrator.cli import main
 
 UNTOLD = "no comparison can tell which of them matters"

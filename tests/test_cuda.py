@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from experiments import catalog
-from experiments.assembly import make_hooks
 from experiments.recipe import parse_recipe
+from experiments.training.assembly import make_hooks
 from trainer import train
 from trainer.data import Data, colours
 from trainer.errors import UserError

@@ -13,12 +13,12 @@ from conftest import TINY
 from scipy import stats
 from torch.nn import functional
 
+from experiments.language.validation import Problem
 from experiments.losses.cross_entropy import CrossEntropy
 from experiments.recipe import parse_recipe
 from experiments.refinements._pairs import partners
 from experiments.refinements.cutmix import Cutmix, cut_boxes, cutmix
 from experiments.refinements.mixup import Mixup
-from experiments.validation import Problem
 from orchestrator.cli import main
 from trainer.draws import Draws
 from trainer.hooks import Batch

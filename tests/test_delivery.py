@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from experiments.delivery import Delivery
+from experiments.tracking.delivery import Delivery
 
 
 class Record:

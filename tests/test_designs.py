@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
-from experiments.designs import cell_name, expand_design, parse_cell
-from experiments.factors import Factor, parse_factors
-from experiments.language import Design
-from experiments.validation import Problem, validate
+from experiments.language.designs import cell_name, expand_design, parse_cell
+from experiments.language.factors import Factor, parse_factors
+from experiments.language.shapes import Design
+from experiments.language.validation import Problem, validate
 
 FACTORS: dict[str, Factor] = parse_factors(
     {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from orchestrator.eta import Estimate
+from orchestrator.estimates.eta import Estimate
 
 
 @dataclass(frozen=True)

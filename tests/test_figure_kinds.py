@@ -9,8 +9,8 @@ from conftest import TINY
 from made_up import made_up_runs
 from matplotlib.colors import to_rgb
 
-from experiments.figure_words import KINDS
-from reports.answer import answer_study
+from experiments.questions.figure_words import KINDS
+from reports.answer.pairs import answer_study
 from reports.effects_text import POOLED
 from reports.figures import (
     FigureData,

@@ -10,8 +10,8 @@ from conftest import REPOSITORY, TINY
 from jsonschema import Draft202012Validator
 from made_up import planned
 
-from experiments.figure_words import KINDS
-from experiments.schema import study_schema
+from experiments.language.schema import study_schema
+from experiments.questions.figure_words import KINDS
 from trainer.errors import UserError
 
 WRONG = {

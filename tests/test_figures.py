@@ -13,7 +13,7 @@ from made_up import History, made_up_runs, planned, recorded, runs_of
 from test_reports import VALUES
 
 from experiments.plan import Trial
-from experiments.records import TrialRecord
+from experiments.tracking.records import TrialRecord
 from reports.figures import Curves, learning_curves, make_figure, write_figures
 from reports.figures.curves_drawing import draw
 from reports.report import Report, table_curves, write_report

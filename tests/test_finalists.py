@@ -11,12 +11,12 @@ from conftest import TINY
 from made_up import recorded, runs_of
 
 from experiments.plan import Trial
-from experiments.records import TrialRecord
-from experiments.search import SearchPlan, plan_search
+from experiments.search.plan import SearchPlan, plan_search
 from experiments.study import load_study
-from reports.search import Told, finalists_of, fresh_plan, front_of
-from reports.search_best_text import best_text
-from reports.search_report import Cost, SearchReport
+from experiments.tracking.records import TrialRecord
+from reports.search.best_text import best_text
+from reports.search.report import Cost, SearchReport
+from reports.search.told import Told, finalists_of, fresh_plan, front_of
 from trainer.errors import UserError
 
 SEARCH = "search:\n  sample:\n    optimizer.lr: {{loguniform: [0.001, 1.0]}}\n  budget: {{trials: 9}}\n{}"

@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY
 
 from experiments import expand, load_study
-from experiments.yaml_source import read_yaml
+from experiments.language.yaml_source import read_yaml
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 STUDIES = sorted((REPOSITORY / "studies").glob("*.yaml"))

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from experiments import build_architecture, catalog
+from experiments.language.validation import Problem
 from experiments.options import Head
-from experiments.validation import Problem
 
 FEATURES, CLASSES = 24, 5
 SMALL = {"kind": "resnet", "block": "basic", "layers": [1, 1, 1, 1], "width": 4, "tweak": "A"}

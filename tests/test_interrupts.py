@@ -13,7 +13,7 @@ import pytest
 from test_schedule import PATIENCE, Uninterrupted, WriteStudy, ablate, command, ray_processes, wait_until
 from test_survival import LONG, epochs_reported, nothing_is_left, nothing_is_lost, own_temporary_folder
 
-from experiments.claims import claims_folder
+from experiments.sharing.claims import claims_folder
 
 __all__ = ["own_temporary_folder"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from experiments import arbitration
-from experiments.arbitration import ASKED, BEAT, BEAT_SECONDS, HELD, LIMIT, MARK, PID, Claimant, Gone
-from experiments.attempts import Attempt
-from experiments.claims import Claim
-from experiments.leases import Shared
+from experiments.sharing import arbitration
+from experiments.sharing.arbitration import ASKED, BEAT, BEAT_SECONDS, HELD, LIMIT, MARK, PID, Claimant, Gone
+from experiments.sharing.claims import Claim
+from experiments.sharing.leases import Shared
+from experiments.tracking.attempts import Attempt
 
 NAME = "0123456789ab-01234567"
 
@@ -268,8 +268,8 @@ def test_a_result_that_is_there_twice_is_kept_once_whoever_looks(board: Blackboa
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arbitration, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr("experiments.leases.PATIENCE", 0.5)
-    monkeypatch.setattr("experiments.leases._MOMENT", 0.05)
+    monkeypatch.setattr("experiments.sharing.leases.PATIENCE", 0.5)
+    monkeypatch.setattr("experiments.sharing.leases._MOMENT", 0.05)
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from pydantic import BaseModel
 from safetensors.torch import load_file
 
 from experiments import catalog, trial
+from experiments.language.validation import Problem
 from experiments.options import Dataset, Option
 from experiments.recipe import parse_recipe
 from experiments.trial import Job, Result, run_trial
-from experiments.validation import Problem
 from trainer.data import Data
 from trainer.draws import Draws
 from trainer.recorder import Epoch

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from experiments.plan import Plan
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
-from orchestrator.paces import known_paces, remember_pace
-from orchestrator.shares import Room
+from orchestrator.estimates.paces import known_paces, remember_pace
+from orchestrator.estimates.shares import Room
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("record")
@@ -71,7 +71,7 @@ def test_a_file_that_is_none_of_ours_is_passed_over(study_file: WriteStudy, own_
 
 
 def test_the_plan_says_what_the_rest_costs(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.resources.cores", lambda: 2)
+    monkeypatch.setattr("orchestrator.estimates.resources.cores", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     study = study_file()
     assert UNKNOWN in planned(study)

@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from selenium.webdriver.common.keys import Keys
 from servers import MlflowServer
 
-from experiments.attempts import ARTIFACT, FINGERPRINT, STATUS, TRIAL, Attempt
-from experiments.states import data_fingerprints
-from reports.answer import answer_study
-from reports.answer_text import headline
+from experiments.tracking.attempts import ARTIFACT, FINGERPRINT, STATUS, TRIAL, Attempt
+from experiments.tracking.states import data_fingerprints
+from reports.answer.pairs import answer_study
+from reports.answer.text import headline
 from reports.claims import answer_claims
 from reports.escape import markdown
 from reports.figures import learning_curves

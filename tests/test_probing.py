@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
-from experiments.probe import Measured, _seconds_of
+from experiments.training.probe import Measured, _seconds_of
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
-from orchestrator.paces import (
+from orchestrator.estimates.paces import (
     estimate_of,
     is_start_known,
     known_probe,
@@ -30,9 +30,9 @@ from orchestrator.paces import (
     remember_probe,
     remember_start,
 )
-from orchestrator.probing import Probes, best_share, memory_share
-from orchestrator.resources import room_here
-from orchestrator.shares import Room
+from orchestrator.estimates.probing import Probes, best_share, memory_share
+from orchestrator.estimates.resources import room_here
+from orchestrator.estimates.shares import Room
 from trainer.errors import UserError
 
 WriteStudy = Callable[..., Path]

@@ -22,15 +22,15 @@ from servers import MlflowServer, Postgres, free_port
 from test_schedule import PATIENCE, Uninterrupted, WriteStudy, command, wait_until
 from test_survival import wait_for_epochs
 
-from experiments.board import EXPERIMENT
+from experiments.sharing.board import EXPERIMENT
 from experiments.tracking import open_client
 from trainer.errors import UserError
 
 pytestmark = pytest.mark.slow
 EPOCHS = 5
 IMPATIENT = """
-import experiments.delivery
-experiments.delivery._LONGEST_PAUSE = 1.0
+import experiments.tracking.delivery
+experiments.tracking.delivery._LONGEST_PAUSE = 1.0
 from orchestrator.cli import command; command()
 """
 

@@ -14,6 +14,7 @@ from scipy import stats
 from torch.nn import functional
 
 from experiments import catalog
+from experiments.language.validation import Problem
 from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.adam import Adam
 from experiments.optimizers.sgd import Sgd
@@ -23,7 +24,6 @@ from experiments.refinements.mixup import Mixup, mixup
 from experiments.schedules.constant import Constant
 from experiments.schedules.cosine import Cosine
 from experiments.schedules.multi_step import MultiStep
-from experiments.validation import Problem
 from trainer.draws import Draws
 from trainer.hooks import Batch, Moment
 

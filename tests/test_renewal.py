@@ -16,8 +16,8 @@ from test_hand_edited_record import ablate, artifact, edited, failed, finished
 
 import orchestrator.commands.report as command
 import reports.report
-from experiments.claims import Claim
 from experiments.plan import Plan
+from experiments.sharing.claims import Claim
 from orchestrator.cli import main
 
 PAGE = Path("results/tiny/report.html")

@@ -25,23 +25,23 @@ from made_up import planned, recorded
 from rich.console import Console
 from test_claims import HOLDS, another
 
-from experiments.claims import claimed
-from experiments.folders import trial_folder
 from experiments.plan import Plan
-from experiments.records import TrialRecord
+from experiments.sharing.claims import claimed
+from experiments.tracking.records import TrialRecord
+from experiments.training.folders import trial_folder
 from experiments.trial import Job, Result
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
 from orchestrator.driver import Driver, Summary
-from orchestrator.eta import Estimate
+from orchestrator.estimates.eta import Estimate
+from orchestrator.estimates.shares import Room, Shares
 from orchestrator.events import Work
 from orchestrator.progress import Progress
 from orchestrator.replicates import Replicates
 from orchestrator.run import run_plan
-from orchestrator.shares import Room, Shares
 from orchestrator.terms import Terms
-from reports.replicates import at_most, followed, grown, largest, replayed
-from reports.replicates_text import extent, notes, row, saved, tally
+from reports.replicates.seeds import at_most, followed, grown, largest, replayed
+from reports.replicates.text import extent, notes, row, saved, tally
 from trainer.metrics import METRICS
 
 WriteStudy = Callable[..., Path]
@@ -444,7 +444,7 @@ def test_a_failed_trial_leaves_its_seed_out_and_is_tried_again(study_file: Write
 
 
 def replays(study: Path) -> list[Any]:
-    from reports.replicates import recorded_ends
+    from reports.replicates.seeds import recorded_ends
 
     plan = load_plan(study, None, None)
     return followed(plan, recorded_ends(plan))

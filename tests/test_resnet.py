@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
-from experiments import build_architecture, catalog, costs
+from experiments import build_architecture, catalog
 from experiments.architectures.resnet import Resnet
+from experiments.language.validation import Problem
 from experiments.options import Architecture
-from experiments.validation import Problem
+from experiments.training import costs
 from trainer.errors import UserError
 
 SMALL: dict[str, Any] = {"kind": "resnet", "block": "bottleneck", "layers": [1, 1, 1, 1], "width": 8, "tweak": "B"}

@@ -223,8 +223,8 @@ def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteS
 
 
 def test_the_file_is_read_as_mlflow_reads_it(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments.attempts import read_embedded
     from experiments.tracking import search_attempts
+    from experiments.tracking.attempts import read_embedded
 
     ablate(
         "run",

@@ -29,7 +29,7 @@ from experiments.trial import Job
 from experiments.trial import Result as Result_
 from orchestrator import inline
 from orchestrator.cli import main
-from orchestrator.search import memory
+from orchestrator.search.memory import memory
 from trainer.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("record")
@@ -346,7 +346,7 @@ def test_a_configuration_that_breaks_a_constraint_is_not_trained(study: Callable
 
 
 def test_constraints_that_nothing_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.configurations.ALONE", 3)
+    monkeypatch.setattr("orchestrator.search.configurations.ALONE", 3)
     line = searched(study(("search:", "constraints: [params < 5]\nsearch:")), code=2).stderr
     assert "constraints: 3 configurations in a row break params < 5" in line
 

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from conftest import TINY
 
 from experiments import load_study
+from experiments.language.schema import study_schema
+from experiments.language.yaml_source import read_yaml
 from experiments.plan import Cell, trial_id
-from experiments.schema import study_schema
-from experiments.search import SearchPlan, grown, plan_search
-from experiments.yaml_source import read_yaml
+from experiments.search.plan import SearchPlan, grown, plan_search
 from orchestrator.cli import main
 from trainer.errors import UserError
 

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from test_trainer import DATA, SETUP, Interrupted, Stops, equal, naive_evaluation, network, numbers, run
 from torch import nn
 
-from experiments.assembly import make_hooks
 from experiments.losses.cross_entropy import CrossEntropy, balanced_weights
 from experiments.optimizers.adam import Adam
 from experiments.optimizers.sgd import Sgd
@@ -24,6 +23,7 @@ from experiments.options import Optimizer
 from experiments.recipe import Recipe, parse_recipe
 from experiments.refinements.distillation import Distillation, distillation_loss
 from experiments.refinements.ema import Ema
+from experiments.training.assembly import make_hooks
 from trainer.hooks import Batch, Hook, Moment
 from trainer.loop import training_mode
 from trainer.stopping import EarlyStopping, selected_epoch, stale_epochs

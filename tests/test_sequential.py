@@ -13,8 +13,8 @@ import pytest
 from conftest import REPOSITORY
 from scipy import stats
 
-from reports.boundaries import crossing, nominal_level
-from reports.sequential import Rule, Standing, chance_to_settle, follow, look
+from reports.replicates.boundaries import crossing, nominal_level
+from reports.replicates.sequential import Rule, Standing, chance_to_settle, follow, look
 from reports.significance import holm
 from reports.statistics import Difference
 

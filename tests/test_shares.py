@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.plan import Trial
-from orchestrator.shares import Room, Share, Shares
+from orchestrator.estimates.shares import Room, Share, Shares
 
 
 def trial(cell: str = "a", threads: int = 1) -> Trial:

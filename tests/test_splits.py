@@ -15,7 +15,7 @@ from experiments import catalog
 from experiments.datasets._split import stratified
 from experiments.datasets.digits import Digits
 from experiments.datasets.image_folder import ImageFolder
-from experiments.fingerprint import content_digest
+from experiments.training.fingerprint import content_digest
 from trainer.errors import UserError
 
 OLD = (1_000_000_000, 1_000_000_000)

@@ -10,10 +10,10 @@ from conftest import REPOSITORY, TINY
 from jsonschema import Draft202012Validator
 
 from experiments import UserError, expand, load_study
-from experiments.lines import table_lines
+from experiments.language.schema import study_schema
+from experiments.language.yaml_source import read_yaml
 from experiments.plan import trial_id
-from experiments.schema import study_schema
-from experiments.yaml_source import read_yaml
+from experiments.questions.lines import table_lines
 
 WriteStudy = Callable[..., Path]
 

@@ -29,7 +29,7 @@ from test_schedule import (
     wait_until,
 )
 
-from experiments.claims import claims_folder
+from experiments.sharing.claims import claims_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 EPOCHS = 12
@@ -153,7 +153,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
-from experiments.claims import claims_folder
+from experiments.sharing.claims import claims_folder
 from experiments.options import Schedule
 from trainer.hooks import Moment
 

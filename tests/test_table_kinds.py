@@ -16,9 +16,9 @@ from made_up import planned, recorded, runs_of
 from scipy import stats
 from test_reports import HOSTILE, compile_latex
 
-from experiments.costs import Cost
 from experiments.plan import Cell, Trial
-from experiments.records import TrialRecord
+from experiments.tracking.records import TrialRecord
+from experiments.training.costs import Cost
 from reports.report import Report, write_report
 from reports.runs import Runs
 from reports.tables import PrintedTable, make_tables

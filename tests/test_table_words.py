@@ -9,8 +9,8 @@ import pytest
 from conftest import TINY
 from made_up import planned
 
-from experiments.lines import table_lines
-from experiments.schema import study_schema
+from experiments.language.schema import study_schema
+from experiments.questions.lines import table_lines
 from reports.escape import latex, markdown
 from reports.folder import results_folder
 from trainer.errors import UserError

@@ -14,9 +14,9 @@ from made_up import made_up_runs, planned, recorded, runs_of
 from scipy import stats
 from test_reports import VALUES, compile_latex
 
-from experiments.costs import Cost
 from experiments.plan import Cell, Trial
-from experiments.records import TrialRecord
+from experiments.tracking.records import TrialRecord
+from experiments.training.costs import Cost
 from reports import numbers
 from reports.report import Report, write_report
 from reports.tables import Column, Layout, PrintedTable, make_table

@@ -16,8 +16,8 @@ from PIL import Image
 
 from experiments import UserError, expand, load_study
 from experiments.datasets.image_folder import ImageFolder
-from experiments.fingerprint import file_digest
-from experiments.weights import find_attempt, weights_of
+from experiments.training.fingerprint import file_digest
+from experiments.training.weights import find_attempt, weights_of
 from orchestrator.cli import main
 from orchestrator.order import in_order
 

@@ -22,8 +22,8 @@ from torch import nn
 
 from experiments import build_architecture, catalog
 from experiments.architectures import _fetch
-from experiments.fingerprint import file_digest
 from experiments.options import Architecture
+from experiments.training.fingerprint import file_digest
 from trainer.errors import UserError
 
 FURNISHED: dict[str, Any] = {
@@ -199,7 +199,7 @@ class TestWholeNetworks:
         self, saved: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[str] = []
-        record: Any = ModuleType("experiments.weights")
+        record: Any = ModuleType("experiments.training.weights")
 
         def find_weights(run: str) -> Path:
             asked.append(run)
@@ -207,7 +207,7 @@ class TestWholeNetworks:
 
         record.find_weights = find_weights
         record.recorded_digest = lambda run: "ab" * 32
-        monkeypatch.setitem(sys.modules, "experiments.weights", record)
+        monkeypatch.setitem(sys.modules, "experiments.training.weights", record)
         option = architecture(**SMALL, weights_run="0123456789ab", **FURNISHED)
         option.prepare(nothing)
         assert asked == ["0123456789ab"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import write_ahead
-from experiments.write_ahead import is_local, rest
+from experiments.tracking import write_ahead
+from experiments.tracking.write_ahead import is_local, rest
 
 MOUNTS = """/dev/vda / ext4 rw 0 0
 proc /proc proc rw 0 0

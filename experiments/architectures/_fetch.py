@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from trainer.errors import UserError
 
-from ..folders import cache_folder, locked
+from ..training.folders import cache_folder, locked
 from . import _timm_facts
 
 PATIENCE = 4.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
 
-from ..fingerprint import file_digest
+from ..training.fingerprint import file_digest
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Start:
 
 def weights_of_run(run: str) -> Path:
     """The file of the weights that a run of this project has kept; raises UserError where there is none."""
-    from ..weights import find_weights
+    from ..training.weights import find_weights
 
     return find_weights(run)
 

@@ -16,10 +16,10 @@ from trainer.compiler import without_compiler
 from trainer.errors import UserError
 from trainer.settings import MachinePath
 
-from ..fingerprint import file_digest
 from ..heads.linear import Linear
+from ..language.validation import Problem
 from ..options import Architecture, Block, Head, OneOf
-from ..validation import Problem
+from ..training.fingerprint import file_digest
 from . import _placement, _pretrained, _timm_facts
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STARTS = ("weights", "weights_file", "weights_run")
 
 def _digest_of_run(run: str) -> str:
     # it knows plans, which know this module
-    from ..weights import recorded_digest
+    from ..training.weights import recorded_digest
 
     return recorded_digest(run)
 

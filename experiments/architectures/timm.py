@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..heads.linear import Linear
-from ..validation import Problem
+from ..language.validation import Problem
 from . import _pretrained, _timm_facts
 from ._staged import Anatomy, _Staged
 

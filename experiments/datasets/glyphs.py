@@ -25,8 +25,8 @@ from trainer.data import Source
 from trainer.draws import Draws
 from trainer.errors import UserError
 
-from ..folders import cache_folder
 from ..options import Dataset, digest
+from ..training.folders import cache_folder
 from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
 

@@ -15,8 +15,8 @@ from trainer.hooks import Batch, Hook, Setup
 from trainer.resample import resample
 from trainer.transfer import on_device, real
 
+from ..language.validation import Problem
 from ..options import OneOf, Order, Refinement
-from ..validation import Problem
 from ._batches import change_some, planar_copy
 
 if TYPE_CHECKING:

@@ -21,17 +21,17 @@ from typing import Any, BinaryIO, cast
 
 from trainer.errors import UserError
 
-from ..uris import embedded_record
-from ..write_ahead import rest
 from .failures import described, may_pass
 from .store import MlflowStore, Store, StoreError
+from .uris import embedded_record
+from .write_ahead import rest
 
 _Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
 @contextmanager
 def store_apart() -> Iterator[Store]:
-    """Inside, a store whose process has begun to start; it is used by one thread. One that dies is replaced."""
+    """Inside, a store whose process has begun to start; it does one call after another. One that dies is replaced."""
     remote = _Remote()
     try:
         yield cast(Store, remote)
@@ -46,6 +46,7 @@ class _Remote:
     """Every method of a store, called by name."""
 
     def __init__(self) -> None:
+        self._calling = threading.Lock()
         self._lock = threading.Lock()
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = _started()
@@ -60,20 +61,24 @@ class _Remote:
             self._drop()
 
     def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        with self._calling:
+            answer, error = self._answer(name, arguments, named)
+        if error is not None:
+            raise error
+        return answer
+
+    def _answer(self, *call: Any) -> tuple[Any, Exception | None]:
         process = self._living()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            pickle.dump((name, arguments, named), process.stdin)
+            pickle.dump(call, process.stdin)
             process.stdin.flush()
-            answer, error = pickle.load(process.stdout)
+            return cast(tuple[Any, Exception | None], pickle.load(process.stdout))
         except (EOFError, OSError, pickle.UnpicklingError) as broken:
             with self._lock:
                 self._drop()
             raise StoreError("the process that writes it has died", passes=not self._ended) from broken
-        if error is not None:
-            raise error
-        return answer
 
     def _living(self) -> subprocess.Popen[bytes]:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.room import is_full
 
-from .. import delivery
+from . import delivery
 
 
 def may_pass(error: Exception) -> bool:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
-from ..attempts import HOST, PID, PROCESS, STATUS, has_open_runs
-from ..databases import DATABASES, check_reached
-from ..folders import locked
-from ..process import is_alive
-from ..uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
-from ..write_ahead import write_ahead
+from ..sharing.process import is_alive
+from ..training.folders import locked
+from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs
+from .databases import DATABASES, check_reached
+from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
+from .write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +91,7 @@ def _living_processes() -> set[str]:
     """Tokens (see process) of those that give signs of life in a record that machines share."""
     if embedded_record() is not None:
         return set()
-    from ..board import living
+    from ..sharing.board import living
 
     return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
 

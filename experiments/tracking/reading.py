@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
-from ..attempts import TRIAL, Attempt, attempt_from
-from ..uris import shown_uri, without_secrets
+from .attempts import TRIAL, Attempt, attempt_from
 from .opening import open_client
+from .uris import shown_uri, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

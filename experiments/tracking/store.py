@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..attempts import local_artifacts
-from ..uris import embedded_record
-from ..write_ahead import hasten, keep, rest
+from .attempts import local_artifacts
 from .opening import bury_the_dead, open_client, open_experiment
+from .uris import embedded_record
+from .write_ahead import hasten, keep, rest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +44,9 @@ class Store(Protocol):
 
     To do a call again does no harm.
     """
+
+    def open(self) -> None:
+        """Do what takes longest, and writes nothing that a reader would see."""
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """The id of the experiment of this name, made where there is none; runs that the dead left in it are ended."""
@@ -95,6 +98,10 @@ class MlflowStore:
     @staticmethod
     def _engine(client: MlflowClient) -> Any:
         return client._tracking_client.store.engine
+
+    def open(self) -> None:
+        """See Store."""
+        assert self._client is not None, "now it is"
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """See Store."""

@@ -13,18 +13,18 @@ from trainer.errors import UserError
 from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
 
-from ..attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
-from ..delivery import Delivery, described
-from ..environment import describe_software, git_state, training_code
-from ..folders import trial_folder
 from ..plan import Plan, Trial
-from ..process import TOKEN
-from ..records import make_record
+from ..sharing.process import TOKEN
+from ..training.environment import describe_software, git_state, training_code
+from ..training.folders import trial_folder
 from ..trial import Result
-from ..uris import shown_uri, without_secrets
+from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
+from .delivery import Delivery, described
 from .entities import dataset_of, points_of, settings_of
 from .opening import ENDED
+from .records import make_record
 from .store import ATTEMPT, Store, StoreError
+from .uris import shown_uri, without_secrets
 
 _PARENT = "mlflow.parentRunId"
 

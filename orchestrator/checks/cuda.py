@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.wording import count
+from experiments.language.wording import count
 
 from .finding import Finding, one_line, size
 from .packages import pip_install

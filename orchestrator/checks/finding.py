@@ -53,7 +53,7 @@ def one_line(error: BaseException) -> str:
 
 def _without_secrets(text: str) -> str:
     try:
-        from experiments.uris import without_secrets
+        from experiments.tracking.uris import without_secrets
     # where the packages behind it are broken, nothing has read a URI
     except Exception:
         return text

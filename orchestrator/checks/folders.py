@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.folders import cache_folder, state_folder
+from experiments.training.folders import cache_folder, state_folder
 
 from .finding import Finding, size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ..resources import cores
+from ..estimates.resources import cores
 from .finding import Finding
 from .probe import Unanswered, answer
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from experiments.databases import DATABASES
-from experiments.uris import embedded_record, scheme, shown_uri
-from experiments.wording import count
+from experiments.language.wording import count
+from experiments.tracking.databases import DATABASES
+from experiments.tracking.uris import embedded_record, scheme, shown_uri
 
 from .finding import Finding, size
 from .folders import refusal

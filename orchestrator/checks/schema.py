@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.uris import embedded_record, shown_uri, tracking_uri
+from experiments.tracking.uris import embedded_record, shown_uri, tracking_uri
 
 from .finding import Finding
 from .packages import pip_install

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.databases import SECONDS, impatient_engine
-from experiments.uris import shown_uri, tracking_uri, without_secrets
+from experiments.tracking.databases import SECONDS, impatient_engine
+from experiments.tracking.uris import shown_uri, tracking_uri, without_secrets
 
 from .finding import Finding, one_line
 from .probe import Unanswered, answer

@@ -6,14 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.language.wording import count
 from experiments.plan import Plan, Trial
-from experiments.wording import count
 
 
 def show_comparisons(plan: Plan, console: Console) -> None:
     """Print a line for each comparison, then how many are settled and what that saves."""
-    from reports.replicates import followed, recorded_ends
-    from reports.replicates_text import HEADS, row, saved, tally
+    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.text import HEADS, row, saved, tally
 
     found = followed(plan, recorded_ends(plan))
     rows = [HEADS, *(row(each, plan) for each in found)]
@@ -27,15 +27,15 @@ def show_comparisons(plan: Plan, console: Console) -> None:
 
 def replicates_line(plan: Plan) -> str:
     """How many seeds and trials there may be, and how many comparisons are still open."""
-    from reports.replicates import followed, recorded_ends
-    from reports.replicates_text import extent, tally
+    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.text import extent, tally
 
     return f"{count(len(plan.cells), 'cell')}, {extent(plan)}; {tally(followed(plan, recorded_ends(plan)))}"
 
 
 def further_trials(plan: Plan) -> list[Trial]:
     """Those that come besides the plan's own if no open comparison is settled."""
-    from reports.replicates import at_most, followed, recorded_ends
+    from reports.replicates.seeds import at_most, followed, recorded_ends
 
     waiting = [each.comparison for each in followed(plan, recorded_ends(plan)) if each.may_get_seeds]
     known = {trial.id for trial in plan.trials}
@@ -46,7 +46,7 @@ def comparisons_json(plan: Plan) -> dict[str, Any]:
     """The same for JSON, as report.json has it; nothing where the number of seeds is fixed."""
     if plan.study.replicates is None:
         return {}
-    from reports.replicates import followed, recorded_ends
-    from reports.replicates_text import as_json
+    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.text import as_json
 
     return {"seeds": as_json(plan, followed(plan, recorded_ends(plan)))}

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from experiments.plan import Plan, expand
-from experiments.search import plan_search
+from experiments.search.plan import plan_search
 from experiments.study import load_study
 
 
@@ -29,6 +29,6 @@ def by_now(plan: Plan) -> Plan:
     if plan.study.replicates is None:
         return plan
     # scipy: only where the record decides how many seeds there are
-    from reports.replicates import replayed
+    from reports.replicates.seeds import replayed
 
     return replayed(plan)

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import click
 
-from experiments.folders import state_folder
-from experiments.wording import count
+from experiments.language.wording import count
+from experiments.training.folders import state_folder
 from trainer.errors import UserError
 
 LOG = "log.txt"

@@ -11,18 +11,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.confounders import study_notes
+from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
-from experiments.states import State, data_fingerprints, trial_states
-from experiments.tables import published_facts
-from experiments.wording import count
+from experiments.questions.confounders import study_notes
+from experiments.questions.tables import published_facts
+from experiments.tracking.states import State, data_fingerprints, trial_states
 
-from ..eta import Estimate
-from ..paces import estimate_of, known_paces, known_shares
-from ..probing import measure_start, probe_missing
+from ..estimates.eta import Estimate
+from ..estimates.paces import estimate_of, known_paces, known_shares
+from ..estimates.probing import measure_start, probe_missing
+from ..estimates.resources import room_here
+from ..estimates.shares import Shares
 from ..progress import clock
-from ..resources import room_here
-from ..shares import Shares
 from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.predict import predict, to_csv
-from experiments.wording import count
+from experiments.language.wording import count
+from experiments.training.predict import predict, to_csv
 from trainer.errors import UserError
 
-from ..resources import check_writable
+from ..estimates.resources import check_writable
 
 
 def write(run: str, folder: Path, out: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from experiments.attempts import record_mark
-from experiments.claims import claims_of_others
+from experiments.language.wording import count
 from experiments.plan import Plan
-from experiments.uris import embedded_record, shown_uri
-from experiments.wording import count
+from experiments.sharing.claims import claims_of_others
+from experiments.tracking.attempts import record_mark
+from experiments.tracking.uris import embedded_record, shown_uri
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.language.wording import count
 from experiments.plan import Plan
-from experiments.uris import shown_uri
-from experiments.wording import count
+from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
 from reports.renewal import renew_report
 

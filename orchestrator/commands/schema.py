@@ -6,7 +6,7 @@ import json
 
 import click
 
-from experiments.schema import study_schema
+from experiments.language.schema import study_schema
 
 
 def show() -> None:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.names import file_name
-from experiments.search import SearchPlan, plan_search
+from experiments.language.names import file_name
+from experiments.language.wording import count
+from experiments.search.plan import SearchPlan, plan_search
+from experiments.search.tuned import check_emitted
+from experiments.search.tuned import emit as emit_study
 from experiments.study import load_study
-from experiments.tuned import check_emitted
-from experiments.tuned import emit as emit_study
-from experiments.uris import shown_uri
-from experiments.wording import count
+from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
-from reports.search import fresh_plan
-from reports.search_report import make_search_report, write_search_report
+from reports.search.report import make_search_report, write_search_report
+from reports.search.told import fresh_plan
 from trainer.errors import UserError
 
 from ..events import EngineDied
@@ -28,7 +28,7 @@ from ..terms import Terms
 from .terms import checked, executor_of
 
 if TYPE_CHECKING:
-    from ..searching import Finding
+    from ..search.run import Finding
 
 
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
@@ -39,7 +39,7 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
             check_emitted(emit)
         terms = checked(terms, results_folder(search.plan), search.study.recipe.numerics.threads)
         # here: it imports optuna, and what is wrong with the study is said at once
-        from ..searching import run_search
+        from ..search.run import run_search
 
         console = Console(soft_wrap=True)
         command = shlex.join(["ablate", *sys.argv[1:]])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.plan import Trial
-from experiments.states import State, data_fingerprints, trial_states
+from experiments.tracking.states import State, data_fingerprints, trial_states
 
 from ..progress import clock
 from .comparing import comparisons_json, show_comparisons

@@ -9,12 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from experiments.folders import state_folder
+from experiments.training.folders import state_folder
 
-from ..address import check_address
+from ..cluster.address import check_address
+from ..cluster.needs import Needs
+from ..estimates.resources import check_writable
 from ..events import Engine, Executor
-from ..needs import Needs
-from ..resources import check_writable
 from ..terms import Terms
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from experiments.uris import embedded_record, shown_uri, tracking_uri
+from experiments.tracking.uris import embedded_record, shown_uri, tracking_uri
 from trainer.errors import UserError
 
 

@@ -20,11 +20,11 @@ from ray.tune.execution import class_cache
 
 from trainer.errors import UserError
 
+from ..cluster.needs import Needs
+from ..estimates.resources import gpu_count
+from ..estimates.shares import Room
 from ..events import Engine, Work
-from ..needs import Needs
-from ..resources import gpu_count
 from ..scratch import scratch_folder
-from ..shares import Room
 from ..signals import Stop, unstoppable
 from .calls import Forward, Source, trial_id
 from .lean import lean_ray, lean_tune

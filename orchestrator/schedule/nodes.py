@@ -11,10 +11,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainer.errors import UserError
 
-from .. import away
-from ..desk import Desk
-from ..needs import Needs, fitting, import_failed, unfit
-from ..shares import Room
+from ..cluster import away
+from ..cluster.desk import Desk
+from ..cluster.needs import Needs, fitting, import_failed, unfit
+from ..estimates.shares import Room
 from ..signals import Stop
 
 _GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError)

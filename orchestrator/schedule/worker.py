@@ -15,8 +15,8 @@ from trainer.files import JOURNAL
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import value_so_far
 
-from .. import away
-from ..needs import node_name
+from ..cluster import away
+from ..cluster.needs import node_name
 from .nodes import Home
 from .rules import OBJECTIVE
 

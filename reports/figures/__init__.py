@@ -1,6 +1,6 @@
 """Figures: of each kind one module that makes its numbers and a sibling `_drawing` that draws those and nothing else.
 
-`files.py` writes them. A new kind: its words in experiments/figure_words.py, its pair of modules, a line in
+`files.py` writes them. A new kind: its words in experiments/questions/figure_words.py, its pair of modules, a line in
 `make_figure` and one in `files.py`.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from experiments.figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
+from experiments.questions.figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
 
-from ..answer import answer_study, first_metric, isolates_all
+from ..answer.pairs import answer_study, first_metric, isolates_all
 from ..runs import Runs
 from .base import FigureData
 from .cost import cost_figure, make_cost

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.figure_words import Band
+from experiments.questions.figure_words import Band
 
 if TYPE_CHECKING:
     import pandas as pd

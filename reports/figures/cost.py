@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from experiments.figure_questions import figure_cells, figure_labels
-from experiments.figure_words import Band, Cost, CostFigure
+from experiments.questions.figure_words import Band, Cost, CostFigure
+from experiments.questions.figures import figure_cells, figure_labels
 from trainer.metrics import direction
 
 from ..numbers import title

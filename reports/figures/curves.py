@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from experiments.figure_words import Band
-from experiments.wording import count
+from experiments.language.wording import count
+from experiments.questions.figure_words import Band
 
 from ..numbers import title
 from .base import BANDS, FigureData, listed

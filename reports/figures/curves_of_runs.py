@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.figure_questions import figure_cells, figure_labels
-from experiments.figure_words import Band, CurvesFigure
-from experiments.records import TrialRecord
+from experiments.questions.figure_words import Band, CurvesFigure
+from experiments.questions.figures import figure_cells, figure_labels
+from experiments.tracking.records import TrialRecord
 from trainer.metrics import direction
 
 from ..runs import Runs

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from experiments.designs import cell_name
-from experiments.factors import Factor
-from experiments.figure_questions import figure_cells, figure_labels
-from experiments.figure_words import EffectsFigure
-from experiments.questions import planned_cell
+from experiments.language.designs import cell_name
+from experiments.language.factors import Factor
+from experiments.questions.figure_words import EffectsFigure
+from experiments.questions.figures import figure_cells, figure_labels
+from experiments.questions.named import planned_cell
 from trainer.metrics import direction
 
 from .. import effects as least_squares
-from ..answer import StudyAnswer
+from ..answer.pairs import StudyAnswer
 from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title

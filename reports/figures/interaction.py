@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from experiments.factors import Factor
-from experiments.figure_words import InteractionFigure
+from experiments.language.factors import Factor
+from experiments.questions.figure_words import InteractionFigure
 
 from ..numbers import title
 from ..runs import Runs

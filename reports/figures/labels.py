@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from experiments.lines import table_lines
 from experiments.plan import Plan
-from experiments.tables import by_row
+from experiments.questions.lines import table_lines
+from experiments.questions.tables import by_row
 
 
 def table_labels(plan: Plan) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from experiments.language.wording import count
 from experiments.plan import Plan
-from experiments.wording import count
 
 from ..claims import Answer, Finding
 from ..claims_text import claims_notes, seeds_text

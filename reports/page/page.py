@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.confounders import study_notes
-from experiments.wording import count, duration
+from experiments.language.wording import count, duration
+from experiments.questions.confounders import study_notes
 
-from ..answer import StudyAnswer
-from ..answer_text import best_sentence, headline, lacking_sentence
+from ..answer.pairs import StudyAnswer
+from ..answer.text import best_sentence, headline, lacking_sentence
 from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note
-from ..replicates_text import headline as replicates_headline
+from ..replicates.text import headline as replicates_headline
 from ..runs import Runs
 from .claims import claims_view, comparisons_view
 from .figures import Drawn, drawn_figure

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from experiments.plan import Plan
 
-from ..replicates import Followed
-from ..replicates_text import HEADS, notes, row
+from ..replicates.seeds import Followed
+from ..replicates.text import HEADS, notes, row
 from .views import Field, Head, View
 
 

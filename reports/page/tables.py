@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from experiments.wording import count
+from experiments.language.wording import count
 
-from ..answer import Change, StudyAnswer
-from ..answer_text import (
+from ..answer.pairs import Change, StudyAnswer
+from ..answer.text import (
     MINUS,
     compared_on,
     ends,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.uris import HIDDEN, scheme, shown_uri
+from experiments.tracking.uris import HIDDEN, scheme, shown_uri
 
-from ..answer import first_metric
+from ..answer.pairs import first_metric
 from ..numbers import NOTHING, title
 from ..runs import Runs
 from .views import Field, Head, View

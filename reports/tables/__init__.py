@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from experiments.default_tables import tables_of
-from experiments.language import Table, TableKind
-from experiments.lines import table_lines
+from experiments.language.shapes import Table, TableKind
+from experiments.questions.defaults import tables_of
+from experiments.questions.lines import table_lines
 
 from ..runs import Runs
 from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches

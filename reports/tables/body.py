@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.language import Table
-from experiments.lines import Line
-from experiments.questions import settings_of
-from experiments.tables import by_row
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line
+from experiments.questions.named import settings_of
+from experiments.questions.tables import by_row
 
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts

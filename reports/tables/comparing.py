@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.lines import Line
+from experiments.questions.lines import Line
 
 from ..significance import Comparison, among_the_best, compare_pairs, smallest_p
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.language import Table
-from experiments.lines import Line, table_lines
-from experiments.records import TrialRecord
-from experiments.tables import by_row
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line, table_lines
+from experiments.questions.tables import by_row
+from experiments.tracking.records import TrialRecord
 
 from .. import numbers
 from ..numbers import NOTHING, title

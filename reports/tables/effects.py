@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.language import Table
-from experiments.lines import Line, table_lines
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line, table_lines
 
 from .. import numbers
-from ..answer import isolates_all
+from ..answer.pairs import isolates_all
 from ..effects import Effect, Effects, effects
 from ..effects_text import POOLED, untold
 from ..least_squares import Term

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from experiments.language import Table
-from experiments.lines import Line
-from experiments.questions import FACTS
-from experiments.tables import published
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line
+from experiments.questions.named import FACTS
+from experiments.questions.tables import published
 
 from ..numbers import better, title
 from ..runs import Runs

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from experiments.confounders import table_notes
-from experiments.language import Table
-from experiments.lines import FULL, Line, reference_of
-from experiments.records import TrialRecord
-from experiments.wording import count, duration
+from experiments.language.shapes import Table
+from experiments.language.wording import count, duration
+from experiments.questions.confounders import table_notes
+from experiments.questions.lines import FULL, Line, reference_of
+from experiments.tracking.records import TrialRecord
 
 from ..numbers import NOTHING
 from ..power import fewest_seeds

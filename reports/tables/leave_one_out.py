@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.language import Table
-from experiments.lines import table_lines
+from experiments.language.shapes import Table
+from experiments.questions.lines import table_lines
 
 from ..runs import Runs
 from .body import Leading, labels_of, make_body

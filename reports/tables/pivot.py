@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.designs import cell_name
-from experiments.factors import OFF, Factor
-from experiments.language import Table
-from experiments.lines import Line, axes, held, table_lines
+from experiments.language.designs import cell_name
+from experiments.language.factors import OFF, Factor
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line, axes, held, table_lines
 
 from ..runs import Runs
 from .body import differences, numbers_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.factors import ON, Factor
-from experiments.language import Table
-from experiments.lines import Line, table_lines
+from experiments.language.factors import ON, Factor
+from experiments.language.shapes import Table
+from experiments.questions.lines import Line, table_lines
 
 from ..runs import Runs
 from .body import Leading, labels_of, make_body

@@ -1,0 +1,1 @@
+"""What a study file says: read, checked, every mistake with its line."""

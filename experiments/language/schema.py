@@ -1,0 +1,66 @@
+"""The JSON Schema of a study file, options of plugins that are loaded included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from .. import catalog
+from ..options import Option
+from ..recipe import Recipe
+from .shapes import Outline
+
+_REF = "#/$defs/{model}"
+KEYED = ("blocks", "refinements")
+"""The points whose options stand below their kind."""
+
+
+def study_schema() -> dict[str, Any]:
+    """Draft 2020-12; recipes are spelled out with every option's settings, patches by their path's first word."""
+    models: list[type[Any]] = [Outline, Recipe]
+    for point in catalog.EXTENSION_POINTS:
+        models += catalog.options(point).values()
+    refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    defs: dict[str, Any] = definitions["$defs"]
+    for point in catalog.EXTENSION_POINTS:
+        for kind, option in catalog.options(point).items():
+            _require_kind(defs[option.__name__], kind, option, keyed=point in KEYED)
+    for schema in defs.values():
+        for name, setting in schema.get("properties", {}).items():
+            if "x-options" in setting:
+                schema["properties"][name] = _options(setting)
+    outline: dict[str, Any] = defs.pop("Outline")
+    outline["properties"]["recipe"] = {"$ref": _REF.format(model="Recipe")}
+    del refs
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of ablate",
+        **{key: value for key, value in outline.items() if key != "title"},
+        "$defs": defs,
+    }
+
+
+def _options(setting: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a setting that is an option, or a mapping from kind to settings."""
+    refs = {kind: {"$ref": _ref(option)} for kind, option in catalog.options(setting.pop("x-options")).items()}
+    if setting.pop("x-keyed"):
+        return {**setting, "type": "object", "properties": refs, "additionalProperties": False}
+    return {**setting, "anyOf": list(refs.values())}
+
+
+def _require_kind(schema: dict[str, Any], kind: str, option: type[Option], *, keyed: bool) -> None:
+    """A refinement's or block's kind is its key; elsewhere `kind` is required, and a preset supplies its settings."""
+    if keyed:
+        schema["properties"].pop("kind")
+        return
+    preset = {name for settings in option.presets.values() for name in settings}
+    schema["properties"]["kind"] = {"enum": [kind, *option.presets]}
+    schema["required"] = [
+        "kind",
+        *(name for name in schema.get("required", []) if name != "kind" and name not in preset),
+    ]
+
+
+def _ref(option: type[Option]) -> str:
+    return _REF.format(model=option.__name__)

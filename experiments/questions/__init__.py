@@ -1,0 +1,1 @@
+"""What a study asks of its results: tables, figures, claims, and what they refer to."""

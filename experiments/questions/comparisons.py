@@ -1,0 +1,166 @@
+"""Claims as comparisons of numbers: what a sentence of the document says of the cells of a plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer.errors import nearest
+from trainer.metrics import plain
+
+from ..language.designs import cell_name
+from ..language.shapes import Claim
+from ..language.validation import Problem
+from .named import check_metric, planned_cell
+
+if TYPE_CHECKING:
+    from ..study import Study
+
+NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+"""A number without a sign, as constraints and claims write it."""
+
+_COMPARISON = re.compile(
+    rf"(?P<left>.+?)\s+(?P<relation>[<>])\s+(?P<right>.+?)(?:\s+(?P<sign>[+-])\s+(?P<margin>{NUMBER}))?"
+)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A metric of a cell."""
+
+    cell: str
+    metric: str
+
+    def __str__(self) -> str:
+        return f"{self.cell}.{self.metric}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`left` is greater (`>`) or less (`<`) than `right` plus `margin`; a plain number is the margin over nothing."""
+
+    left: Quantity
+    relation: str
+    right: Quantity | None
+    margin: float
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """The same for comparisons of one difference with one margin, whichever side it is written from."""
+        left, right = str(self.left), str(self.right or "")
+        return (right, left, -self.margin) if right and right < left else (left, right, self.margin)
+
+    def __str__(self) -> str:
+        if self.right is None:
+            return f"{self.left} {self.relation} {self.margin:g}"
+        margin = f" {'+' if self.margin > 0 else '-'} {abs(self.margin):g}" if self.margin else ""
+        return f"{self.left} {self.relation} {self.right}{margin}"
+
+
+def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Comparison]:
+    """The comparisons of a claim, all of which must hold; raises Problem."""
+    comparisons = []
+    for part in re.split(r"\s+and\s+", test):
+        match = _COMPARISON.fullmatch(part.strip())
+        if not match or re.fullmatch(rf"-?{NUMBER}", match["left"]):
+            raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, `+ 0.01` for a margin")
+        margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
+        left = _quantity(match["left"], study, cells)
+        if re.fullmatch(rf"-?{NUMBER}", match["right"]):
+            comparisons.append(Comparison(left, match["relation"], None, float(match["right"]) + margin))
+        else:
+            right = _quantity(match["right"], study, cells)
+            if plain(left.metric) != plain(right.metric):
+                raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
+            comparisons.append(Comparison(left, match["relation"], right, margin))
+    return comparisons
+
+
+def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:
+    """What decides how many seeds each cell gets, where the study's `replicates` ask for that; raises Problem.
+
+    That is what the claims compare, and where they compare no two cells, or `against` names a cell, each other cell
+    with that one. A claim about one cell's number asks for no seeds, but has its share of the level as well.
+    cells: all that the designs make. first: those that are run, with the id of their first trial.
+    """
+    words = study.replicates
+    if words is None:
+        return []
+    claimed = [part for claim in study.claims for part in _parsed(claim, study, cells)]
+    pairs = [part for part in claimed if part.right is not None]
+    against, metric = next(iter(first), ""), words.metric or "top1"
+    check_metric(metric, ("metric",))
+    if words.against is not None:
+        against = planned_cell(words.against, study, cells, ("against",))
+        if against not in first:
+            raise Problem(("against",), f"a constraint leaves out {against!r}; expected one of {', '.join(first)}")
+    elif pairs and words.metric is not None:
+        message = "without `against` it is the claims that say what is compared, and by which metric"
+        raise Problem(("metric",), f"{message}; expected `against` as well, or no metric")
+    if words.against is not None or not pairs:
+        base = Quantity(against, metric)
+        claimed += [Comparison(Quantity(cell, metric), ">", base, 0.0) for cell in first if cell != against]
+    found: dict[tuple[str, str, float], Comparison] = {}
+    for part in claimed:
+        if _can_differ(part, first):
+            found.setdefault(part.key, part)
+    if not any(part.right for part in found.values()):
+        message = "no two cells that differ are compared, so nothing can be decided; expected a number of seeds"
+        raise Problem((), message)
+    return list(found.values())
+
+
+def _parsed(claim: Claim, study: Study, cells: Iterable[str]) -> list[Comparison]:
+    try:
+        return parse_claim(claim.test, study, cells)
+    except Problem:
+        # which is said of the claim itself
+        return []
+
+
+def _can_differ(part: Comparison, first: Mapping[str, str]) -> bool:
+    """Whether both cells are run, and are not one by their recipe."""
+    sides = [side.cell for side in (part.left, part.right) if side is not None]
+    return all(cell in first for cell in sides) and len({first.get(cell) for cell in sides}) == len(sides)
+
+
+def check_claim(claim: Claim, study: Study, cells: Iterable[str]) -> None:
+    """Raise Problem for a test that does not parse, or a published size that cannot be that of the test."""
+    try:
+        comparisons = parse_claim(claim.test, study, cells)
+    except Problem as problem:
+        raise problem.under("test") from None
+    if claim.published is None:
+        return
+    if len(comparisons) > 1:
+        message = f"got a size for a test of {len(comparisons)} comparisons, expected one comparison"
+        raise Problem(("published",), f"{message}, or a claim for each")
+    (comparison,) = comparisons
+    if "top" in comparison.left.metric and abs(claim.published) > 1:
+        message = f"got {claim.published:g}, expected a fraction of 1 (0.021 for 2.1 %)"
+        raise Problem(("published",), message)
+    beyond = claim.published - comparison.margin
+    if beyond < 0 if comparison.relation == ">" else beyond > 0:
+        size = f"{comparison.left} - {comparison.right}" if comparison.right else str(comparison.left)
+        side = "at least" if comparison.relation == ">" else "at most"
+        message = f"got {claim.published:g}, expected {side} {comparison.margin:g}: it is {size}, and the test says"
+        raise Problem(("published",), f"{message} `{comparison}`")
+
+
+def _quantity(text: str, study: Study, cells: Iterable[str]) -> Quantity:
+    reference, dot, metric = text.rpartition(".")
+    if not dot:
+        raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(cells))}.top1")
+    check_metric(metric, ())
+    factor, dot, option = reference.partition(".")
+    if not dot:
+        return Quantity(planned_cell(reference, study, cells), metric)
+    if factor not in study.factors or option not in study.factors[factor].options:
+        known = [f"{f}.{o}" for f in study.factors for o in study.factors[f].options]
+        raise Problem((), f"no option is called {reference!r}{nearest(reference, known)}")
+    name = cell_name({factor: option}, study.factors)
+    if name not in cells:
+        raise Problem((), f"no design makes {reference!r}, the cell {name!r}{nearest(name, cells)}")
+    return Quantity(name, metric)

@@ -1,0 +1,122 @@
+"""What a study's figures refer to, as cells, factors and metrics of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from trainer.errors import nearest
+from trainer.metrics import METRIC_NAMES, METRICS, direction
+
+from ..language.validation import Problem, shown
+from .figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
+from .named import FACTS, check_metric, planned_cell
+
+if TYPE_CHECKING:
+    from ..plan import Cell
+    from ..study import Study
+
+
+def figure_cells(figure: CurvesFigure | EffectsFigure | CostFigure, study: Study, cells: Iterable[str]) -> list[str]:
+    """The cells that a figure shows, by their own names; all where it names none."""
+    if figure.cells is None:
+        return list(cells)
+    found: list[str] = []
+    for index, name in enumerate(figure.cells):
+        cell = planned_cell(name, study, cells, ("cells", index))
+        if cell in found:
+            raise Problem(("cells", index), f"the cell {name!r} stands twice")
+        found.append(cell)
+    return found
+
+
+def figure_labels(figure: Figure, study: Study, cells: Iterable[str]) -> dict[str, str]:
+    """Cell to what the figure itself calls it."""
+    found: dict[str, str] = {}
+    for name, label in figure.labels.items():
+        cell = planned_cell(name, study, cells, ("labels", name))
+        if cell in found:
+            raise Problem(("labels", name), f"{name!r} is the cell {cell!r}, which stands here already")
+        found[cell] = label
+    return found
+
+
+def check_figure(figure: Figure, study: Study, cells: Mapping[str, Cell]) -> None:
+    """Raise Problem where the figure names what does not exist or cannot be drawn, or an id that is taken."""
+    if any(figure.id == table.id for table in study.tables):
+        raise Problem(("id",), f"the table {figure.id!r} has learning curves of this name; expected another id")
+    if next(other for other in study.figures if other.id == figure.id) is not figure:
+        raise Problem(("id",), f"the figure id {figure.id!r} stands twice")
+    figure_labels(figure, study, cells)
+    match figure:
+        case CurvesFigure():
+            _check_curves(figure, study, cells)
+        case EffectsFigure():
+            _check_effects(figure, study, cells)
+        case InteractionFigure():
+            _check_interaction(figure, study)
+        case CostFigure():
+            _check_cost(figure, study, cells)
+
+
+def _check_curves(figure: CurvesFigure, study: Study, cells: Mapping[str, Cell]) -> None:
+    shown_cells = figure_cells(figure, study, cells)
+    for i, panel in enumerate(figure.panels):
+        for j, metric in enumerate(panel):
+            check_metric(metric, ("panels", i, j), (*METRIC_NAMES, *FACTS))
+            if metric not in METRICS:
+                message = f"{metric!r} is one number of a training and makes no curve; expected one of every epoch"
+                raise Problem(("panels", i, j), f"{message}: {', '.join(METRICS)}")
+            if metric in panel[:j]:
+                raise Problem(("panels", i, j), f"the metric {metric!r} stands twice in its panel")
+    if figure.epochs is not None:
+        _check_epochs(figure.epochs, max(cells[name].recipe.epochs for name in shown_cells))
+
+
+def _check_epochs(epochs: tuple[int, int], trained: int) -> None:
+    first, last = epochs
+    if first >= last:
+        raise Problem(("epochs",), f"got {shown(epochs)}, expected the first epoch and a later one, the last")
+    if first > trained:
+        raise Problem(("epochs",), f"got {shown(epochs)}, expected epochs up to {trained}, the last of these cells")
+
+
+def _check_effects(figure: EffectsFigure, study: Study, cells: Mapping[str, Cell]) -> None:
+    check_metric(figure.metric, ("metric",))
+    named = figure_cells(figure, study, cells)
+    if len(named) < 2:
+        raise Problem(("cells",), "one cell has no effect; expected two cells or more")
+    if figure.reference is not None:
+        planned_cell(figure.reference, study, cells, ("reference",))
+    elif figure.labels:
+        message = "effects are called as their options are; expected none, or a `reference` to which cells are compared"
+        raise Problem(("labels",), message)
+
+
+def _check_interaction(figure: InteractionFigure, study: Study) -> None:
+    check_metric(figure.metric, ("metric",))
+    if figure.labels:
+        raise Problem(("labels",), "an interaction figure shows factors and their options, not cells; expected none")
+    if figure.factors is None:
+        two = [name for name, factor in study.factors.items() if len(factor.options) == 2]
+        if len(two) < 2:
+            have = f"the study has {', '.join(map(repr, two)) or 'none'}"
+            message = f"interactions are of factors with two options, and {have}; expected `factors`: [one, another]"
+            raise Problem((), message)
+        return
+    for index, name in enumerate(figure.factors):
+        if name not in study.factors:
+            known = ", ".join(study.factors) or "none"
+            near = nearest(name, study.factors)
+            raise Problem(("factors", index), f"no factor is called {name!r}; there are {known}{near}")
+    if figure.factors[0] == figure.factors[1]:
+        raise Problem(("factors", 1), f"the factor {figure.factors[0]!r} stands twice; expected another one")
+
+
+def _check_cost(figure: CostFigure, study: Study, cells: Mapping[str, Cell]) -> None:
+    check_metric(figure.metric, ("metric",))
+    if direction(figure.metric) is None:
+        known = ", ".join(name for name in METRICS if direction(name))
+        message = f"of {figure.metric!r} neither more nor less is better, so that it has no Pareto front"
+        raise Problem(("metric",), f"{message}; expected one such as {known}")
+    figure_cells(figure, study, cells)

@@ -1,0 +1,57 @@
+"""What a study wants to see: cells, metrics and settings that its tables and figures name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import nearest
+from trainer.metrics import METRIC_NAMES
+
+from ..language.designs import cell_name, parse_cell
+from ..language.validation import Path, Problem
+from ..recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..study import Study
+
+FACTS = ("params", "macs")
+"""What a table may tell of a cell besides its metrics; known without a run."""
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether a metric is a fraction of images, which may be printed in per cent."""
+    return "top" in metric
+
+
+def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ()) -> str:
+    """The cell's own name for any spelling of it; raises Problem for one that no design makes."""
+    try:
+        found = cell_name(parse_cell(name, study.factors), study.factors)
+    except Problem as problem:
+        raise problem.under(*path) from None
+    if found not in cells:
+        what = f"the cell {found!r}" if name == found else f"{name!r}, the cell {found!r}"
+        raise Problem(path, f"no design makes {what}{nearest(found, cells)}")
+    return found
+
+
+def check_metric(metric: str, path: Path, known: Sequence[str] = METRIC_NAMES) -> None:
+    """Raise Problem for a name that is not known."""
+    if metric not in known:
+        raise Problem(path, f"unknown metric {metric!r}, expected one of {', '.join(known)}{nearest(metric, known)}")
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Every single setting of a recipe by its dotted path, defaults included; a plain list is one setting."""
+    return dict(_leaves(recipe.as_data(), ()))
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, dict):
+        yield ".".join(path), value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, (*path, key))

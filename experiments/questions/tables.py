@@ -1,0 +1,171 @@
+"""A study's tables: checked against its plan, and what the document says of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import nearest
+from trainer.metrics import METRIC_NAMES
+
+from ..language.designs import cell_name, parse_cell
+from ..language.shapes import Table, TableKind
+from ..language.validation import Path, Problem
+from ..recipe import Recipe
+from .lines import Line, table_lines
+from .named import FACTS, check_metric, is_accuracy, settings_of
+
+if TYPE_CHECKING:
+    from ..plan import Cell, Plan
+    from ..study import Study
+
+_ROWS_TITLE = "rows"
+"""The key of `titles` for the column that names the rows."""
+
+_EVERY = ("id", "kind", "number", "caption", "where", "metrics", "siunitx", "titles", "unit")
+_OF_ROWS = ("reference", "settings", "labels", "published", "notes")
+_WORDS: dict[TableKind, tuple[str, ...]] = {
+    "rows": (*_EVERY, *_OF_ROWS, "rows"),
+    "switches": (*_EVERY, *_OF_ROWS, "rows"),
+    "leave_one_out": (*_EVERY, *_OF_ROWS, "steps"),
+    "cumulative": (*_EVERY, *_OF_ROWS, "steps"),
+    "pivot": (*_EVERY, "rows", "columns", "reference", "labels", "published"),
+    "effects": _EVERY,
+    "cost": (*_EVERY, "rows", "labels", "notes"),
+}
+"""What a table of each kind may say."""
+
+
+def by_row(table: Table, word: str, lines: Sequence[Line], study: Study) -> dict[str, Any]:
+    """What `labels`, `published` or `notes` hold, by row key; they may name a row's cell in any spelling."""
+    given: Mapping[str, Any] = getattr(table, word)
+    rows = {line.key: line.cell for line in lines}
+    keys = {line.cell: line.key for line in lines}
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        row = key if key in rows else keys.get(_cell(key, study))
+        if row is None:
+            near = nearest(key, rows)
+            raise Problem((word, key), f"the table has no row {key!r}; it has {', '.join(rows)}{near}")
+        if row in found:
+            raise Problem((word, key), f"{key!r} is the row {row!r}, which stands here already")
+        found[row] = value
+    return found
+
+
+def _cell(key: str, study: Study) -> str:
+    """The cell's own name for any spelling of it; nothing for what is no cell."""
+    try:
+        return cell_name(parse_cell(key, study.factors), study.factors)
+    except Problem:
+        return ""
+
+
+def published(table: Table, lines: Sequence[Line], study: Study) -> dict[str, dict[str, tuple[float, ...]]]:
+    """The document's numbers by row key and metric, accuracies as fractions of 1."""
+    found = {}
+    for row, numbers in by_row(table, "published", lines, study).items():
+        found[row] = {metric: tuple(_in_our_unit(table, metric, v) for v in _all(n)) for metric, n in numbers.items()}
+    return found
+
+
+def _in_our_unit(table: Table, metric: str, value: float) -> float:
+    return value / 100 if table.unit == "percent" and is_accuracy(metric) else value
+
+
+def _all(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def published_facts(plan: Plan, fact: str) -> dict[str, tuple[float, ...]]:
+    """What the document's tables say of a fact (`params`, `macs`), by cell; all numbers where they differ."""
+    found: dict[str, tuple[float, ...]] = {}
+    for table in plan.study.tables:
+        lines = table_lines(table, plan.study, plan.designed) if table.published else []
+        cells = {line.key: line.cell for line in lines}
+        for row, numbers in published(table, lines, plan.study).items():
+            cell = cells[row]
+            found[cell] = tuple(dict.fromkeys((*found.get(cell, ()), *numbers.get(fact, ()))))
+    return {cell: numbers for cell, numbers in found.items() if numbers}
+
+
+def check_table(table: Table, study: Study, cells: Mapping[str, Cell]) -> None:
+    """Raise Problem where the table names a row, setting or metric that does not exist."""
+    _check_words(table, study)
+    lines = table_lines(table, study, cells)
+    _check_settings(table, [cells[line.cell].recipe for line in lines] if table.settings else [])
+    for index, metric in enumerate(table.metrics):
+        check_metric(metric, ("metrics", index), METRIC_NAMES if table.kind == "effects" else (*METRIC_NAMES, *FACTS))
+        if metric in table.metrics[:index]:
+            raise Problem(("metrics", index), f"the column {metric!r} stands twice")
+    factors = study.factors if table.kind in ("switches", "pivot") else {}
+    for name in table.titles:
+        if name not in (*table.metrics, _ROWS_TITLE, *factors):
+            raise _no_column(("titles", name), name, (_ROWS_TITLE, *table.metrics, *factors))
+    for word in ("notes", "published", *(() if table.kind == "pivot" else ("labels",))):
+        by_row(table, word, lines, study)
+    if table.kind == "pivot":
+        _check_options(table, study)
+    _check_published(table)
+
+
+def _check_words(table: Table, study: Study) -> None:
+    allowed = _WORDS[table.kind]
+    for word in Table.model_fields:
+        if word in table.model_fields_set and word not in allowed:
+            raise Problem((word,), f"a table of kind {table.kind!r} has no {word!r}; it has {', '.join(allowed)}")
+    for other in study.tables:
+        if table.id == f"{other.id}_differences":
+            raise Problem(("id",), f"the differences of the table {other.id!r} have this name; expected another id")
+
+
+def _check_options(table: Table, study: Study) -> None:
+    """A pivot's labels name options."""
+    options = [option for name in (table.rows, table.columns) for option in study.factors[str(name)].options]
+    for label in table.labels:
+        if label not in options:
+            near = nearest(label, options)
+            raise Problem(("labels", label), f"got {label!r}, expected an option: {', '.join(options)}{near}")
+
+
+def _no_column(path: Path, name: str, columns: Sequence[str]) -> Problem:
+    return Problem(path, f"the table has no column {name!r}; it has {', '.join(columns)}{nearest(name, columns)}")
+
+
+def _check_published(table: Table) -> None:
+    accuracies: list[tuple[float, Path]] = []
+    for key, numbers in table.published.items():
+        for metric, value in numbers.items():
+            path: Path = ("published", key, metric)
+            if metric not in table.metrics:
+                raise _no_column(path, metric, table.metrics)
+            for number in _all(value):
+                _check_unit(table, metric, number, path)
+            if is_accuracy(metric):
+                accuracies += [(number, path) for number in _all(value)]
+    highest, path = max(accuracies, default=(0.0, ()))
+    if table.unit == "percent" and 0 < highest <= 1:
+        message = f"got {highest:g} as the highest accuracy, expected per cent ({100 * highest:g} for {highest:g} of 1)"
+        raise Problem(path, f"{message}, as `unit: percent` says")
+
+
+def _check_unit(table: Table, metric: str, value: float, path: Path) -> None:
+    if is_accuracy(metric) and table.unit == "percent" and not 0 <= value <= 100:
+        raise Problem(path, f"got {value:g}, expected per cent, 0 to 100")
+    if is_accuracy(metric) and table.unit == "fraction" and not 0 <= value <= 1:
+        hint = "; per cent need `unit: percent`" if 1 < value <= 100 else ""
+        raise Problem(path, f"got {value:g}, expected a fraction of 1 (0.9 for 90 %){hint}")
+    if metric in FACTS and value < 1000:
+        raise Problem(path, f"got {value:g}, expected a plain number (21e6 for 21 million)")
+
+
+def _check_settings(table: Table, recipes: list[Recipe]) -> None:
+    known = {path: None for recipe in recipes for path in settings_of(recipe)}
+    for title, path in table.settings.items():
+        if path in known:
+            continue
+        below = [name for name in known if name.startswith(f"{path}.")]
+        if below:
+            raise Problem(("settings", title), f"{path!r} holds several settings, expected one: {', '.join(below)}")
+        message = f"no row's recipe has a setting {path!r}, expected a path such as {next(iter(known))}"
+        raise Problem(("settings", title), f"{message}{nearest(path, known)}")

@@ -1,0 +1,1 @@
+"""A search: what it varies, what for, and the study that it leaves behind."""

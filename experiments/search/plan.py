@@ -1,0 +1,255 @@
+"""What a search would do: its space, its objectives, its starting points and how it is ended. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainer.errors import nearest
+from trainer.metrics import FINAL_METRICS, METRIC_NAMES, direction, plain
+
+from ..catalog import kind_of
+from ..language.constraints import Constraint, parse_constraints
+from ..plan import Cell, Plan, Trial, trial_id
+from ..study import Study
+from ..tracking.records import TrialRecord
+from .reading import read_space
+from .space import Point, Space, label_of
+from .words import COSTS, PRUNINGS, SAMPLERS, Pruning, Search
+
+SINGLE = ("cmaes",)
+"""Samplers that take one objective only."""
+
+ALONE = 100
+"""How many suggestions in a row may break the constraints before a search gives up."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """An objective: a number of a finished trial, and which way is better."""
+
+    metric: str
+    """A name of METRIC_NAMES or of COSTS."""
+
+    direction: Literal["max", "min"]
+
+    def value(self, record: TrialRecord) -> float | None:
+        """The number that a trial's record has; None where it has none."""
+        if self.metric in COSTS:
+            found = getattr(record, self.metric)
+            return None if found is None else float(found)
+        return record.value(self.metric)
+
+    @property
+    def has_course(self) -> bool:
+        """Whether every epoch has a value of it."""
+        return self.metric not in COSTS and plain(self.metric) not in FINAL_METRICS
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether `one` is better than `other`."""
+        return one > other if self.direction == "max" else one < other
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A study's search section, validated."""
+
+    study: Study
+    words: Search
+    space: Space
+    aims: tuple[Aim, ...]
+    """One objective, or two."""
+
+    sampler: str
+    pruning: Pruning
+    starts: tuple[Point, ...]
+    """The recipe itself, then the other starting points."""
+
+    constraints: Sequence[Constraint]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of each configuration."""
+        return tuple(range(self.words.seeds))
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """Those of the last trials, which no configuration was chosen by."""
+        return tuple(range(self.words.seeds, self.words.seeds + self.words.confirm))
+
+    @property
+    def finalists(self) -> int:
+        """How many configurations are trained under fresh seeds, besides the recipe."""
+        return self.words.finalists or (3 if len(self.aims) > 1 else 1)
+
+    @property
+    def plan(self) -> Plan:
+        """A plan without a trial, under the name of the search in record and results."""
+        study = dataclasses.replace(self.study, name=f"{self.study.name}-search", seeds=self.seeds, replicates=None)
+        return Plan(study, (), {}, {}, (), {})
+
+    def meaning(self) -> dict[str, Any]:
+        """Everything that must stay as it is for results to be comparable, by where it stands in the study."""
+        found = {f"recipe.{path}": value for path, value in _leaves(self.study.recipe.identity())}
+        found |= {f"search.sample.{d.name}": d.as_data() for d in self.space.dimensions}
+        found["search.objective"] = [[aim.metric, aim.direction] for aim in self.aims]
+        found["search.seeds"] = self.words.seeds
+        found["constraints"] = list(self.study.constraints)
+        return found
+
+
+def plan_search(study: Study) -> SearchPlan:
+    """The search that a study asks for; raises UserError for a section that is missing or does not make sense."""
+    words = study.search
+    if words is None:
+        message = "the study has no search section; expected `search:` with `sample` and `budget` (docs/study.md)"
+        raise study.error((), message)
+    space = read_space(study, words.sample)
+    aims = _aims(study, words)
+    if words.budget.trials is None and words.budget.hours is None:
+        raise study.error(("search", "budget"), "got neither trials nor hours, expected one of them or both")
+    sampler = _sampler(space, words, aims)
+    pruning = _pruning(study, words, aims)
+    starts = (space.baseline, *(space.start(given, index) for index, given in enumerate(words.start)))
+    for index, point in enumerate(starts[1:]):
+        space.recipe(point)
+        if point in starts[: index + 1]:
+            other = "the recipe" if point == starts[0] else "another starting point"
+            raise study.error(("search", "start", index), f"this is {other}, which is tried anyway; expected each once")
+    constraints = parse_constraints(study)
+    if constraints and Cell("", {}, study.recipe).cost is None:
+        kind = kind_of(type(study.recipe.dataset))
+        what = f"{constraints[0].text!r} needs the number of classes"
+        message = f"{what}, which {kind} knows only with its data at hand; expected dataset.classes"
+        raise study.error(("constraints", 0), message)
+    return SearchPlan(study, words, space, aims, sampler, pruning, starts, constraints)
+
+
+def _aims(study: Study, words: Search) -> tuple[Aim, ...]:
+    given = words.objective
+    stated: Mapping[str, Any]
+    if isinstance(given, Mapping):
+        stated = given
+    else:
+        stated = dict.fromkeys((given,) if isinstance(given, str) else given)
+        if not isinstance(given, str) and len(stated) < len(given):
+            raise study.error(("search", "objective"), f"got {label_of(list(given))}, expected two different ones")
+    if not 1 <= len(stated) <= 2:
+        raise study.error(("search", "objective"), f"got {len(stated)} objectives, expected one, or two")
+    return tuple(_aim(study, words, metric, way) for metric, way in stated.items())
+
+
+def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
+    place = ("search", "objective", metric) if isinstance(words.objective, Mapping) else ("search", "objective")
+    known = (*METRIC_NAMES, *COSTS)
+    if metric not in known:
+        near = nearest(metric, known)
+        message = f"no trial reports {metric!r}; expected one of {', '.join(known)}{near}"
+        raise study.error(place, message)
+    better = "min" if metric in COSTS else direction(metric)
+    if way not in (None, "max", "min"):
+        raise study.error(place, f"got {label_of(way)}, expected max or min")
+    if better is None and way is None:
+        raise study.error(place, f"which way {metric} is better is not known; expected {{{metric}: max}} or min")
+    if better is not None and way not in (None, better):
+        raise study.error(place, f"got {way}, expected {better}: of {metric}, {_GOOD[better]} is better")
+    if plain(metric).startswith("ema_") and not _may_average(study, words):
+        raise study.error(place, f"no trial reports {metric!r}: neither the recipe nor the space has refinements.ema")
+    return Aim(metric, "max" if (way or better) == "max" else "min")
+
+
+_GOOD = {"max": "more", "min": "less"}
+
+
+def _may_average(study: Study, words: Search) -> bool:
+    """Whether averaged weights can be there; a plugin may keep some as well."""
+    text = label_of([study.recipe.as_data(), {name: sampled.model_dump() for name, sampled in words.sample.items()}])
+    return '"ema"' in text or "refinements.ema" in text or bool(study.plugins)
+
+
+def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:
+    place = ("search", "sampler")
+    if words.sampler is None:
+        return "nsga2" if len(aims) > 1 else "tpe"
+    if words.sampler not in SAMPLERS:
+        near = nearest(words.sampler, SAMPLERS)
+        message = f"unknown sampler {words.sampler!r}, expected one of {', '.join(SAMPLERS)}{near}"
+        raise space.study.error(place, message)
+    if len(aims) > 1 and words.sampler in SINGLE:
+        others = ", ".join(name for name in SAMPLERS if name not in SINGLE)
+        metrics = " and ".join(aim.metric for aim in aims)
+        message = f"{words.sampler} takes one objective, got {metrics}; expected one of {others}"
+        raise space.study.error(place, message)
+    numbers = [d.name for d in space.dimensions if d.word != "choice" and not d.when]
+    if words.sampler == "cmaes" and len(numbers) < 2:
+        got = ", ".join(numbers) or "none"
+        message = f"cmaes needs at least two ranges of numbers without a condition, got {got}; expected another sampler"
+        raise space.study.error(place, message)
+    return words.sampler
+
+
+def _pruning(study: Study, words: Search, aims: Sequence[Aim]) -> Pruning:
+    place = ("search", "pruning")
+    given = words.pruning if isinstance(words.pruning, Pruning) else Pruning(kind=words.pruning)
+    if given.kind not in PRUNINGS:
+        near = nearest(given.kind, PRUNINGS)
+        raise study.error(place, f"unknown pruning {given.kind!r}, expected one of {', '.join(PRUNINGS)}{near}")
+    if given.kind == "none":
+        return given
+    if len(aims) > 1:
+        message = (
+            f"got {given.kind} with two objectives; expected none: which of two curves promises more is not defined"
+        )
+        raise study.error(place, message)
+    if not aims[0].has_course:
+        message = f"{aims[0].metric} is known only when a training has ended; expected none, or a metric of every epoch"
+        raise study.error(place, message)
+    if given.kind == "median" and given.factor is not None:
+        raise study.error((*place, "factor"), "median has no factor; expected asha or hyperband with it")
+    if given.grace >= study.recipe.epochs:
+        message = f"got a grace of {given.grace}, expected fewer than the recipe's {study.recipe.epochs} epochs"
+        raise study.error((*place, "grace") if isinstance(words.pruning, Pruning) else place, message)
+    return given
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two meanings of a search, in words; tuples and lists are the same."""
+    before, now = (json.loads(json.dumps(meaning)) for meaning in (before, now))
+    found = []
+    for name in dict.fromkeys([*before, *now]):
+        if (name in before, before.get(name)) != (name in now, now.get(name)):
+            was = _short(before[name]) if name in before else "not there"
+            found.append(f"{name} was {was} and is {_short(now[name]) if name in now else 'gone'}")
+    return found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "range" in value:
+        value = list(value["patches"]) or [value["word"], *value["range"][:2]]
+    return label_of(value)[:80]
+
+
+def grown(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Plan, list[Trial]]:
+    """The plan with further cells under these seeds, and their trials; those that it has already stay as they are."""
+    ids = {(cell.name, seed): trial_id(cell.recipe, seed) for cell in cells for seed in seeds}
+    by_name = {cell.name: cell for cell in cells}
+    mine = [Trial(id, name, seed, by_name[name].recipe) for (name, seed), id in ids.items()]
+    known = {trial.id for trial in plan.trials}
+    new = {trial.id: trial for trial in reversed(mine) if trial.id not in known}
+    larger = dataclasses.replace(
+        plan,
+        cells=(*plan.cells, *(cell for cell in cells if cell.name not in plan.by_name)),
+        designed={**plan.designed, **by_name},
+        trials=(*plan.trials, *reversed(new.values())),
+        ids={**plan.ids, **ids},
+    )
+    return larger, mine
+
+
+def _leaves(data: Any, path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+    if isinstance(data, Mapping) and data:
+        return [leaf for key, value in data.items() for leaf in _leaves(value, (*path, str(key)))]
+    return [(".".join(path), data)]

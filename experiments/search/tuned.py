@@ -1,0 +1,150 @@
+"""The study that a search leaves behind: its recipe is the winner, its switches take back one choice each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.errors import UserError
+from trainer.metrics import METRIC_NAMES
+
+from ..language.names import file_name
+from ..questions.named import FACTS
+from .plan import SearchPlan
+from .space import Point, Value, label_of
+
+_Path = tuple[str, ...]
+MARK = "# Emitted by `ablate search`; edit it under another name.\n"
+
+
+def check_emitted(file: Path) -> None:
+    """Raise UserError for a file that no study may be written to: a wrong name, or somebody's own."""
+    if file.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--emit {file}: expected a file that ends with .yaml")
+    try:
+        file_name(file.stem)
+    except ValueError as error:
+        raise UserError(f"--emit {file}: it names the study: {error}") from None
+    if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise UserError(f"--emit {file}: exists and is no study that a search emitted; expected a new file")
+
+
+def emit(search: SearchPlan, point: Point, file: Path) -> None:
+    """Write the study of the winner `point`, which differs from the recipe in some dimension."""
+    data = _study(search, point, file)
+    header = (
+        MARK + f"# Question   {data['question']}\n"
+        f"# Source     {search.study.source.file.name}, its best configuration by {search.aims[0].metric}.\n"
+        f"# Cost       {len(data['factors']) + 2} cells x {data['seeds']} seeds of the recipe below.\n"
+        "# Expected   What the importances of the search suggest; it is tested here.\n"
+        f"# Command    ablate run {file.as_posix()}\n\n"
+    )
+    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(header + text, encoding="utf-8")
+
+
+def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
+    study, space = search.study, search.space
+    taken_back = _taken_back(search, point)
+    factors = {name: patch for name, (patch, _, _) in taken_back.items()}
+    # what lies in another's choice goes back with it
+    dimensions = [dimension for _, dimension, _ in taken_back.values()]
+    outer = [name for name, (_, dimension, _) in taken_back.items() if not _inside(search, dimension, dimensions)]
+    aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
+    metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
+    sign = "<" if next((a for a in search.aims if a.metric == metric), search.aims[0]).direction == "min" else ">"
+    whole = "+".join(outer)
+    designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
+    if len(outer) > 1:
+        designs.append({"list": [whole]})
+    data: dict[str, Any] = {
+        "study": file.stem,
+        "question": f"Which choices of the best configuration of {study.title} mattered?",
+        "recipe": space.written(point),
+        "factors": factors,
+        "designs": designs,
+        "seeds": max(3, study.replicates.min if study.replicates else len(study.seeds)),
+        "tables": [
+            {
+                "id": "choices",
+                "caption": "The winner, then each of its choices taken back",
+                "metrics": list(dict.fromkeys([metric, *aims])),
+                "labels": {
+                    "baseline": "the winner",
+                    **{name: label for name, (_, _, label) in taken_back.items()},
+                    **({whole: "the recipe of the search"} if len(outer) > 1 else {}),
+                },
+            }
+        ],
+        "claims": [
+            {"says": f"It matters: {label}", "test": f"baseline.{metric} {sign} {name}.{metric}"}
+            for name, (_, _, label) in taken_back.items()
+        ],
+    }
+    if study.constraints:
+        data["constraints"] = list(study.constraints)
+    if study.plugins:
+        data["plugins"] = [os.path.relpath(plugin, file.resolve().parent) for plugin in study.plugins]
+    return data
+
+
+def _taken_back(search: SearchPlan, point: Point) -> dict[str, tuple[dict[str, Any], str, str]]:
+    """Switch to its patch of the winner, its dimension, and its label: one for each choice that makes a difference."""
+    winner = search.space.recipe(point).as_data()
+    found: dict[str, tuple[dict[str, Any], str, str]] = {}
+    for dimension in search.space.dimensions:
+        name = dimension.name
+        own = search.space.baseline.get(name)
+        if name not in point or point[name] == own:
+            continue
+        back = search.space.recipe(_without(search, point, name)).as_data()
+        patch = dict(_differences(winner, back, ()))
+        if patch:
+            label = f"{name} {_text(own)} instead of {_text(point[name])}"
+            found[_switch(name, found)] = (patch, name, label)
+    return found
+
+
+def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
+    """The winner with one dimension as in the recipe, and with what then applies, or no longer does."""
+    found: dict[str, Value] = {}
+    for dimension in search.space.dimensions:
+        own = search.space.baseline.get(dimension.name)
+        value = own if dimension.name == name else point.get(dimension.name, own)
+        if dimension.applies(found) and value is not None:
+            found[dimension.name] = value
+    return found
+
+
+def _inside(search: SearchPlan, name: str, others: list[str]) -> bool:
+    """Whether the dimension depends on another of these."""
+    return any(other in others or _inside(search, other, others) for other in search.space.by_name[name].when)
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: _Path) -> Iterator[tuple[str, Any]]:
+    """The patch that leads from one resolved recipe to the other: as deep as both have the same options."""
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        where = (*path, key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("kind") == new.get("kind"):
+            yield from _differences(old, new, where)
+        else:
+            yield ".".join(where), new
+
+
+def _switch(name: str, taken: Mapping[str, Any]) -> str:
+    last = f"old_{name.split('.')[-1]}"
+    return last if last not in taken else "old_" + name.replace(".", "_")
+
+
+def _text(value: Value | None) -> str:
+    if value is None:
+        return "as it was"
+    return f"{value:.4g}" if isinstance(value, float) else label_of(value)

@@ -1,0 +1,188 @@
+"""Which trials each running `ablate run` has taken on, so that no other of this machine and record trains them as well.
+
+A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
+claimed is free at once. Working copies that share a record see each other's claims. Between machines there
+are leases (see leases).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ..tracking.uris import embedded_record, tracking_uri
+from ..training.folders import cache_folder, is_held
+
+PAUSE = 1.0
+"""Seconds between two times at which a process tells how it goes."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one process has taken on."""
+
+    host: str
+    pid: int
+    since: float
+    """Seconds since the epoch."""
+
+    trials: tuple[str, ...]
+    """Names of trial folders: a trial on certain data."""
+
+    folder: str
+    """Its working folder, absolute."""
+
+    ends: float | None = None
+    """When it expects to have trained them all, seconds since the epoch."""
+
+    shares: Mapping[str, str] = field(default_factory=dict)
+    """Trial id of each that is being trained to what it has of the machine, in words."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {time.strftime('%H:%M', time.localtime(self.since))}"
+
+
+class Held:
+    """What this process has taken on."""
+
+    def __init__(self, file: Path, others: Iterable[Claim], trials: Iterable[str]) -> None:
+        """Claims `trials`, but for those of the others; called while the folder is locked."""
+        self.others: dict[str, Claim] = {}
+        """Those of the trials asked for that another process has, with its claim."""
+
+        self._file = file
+        self._claim: dict[str, Any] = {**_process(), "trials": ()}
+        self._take(others, trials)
+        self._told = 0.0
+        self._trained: set[str] = set()
+
+    def add(self, trials: Iterable[str]) -> None:
+        """Take on these as well, but for those that another process has: `others` holds these then."""
+        from filelock import FileLock
+
+        with FileLock(claims_folder() / "lock"):
+            self._take(_of_others(), trials)
+
+    def _take(self, others: Iterable[Claim], trials: Iterable[str]) -> None:
+        taken = {trial: claim for claim in others for trial in claim.trials}
+        self.others |= taken
+        free = tuple(trial for trial in trials if trial not in taken)
+        self._claim["trials"] = (*self._claim["trials"], *free)
+        _write(self._file, self._claim)
+
+    def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
+        """Let other processes know how it goes; no news is passed over if it comes soon, and so is a full disk."""
+        if shares.keys() != self._trained or time.monotonic() - self._told > PAUSE:
+            self._told, self._trained = time.monotonic(), set(shares)
+            with suppress(OSError):
+                _write(_news_of(self._file), {"ends": ends, "shares": dict(shares)})
+
+
+@contextmanager
+def claimed(trials: Iterable[str]) -> Iterator[Held]:
+    """Inside, these trials are this process's, but for those that another has.
+
+    What this process has claimed before stays so.
+    """
+    from filelock import FileLock
+
+    folder = claims_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{uuid4().hex}.json"
+    lock = FileLock(_lock_of(file))
+    try:
+        with FileLock(folder / "lock"):
+            # before this process's lock is there, as to ask for one that is held takes a while
+            others = _of_others(tidy=True)
+            lock.acquire()
+            held = Held(file, others, trials)
+        yield held
+    finally:
+        _delete(file)
+        lock.release()
+        _lock_of(file).unlink(missing_ok=True)
+
+
+def claims_of_others() -> dict[str, Claim]:
+    """Trial folder's name to who has claimed it, over all living processes but this one.
+
+    Where machines share the record, also those of other machines, as they last said.
+    """
+    found: dict[str, Claim] = {}
+    if embedded_record() is None:
+        from .board import claims_in_record
+
+        found = claims_in_record(time.time())
+    return found | {trial: claim for claim in _of_others() for trial in claim.trials}
+
+
+def _of_others(*, tidy: bool = False) -> list[Claim]:
+    """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
+    found = []
+    for file in sorted(claims_folder().glob("*.json")):
+        try:
+            data = json.loads(file.read_text())
+        except FileNotFoundError:
+            continue
+        claim = Claim(**{**data, "trials": tuple(data["trials"]), **_news(file)})
+        # to ask for a lock that is held takes a while
+        if (claim.host, claim.pid) == (socket.gethostname(), os.getpid()):
+            continue
+        if is_held(_lock_of(file)):
+            found.append(claim)
+        elif tidy:
+            _delete(file)
+            _lock_of(file).unlink(missing_ok=True)
+    for lock in claims_folder().glob("*.lock") if tidy else ():
+        # of a process that was killed before it could write its claim
+        if not lock.with_suffix(".json").exists() and not is_held(lock):
+            _delete(lock.with_suffix(".json"))
+            lock.unlink(missing_ok=True)
+    return found
+
+
+def _news(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_news_of(file).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _write(file: Path, data: Mapping[str, object]) -> None:
+    draft = file.with_suffix(".part")
+    draft.write_text(json.dumps(data))
+    draft.replace(file)
+
+
+def _delete(file: Path) -> None:
+    for mark in (file, _news_of(file), file.with_suffix(".part")):
+        mark.unlink(missing_ok=True)
+
+
+def _news_of(file: Path) -> Path:
+    return file.with_suffix(".now")
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_suffix(".lock")
+
+
+def _process() -> dict[str, object]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
+
+
+def claims_folder() -> Path:
+    """Where all processes of this machine that write to this record say what they have."""
+    file = embedded_record()
+    record = str(file.resolve()) if file is not None else tracking_uri().rstrip("/")
+    return cache_folder() / "claims" / hashlib.blake2b(record.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,192 @@
+"""Trials that this process trains, kept from processes on other machines that share its record: a lease on each.
+
+Between processes of one machine a claim (see claims) is enough; where the record is a file, there are no others. A
+lease is agreed on through the record (see arbitration, board) just before a trial begins, so that machines share the
+work of a study trial by trial.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from ..tracking.attempts import Attempt
+from ..tracking.delivery import described
+from ..tracking.uris import embedded_record, shown_uri, without_secrets
+from . import arbitration
+from .arbitration import Board, Claimant
+from .claims import Claim
+
+PATIENCE = 3.0
+"""Seconds for which a trial's beginning waits for a record that does not answer. After them it begins all the same."""
+
+_LAST_PATIENCE = 20.0
+"""Seconds for which the end waits until all is said: what is not, others find out only when this process is silent."""
+
+_MOMENT = 0.3
+"""Instead of it, where the record did not answer the last time."""
+
+
+class Lease(Protocol):
+    """What this process has of a record. No method waits for longer than `PATIENCE`, whatever the record does."""
+
+    def take(self, name: str) -> Claim | Attempt | None:
+        """None: the trial of this folder is this process's. Else who has it, or how it has ended meanwhile."""
+
+    def lost(self, name: str) -> Claim | None:
+        """Who has it, although this process trains it: this one was silent or cut off for too long."""
+
+    def release(self, name: str, *, finished: bool = False) -> None:
+        """It has ended, and the record holds how; it is there once then, if it has `finished`."""
+
+    def others(self) -> Mapping[str, Claim]:
+        """Names that others have, as known by now; asks for what is new, to be known soon."""
+
+    def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
+        """How it goes; see claims.Held."""
+
+
+class Unshared:
+    """The lease of a record that no other machine writes to: everything is this process's."""
+
+    def take(self, name: str) -> Claim | Attempt | None:
+        """See Lease."""
+        return None
+
+    def lost(self, name: str) -> Claim | None:
+        """See Lease."""
+        return None
+
+    def release(self, name: str, *, finished: bool = False) -> None:
+        """See Lease."""
+
+    def others(self) -> Mapping[str, Claim]:
+        """See Lease."""
+        return {}
+
+    def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
+        """See Lease."""
+
+
+@contextmanager
+def leased(say: Callable[[str], None]) -> Iterator[Lease]:
+    """Inside, this process takes leases; after it, it has none. say: hears what the user should know."""
+    if embedded_record() is not None:
+        yield Unshared()
+        return
+    from .board import RecordBoard
+
+    lease = Shared(RecordBoard(), say)
+    try:
+        yield lease
+    finally:
+        lease.close()
+
+
+class Shared:
+    """See Lease. A thread of its own does everything that asks the board, in order, and gives the signs of life."""
+
+    def __init__(self, board: Board, say: Callable[[str], None]) -> None:
+        self._claimant = Claimant(board, say)
+        self._say = say
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._away = self._complained = self._looking = False
+
+    def take(self, name: str) -> Claim | Attempt | None:
+        """See Lease."""
+        answer = self._ask(lambda: self._take(name))
+        try:
+            found: Claim | Attempt | None = answer.result(_MOMENT if self._away else PATIENCE)
+        except Exception:
+            # it stays wanted, and is asked for with the next sign of life
+            return None
+        self._claimant.lost.pop(name, None)
+        return found
+
+    def lost(self, name: str) -> Claim | None:
+        """See Lease."""
+        return self._claimant.lost.get(name)
+
+    def release(self, name: str, *, finished: bool = False) -> None:
+        """See Lease."""
+        self._claimant.lost.pop(name, None)
+        self._ask(lambda: self._claimant.release(name, finished=finished))
+
+    def others(self) -> Mapping[str, Claim]:
+        """See Lease."""
+        if not self._looking:
+            self._looking = True
+            self._ask(self._look)
+        return self._claimant.others
+
+    def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
+        """See Lease."""
+        self._claimant.news = (ends, shares)
+
+    def close(self) -> None:
+        """Everything is free; waits for a moment, until that is said."""
+        if self._thread is not None:
+            self._tasks.put(None)
+            self._thread.join(_MOMENT if self._away else _LAST_PATIENCE)
+
+    def _take(self, name: str) -> Claim | Attempt | None:
+        found = self._claimant.take(name)
+        if isinstance(found, Claim):
+            # for a trial that has begun meanwhile
+            self._claimant.lost[name] = found
+        return found
+
+    def _look(self) -> None:
+        self._looking = False
+        self._claimant.look()
+
+    def _ask(self, call: Callable[[], Any]) -> Future[Any]:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
+            self._thread.start()
+        answer: Future[Any] = Future()
+        self._tasks.put(lambda: self._do(call, answer))
+        return answer
+
+    def _work(self) -> None:
+        beat = time.monotonic() + arbitration.BEAT_SECONDS
+        while True:
+            if time.monotonic() >= beat:
+                self._do(self._claimant.beat, Future())
+                beat = time.monotonic() + arbitration.BEAT_SECONDS
+            try:
+                task = self._tasks.get(timeout=max(0.0, beat - time.monotonic()))
+            except queue.Empty:
+                continue
+            if task is None:
+                self._do(self._claimant.close, Future())
+                return
+            task()
+
+    def _do(self, call: Callable[[], Any], answer: Future[Any]) -> None:
+        try:
+            found = call()
+        except Exception as error:
+            self._away = True
+            self._complain(error)
+            answer.set_exception(error)
+        else:
+            self._away = False
+            answer.set_result(found)
+
+    def _complain(self, error: Exception) -> None:
+        from ..tracking.failures import may_pass
+
+        # who writes the record says that it is away
+        if not self._complained and not may_pass(error):
+            self._complained = True
+            reason = without_secrets(described(error))
+            self._say(
+                f"the record at {shown_uri()} does not tell who trains what ({reason}): others may train the same"
+            )

@@ -1,0 +1,178 @@
+"""What the record says of trials: every attempt at them, and the record of each.
+
+Importing MLflow takes seconds, and `plan`, `status` and `report` should answer at once: where the record is MLflow's
+SQLite file, its tables of runs and tags are read as they are; a server is asked through MLflow's client.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlparse
+from urllib.request import url2pathname
+
+from trainer.errors import UserError
+
+from ..plan import Trial
+from .records import TrialRecord, parse_record
+from .uris import embedded_record, shown_uri, without_secrets
+
+TRIAL = "ablate.trial"
+FINGERPRINT = "ablate.fingerprint"
+STATUS = "ablate.status"
+REASON = "ablate.reason"
+HOST, PID, PROCESS = "ablate.host", "ablate.pid", "ablate.process"
+ARTIFACT = "trial.json"
+
+_TAGS_OF_ATTEMPTS = f"""
+    SELECT r.run_uuid, r.experiment_id, r.artifact_uri, r.start_time, t.key, t.value
+    FROM runs r
+    JOIN experiments e ON e.experiment_id = r.experiment_id
+    JOIN tags t ON t.run_uuid = r.run_uuid
+    WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
+      AND t.key IN ('{TRIAL}', '{FINGERPRINT}', '{STATUS}', '{REASON}')
+      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}')
+    ORDER BY r.start_time DESC, r.run_uuid
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a trial, as far as its tags tell."""
+
+    run_id: str
+    trial: str
+    status: str
+    """finished, failed, interrupted, pruned or running."""
+
+    fingerprint: str
+    reason: str
+    artifacts: str
+    """Where MLflow keeps the run's artifacts, a path or URI."""
+
+    started: float = 0.0
+    """Seconds since the epoch."""
+
+    experiment: str = ""
+    """MLflow's id of the experiment that the run is in."""
+
+    def is_readable(self) -> bool:
+        """Whether its record is still there, as far as that can be told without asking a server."""
+        folder = _local_path(self.artifacts)
+        return folder is None or os.path.exists(os.path.join(folder, ARTIFACT))
+
+
+def local_artifacts(location: str) -> Path | None:
+    """The folder that a run's artifacts lie in; None where a server has them. location: MLflow's path or URI."""
+    folder = _local_path(location)
+    return Path(folder) if folder is not None else None
+
+
+def _local_path(location: str) -> str | None:
+    # as text: of ten thousand runs, paths as objects would take most of the reading
+    if location.startswith("/"):
+        return location
+    parsed = urlparse(location)
+    return url2pathname(parsed.path) if parsed.scheme in ("", "file") else None
+
+
+def attempt_from(run_id: str, experiment: str, artifacts: str, started: int, tags: Mapping[str, str]) -> Attempt:
+    """The attempt that a run's tags describe; it `started` so many milliseconds after the epoch."""
+    return Attempt(
+        run_id=run_id,
+        trial=tags[TRIAL],
+        status=tags.get(STATUS, "running"),
+        fingerprint=tags.get(FINGERPRINT, ""),
+        reason=tags.get(REASON, ""),
+        artifacts=artifacts,
+        started=started / 1000,
+        experiment=experiment,
+    )
+
+
+def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Attempt]]:
+    """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
+    found: dict[str, list[Attempt]] = {trial.id: [] for trial in trials}
+    for attempt in all_attempts():
+        if attempt.trial in found:
+            found[attempt.trial].append(attempt)
+    return found
+
+
+def all_attempts() -> list[Attempt]:
+    """Every attempt that the record holds, of all studies, newest first."""
+    file = embedded_record()
+    if file is not None:
+        return read_embedded(file) if file.exists() else []
+    from . import search_attempts
+
+    return search_attempts()
+
+
+def read_embedded(file: Path) -> list[Attempt]:
+    """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
+    runs: dict[tuple[str, str, str, int], dict[str, str]] = {}
+    with _reading(file) as connection:
+        for run_id, experiment, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+            runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
+    return [attempt_from(*run, tags) for run, tags in runs.items()]
+
+
+def record_mark() -> object:
+    """What is another thing once any run of the record has begun, ended or been deleted; quick where it is SQLite."""
+    file = embedded_record()
+    if file is None:
+        return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
+    if not file.exists():
+        return None
+    with _reading(file) as connection:
+        asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
+        return connection.execute(asked).fetchone()
+
+
+def has_open_runs(study: str) -> bool:
+    """Whether MLflow may have runs of this study (an experiment's name) that have not ended."""
+    file = embedded_record()
+    if file is None or not file.exists():
+        return file is None
+    with _reading(file) as connection:
+        asked = (
+            "SELECT 1 FROM runs JOIN experiments USING (experiment_id) "
+            "WHERE experiments.name = ? AND runs.status = 'RUNNING'"
+        )
+        return connection.execute(asked, (study,)).fetchone() is not None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """Inside, SQLite's errors are the user's to hear."""
+    try:
+        # not mode=ro: what a driver was killed in the middle of writing is undone by the next who reads
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=30)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error
+
+
+def read_record(attempt: Attempt) -> TrialRecord:
+    """The `trial.json` of an attempt that has ended. Raises UserError where it is gone or not ours."""
+    return parse_record(read_content(attempt), f"run {attempt.run_id} of trial {attempt.trial}")
+
+
+def read_content(attempt: Attempt) -> bytes:
+    """The `trial.json` of an attempt that has ended, as it is. Raises UserError where it is gone."""
+    folder = _local_path(attempt.artifacts)
+    if folder is None:
+        from . import download_content
+
+        return download_content(attempt.run_id, ARTIFACT)
+    try:
+        with open(os.path.join(folder, ARTIFACT), "rb") as file:
+            return file.read()
+    except OSError as error:
+        where = f"run {attempt.run_id} of trial {attempt.trial}"
+        raise UserError(f"{where}: its {ARTIFACT} can't be read ({error.strerror}: {error.filename})") from error

@@ -1,0 +1,139 @@
+"""TrialRecord: what is kept of an attempt at a trial, as typed JSON. Reports are made of these and of nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+
+from trainer.errors import UserError
+from trainer.metrics import FINAL_METRICS, best, plain
+from trainer.recorder import Epoch
+
+from ..plan import Plan, Trial
+from ..training.environment import describe_software, git_state, training_code
+from ..trial import Result
+
+SCHEMA = 1
+"""Version of this format; a reader refuses a newer one."""
+
+
+class TrialRecord(BaseModel):
+    """One attempt at a trial."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    schema_version: int = SCHEMA
+    trial: str
+    study: str
+    cell: str
+    factors: dict[str, str]
+    seed: int
+    status: Literal["finished", "failed", "interrupted", "pruned"]
+    reason: str = ""
+    log: str = ""
+    recipe: dict[str, Any]
+    params: int | None
+    macs: int | None
+    fingerprint: str
+    history: list[dict[str, float | None]]
+    """Metrics of each epoch; None where a value was not finite."""
+
+    selected: PositiveInt | None = None
+    """The epoch (from 1) whose weights the recipe selects; None before training has ended."""
+
+    final: dict[str, float | None] = {}
+    """Metrics of the test split with those weights."""
+
+    weights: str | None = None
+    """Digest of the kept weights, the run's artifact `weights.safetensors`; None where they were not kept."""
+
+    pretrained: str | None = None
+    """Digest of the weights that training started from, where it did not start from scratch."""
+
+    plugins: tuple[str, ...] = ()
+    """The study's plugin files, which may hold options of the recipe."""
+
+    classes: tuple[str, ...] = ()
+    """Class names by index, so that predictions can be named without the data."""
+
+    seconds: float
+    cores: int | None = None
+    gpus: float | None = None
+    """What the trial held of the machine, GPUs as a share of one; None in records of before this was kept."""
+
+    peak_memory: int | None = None
+    """Bytes of GPU memory that tensors took at most, resident data included; None on the CPU."""
+
+    hardware: str
+    software: dict[str, str]
+    code: str | None = None
+    """Digest of the code that trained it (see environment.training_code); None where it was not recorded."""
+
+    commit: str | None
+    dirty: bool | None
+
+    def value(self, metric: str) -> float | None:
+        """A number by its name (see trainer.metrics.METRIC_NAMES); None where there is none."""
+        name = plain(metric)
+        if name in FINAL_METRICS:
+            return self.final.get(name)
+        if metric == f"best_{name}":
+            finite = [value for epoch in self.history if (value := epoch.get(name)) is not None]
+            return best(finite, name) if finite else None
+        epoch = self.selected if metric == f"selected_{name}" else len(self.history)
+        return self.history[epoch - 1].get(name) if epoch and epoch <= len(self.history) else None
+
+
+def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> TrialRecord:
+    """The record of an attempt that has ended."""
+    cell = plan.by_name[trial.cell]
+    commit, dirty = git_state() or (None, None)
+    return TrialRecord(
+        trial=trial.id,
+        study=plan.study.title,
+        cell=trial.cell,
+        factors=cell.choice,
+        seed=trial.seed,
+        status=result.status,
+        reason=result.reason,
+        log=result.log,
+        recipe=trial.recipe.as_data(),
+        params=result.params,
+        macs=result.macs,
+        fingerprint=fingerprint,
+        history=[_finite(epoch) for epoch in result.history],
+        selected=result.selected,
+        final=_finite(result.final),
+        weights=result.weights if plan.keeps_weights(trial.id) else None,
+        pretrained=result.pretrained,
+        plugins=tuple(str(plugin) for plugin in plan.study.plugins),
+        classes=result.classes,
+        seconds=result.seconds,
+        cores=result.cores,
+        gpus=result.gpus,
+        peak_memory=result.peak_memory,
+        hardware=result.hardware,
+        software=describe_software(),
+        code=training_code(),
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def parse_record(text: str | bytes, where: str) -> TrialRecord:
+    """The record in `text`; raises UserError (naming `where`) for another or a newer format."""
+    try:
+        record = TrialRecord.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where}: not a trial's record ({what or 'document'}: {first['msg']})") from error
+    if record.schema_version > SCHEMA:
+        raise UserError(f"{where}: recorded by a newer ablate (format {record.schema_version}, known {SCHEMA})")
+    return record
+
+
+def _finite(epoch: Epoch) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in epoch.items()}

@@ -1,0 +1,149 @@
+"""Parameters and multiply-accumulates of an architecture: measured once, then remembered."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.compiler import unwrap
+from trainer.errors import UserError
+
+from ..options import Architecture, Option, digest
+from ..recipe import options_in
+from .folders import cache_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SMALL = 2**32
+"""Multiply-accumulates, at most, of what is run on the CPU to count them: a fifth of a second."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs at one input size and number of classes."""
+
+    params: int
+    """All parameters, frozen ones as well."""
+
+    macs: int
+    """Multiply-accumulates of one image's forward pass: convolutions and matrix products, no elementwise work."""
+
+
+def cost_of(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
+    """The cost, from the machine's memory of earlier measurements where it has one."""
+    key = _key(architecture, num_classes, image_size)
+    return Cost(**remembered("costs", key, lambda: asdict(measure(architecture, num_classes, image_size))))
+
+
+def known_cost(architecture: Architecture, num_classes: int, image_size: int) -> Cost | None:
+    """The cost, where this machine has measured it before; loads no torch."""
+    known = recall("costs", _key(architecture, num_classes, image_size))
+    return Cost(**known) if known is not None else None
+
+
+def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` gives, or what was remembered when it was measured for `key` before; see remember."""
+    known = recall(what, key)
+    if known is not None:
+        return known
+    found = measure()
+    remember(what, key, found)
+    return found
+
+
+def recall(what: str, key: object) -> dict[str, Any] | None:
+    """What was remembered for a JSON-like key; None where there is nothing that can be read."""
+    try:
+        known = json.loads(_file(what, key).read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def remember(what: str, key: object, found: dict[str, Any]) -> None:
+    """Keep JSON-like data in the folder `what` of the machine's cache. One that can't be written only costs time."""
+    file = _file(what, key)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        try:
+            draft.write_text(json.dumps(found))
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
+    blank = architecture.untrained()
+    return [blank.identity(), num_classes, image_size, _timm(), _sources(blank)]
+
+
+def _file(what: str, key: object) -> Path:
+    return cache_folder() / what / f"{digest(key, 24)}.json"
+
+
+def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
+    """Build the network and count what one image's forward pass does: on the meta device, small ones on the CPU.
+
+    On the meta device torch loads its compiler, which takes as long as loading torch; a small network is sooner run.
+    """
+    import torch
+
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with torch.device("meta"):
+                params = sum(p.numel() for p in architecture.untrained().build(num_classes).parameters())
+            # no parameter of a convolution or matrix product is used more often than once a pixel
+            with torch.device("cpu" if params * image_size**2 < _SMALL else "meta"):
+                model = architecture.untrained().build(num_classes).eval()
+                macs = _macs(model, torch.zeros(1, 3, image_size, image_size))
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"architecture {json.dumps(architecture.identity())} can't be built for {num_classes} classes at "
+            f"{image_size} px: {type(error).__name__}: {reason}"
+        ) from error
+    return Cost(params=params, macs=macs)
+
+
+def _macs(model: nn.Module, images: Tensor) -> int:
+    from torch.utils import flop_counter
+
+    unwrap(flop_counter._FlopCounterMode)
+    with flop_counter.FlopCounterMode(display=False) as counter:
+        model(images)
+    return int(counter.get_total_flops()) // 2
+
+
+def _sources(architecture: Architecture) -> list[str]:
+    """The text of every file that says what the network is: its options' own, those that they derive from or share."""
+    files: set[Path] = set()
+    for _, option in options_in(architecture):
+        for cls in type(option).__mro__:
+            if issubclass(cls, Option) and cls.__module__ != Option.__module__:
+                file = Path(inspect.getfile(cls))
+                files.add(file)
+                if cls.__module__.startswith("experiments."):
+                    files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
+    return [_text(file) for file in sorted(files)]
+
+
+@cache
+def _timm() -> str:
+    return version("timm")
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

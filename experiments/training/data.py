@@ -1,0 +1,81 @@
+"""Preparing what a plan needs before its first trial starts: data in place and decoded, pretrained weights at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..catalog import kind_of
+from ..plan import Plan, Trial
+from .folders import cache_folder
+
+LONG = 1.0
+"""Seconds of decoding that pass without a word where there is no terminal for a bar."""
+
+
+def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
+    """Trial id to data fingerprint, once every data set of the plan is in place and decoded.
+
+    Raises UserError for data that are missing, malformed or hold an image that can't be read.
+    """
+    from trainer.cache import decoded
+
+    known: dict[str, str] = {}
+    found = {}
+    for trial in plan.trials:
+        dataset = trial.recipe.dataset
+        key = dataset.model_dump_json()
+        if key not in known:
+            dataset.prepare(lambda line: console.print(line, highlight=False, markup=False))
+            fingerprint = dataset.fingerprint()
+            assert fingerprint is not None, "prepare() leaves files"
+            with _display(console, kind_of(type(dataset))) as progress:
+                decoded(
+                    dataset.read(trial.seed),
+                    dataset.stored_size or dataset.image_size,
+                    cache_folder(),
+                    progress,
+                    squash=dataset.fit == "squash",
+                )
+            known[key] = fingerprint
+        found[trial.id] = known[key]
+    return found
+
+
+def prepare_weights(trials: Iterable[Trial], console: Console) -> None:
+    """Put the pretrained weights of the trials' networks in place; raises UserError where they can't be had."""
+    seen = set()
+    for trial in trials:
+        key = trial.recipe.architecture.model_dump_json()
+        if key not in seen:
+            seen.add(key)
+            trial.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
+
+
+@contextmanager
+def _display(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """What a cache tells its progress: a bar in a terminal, elsewhere a line when it takes long; else nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
+    task = bars.add_task(name, total=None)
+    begin = time.monotonic()
+    said = set()
+
+    def show(done: int, total: int) -> None:
+        doing = f"{name}: decoding {total:,} images"
+        if not done:
+            doing = f"{name}: waiting for another process that decodes {total:,} images"
+        bars.start()
+        bars.update(task, description=doing, completed=done, total=total)
+        if bars.disable and doing not in said and time.monotonic() - begin > LONG:
+            said.add(doing)
+            console.print(f"{doing} ...", highlight=False, markup=False)
+
+    try:
+        yield show
+    finally:
+        bars.stop()

@@ -1,0 +1,97 @@
+"""Predictions of a finished run for images outside its data set."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.errors import UserError
+
+from .. import catalog
+from ..datasets._folders import images_below
+from ..tracking.records import TrialRecord
+from .assembly import Parts, load_network, read_parts
+from .weights import find_attempt, weights_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of an image."""
+
+    image: str
+    """Path below the folder."""
+
+    class_name: str
+    """The most probable class, as its folder is called: index order is not always the folders' numeric order."""
+
+    probability: float
+
+
+def predict(run: str, folder: Path, progress: Callable[[int, int], None]) -> tuple[TrialRecord, list[Prediction]]:
+    """The run's record and its prediction for every image in `folder` and below, in sorted order.
+
+    run: an MLflow run id or a trial id (see weights.find_attempt). progress: called with (done, total) images.
+    Raises UserError where the run, its weights or an image can't be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, expected one with images")
+    files = images_below(folder)
+    if not files:
+        raise UserError(f"{folder}: holds no images, expected files such as 1.jpg")
+    record, weights = weights_of(find_attempt(run))
+    if not record.classes:
+        raise UserError(f"run {run}: its record lacks the classes' names; expected a run of this version")
+    for plugin in record.plugins:
+        catalog.add_plugin(Path(plugin))
+    parts = read_parts(record.recipe)
+    found = []
+    for batch, probabilities in _probabilities(parts, weights, files, len(record.classes)):
+        for file, row in zip(batch, probabilities, strict=True):
+            best = int(row.argmax())
+            name = file.relative_to(folder).as_posix()
+            found.append(Prediction(name, record.classes[best], float(row[best])))
+        progress(len(found), len(files))
+    return record, found
+
+
+def to_csv(predictions: list[Prediction]) -> str:
+    """`image,class,probability`, a row an image; names with commas are quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "class", "probability"])
+    writer.writerows([p.image, p.class_name, f"{p.probability:.4f}"] for p in predictions)
+    return text.getvalue()
+
+
+def _probabilities(
+    parts: Parts, weights: Path, files: list[Path], classes: int
+) -> Iterator[tuple[list[Path], NDArray[np.float32]]]:
+    """Batches of files with their class probabilities [B, K], images prepared as for evaluation."""
+    import torch
+
+    from trainer.data import central, colours, normalise
+    from trainer.decoding import decode_file, without_warnings
+
+    dataset = parts.dataset
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    parts.numerics.apply()
+    network = load_network(parts, weights, classes, device)
+    stored = dataset.stored_size or dataset.image_size
+    mean, std = colours(dataset.mean, device), colours(dataset.std, device)
+    for begin in range(0, len(files), BATCH):
+        batch = files[begin : begin + BATCH]
+        with without_warnings():
+            pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
+        images = central(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2), dataset.image_size)
+        yield batch, network(normalise(images.float(), mean, std)).softmax(1).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Other machines: whether a cluster answers, what its nodes lack, and trials on them."""

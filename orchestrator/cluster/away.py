@@ -1,0 +1,158 @@
+"""A trial on a node of a cluster that need not see the driver's folders; runs in a worker there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments import catalog
+from experiments.options import Dataset, digest
+from experiments.training.folders import cache_folder, locked
+from experiments.trial import Job, Result, run_trial
+from trainer.errors import UserError
+from trainer.recorder import Recorder
+
+from ..scratch import scratch_folder
+from .desk import Files, Mirror
+from .needs import Data, Needs, check_versions, key
+
+_STARTED_IN = Path.cwd()
+"""Where `ray start` was called."""
+
+_ready: set[str] = set()
+
+
+def prepare(needs: Needs, files: Files) -> None:
+    """Everything in place for every trial; raises UserError saying what this node lacks."""
+    _basics(needs, files)
+    for data in needs.data.values():
+        _prepare_data(data)
+
+
+def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str) -> Result:
+    """As run_trial, in a folder of this node's whose content comes from the driver and goes back to it."""
+    with scratch_folder() as scratch:
+        folder = scratch / Path(job.folder).name
+        folder.mkdir()
+        for name, content in files.folder(job.folder).items():
+            (folder / name).write_bytes(content)
+        try:
+            _basics(needs, files)
+            _prepare_data(needs.data[key(job.recipe["dataset"])])
+            local = _localised(job, folder, needs, files)
+        except UserError as error:
+            # another node may do better
+            return Result("failed", reason=f"{node}: {error}"[:500], again=True)
+        mirror = Mirror(folder, job.folder, files, recorder)
+        result = run_trial(local, mirror)
+        mirror.close()
+    log = str(Path(job.folder) / Path(result.log).name) if result.log else ""
+    return replace(result, log=log, reason=f"{node}: {result.reason}" if result.reason else "")
+
+
+def check_gpu(given: list[Any]) -> str | None:
+    """What is wrong where Ray has given a worker GPUs and torch sees none: training would silently be on the CPU."""
+    if not given:
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    return (
+        f"Ray gave this trial a GPU, but torch {torch.__version__} sees none; "
+        "expected a CUDA build of torch and a working driver, `ablate doctor` there says more"
+    )
+
+
+def _basics(needs: Needs, files: Files) -> None:
+    check_versions(needs.versions)
+    os.chdir(needs.folder if os.path.isdir(needs.folder) else _STARTED_IN)
+    for path, text in needs.plugins.items():
+        catalog.add_plugin(_plugin(path, text))
+    for architecture, file in needs.weights.items():
+        place = cache_folder() / "weights" / Path(file).name
+        # those of a name are looked for there; others travel with each trial
+        if not _from_file(json.loads(architecture)) and not place.exists():
+            _put(place, file, files)
+
+
+def _plugin(path: str, text: str) -> Path:
+    """The plugin's file on this node: one that stays, because a worker imports it once for all its trials."""
+    if os.path.isfile(path) and Path(path).read_text(encoding="utf-8") == text:
+        return Path(path)
+    place = cache_folder() / "plugins" / digest(text) / Path(path).name
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f"{place.name}.{os.getpid()}")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(place)
+    return place
+
+
+def _prepare_data(data: Data) -> None:
+    """The data set in place and decoded, with the driver's fingerprint; once a worker."""
+    from trainer.cache import decoded
+
+    name = key(data.dataset)
+    if name in _ready:
+        return
+    dataset = catalog.parse("datasets", data.dataset)
+    assert isinstance(dataset, Dataset)
+    where = f"relative paths refer to {Path.cwd()} there"
+    try:
+        with locked(f"data {name}"):
+            dataset.prepare(lambda line: None)
+        found = dataset.fingerprint()
+        if found != data.fingerprint:
+            raise UserError(
+                f"its data of {name} are not those of the driver "
+                f"(fingerprint {(found or 'none')[:12]}, there {data.fingerprint[:12]})"
+            )
+        size = dataset.stored_size or dataset.image_size
+        decoded(dataset.read(data.seed), size, cache_folder(), squash=dataset.fit == "squash")
+    except UserError as error:
+        raise UserError(f"{error}; {where}: put the same files there, or give a path that all nodes share") from error
+    _ready.add(name)
+
+
+def _localised(job: Job, folder: Path, needs: Needs, files: Files) -> Job:
+    """The job with every path of the driver's replaced by one of this node's."""
+    recipe = json.loads(json.dumps(job.recipe))
+    architecture = recipe["architecture"]
+    if _from_file(architecture):
+        origin = needs.weights[key(architecture)]
+        place = folder.parent / f"start{Path(origin).suffix}"
+        architecture |= {"weights_file": str(_put(place, origin, files)), "weights_run": None}
+    teachers = {}
+    for number, (trial, teacher) in enumerate(job.teachers.items()):
+        file = _put(folder.parent / f"teacher-{number}.safetensors", teacher["weights"], files)
+        teachers[trial] = {"recipe": teacher["recipe"], "weights": str(file)}
+    return replace(
+        job,
+        recipe=recipe,
+        folder=str(folder),
+        working_folder=str(Path.cwd()),
+        plugins=tuple(str(_plugin(path, needs.plugins[path])) for path in job.plugins),
+        teachers=teachers,
+    )
+
+
+def _from_file(architecture: Mapping[str, Any]) -> bool:
+    """Whether training starts from a file of the driver's, rather than from weights known by a name."""
+    return bool(architecture.get("weights_file") or architecture.get("weights_run"))
+
+
+def _put(place: Path, origin: str, files: Files) -> Path:
+    """The driver's file `origin` at `place`."""
+    content = files.read(origin)
+    if content is None:
+        raise UserError(f"{origin}: is gone from the driver's machine")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f"{place.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(place)
+    return place

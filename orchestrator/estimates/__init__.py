@@ -1,0 +1,1 @@
+"""What trainings cost here, what each gets of the machine, and when all will be done."""

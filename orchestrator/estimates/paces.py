@@ -1,0 +1,131 @@
+"""What a training costs on this machine: remembered from trainings, and from probes of a few steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from experiments.language.references import referred
+from experiments.plan import Plan, Trial
+from experiments.recipe import Recipe
+from experiments.training.costs import recall, remember
+from experiments.training.probe import Measured
+from trainer.recorder import Epoch
+
+from .eta import Estimate
+from .shares import Room
+
+
+def remember_pace(recipe: Recipe, history: Iterable[Epoch], room: Room) -> None:
+    """Keep the median epoch of a finished training, without the first, which holds what comes before it."""
+    seconds = [epoch["epoch_seconds"] for epoch in history]
+    remember("paces", _pace_key(recipe, room), {"seconds": statistics.median(seconds[1:] or seconds)})
+
+
+def remember_start(seconds: float, room: Room) -> None:
+    """Keep how long it took until the first trial trained."""
+    remember("starts", _device(room), {"seconds": seconds})
+
+
+def remember_engine(seconds: float, room: Room) -> None:
+    """Keep how long Ray alone took to start, before a run has shown how long all of it takes."""
+    remember("engines", _device(room), {"seconds": seconds})
+
+
+def is_start_known(room: Room) -> bool:
+    """Whether a run, or Ray started for a trial, has told how long it takes until something trains."""
+    return any(_positive(recall(what, _device(room))) for what in ("starts", "engines"))
+
+
+def remember_probe(recipe: Recipe, room: Room, share: float, measured: Measured) -> None:
+    """Keep what a few steps have told. share: of a GPU, or of the machine where there is none, that a trial takes."""
+    remember("probes", json.loads(probe_key(recipe, room)), {"share": share, **asdict(measured)})
+
+
+def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
+    """What was remembered of this kind of training; nothing if the data have come to hand since then."""
+    found = recall("probes", json.loads(probe_key(recipe, room))) or {}
+    try:
+        share, measured = float(found.pop("share")), Measured(**found)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if measured.train is None and recipe.dataset.files() else (share, measured)
+
+
+def probe_key(recipe: Recipe, room: Room) -> str:
+    """What decides what a few steps cost: criterion, rates and the strengths of refinements do not."""
+    return json.dumps(
+        [
+            recipe.dataset.identity(),
+            recipe.architecture.untrained().identity(),
+            recipe.optimizer.identity()["kind"],
+            sorted(recipe.refinements),
+            sorted(referred(recipe)),
+            recipe.batch_size,
+            recipe.numerics.model_dump(mode="json"),
+            _device(room),
+        ]
+    )
+
+
+def known_shares(plan: Plan, room: Room) -> dict[str, float]:
+    """Cell to the share that its trials take, of those whose steps have been measured here."""
+    found = {cell.name: known_probe(cell.recipe, room) for cell in plan.cells}
+    return {cell: probe[0] for cell, probe in found.items() if probe is not None}
+
+
+def known_paces(plan: Plan, room: Room) -> dict[str, float]:
+    """Cell to the seconds of its epoch, training and evaluation, of those that have been measured on this machine."""
+    found = {cell.name: _known(cell.recipe, room) for cell in plan.cells}
+    return {cell: seconds for cell, seconds in found.items() if seconds is not None}
+
+
+def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
+    """An estimate of what these trials take, `at_once` at a time, that knows what this machine remembers."""
+    work = {cell.name: cell.known_macs for cell in plan.cells}
+    before = _positive(recall("starts", _device(room))) or _start(plan, room)
+    return Estimate(trials, at_once, work, known_paces(plan, room), before)
+
+
+def _start(plan: Plan, room: Room) -> float:
+    """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
+    engine = _positive(recall("engines", _device(room))) or 0.0
+    probes = [known_probe(cell.recipe, room) for cell in plan.cells]
+    return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
+
+
+def _known(recipe: Recipe, room: Room) -> float | None:
+    """Of whole trainings, else of a few steps."""
+    seconds = _positive(recall("paces", _pace_key(recipe, room)))
+    if seconds is None and (probe := known_probe(recipe, room)) is not None:
+        seconds = _positive({"seconds": probe[1].epoch_seconds(recipe.batch_size)})
+    return seconds
+
+
+def _positive(found: Mapping[str, Any] | None) -> float | None:
+    """The seconds that were remembered, unless a file says what can't be."""
+    seconds = (found or {}).get("seconds")
+    return seconds if isinstance(seconds, float) and math.isfinite(seconds) and seconds > 0 else None
+
+
+def _device(room: Room) -> str:
+    return "gpu" if room.gpus else "cpu"
+
+
+def _pace_key(recipe: Recipe, room: Room) -> list[Any]:
+    """What decides how long an epoch takes: kinds count, rates and strengths don't."""
+    return [
+        recipe.dataset.identity(),
+        recipe.architecture.untrained().identity(),
+        recipe.optimizer.identity()["kind"],
+        recipe.loss.identity()["kind"],
+        sorted(recipe.refinements),
+        [sorted(phase.refinements) for phase in recipe.phases],
+        recipe.batch_size,
+        recipe.numerics.model_dump(mode="json"),
+        _device(room),
+    ]

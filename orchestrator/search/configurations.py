@@ -1,0 +1,247 @@
+"""The supply of a search (see events.Supply): from the sampler's configurations to trials, and back to their results.
+
+A configuration is a trial for each of its seeds. What the record holds already is told without training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from experiments.plan import Cell, Plan, Trial
+from experiments.search.plan import ALONE, SearchPlan, grown
+from experiments.sharing.leases import Lease
+from experiments.tracking.records import make_record
+from experiments.training.folders import trial_folder
+from experiments.trial import Result
+from reports.search.told import cell_of, fresh_plan
+from trainer.errors import UserError
+from trainer.recorder import Epoch
+from trainer.stopping import value_so_far
+
+from ..driver import Driver
+from ..events import Rule
+from ..holdings import Claims, recorded
+from .awaited import Awaited, Open
+from .memory import Configuration, Memory
+from .outcomes import excesses_of
+
+_POLL = 2.0
+"""Seconds between two looks at a trial that another process is training."""
+
+
+class Configurations:
+    """Asks the sampler while the budget lasts, then trains the finalists and the recipe under fresh seeds."""
+
+    ahead = 0
+    """What is suggested should be after all results."""
+
+    def __init__(
+        self,
+        search: SearchPlan,
+        memory: Memory,
+        fingerprints: dict[str, str],
+        fingerprint: Callable[[Plan], Mapping[str, str]],
+        lease: Lease,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`fingerprints` gets those of new trials, which `fingerprint` finds (see data.prepare_data)."""
+        self.search = search
+        self.memory = memory
+        self.fingerprints = fingerprints
+        self.fingerprint = fingerprint
+        self.clock = clock
+        self.begin: float | None = None
+        """When the first was asked for; starting workers is no part of the budget."""
+
+        self.broken: UserError | None = None
+        """Why the search can't go on."""
+
+        self.left = memory.left_running()
+        history = memory.history()
+        self.courses = tuple(told.course for told in history if told.state in ("complete", "pruned") and told.course)
+        """Of what was told before this process began, for the engine's rule."""
+
+        self.begun = sum(told.state not in ("refused", "running") for told in history)
+        """Configurations that count: those told, and those at which this process is."""
+
+        self.begun_elsewhere = sum(told.state == "running" for told in history) - len(self.left)
+        self.claims = Claims(fingerprints, lease)
+        self.awaited = Awaited(search, memory, self.claims)
+        self.elsewhere: list[tuple[Open, float]] = []
+        """Configurations of which another process trains a trial, and when to look again."""
+
+        self.refused_in_a_row = 0
+        self.confirming = False
+
+    @property
+    def rule(self) -> Rule | None:
+        """See events.Work."""
+        kind, rule = self.search.pruning.kind, self.search.pruning
+        if kind == "none":
+            return None
+        epochs = self.search.study.recipe.epochs
+        return Rule(kind, self.search.aims[0].direction, rule.grace, rule.factor or 3, epochs, self.courses)
+
+    def has_ended(self) -> bool:
+        """Whether nothing is left to train, the trials under fresh seeds included."""
+        if self.left or not self._is_spent():
+            return False
+        plan = fresh_plan(self.search, self.memory.history())
+        self.fingerprints |= self.fingerprint(plan)
+        return len(recorded(plan, plan.trials, self.fingerprints, pruned=False)) == len(plan.trials)
+
+    def folder(self, trial: Trial) -> Path:
+        """What the trial keeps."""
+        return trial_folder(trial.id, self.fingerprints[trial.id])
+
+    def refill(self, driver: Driver) -> None:
+        """See events.Supply."""
+        self._guarded(lambda: self._refill(driver))
+
+    def is_over(self) -> bool:
+        """See events.Supply."""
+        return self.broken is not None or (self.confirming and not self.awaited.open)
+
+    def watched(self, trial: str) -> str | None:
+        """Of each configuration the first seed is watched; the others follow when it was not pruned."""
+        return self.search.aims[0].metric if self.rule is not None and self.awaited.first_of(trial) else None
+
+    def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
+        """See events.Supply."""
+        for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
+            value = value_so_far(self.search.aims[0].metric, course, self.search.study.recipe.select)
+            self._guarded(partial(self.memory.report, configuration.number, len(course), value))
+
+    def is_hopeless(self, trial: str) -> bool:
+        """See events.Work."""
+        try:
+            return any(self.memory.is_hopeless(configuration.number) for configuration in self.awaited.of(trial))
+        except UserError as error:
+            self.broken = self.broken or error
+            return False
+
+    def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
+        """See events.Supply."""
+        self.claims.release(trial.id)
+        record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
+        for configuration in self.awaited.ended(trial, record):
+            self._guarded(partial(self.awaited.hear, driver, configuration, trial, record))
+        self._expect(driver)
+
+    def _guarded(self, call: Callable[[], object]) -> None:
+        """An error ends the search once what runs has ended: an engine would take it for its own."""
+        if self.broken is None:
+            try:
+                call()
+            except UserError as error:
+                self.broken = error
+
+    def _refill(self, driver: Driver) -> None:
+        self._look_elsewhere(driver)
+        while not driver.waiting and self.broken is None:
+            configuration = self._next()
+            if configuration is None:
+                break
+            self._begin(driver, configuration)
+        if not driver.waiting and not self.awaited.open and not self.confirming:
+            self._confirm(driver)
+        self._expect(driver)
+
+    def _next(self) -> Configuration | None:
+        if self.left:
+            self.begun += 1
+            return self.left.pop(0)
+        if self.confirming or self._is_spent():
+            return None
+        self.begun += 1
+        self.begin = self.clock() if self.begin is None else self.begin
+        return self.memory.ask()
+
+    def _is_spent(self) -> bool:
+        budget = self.search.words.budget
+        spent = self.clock() - self.begin if self.begin is not None else 0.0
+        late = budget.hours is not None and spent > budget.hours * 3600
+        return late or (budget.trials is not None and self.begun + self.begun_elsewhere >= budget.trials)
+
+    def _begin(self, driver: Driver, configuration: Configuration) -> None:
+        """Tell at once what needs no training, and train the rest."""
+        number = configuration.number
+        try:
+            cell = cell_of(self.search, f"#{number}", configuration.point)
+            excesses = excesses_of(self.search, cell)
+        except UserError as error:
+            # values that do not fit together, or make a network that can't be built
+            self.memory.failed(number, str(error))
+            return
+        if self._is_refused(number, excesses):
+            return
+        trials = self._trials(driver, cell, self.search.seeds)
+        self.memory.note_trials(number, {trial.seed: trial.id for trial in trials})
+        self._train(driver, self.awaited.add(number, {trial.seed: trial for trial in trials}))
+
+    def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
+        if max(excesses.values(), default=0.0) <= 0:
+            self.refused_in_a_row = 0
+            self.memory.within(number, excesses)
+            return False
+        self.memory.refused(number, excesses)
+        self.begun -= 1
+        self.refused_in_a_row += 1
+        if self.refused_in_a_row >= ALONE:
+            limits = ", ".join(excesses)
+            message = f"{ALONE} configurations in a row break {limits}; expected ranges that hold some that keep them"
+            raise self.search.study.error(("constraints",), message)
+        return True
+
+    def _trials(self, driver: Driver, cell: Cell, seeds: Sequence[int]) -> list[Trial]:
+        driver.plan, trials = grown(driver.plan, [cell], seeds)
+        self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
+        return trials
+
+    def _train(self, driver: Driver, configuration: Open) -> None:
+        """Hand over what the configuration lacks, the first seed alone where it may be pruned; hear what is known."""
+        trials = [trial for seed, trial in configuration.trials.items() if seed not in configuration.values]
+        found = recorded(driver.plan, trials, self.fingerprints, pruned=self.rule is not None)
+        found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
+        missing = [trial for trial in trials if trial.id not in found]
+        if not self.claims.take(missing):
+            self.elsewhere.append((configuration, self.clock() + _POLL))
+            return
+        first = configuration.first
+        now = [first] if self.rule and first in missing else missing
+        configuration.waiting = [trial for trial in missing if trial not in now]
+        self.awaited.begin(driver, configuration, now)
+        for trial in trials:
+            if trial.id in found:
+                self.awaited.hear(driver, configuration, trial, found[trial.id])
+
+    def _look_elsewhere(self, driver: Driver) -> None:
+        due = [configuration for configuration, at in self.elsewhere if self.clock() >= at]
+        self.elsewhere = [(configuration, at) for configuration, at in self.elsewhere if configuration not in due]
+        for configuration in due:
+            self._train(driver, configuration)
+
+    def _confirm(self, driver: Driver) -> None:
+        """Train the finalists and the recipe under seeds by which nothing was chosen."""
+        self.confirming = True
+        fresh = fresh_plan(self.search, self.memory.history())
+        plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
+        self.fingerprints |= self.fingerprint(fresh)
+        found = recorded(plan, trials, self.fingerprints, pruned=False)
+        missing = [trial for trial in trials if trial.id not in found]
+        if not self.claims.take(missing):
+            raise UserError("another process trains a trial under a fresh seed; once it is done, the same command ends")
+        driver.add(plan, missing)
+
+    def _expect(self, driver: Driver) -> None:
+        """Tell the display how much is still to come."""
+        budget = self.search.words.budget.trials
+        more = max(0, budget - self.begun - self.begun_elsewhere) if budget and not self.confirming else 0
+        later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
+        fresh = 0 if self.confirming else (1 + self.search.finalists) * self.search.words.confirm
+        like = Trial("", "#0", 0, self.search.study.recipe)
+        driver.progress.expect(more * len(self.search.seeds) + later + fresh, like)

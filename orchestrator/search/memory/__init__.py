@@ -1,0 +1,15 @@
+"""The memory of a search: an Optuna study, asked for configurations and told what they came to.
+
+Nothing else in the project imports optuna.
+"""
+
+from __future__ import annotations
+
+import optuna
+
+from .memory import Configuration, Memory
+
+# which dimensions a sampler draws by themselves is in its documentation
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+__all__ = ["Configuration", "Memory"]

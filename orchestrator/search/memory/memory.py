@@ -1,0 +1,217 @@
+"""The memory of a search: an Optuna study, asked for configurations and told what they came to.
+
+In Optuna's words: a *study* is a search, a *trial* a configuration; its parameters are the dimensions that apply, of a
+choice the labels. States: COMPLETE with its values; PRUNED with its intermediate values, or where constraints kept it
+from training; FAIL with its reason; RUNNING while it trains, also after a kill.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from experiments.search.plan import SearchPlan, changes
+from experiments.search.space import Value
+from reports.search.told import Told
+from trainer.errors import UserError
+
+from ..storage import shown_storage
+from .importance import importances_of
+from .opening import close, opened
+from .samplers import pruner_of, sampler_of
+from .values import NOTE, REASON, TRIALS, as_told, suggested
+
+_MEANING, _PLACE = "ablate.meaning", "ablate.place"
+_PATIENCE = 30.0
+"""Seconds for which a storage that does not answer is asked again."""
+
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the sampler suggests."""
+
+    number: int
+    """Counts from 0, the recipe itself."""
+
+    point: Mapping[str, Value]
+
+
+class Memory:
+    """One search in its storage. Every call raises UserError where the storage does not answer."""
+
+    def __init__(self, search: SearchPlan, url: str, fingerprint: str, *, prunes: bool) -> None:
+        """Opens the search or begins it. Raises UserError where it was begun with another meaning.
+
+        fingerprint: of the recipe's data. prunes: whether `is_hopeless` will be asked; else Ray decides.
+        """
+        self.search = search
+        self.url = url
+        self._trials: dict[int, optuna.Trial] = {}
+        with self._speaking():
+            storage = self._storage = opened(url, _PATIENCE)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=search.study.title,
+                directions=[_DIRECTIONS[aim.direction] for aim in search.aims],
+                load_if_exists=True,
+                pruner=pruner_of(search) if prunes else optuna.pruners.NopPruner(),
+            )
+            self._study = study
+            meaning = {**search.meaning(), "data": fingerprint}
+            self._check_meaning(meaning)
+            study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
+            study.set_user_attr(_MEANING, meaning)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([aim.metric for aim in search.aims])
+            for index, point in enumerate(search.starts):
+                note = "the recipe" if index == 0 else f"starting point {index}"
+                study.enqueue_trial(dict(point), user_attrs={NOTE: note}, skip_if_exists=True)
+
+    def left_running(self) -> list[Configuration]:
+        """Those that a killed search of this working folder was at; they are taken up where they were.
+
+        The caller holds the folder's lock of this search, so that none of them is being trained. In a file, all are of
+        this folder; what a server has of other folders may well be running.
+        """
+        here = _place()
+        with self._speaking():
+            running = self._study.get_trials(False, (TrialState.RUNNING,))
+            stale = [t for t in running if self.url.startswith("sqlite") or t.user_attrs.get(_PLACE, here) == here]
+            return [self._taken(optuna.Trial(self._study, trial._trial_id)) for trial in stale]
+
+    def ask(self) -> Configuration:
+        """The next configuration, after everything told so far."""
+        with self._speaking():
+            return self._taken(self._study.ask())
+
+    def _taken(self, trial: optuna.Trial) -> Configuration:
+        if not self.url.startswith("sqlite"):
+            trial.set_user_attr(_PLACE, _place())
+        point: dict[str, Value] = {}
+        for dimension in self.search.space.dimensions:
+            if dimension.applies(point):
+                point[dimension.name] = suggested(trial, dimension)
+        self._trials[trial.number] = trial
+        return Configuration(trial.number, point)
+
+    def note_trials(self, number: int, ids: Mapping[int, str]) -> None:
+        """Which trials (by seed) the configuration is made of, for who reads the storage."""
+        self._told(lambda: self._trials[number].set_user_attr(TRIALS, {str(seed): id for seed, id in ids.items()}))
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """The objective after an epoch of the configuration's first seed; one that is known already is kept."""
+        known = self._trials[number].storage.get_trial(self._trials[number]._trial_id).intermediate_values
+        if epoch not in known:
+            self._told(lambda: self._trials[number].report(value, epoch))
+
+    def is_hopeless(self, number: int) -> bool:
+        """Whether Optuna's pruner would end the configuration after what it has reported."""
+        return self._told(lambda: self._trials[number].should_prune())
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """Its objectives, means over its seeds."""
+        self._told(lambda: self._study.tell(self._trials[number], list(values)))
+
+    def pruned(self, number: int, reason: str) -> None:
+        """It was ended early."""
+        self._end(number, TrialState.PRUNED, reason)
+
+    def refused(self, number: int, excesses: Mapping[str, float]) -> None:
+        """It was not trained, because it breaks these constraints, by a fraction of their limits (above 0)."""
+        for constraint, excess in excesses.items():
+            self._told(partial(self._trials[number].set_constraint, constraint, excess))
+        broken = ", ".join(name for name, excess in excesses.items() if excess > 0)
+        self._end(number, TrialState.PRUNED, f"not trained: it breaks {broken}")
+
+    def within(self, number: int, excesses: Mapping[str, float]) -> None:
+        """It keeps the constraints, by so much (at most 0)."""
+        for constraint, excess in excesses.items():
+            self._told(partial(self._trials[number].set_constraint, constraint, excess))
+
+    def failed(self, number: int, reason: str) -> None:
+        """It has no result, for this reason."""
+        self._end(number, TrialState.FAIL, reason)
+
+    def _end(self, number: int, state: TrialState, reason: str) -> None:
+        self._told(lambda: self._trials[number].set_user_attr(REASON, reason))
+        self._told(lambda: self._study.tell(self._trials[number], state=state))
+
+    def history(self) -> list[Told]:
+        """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
+        with self._speaking():
+            trials = self._study.get_trials(deepcopy=False)
+        return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
+
+    def close(self) -> None:
+        """Nothing is asked or told any more."""
+        close(self._storage)
+
+    def importances(self) -> dict[str, float]:
+        """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
+        with self._speaking():
+            return importances_of(self._study)
+
+    def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
+        before = self._study.user_attrs.get(_MEANING)
+        if before is None and self._study.get_trials(deepcopy=False):
+            raise UserError(
+                f"{shown_storage(self.url)} holds an Optuna study {self.search.study.title!r} that is no search of "
+                f"ablate; expected --name NAME for one beside it"
+            )
+        changed = changes(before, meaning) if before is not None else []
+        if not changed:
+            return
+        more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
+        raise UserError(
+            f"{self.search.study.source.file}: the search {self.search.study.title!r} in {shown_storage(self.url)} was "
+            f"begun otherwise: {'; '.join(changed[:2])}{more}. Its results would not compare; expected the study as it "
+            f"was, or --name NAME for a search of its own"
+        )
+
+    def _told(self, call: Callable[[], Found]) -> Found:
+        """What a call returns; a storage that does not answer is asked again for a while."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return call()
+            except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                if time.monotonic() > end:
+                    with self._speaking():
+                        raise
+                time.sleep(0.5)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Inside, what the storage says is the user's to hear."""
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+            cause = error.__cause__ or error
+            said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+            reason = said.replace(self.url, shown_storage(self.url))[:160]
+            raise UserError(
+                f"the search's storage at {shown_storage(self.url)} can't be used: {reason}; expected a database that "
+                f"answers (ABLATE_OPTUNA_STORAGE names another)"
+            ) from error
+
+
+def _place() -> str:
+    """Who trains a configuration: a working folder of a machine."""
+    return f"{socket.gethostname()}:{Path.cwd()}"

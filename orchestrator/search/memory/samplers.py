@@ -1,0 +1,44 @@
+"""A search's sampler and pruner, as Optuna has them."""
+
+from __future__ import annotations
+
+import optuna
+
+from experiments.search.plan import SearchPlan
+
+
+def sampler_of(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler; one that goes on draws other numbers than it began with, the same each time."""
+    seed = (search.words.seed + 1_000_003 * told) % 2**32
+    match search.sampler:
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(search))
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        case "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed)
+        case _:
+            return optuna.samplers.TPESampler(seed=seed)
+
+
+def _population(search: SearchPlan) -> int:
+    """A generation of NSGA-II: Optuna's 50, or where the budget is smaller a fifth of it."""
+    trials = search.words.budget.trials
+    return 50 if trials is None else max(4, min(50, trials // 5))
+
+
+def pruner_of(search: SearchPlan) -> optuna.pruners.BasePruner:
+    """Optuna's own rule of the same name, for the executor that has no Ray."""
+    rule = search.pruning
+    match rule.kind:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(rule.grace, reduction_factor=rule.factor or 3)
+        case "hyperband":
+            epochs = search.study.recipe.epochs
+            return optuna.pruners.HyperbandPruner(rule.grace, epochs, reduction_factor=rule.factor or 3)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=rule.grace - 1)
+        case _:
+            return optuna.pruners.NopPruner()

@@ -1,0 +1,40 @@
+"""From a dimension of ours to a parameter of Optuna's, and from its trial to a configuration of ours."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.search.space import Dimension, Value
+from reports.search.told import Told
+
+NOTE, REASON, TRIALS = "ablate.note", "ablate.reason", "ablate.trials"
+"""What a configuration keeps as user attributes: where it comes from, how it ended, trial ids by seed."""
+
+
+def suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
+    """The value that the sampler gives a dimension; of a choice its label."""
+    name = dimension.name
+    if dimension.word == "choice":
+        return str(trial.suggest_categorical(name, list(dimension.patches)))
+    if dimension.word == "int":
+        low, high = int(dimension.low), int(dimension.high)
+        return trial.suggest_int(name, low, high, step=dimension.step or 1, log=dimension.log)
+    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+
+
+def as_told(trial: FrozenTrial) -> Told:
+    """A configuration as reports read it."""
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    refused = any(value > 0 for value in trial.constraints.values())
+    return Told(
+        number=trial.number,
+        state="refused" if refused else states.get(trial.state, "running"),
+        point=dict(trial.params),
+        # of a pruned one, Optuna gives the last intermediate value
+        values=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
+        course=dict(sorted(trial.intermediate_values.items())),
+        note=str(trial.user_attrs.get(NOTE, "")),
+        reason=str(trial.user_attrs.get(REASON, "")),
+        trials={int(seed): id for seed, id in trial.user_attrs.get(TRIALS, {}).items()},
+    )

@@ -1,0 +1,53 @@
+"""What a search takes from a configuration and its records: what it costs, its objectives and their course."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+from experiments.plan import Cell, Trial
+from experiments.search.plan import Aim, SearchPlan
+from experiments.search.words import COSTS
+from experiments.tracking.records import TrialRecord
+from trainer.metrics import plain
+from trainer.stopping import value_so_far
+
+
+def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[float, ...] | None:
+    """The objectives of a finished trial; None where one is not a finite number.
+
+    Raises UserError where the trial reports none such.
+    """
+    values = []
+    for aim in search.aims:
+        value = aim.value(record)
+        if value is None and not _is_reported(aim.metric, record):
+            known = ", ".join(dict.fromkeys([*(record.history or [{}])[-1], *record.final, *COSTS]))
+            message = f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}"
+            raise search.study.error(("search", "objective"), message)
+        values.append(value)
+    finite = [value for value in values if value is not None and isfinite(value)]
+    return tuple(finite) if len(finite) == len(values) else None
+
+
+def excesses_of(search: SearchPlan, cell: Cell) -> dict[str, float]:
+    """By how much a configuration breaks each constraint (see Constraint.excess); nothing where there are none.
+
+    Raises UserError for a network that can't be built.
+    """
+    if not search.constraints:
+        return {}
+    assert cell.cost is not None, "plan_search has seen to it"
+    return {constraint.text: constraint.excess(cell.cost) for constraint in search.constraints}
+
+
+def course_of(record: TrialRecord, aim: Aim) -> list[float]:
+    """The objective after each epoch, as if training had ended there; NaN where it was no number."""
+    if not aim.has_course:
+        return []
+    epochs = [{name: nan if value is None else value for name, value in epoch.items()} for epoch in record.history]
+    return [value_so_far(aim.metric, epochs[: n + 1], record.recipe["select"]) for n in range(len(epochs))]
+
+
+def _is_reported(metric: str, record: TrialRecord) -> bool:
+    name = plain(metric)
+    return metric in COSTS or name in record.final or any(name in epoch for epoch in record.history)

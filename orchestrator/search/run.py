@@ -1,0 +1,130 @@
+"""`ablate search`: open the search's memory, train what the sampler suggests, then the winner under fresh seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+
+from experiments.language.wording import count
+from experiments.plan import Cell, Plan
+from experiments.search.plan import SearchPlan, grown
+from experiments.sharing.leases import leased
+from experiments.tracking import close_left_open
+from experiments.training.data import prepare_data, prepare_weights
+from experiments.training.folders import state_folder
+from reports.search.told import Told
+from trainer.errors import UserError
+from trainer.files import tidy
+
+from ..cluster.needs import needs_of
+from ..driver import Summary
+from ..estimates.paces import estimate_of
+from ..estimates.resources import room_here
+from ..estimates.shares import Shares
+from ..events import Executor
+from ..progress import Progress
+from ..run import Task, cpus_for, say_aside, train
+from ..terms import Terms
+from .configurations import Configurations
+from .memory import Memory
+from .storage import storage_url
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one `ablate search` left behind."""
+
+    summary: Summary
+    history: list[Told]
+    importances: dict[str, float]
+
+
+def run_search(
+    search: SearchPlan, start: Executor, terms: Terms, console: Console, command: str, *, prunes: bool
+) -> Finding:
+    """Search until the budget is spent, or interrupted. prunes: whether Optuna does it, not the engine.
+
+    Raises UserError where the search can't begin, or can't go on; what has trained by then is recorded.
+    """
+    fingerprint = _Fingerprints(console)
+    plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
+    fingerprints = dict(fingerprint(plan))
+    with _alone(search.study.title), leased(partial(say_aside, console)) as lease:
+        memory = Memory(search, storage_url(), fingerprints[first[0].id], prunes=prunes)
+        supply = Configurations(search, memory, fingerprints, fingerprint, lease)
+        summary = Summary(done_before=supply.begun)
+        room = room_here()
+        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu)
+        _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
+        if supply.has_ended():
+            close_left_open(search.plan.study.title)
+        else:
+            estimate = estimate_of(search.plan, [], terms.at_once, room)
+            with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
+                cpus = cpus_for(first, shares)
+                needs = needs_of(plan, first, fingerprints) if terms.address else None
+                task = Task(
+                    search.plan, [], fingerprints, cpus, shares, progress, summary, command, lease, needs, supply
+                )
+                try:
+                    train(task, start, terms)
+                finally:
+                    supply.claims.close()
+        if supply.broken is not None:
+            raise supply.broken
+        for trial in summary.pruned:
+            # a worker may have written its checkpoint after the driver heard of its end
+            tidy(supply.folder(trial))
+        found = Finding(summary, memory.history(), memory.importances())
+        memory.close()
+        return found
+
+
+class _Fingerprints:
+    """Puts the data and weights of trials in place, each once; trial id to the data's fingerprint."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.known: dict[str, str] = {}
+
+    def __call__(self, plan: Plan) -> Mapping[str, str]:
+        prepare_weights(plan.trials, self.console)
+        keys = {trial.id: trial.recipe.dataset.model_dump_json() for trial in plan.trials}
+        new = tuple(trial for trial in plan.trials if keys[trial.id] not in self.known)
+        found = prepare_data(dataclasses.replace(plan, trials=new), self.console)
+        self.known |= {keys[id]: fingerprint for id, fingerprint in found.items()}
+        return {id: self.known[key] for id, key in keys.items()}
+
+
+@contextmanager
+def _alone(title: str) -> Iterator[None]:
+    """Inside, no other process of this working folder is at the same search; raises UserError where one is."""
+    from filelock import FileLock, Timeout
+
+    file = state_folder() / "searches" / f"{title}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(file, timeout=1):
+            yield
+    except Timeout as error:
+        raise UserError(f"the search {title!r} is running in another process; expected one at a time") from error
+
+
+def _announce(search: SearchPlan, supply: Configurations, at_once: int | None, console: Console) -> None:
+    budget = search.words.budget
+    limits = [count(budget.trials, "configuration")] if budget.trials else []
+    limits += [f"{budget.hours:g} h"] if budget.hours else []
+    already = f", {supply.begun} of them done" if supply.begun else ""
+    goal = " and ".join(f"{aim.direction} {aim.metric}" for aim in search.aims)
+    how = search.sampler + (f" with {search.pruning.kind}" if search.pruning.kind != "none" else "")
+    head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
+    together = f"; {at_once} at once" if at_once else ""
+    console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
+    if supply.left:
+        line = f"{count(len(supply.left), 'configuration')} taken up that a killed search left"
+        console.print(line, highlight=False, markup=False)

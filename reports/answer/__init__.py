@@ -1,0 +1,1 @@
+"""What helps and how sure: the first page of a report."""

@@ -1,0 +1,262 @@
+"""The answer in plain English, for `report.md` and the page. Never more than the numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from experiments.language.wording import count
+from trainer.metrics import direction, plain
+
+from .. import numbers
+from ..runs import Runs
+from ..significance import Verdict
+from .pairs import Change, StudyAnswer
+
+Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
+
+MINUS = "\u2212"
+
+_STANDINGS: dict[Verdict, Standing] = {
+    "better": "helps",
+    "worse": "hurts",
+    "not significant": "undecided",
+    "n too small": "n too small",
+    "no pair": "no pair",
+}
+
+_EACH = 4
+"""The most changes that a headline tells one by one."""
+
+_NEAR = 0.05
+"""Training times closer than this share are called the same, if no seed's differ by three times as much."""
+
+
+def standing(change: Change) -> Standing:
+    """What may be said of a change: decided by the test alone."""
+    return _STANDINGS[change.comparison.verdict]
+
+
+def leaning(change: Change, metric: str) -> Literal["for", "against", None]:
+    """Which side its uncorrected 95 % interval is on; None where that contains zero, or is none."""
+    found = change.comparison.difference
+    if found is None or found.low is None or found.high is None or found.low <= 0 <= found.high:
+        return None
+    return "for" if (found.low > 0) == (direction(metric) == "max") else "against"
+
+
+def headline(answer: StudyAnswer) -> list[str]:
+    """What helps, what hurts, what is open: a sentence each."""
+    if not answer.changes:
+        return ["Nothing is compared: the study has one cell."] if len(answer.means) < 2 else []
+    by_standing = {
+        word: [c for c in answer.changes if standing(c) == word]
+        for word in ("helps", "hurts", "n too small", "undecided", "no pair")
+    }
+    sentences = []
+    for word in ("helps", "hurts"):
+        if found := by_standing[word]:
+            sentences += _decided(word, found, answer.metric)
+    untested = by_standing["n too small"]
+    if not by_standing["helps"]:
+        sentences.append(_nothing_helps(answer, untested))
+    if untested or by_standing["undecided"]:
+        sentences += _open(answer, [*untested, *by_standing["undecided"]])
+    if by_standing["no pair"]:
+        sentences.append(f"No pair of finished runs: {_listed([c.label for c in by_standing['no pair']])}.")
+    if answer.confounded:
+        verb = "is" if len(answer.confounded) == 1 else "are"
+        named = _listed(list(answer.confounded))
+        sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
+    return sentences
+
+
+def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
+    """A sentence each; of many, one that names them all."""
+    if len(changes) > _EACH:
+        return [f"{_listed([_with_effect(change, metric) for change in changes])} {word.removesuffix('s')}."]
+    name = numbers.title(metric)
+    return [f"{change.label} {word}: {name} {evidence(change, metric)}. {cost(change)}" for change in changes]
+
+
+def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
+    size = count(len(answer.changes), "change")
+    if not untested:
+        return f"None of {size} is shown to help."
+    most = max((c.comparison.difference.n for c in untested if c.comparison.difference), default=0)
+    enough = f"; {answer.needed} seeds could" if answer.needed else ""
+    return (
+        f"None of {size} can be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't "
+        f"reach its level of 5 % for so many comparisons{enough}."
+    )
+
+
+def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
+    sides = {side: [c for c in changes if leaning(c, answer.metric) == side] for side in ("for", "against")}
+    sentences = []
+    if sides["for"] or sides["against"]:
+        parts = [
+            f"{word} {_listed([_with_effect(c, answer.metric) for c in sides[side]])}"
+            for side, word in (("for", "for"), ("against", "against"))
+            if sides[side]
+        ]
+        sentences.append(f"Their 95 % intervals alone, not corrected for their number, speak {' and '.join(parts)}.")
+    unclear = [c.label for c in changes if c not in sides["for"] and c not in sides["against"]]
+    if unclear:
+        sentences.append(f"Undecided: {_listed(unclear)}.")
+    return sentences
+
+
+def _with_effect(change: Change, metric: str) -> str:
+    found = change.comparison.difference
+    if found is None:
+        return change.label
+    interval = ""
+    if found.low is not None and found.high is not None:
+        interval = f", {ends(found.low, found.high, metric)}"
+    return f"{change.label} ({effect(found.mean, metric)}{interval})"
+
+
+def change_sentence(change: Change, metric: str) -> str:
+    """All of one change: effect, interval, test, what it was compared on, cost."""
+    return f"{change.label}: {evidence(change, metric)}; {compared_on(change, metric)}. {cost(change)}"
+
+
+def evidence(change: Change, metric: str) -> str:
+    """`+2.1 points (95 % interval 0.4 to 3.8, n = 3; n too small for the test)`."""
+    found, compared = change.comparison.difference, change.comparison
+    if found is None:
+        return "no pair of finished runs"
+    if found.low is None or found.high is None:
+        why = "one seed" if found.n == 1 else "the same in every seed" if not found.sd else "before the first look"
+        inside = f"{why}, so no interval; n = {found.n}"
+    else:
+        inside = f"{ends(found.low, found.high, metric)}, n = {found.n}"
+        inside = f"{'repeated' if change.looked else '95 %'} interval {inside}"
+        if compared.verdict == "n too small":
+            inside += "; n too small for the test"
+    if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
+        p = probability(compared.adjusted)
+        inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
+    if change.stands:
+        inside += f"; {change.stands}"
+    decided = standing(change) in ("helps", "hurts") or change.stands == "equivalent"
+    undecided = not decided and leaning(change, metric) is None
+    return f"{'undecided, ' if undecided else ''}{effect(found.mean, metric)} ({inside})"
+
+
+def compared_on(change: Change, metric: str) -> str:
+    """Which cells stand behind it."""
+    if not change.pairs:
+        return "nothing to compare"
+    if len(change.pairs) == 1:
+        ((left, right),) = change.pairs
+        text = f"{left} against {right}"
+    else:
+        text = f"mean over {len(change.pairs)} pairs of cells that differ in nothing else"
+        if change.effects:
+            text += f" (by pair {spread(change, metric)})"
+    if change.unpaired:
+        text += f", {change.unpaired} more without a common seed"
+    if change.dropped:
+        text += f", without seed {', '.join(map(str, change.dropped))} (a run is missing)"
+    return text
+
+
+def spread(change: Change, metric: str) -> str:
+    """The smallest and the largest mean difference among its pairs; nothing where there is none."""
+    return " to ".join(size(end(change.effects), metric, signed=True) for end in (min, max) if change.effects)
+
+
+def cost(change: Change) -> str:
+    """What it takes, relative to what it is compared with."""
+    parts = []
+    if change.time is not None:
+        close = abs(change.time - 1) <= _NEAR and all(abs(time - 1) <= 3 * _NEAR for time in change.times)
+        by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
+        parts.append("the same training time" if close else f"{change.time:.2f}× the training time{by_seed}")
+    if change.params is not None:
+        parts.append(f"{relative(change.params)} parameters")
+    if not parts:
+        return "Its cost is not known."
+    return f"Cost: {', '.join(parts)}{' (its teacher not counted)' if change.taught else ''}."
+
+
+def times(change: Change) -> str:
+    """The smallest and the largest training time of a seed, relative to the other cells' under it."""
+    return f"{min(change.times):.2f} to {max(change.times):.2f}" if len(change.times) > 1 else ""
+
+
+def relative(share: float) -> str:
+    """A size relative to another, as its difference: `+3.1 %`; `the same`, where that would print as nothing."""
+    text = f"{abs(share - 1):.1%}".replace("%", " %")
+    if not text.strip("0. %"):
+        return "the same"
+    return f"{'+' if share > 1 else MINUS}{text}"
+
+
+def best_sentence(answer: StudyAnswer) -> str:
+    """The best cell, and how many can't be told from it."""
+    if answer.best is None:
+        return f"No finished run has a {numbers.title(answer.metric)}."
+    top = answer.means[answer.best]
+    value = f"{numbers.title(answer.metric)} {numbers.ours(top, answer.metric)}"
+    found = f"Best cell: {answer.best}, {value} (n = {top.n})"
+    if len(answer.means) == 1:
+        return f"{found}."
+    if answer.repeated:
+        return f"{found.replace('Best cell', 'Best mean')}."
+    if answer.equals is None:
+        return f"{found}; the seeds are too few to tell any other cell from it."
+    others = [cell for cell in answer.means if cell in answer.equals and cell != answer.best]
+    if not others:
+        return f"{found}; every other cell is shown to be worse."
+    named = f": {_listed(others)}" if len(others) <= 6 else ""
+    return f"{found}; {count(len(others), 'other cell')} of {len(answer.means) - 1} can't be told from it{named}."
+
+
+def lacking_sentence(runs: Runs) -> str:
+    """What is missing or failed; nothing where all is there."""
+    failed = len(runs.failures)
+    missing = len(runs.missing) - failed
+    parts = []
+    if failed:
+        parts.append(f"{count(failed, 'trial')} failed")
+    if missing:
+        parts.append(f"{missing} {'has' if missing == 1 else 'have'} not finished")
+    if not parts:
+        return ""
+    return f"Of {count(len(runs.plan.trials), 'trial')}, {' and '.join(parts)}; the numbers are without them."
+
+
+def in_points(metric: str) -> bool:
+    """Whether differences are printed in percentage points: of accuracies."""
+    return plain(metric).endswith(("top1", "top5"))
+
+
+def effect(value: float, metric: str) -> str:
+    """A difference with its unit: `+2.1 points`."""
+    return f"{size(value, metric, signed=True)}{' points' if in_points(metric) else ''}"
+
+
+def ends(low: float, high: float, metric: str) -> str:
+    """An interval of differences as numbers: `0.4 to 3.8`."""
+    return " to ".join(size(end, metric) for end in numbers.within(low, high, metric))
+
+
+def size(value: float, metric: str, *, signed: bool = False) -> str:
+    """A difference as a number: percentage points of accuracies, else the metric's own unit."""
+    shown = 100 * value if in_points(metric) else value
+    decimals = 4 if not in_points(metric) else 1 if abs(shown) >= 0.1 else 2
+    text = f"{abs(shown):.{decimals}f}"
+    sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
+    return f"{sign}{text}"
+
+
+def probability(p: float) -> str:
+    """`0.031`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{min(p, 1.0):.3f}" if p < 0.1 else f"{min(p, 1.0):.2f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

@@ -1,0 +1,154 @@
+"""In words and numbers: where the comparisons of a study stand that adds seeds to what is open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.language.wording import count
+from experiments.plan import Plan
+from experiments.questions.comparisons import Comparison
+
+from ..escape import markdown
+from .seeds import Followed, at_most, largest, rule_of, smallest
+
+HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
+
+
+def extent(plan: Plan) -> str:
+    """How many trials there may be, and by which rule."""
+    rule = rule_of(plan)
+    margin = f", margin {rule.margin:g}" if rule.margin is not None else ""
+    futility = f", futility {rule.futility:g}" if rule.futility else ""
+    least, most = smallest(plan), at_most(smallest(plan), plan.compared)
+    return (
+        f"{rule.least} to {rule.most} seeds until decided: {len(least.trials)} to {len(most.trials)} trials, "
+        f"{count(rule.comparisons, 'comparison')}, level {rule.level:g}{margin}{futility}"
+    )
+
+
+def tally(found: Sequence[Followed]) -> str:
+    """`2 decided, 1 equivalent, 4 open`."""
+    verdicts = Counter(each.standing.verdict for each in found)
+    return ", ".join(
+        f"{verdicts[name]} {name}" for name in ("decided", "equivalent", "futile", "open") if verdicts[name]
+    )
+
+
+def saved(plan: Plan) -> str:
+    """What the plan does without, in words."""
+    most = len(largest(plan).trials)
+    return f"{most - len(plan.trials)} of {count(most, 'trial')} saved against {rule_of(plan).most} seeds for all"
+
+
+def row(each: Followed, plan: Plan) -> tuple[str, str, str, str]:
+    """A comparison in the columns of `HEADS`."""
+    found = each.estimate
+    n = str(found.n) if found else "0"
+    return difference_of(each.comparison), _estimate(each), n, _stands(each, plan)
+
+
+def section(plan: Plan, found: Sequence[Followed]) -> str:
+    """The report's part, in Markdown."""
+    lines = [["Comparison", "Difference", "n", "Stands"], [":--", "--:", "--:", ":--"]]
+    rows = [row(each, plan) for each in found]
+    lines += [[markdown(name), difference, n, stands] for name, difference, n, stands in rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    first, *others = notes(plan)
+    return "\n\n".join([markdown(first), table, markdown(" ".join(others))])
+
+
+def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
+    """What a reader should know first, in sentences: what is settled, and how sure that is."""
+    level = f"{100 * rule_of(plan).level:g} %"
+    sentences = []
+    for verdict, word in (("decided", "Decided"), ("equivalent", f"Smaller than {rule_of(plan).margin}")):
+        if settled := [each for each in found if each.standing.verdict == verdict]:
+            sentences.append(f"{word}: {', '.join(map(_in_short, settled))}.")
+    left = sum(each.standing.verdict in ("futile", "open") for each in found)
+    lead = (
+        f"{len(found) - left} of {count(len(found), 'comparison')} settled" if left < len(found) else "Nothing settled"
+    )
+    sure = f"{lead}, with at most {level} of error over all looks and comparisons."
+    return [sure, *sentences]
+
+
+def _in_short(each: Followed) -> str:
+    assert each.estimate is not None, "it has been looked at"
+    return f"{difference_of(each.comparison)} ({each.estimate.mean:+.4f}, n = {each.estimate.n})"
+
+
+def notes(plan: Plan) -> list[str]:
+    """What a reader must know of the comparisons, in sentences."""
+    rule = rule_of(plan)
+    equivalent = ""
+    if rule.margin is not None:
+        equivalent = f" Equivalent: two one-sided tests at that level show it to be smaller than {rule.margin:g}."
+    futile = ""
+    if rule.futility:
+        futile = (
+            f" Futile: its chance to be settled by {rule.most} seeds is below {100 * rule.futility:g} % (predictive "
+            f"probability, Spiegelhalter et al. 1986), so it asks for no more."
+        )
+    return [
+        f"Each cell has {rule.least} to {rule.most} seeds: those of a comparison that was open after a look got one "
+        f"more. {saved(plan)}.",
+        f"Differences are paired by seed, with their repeated confidence intervals (Jennison and Turnbull 1989) at the "
+        f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
+        f"difference, over all looks and comparisons, for differences that are normal.",
+        f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}{futile}",
+        "The answer and the claims have these intervals; those of tables and figures take n as fixed.",
+    ]
+
+
+def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
+    """The same for report.json."""
+    rule = rule_of(plan)
+    return {
+        "min": rule.least,
+        "max": rule.most,
+        "level": rule.level,
+        "margin": rule.margin,
+        "futility": rule.futility,
+        "trials": len(plan.trials),
+        "trials_at_max": len(largest(plan).trials),
+        "comparisons": [
+            {
+                "left": vars(each.comparison.left),
+                "right": vars(each.comparison.right) if each.comparison.right else None,
+                "margin": each.comparison.margin,
+                "estimate": vars(each.estimate) if each.estimate else None,
+                "verdict": each.standing.verdict,
+                "waits": each.may_get_seeds,
+                "chance": each.standing.chance,
+            }
+            for each in found
+        ],
+    }
+
+
+def difference_of(comparison: Comparison) -> str:
+    """What is estimated: `B.top1 - A.top1`, with the margin that it is held against."""
+    name = f"{comparison.left} - {comparison.right}" if comparison.right else str(comparison.left)
+    return f"{name} against {comparison.margin:+g}" if comparison.margin else name
+
+
+def _estimate(each: Followed) -> str:
+    found = each.estimate
+    if found is None:
+        return ""
+    interval = f" ({found.low:+.4f} to {found.high:+.4f})" if found.low is not None else " (no spread)"
+    return f"{found.mean:+.4f}{interval}"
+
+
+def _stands(each: Followed, plan: Plan) -> str:
+    standing, rule = each.standing, rule_of(plan)
+    if standing.chance is not None:
+        chance = f"{standing.chance:.0%}, less than {rule.futility:.0%},".replace("%", " %")
+        return f"futile: {chance} to be settled by {rule.most} seeds"
+    if standing.verdict != "open":
+        return standing.verdict
+    if each.may_get_seeds:
+        return f"open, {count(standing.wanted, 'seed')} wanted"
+    return f"open at {rule.most} seeds, the most" if each.comparison.right else "open"

@@ -1,0 +1,142 @@
+"""What a search found, and what became of it under fresh seeds: the best configuration, or those of the front."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from experiments.language.wording import count
+from experiments.search.plan import Aim
+from experiments.search.space import Value
+
+from ..escape import markdown
+from ..numbers import NOTHING, ours, setting, title
+from ..statistics import Difference
+from .told import RECIPE, Told, front_of
+
+if TYPE_CHECKING:
+    from .report import SearchReport
+
+
+def best_text(report: SearchReport) -> list[str]:
+    """Paragraphs and tables in Markdown."""
+    if report.best is None:
+        return ["No configuration has been trained to its end."]
+    front = [_front(report)] if len(report.search.aims) > 1 else []
+    if not report.finalists:
+        return [*front, "No configuration was better than the recipe itself."]
+    verdicts = [
+        _verdict(report.difference(told, aim), aim, _name(report, told))
+        for told in report.finalists
+        for aim in report.search.aims
+    ]
+    together = []
+    if len(report.finalists) > 1:
+        number = count(len(report.finalists), "finalist")
+        together = [f"For each objective the intervals of all {number} hold together at 95 % (Bonferroni)."]
+    return [*front, _settings(report), _under_fresh_seeds(report), "\n".join(verdicts), *together, *_fallen(report)]
+
+
+def _name(report: SearchReport, told: Told) -> str:
+    return "best" if len(report.search.aims) == 1 and told is report.finalists[0] else f"#{told.number}"
+
+
+def _settings(report: SearchReport) -> str:
+    names = [_name(report, told) for told in report.finalists]
+    heads = ["Setting", "The recipe", *("The best" if name == "best" else name for name in names)]
+    lines = [heads, [":--", *["--:"] * (len(heads) - 1)]]
+    for dimension in report.search.space.dimensions:
+        points = [report.search.starts[0], *(told.point for told in report.finalists)]
+        values = [point.get(dimension.name) for point in points]
+        if any(value is not None for value in values):
+            lines.append([markdown(dimension.name), *map(_value, values)])
+    return _table(lines)
+
+
+def _value(value: Value | None) -> str:
+    if isinstance(value, str):
+        return markdown(value)
+    return setting(float(f"{value:.4g}") if isinstance(value, float) else value)
+
+
+def _under_fresh_seeds(report: SearchReport) -> str:
+    aims, fresh = report.search.aims, report.search.fresh_seeds
+    heads = ["", *(f"{title(aim.metric)}, {when}" for aim in aims for when in ("search", "fresh seeds")), "n"]
+    lines = [heads, [":--", *["--:"] * (2 * len(aims)), "--:"]]
+    recipe = next((told for told in report.history if told.number == 0), None)
+    rows: list[tuple[str, str, Told | None]] = [("the recipe", RECIPE, recipe)]
+    for told in report.finalists:
+        best = "the best, " if _name(report, told) == "best" else ""
+        rows.append((f"{best}#{told.number}", f"#{told.number}", told))
+    for name, cell, of in rows:
+        row, n = [name], 0
+        for place, aim in enumerate(aims):
+            summary = report.summary(cell, aim)
+            n = max(n, summary.n if summary else 0)
+            searched = f"{of.values[place]:.4g}" if of and of.values else NOTHING
+            row += [searched, ours(summary, aim.metric)]
+        lines.append([*row, str(n)])
+    chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
+    again = "Both were trained again" if len(rows) == 2 else "All were trained again"
+    seeds = ", ".join(map(str, fresh))
+    return (
+        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} under seeds {seeds}, by which nothing was "
+        f"chosen: mean ± sample standard deviation."
+    )
+
+
+def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
+    metric = title(aim.metric)
+    if difference is None:
+        return f"- {metric}: {name} has no fresh seed in common with the recipe yet."
+    size = f"{metric}: {name} minus recipe is {difference.mean:+.4g}"
+    if difference.low is None or difference.high is None:
+        why = "the same under every seed" if difference.n > 1 else "no interval can be given"
+        return f"- {size} (n = {difference.n}); {why}."
+    sign = 1 if aim.direction == "max" else -1
+    ends = sorted((sign * difference.low, sign * difference.high))
+    verdict = "better" if ends[0] > 0 else "worse" if ends[1] < 0 else "not shown to differ"
+    return (
+        f"- {size}, 95 % interval {difference.low:+.4g} to {difference.high:+.4g} "
+        f"(paired by seed, n = {difference.n}): **{verdict}**."
+    )
+
+
+def _front(report: SearchReport) -> str:
+    aims, finalists = report.search.aims, {told.number for told in report.finalists}
+    lines = [["Configuration", *(title(aim.metric) for aim in aims), "Settings", "Trained again"]]
+    lines.append(["--:", *["--:"] * len(aims), ":--", ":--"])
+    front = front_of(report.history, aims)
+    for told in front:
+        settings = ", ".join(f"{name} {_value(value)}" for name, value in told.point.items())
+        recipe = dict(told.point) == dict(report.search.starts[0])
+        again = "yes" if told.number in finalists else "as the recipe" if recipe and finalists else "no"
+        lines.append([f"#{told.number}", *(f"{value:.4g}" for value in told.values), settings, again])
+    left = [line[0] for line in lines[2:] if line[-1] == "no"]
+    text = f"{_table(lines)}\n\nConfigurations that no other beats in both objectives, by the values of the search."
+    if left and finalists:
+        number = count(len(finalists), "configuration")
+        text += f" {number}, spread over the front, were trained again; not {', '.join(left)} (`finalists`)."
+    return text
+
+
+def _fallen(report: SearchReport) -> list[str]:
+    """Finalists of a front that fresh seeds place behind another one."""
+    if len(report.search.aims) < 2:
+        return []
+    means = report.fresh_means
+    again = [
+        dataclasses.replace(told, values=tuple(summary.mean for summary in means[told.number]))
+        for told in report.history
+        if told.number in means and told.state == "complete"
+    ]
+    stood, stand = ({told.number for told in front_of(those, report.search.aims)} for those in (report.history, again))
+    fallen = [f"#{told.number}" if told.number else "the recipe" for told in again if told.number in stood - stand]
+    if fallen:
+        names = ", ".join(fallen)
+        return [f"By the means under fresh seeds this front is without {names}: another is at least as good in both."]
+    return ["By the means under fresh seeds all of these still stand on a front."] if again else []
+
+
+def _table(lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,153 @@
+"""The report of a search: every file of `results/<study>-search/`. Same input, same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.search.plan import Aim, SearchPlan
+from experiments.tracking.attempts import Attempt, all_attempts, read_record
+
+from ..page.plain import to_html
+from ..runs import Runs, collect_runs
+from ..statistics import Difference, Summary, paired_difference, summarize
+from .figures import draw_search
+from .text import to_text
+from .told import RECIPE, Told, as_frame, best_of, finalists_of, fresh_plan, front_of
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the trials of a search took."""
+
+    trials: int
+    epochs: int
+    seconds: float
+    shared: int
+    """Trials that other studies had trained already, which are not among these."""
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """A search's answers, before they are written."""
+
+    search: SearchPlan
+    history: Sequence[Told]
+    importances: Mapping[str, float]
+    best: Told | None
+    fresh: Runs
+    """The recipe and the finalists under fresh seeds."""
+
+    finalists: Sequence[Told]
+    """Configurations that are trained again, the best first."""
+
+    cost: Cost
+
+    @property
+    def keeps_recipe(self) -> bool:
+        """Whether the best configuration is the recipe itself."""
+        return self.best is not None and dict(self.best.point) == dict(self.search.starts[0])
+
+    def under_fresh_seeds(self, cell: str, aim: Aim) -> dict[int, float]:
+        """Seed to the objective, of the trials that have finished."""
+        plan = self.fresh.plan
+        records = {seed: self.fresh.records.get(plan.ids.get((cell, seed), "")) for seed in plan.study.seeds}
+        values = {seed: aim.value(record) for seed, record in records.items() if record is not None}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def summary(self, cell: str, aim: Aim) -> Summary | None:
+        """Mean and spread of an objective under fresh seeds."""
+        return summarize(list(self.under_fresh_seeds(cell, aim).values()))
+
+    def difference(self, told: Told, aim: Aim) -> Difference | None:
+        """A finalist minus the recipe, paired by fresh seed; the intervals of all finalists hold together at 95 %."""
+        left = self.under_fresh_seeds(f"#{told.number}", aim)
+        confidence = 1 - 0.05 / max(1, len(self.finalists))
+        return paired_difference(left, self.under_fresh_seeds(RECIPE, aim), confidence)
+
+    @property
+    def fresh_means(self) -> dict[int, list[Summary]]:
+        """Number to its objectives under fresh seeds, of the recipe (0) and the finalists that have them all."""
+        found = {}
+        for number in (0, *(told.number for told in self.finalists)):
+            summaries = [self.summary(f"#{number}", aim) for aim in self.search.aims]
+            if all(summaries):
+                found[number] = [summary for summary in summaries if summary is not None]
+        return found
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many configurations came to what."""
+        return Counter(told.state for told in self.history)
+
+
+def make_search_report(search: SearchPlan, history: Sequence[Told], importances: Mapping[str, float]) -> SearchReport:
+    """Collect what the search remembers and what the record holds of its trials."""
+    fresh = collect_runs(fresh_plan(search, history))
+    best = best_of(history, search.aims)
+    finalists = finalists_of(search, history)
+    return SearchReport(search, history, importances, best, fresh, finalists, _cost(search, history, fresh))
+
+
+def write_search_report(report: SearchReport, folder: Path) -> Path:
+    """Write all files; returns the path of `report.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = draw_search(report, folder / "figures")
+    as_frame(report.history, report.search).to_csv(folder / "configurations.csv", index=False, lineterminator="\n")
+    text = to_text(report, figures)
+    files = {
+        "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
+        "report.md": text,
+        "report.html": to_html(text, report.search.plan.study.title, folder),
+    }
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8", newline="\n")
+    return folder / "report.md"
+
+
+def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> Cost:
+    mine = {id for told in history for id in told.trials.values()} | {trial.id for trial in fresh.plan.trials}
+    newest: dict[str, Attempt] = {}
+    for attempt in all_attempts():
+        if attempt.trial in mine and attempt.status in ("finished", "pruned", "failed") and attempt.is_readable():
+            newest.setdefault(attempt.trial, attempt)
+    records = [read_record(attempt) for attempt in newest.values()]
+    own = [record for record in records if record.study == search.plan.study.title]
+    epochs = sum(len(record.history) for record in own)
+    return Cost(len(own), epochs, sum(record.seconds for record in own), len(records) - len(own))
+
+
+def _as_json(report: SearchReport) -> dict[str, Any]:
+    search = report.search
+    cells = [RECIPE, *(f"#{told.number}" for told in report.finalists)]
+    return {
+        "study": search.study.name,
+        "profile": search.study.profile,
+        "objectives": [{"metric": aim.metric, "direction": aim.direction} for aim in search.aims],
+        "configurations": dict(sorted(report.states.items())),
+        "best": _told_json(report.best) if report.best else None,
+        "front": [_told_json(told) for told in front_of(report.history, search.aims)] if len(search.aims) > 1 else None,
+        "finalists": [told.number for told in report.finalists],
+        "fresh": [
+            {"cell": cell, "metric": aim.metric, **(vars(summary) if summary else {"mean": None, "sd": None, "n": 0})}
+            for cell in cells
+            for aim in search.aims
+            for summary in [report.summary(cell, aim)]
+        ],
+        "differences": [
+            {"cell": f"#{told.number}", "metric": aim.metric, **vars(difference)}
+            for told in report.finalists
+            for aim in search.aims
+            if (difference := report.difference(told, aim)) is not None
+        ],
+        "importances": dict(report.importances),
+        "cost": vars(report.cost),
+    }
+
+
+def _told_json(told: Told) -> dict[str, Any]:
+    return {"number": told.number, "values": list(told.values), "settings": dict(told.point)}

@@ -1,0 +1,80 @@
+"""`report.md` of a search: what was found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments.language.wording import count
+
+from ..escape import markdown
+from ..numbers import title
+from .best_text import best_text
+from .figures import CAPTIONS
+
+if TYPE_CHECKING:
+    from .report import SearchReport
+
+
+def to_text(report: SearchReport, figures: Sequence[str]) -> str:
+    """`report.md`; `figures` are the ids of those that were drawn."""
+    search = report.search
+    parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
+    parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
+    parts += ["## The best configuration" if len(search.aims) == 1 else "## The front", *best_text(report)]
+    parts += ["## Figures", *(_figure(id) for id in figures)] if figures else []
+    if not report.importances:
+        ended = count(report.states["complete"], "configuration")
+        parts.append(f"How much each dimension matters is told from ten configurations on; {ended} trained to the end.")
+    if reasons := _failures(report):
+        parts += ["## What failed", reasons]
+    parts += ["## How it was run", _provenance(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(report: SearchReport) -> str:
+    search, states = report.search, report.states
+    most = {"max": "highest", "min": "lowest"}
+    goal = " and ".join(f"{most[aim.direction]} {title(aim.metric)}" for aim in search.aims)
+    words = {
+        "complete": "trained to the end",
+        "pruned": "ended early",
+        "failed": "failed",
+        "refused": "left untrained by a constraint",
+        "running": "not ended yet",
+    }
+    came_to = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
+    seeds = ", ".join(map(str, search.seeds))
+    return (
+        f"A search for the {goal}, over {count(len(search.space.dimensions), 'dimension')}: "
+        f"{count(len(report.history), 'configuration')}, {came_to}. Each was trained under seed {seeds}; sampler "
+        f"{search.sampler}, pruning {search.pruning.kind}."
+    )
+
+
+def _figure(id: str) -> str:
+    return f"**{CAPTIONS[id]}**\n\n![{CAPTIONS[id]}](figures/{id}.svg)"
+
+
+def _failures(report: SearchReport) -> str:
+    failed = [told for told in report.history if told.state == "failed"]
+    return "\n".join(f"- #{told.number}: {markdown(told.reason)}" for told in failed)
+
+
+def _provenance(report: SearchReport) -> str:
+    search, cost = report.search, report.cost
+    profile = f" --profile {search.study.profile}" if search.study.profile else ""
+    trained = [told for told in report.history if told.state in ("complete", "pruned")]
+    whole = search.study.recipe.epochs * len(trained)
+    spent = sum(max(told.course, default=search.study.recipe.epochs) for told in trained)
+    lines = [
+        f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}`",
+        f"- Cost: {count(cost.trials, 'trial')}, {count(cost.epochs, 'epoch')}, {cost.seconds:.0f} s of training, the "
+        f"fresh seeds included"
+        + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else ""),
+    ]
+    if report.states["pruned"]:
+        saved = f"{1 - spent / whole:.0%}"
+        lines.append(f"- Ending early saved {saved} of the first seeds' epochs: {spent} instead of {whole}")
+    lines += [f"- Constraint: {markdown(constraint.text)}" for constraint in search.constraints]
+    return "\n".join(lines)

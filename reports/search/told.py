@@ -1,0 +1,136 @@
+"""What a search found, as data: its configurations, the best of them, the front, what it cost. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from experiments.plan import Cell, Plan
+from experiments.search.plan import Aim, SearchPlan, grown
+from experiments.search.space import Point, Value, label_of
+
+RECIPE = "#0"
+"""The cell of the recipe itself, the first configuration."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A configuration as the search remembers it."""
+
+    number: int
+    state: str
+    """complete, pruned, failed, refused (by a constraint: never trained) or running."""
+
+    point: Mapping[str, Value]
+    values: tuple[float, ...] = ()
+    """Its objectives, means over its seeds; of a complete one."""
+
+    course: Mapping[int, float] = field(default_factory=dict)
+    """Epoch to the objective after it, of its first seed."""
+
+    note: str = ""
+    """`the recipe`, `starting point 1`, or nothing for what the sampler suggested."""
+
+    reason: str = ""
+    trials: Mapping[int, str] = field(default_factory=dict)
+    """Seed to trial id."""
+
+
+def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:
+    """The complete configuration with the best first objective, the earliest of equals; None before any."""
+    best: Told | None = None
+    for told in history:
+        if told.state == "complete" and (best is None or aims[0].better(told.values[0], best.values[0])):
+            best = told
+    return best
+
+
+def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
+    """The complete configurations that no other beats in one objective without losing in another, by the first one."""
+    done = [told for told in history if told.state == "complete"]
+
+    def beats(one: Told, other: Told) -> bool:
+        pairs = list(zip(aims, one.values, other.values, strict=True))
+        return not any(aim.better(b, a) for aim, a, b in pairs) and any(aim.better(a, b) for aim, a, b in pairs)
+
+    front = [told for told in done if not any(beats(other, told) for other in done)]
+    return sorted(front, key=lambda told: told.values[0])
+
+
+def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
+    """The configurations to train again beside the recipe, best first; none where nothing is better than the recipe.
+
+    One objective: the best of those better than the recipe. Two: those of the front, or where it has more than asked
+    for, first the best by the first objective, then each time the farthest from those chosen, with both objectives as
+    shares of the front's range.
+    """
+    aims, recipe = search.aims, dict(search.starts[0])
+    distinct = {tuple(sorted(told.point.items())): told for told in reversed(history) if told.state == "complete"}
+    done = sorted(distinct.values(), key=lambda told: told.number)
+    if len(aims) > 1:
+        front = [told for told in front_of(done, aims) if dict(told.point) != recipe]
+        return _spread(_best_first(front, aims), search.finalists)
+    own = next((told.values[0] for told in done if dict(told.point) == recipe), None)
+    better = [told for told in done if dict(told.point) != recipe]
+    if own is not None:
+        better = [told for told in better if aims[0].better(told.values[0], own)]
+    return _best_first(better, aims)[: search.finalists]
+
+
+def _best_first(found: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
+    return sorted(found, key=lambda told: told.values[0], reverse=aims[0].direction == "max")
+
+
+def _spread(front: Sequence[Told], number: int) -> list[Told]:
+    """So many of them, the first included, far from each other; in their order."""
+    widths = [max(column) - min(column) or 1.0 for column in zip(*(told.values for told in front), strict=True)]
+    at = {told.number: [v / width for v, width in zip(told.values, widths, strict=True)] for told in front}
+    chosen = list(front[:1])
+    while len(chosen) < min(number, len(front)):
+        left = [told for told in front if told not in chosen]
+        chosen.append(max(left, key=lambda told: min(math.dist(at[told.number], at[c.number]) for c in chosen)))
+    return [told for told in front if told in chosen]
+
+
+def fresh_plan(search: SearchPlan, history: Sequence[Told]) -> Plan:
+    """The recipe and the finalists under fresh seeds; no trial where there is no finalist."""
+    plan = search.plan
+    plan = dataclasses.replace(plan, study=dataclasses.replace(plan.study, seeds=search.fresh_seeds))
+    finalists = finalists_of(search, history)
+    if not finalists:
+        return plan
+    points = {RECIPE: search.starts[0], **{f"#{told.number}": told.point for told in finalists}}
+    return grown(plan, [cell_of(search, name, point) for name, point in points.items()], search.fresh_seeds)[0]
+
+
+def cell_of(search: SearchPlan, name: str, point: Point) -> Cell:
+    """A configuration as a cell: its recipe, and its values as if they were options."""
+    return Cell(name, {d: label_of(value) for d, value in point.items()}, search.space.recipe(point))
+
+
+def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
+    """`configurations.csv`: a row a configuration; a dimension's column is empty where it does not apply."""
+    rows = []
+    best: float | None = None
+    for told in history:
+        values = dict(zip([aim.metric for aim in search.aims], told.values, strict=False))
+        if told.values and (best is None or search.aims[0].better(told.values[0], best)):
+            best = told.values[0]
+        rows.append(
+            {
+                "number": told.number,
+                "state": told.state,
+                "note": told.note or None,
+                **{d.name: told.point.get(d.name) for d in search.space.dimensions},
+                **{aim.metric: values.get(aim.metric) for aim in search.aims},
+                "best_so_far": best,
+                "epochs": max(told.course, default=None),
+                "reason": told.reason or None,
+            }
+        )
+    columns = ["number", "state", "note", *search.space.by_name, *(aim.metric for aim in search.aims)]
+    return pd.DataFrame(rows, columns=[*columns, "best_so_far", "epochs", "reason"])
