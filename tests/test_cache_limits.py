@@ -167,7 +167,7 @@ def shown(size: int, *, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
     trial = SimpleNamespace(id="1", seed=0, recipe=SimpleNamespace(dataset=Digits(image_size=size)))
     plan: Any = SimpleNamespace(trials=[trial])
-    experiments.data.prepare_data(plan, console)
+    experiments.training.data.prepare_data(plan, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -178,9 +178,9 @@ class TestTheDisplay:
         monkeypatch.setenv("TERM", "xterm")
 
     def test_where_there_is_no_terminal_a_line_says_what_takes_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.data, "LONG", 1000.0)
+        monkeypatch.setattr(experiments.training.data, "LONG", 1000.0)
         assert shown(9, terminal=False) == ""
-        monkeypatch.setattr(experiments.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
         assert shown(10, terminal=False) == "digits: decoding 1,797 images ...\n"
 
     def test_a_terminal_gets_a_bar_with_a_count(self) -> None:
@@ -190,14 +190,14 @@ class TestTheDisplay:
 
     @pytest.mark.parametrize("terminal", [False, True])
     def test_of_a_cache_that_is_there_nothing_is_said(self, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
         assert shown(9, terminal=False) != ""
         assert shown(9, terminal=terminal) == ""
 
     def test_waiting_for_another_process_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
         console = Console(file=io.StringIO())
-        with experiments.data._display(console, "digits") as progress:
+        with experiments.training.data._display(console, "digits") as progress:
             progress(0, 1797)
         line = "digits: waiting for another process that decodes 1,797 images ...\n"
         assert console.file.getvalue() == line  # type: ignore[attr-defined]

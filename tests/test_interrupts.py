@@ -54,7 +54,7 @@ def interrupt(
             else:
                 os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, output
+    assert process.returncode == 130, (output, alone, pauses)
     assert "interrupted" in output.splitlines()[-1]
     assert "Traceback" not in output
     wait_until(lambda: not ray_processes(), "every process to end")

@@ -118,7 +118,7 @@ def machine(folder):
     log = os.open("log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from experiments import leases
+    from experiments.sharing import leases
     from orchestrator import elsewhere
     from orchestrator.cli import command
     leases.PATIENCE, elsewhere.POLL = 60, 0.2

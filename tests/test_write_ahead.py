@@ -22,7 +22,7 @@ lustre /my\\040work lustre rw 0 0
 KILLED = """
 import os, sqlite3
 from pathlib import Path
-from experiments import write_ahead
+from experiments.tracking import write_ahead
 write_ahead._MOUNTS = Path("mounts")
 write_ahead.write_ahead(Path("x.db"))
 other = sqlite3.connect("x.db")

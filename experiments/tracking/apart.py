@@ -131,7 +131,8 @@ def main() -> None:
 
 
 def _read(source: BinaryIO, calls: queue.SimpleQueue[_Call]) -> None:
-    with suppress(EOFError):
+    # a driver that is killed may leave half a call
+    with suppress(EOFError, pickle.UnpicklingError):
         while True:
             calls.put(pickle.load(source))
     # even in the midst of a call: whoever asked for it is gone

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from uuid import uuid4
 
 from trainer.errors import UserError
@@ -27,6 +28,8 @@ from .store import ATTEMPT, Store, StoreError
 from .uris import shown_uri, without_secrets
 
 _PARENT = "mlflow.parentRunId"
+_MOMENT = 3.0
+"""Seconds for which a command that is interrupted at its beginning waits for its record to open."""
 
 
 class RunWriter:
@@ -88,9 +91,12 @@ class RunWriter:
 
     def close(self, status: str) -> None:
         """Write what is left and end the parent run as FINISHED, FAILED or KILLED."""
-        if not self._opened.done() and not self._begun:
-            # interrupted before anything began: a record that may never open is not waited for
-            return
+        if not self._begun:
+            # interrupted before anything was to be written: a record that may never open is not waited for
+            with suppress(Exception):
+                self._opened.exception(_MOMENT)
+            if not self._opened.done():
+                return
         self._put(lambda: self.store.end_run(self.parent, status))
         self._put(self.store.close)
         self._delivery.close()

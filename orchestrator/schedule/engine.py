@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import ray
 from ray import tune
-from ray._private import utils
+from ray._private import node, utils
 from ray.tune.execution import class_cache
 
 from trainer.errors import UserError
@@ -59,17 +60,26 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
                 home = prepare_nodes(needs, room, address, stop) if address and needs else None
             yield _Ray(scratch, room, home)
         finally:
-            with unstoppable(), _no_collection():
-                ray.shutdown()
+            _stop_ray()
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No reference of Ray's is thrown away inside by whatever thread collects garbage: that would end this process."""
+def _stop_ray() -> None:
+    """Deaf to signals, and without collecting garbage, from beginning to end.
+
+    Half-way Ray gives SIGTERM back its deadly default; and a reference of Ray's that any thread throws away once its
+    core worker is gone makes it end this process.
+    """
+    stop = node.Node.kill_all_processes
+
+    def still_deaf(*arguments: Any, **named: Any) -> Any:
+        with unstoppable():
+            return stop(*arguments, **named)
+
     gc.collect()
     gc.disable()
     try:
-        yield
+        with unstoppable(), patch.object(node.Node, "kill_all_processes", still_deaf):
+            ray.shutdown()
     finally:
         gc.enable()
 

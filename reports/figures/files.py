@@ -6,10 +6,12 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from ..kept import file_digest, read_kept
 from .base import FigureData
@@ -62,7 +64,8 @@ def save(id: str, title: str, data: pd.DataFrame, folder: Path, make: Callable[[
     import matplotlib as mpl
 
     # ids of clips and markers differ between figures, so that one page may hold several
-    with mpl.rc_context({**RC, "svg.hashsalt": f"ablate.{id}"}), warnings.catch_warnings():
+    rc = {**RC, "svg.hashsalt": f"ablate.{id}"}
+    with mpl.rc_context(rc), warnings.catch_warnings(), _bare_fonts():
         # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = make()
@@ -73,6 +76,20 @@ def save(id: str, title: str, data: pd.DataFrame, folder: Path, make: Callable[[
         for kind, metadata in _METADATA.items():
             figure.savefig(folder / f"{id}.{kind}", metadata={**metadata, "Title": title}, dpi=200)
     data.to_csv(folder / f"{id}.csv", index=False, lineterminator="\n")
+
+
+@contextmanager
+def _bare_fonts() -> Iterator[None]:
+    """Inside, fonts are put into a PDF without the tables that lay out text: each letter has its place already.
+
+    To read and cut them takes longer than to draw most figures.
+    """
+    from fontTools import subset
+
+    name = "_drop_tables_default"
+    dropped = [*getattr(subset.Options, name, ()), "GDEF", "GPOS", "GSUB", "kern"]
+    with patch.object(subset.Options, name, dropped, create=True):
+        yield
 
 
 def _drawing(figure: FigureData) -> Figure:
