@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +36,6 @@ from .terms import Terms
 
 if TYPE_CHECKING:
     from .replicates import Replicates
-
-_REPORT = "reports.report"
-"""What writes a report, and takes a second to import."""
 
 
 def run_plan(
@@ -135,7 +131,7 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
             with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
                 task.shares.room = engine.room
                 writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
-                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(import_module, _REPORT))
+                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(_get_ready))
                 # while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
                 if task.report and known:
@@ -145,6 +141,12 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
     finally:
         # what a report takes is waited for where it is asked for
         aside.shutdown(wait=False)
+
+
+def _get_ready() -> None:
+    from reports.report import get_ready
+
+    get_ready()
 
 
 def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:

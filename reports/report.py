@@ -22,7 +22,7 @@ from .answer.pairs import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.labels import labelled, table_labels
-from .page.page import to_page
+from .page.page import load_templates, to_page
 from .replicates.text import as_json
 from .runs import Runs, collect_runs
 from .tables import PrintedTable, make_tables
@@ -53,6 +53,14 @@ class Report:
     def answer(self) -> StudyAnswer:
         """What helps, how sure that is, and what it costs."""
         return answer_study(self.runs)
+
+
+def get_ready() -> None:
+    """Load what a report takes, here and in a process more, before it is asked for: for whoever has to wait anyway."""
+    from .figures.processes import get_ready as get_ready_to_draw
+
+    get_ready_to_draw()
+    load_templates()
 
 
 def make_report(

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,6 +34,13 @@ def contents(folder: Path, id: str = "x") -> dict[str, bytes]:
 
 def times(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_ready() -> Iterator[None]:
+    processes.dismiss()
+    yield
+    processes.dismiss()
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +131,56 @@ def test_processes_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "one" / files.DRAWN).read_bytes() == (tmp_path / "two" / files.DRAWN).read_bytes()
 
 
+def test_a_process_that_is_ready_draws_where_starting_one_would_not_pay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    figures = [curves(tmp_path, id) for id in "ab"]
+    write_figures(figures, tmp_path / "one")
+    processes.get_ready()
+    processes.get_ready()
+    (waiting,) = processes._ready
+    here: list[str] = []
+    draw = files.draw_figure
+    monkeypatch.setattr(files, "draw_figure", lambda figure, folder: (here.append(figure.id), draw(figure, folder)))
+    write_figures(figures, tmp_path / "two")
+    assert len(here) == 1
+    assert (processes._ready, waiting.returncode) == ([], 0)
+    for id in "ab":
+        assert contents(tmp_path / "one", id) == contents(tmp_path / "two", id)
+
+
+def test_a_process_that_waits_in_vain_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    processes.get_ready()
+    (waiting,) = processes._ready
+    assert waiting.poll() is None
+    processes.dismiss()
+    assert waiting.returncode is not None
+    # one whose parent is killed: its input ends
+    processes.get_ready()
+    (waiting,) = processes._ready
+    assert waiting.stdin is not None
+    waiting.stdin.close()
+    assert waiting.wait(30) == 0
+
+
+def test_one_core_draws_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    processes.get_ready()
+    assert processes._ready == []
+
+
+@pytest.mark.parametrize("ready", [False, True])
 @pytest.mark.parametrize("worker", ["import sys; sys.exit(3)", "import sys; sys.stdin.buffer.read(); sys.exit(1)"])
 def test_what_another_process_could_not_draw_is_drawn_here(
-    worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: str, ready: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_WORKER", worker)
     monkeypatch.setattr(processes, "WORTH", 0.1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    if ready:
+        processes.get_ready()
     here: list[str] = []
     monkeypatch.setattr(files, "draw_figure", lambda figure, folder: here.append(figure.id))
     processes.in_processes([curves(tmp_path, id) for id in "ab"], tmp_path)

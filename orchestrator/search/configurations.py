@@ -112,6 +112,8 @@ class Configurations:
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
         """See events.Supply."""
+        # a result in the record of what the memory may have lost would be lost to the search
+        self._guarded(self.memory.keep)
         for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
             value = value_so_far(self.search.aims[0].metric, course, self.search.study.recipe.select)
             self._guarded(partial(self.memory.report, configuration.number, len(course), value))

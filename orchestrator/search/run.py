@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,7 +33,7 @@ from ..run import Task, cpus_for, say_aside, train
 from ..terms import Terms
 from .configurations import Configurations
 from .memory import Memory
-from .storage import storage_url
+from .storage import storage_file, storage_url
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,12 @@ def run_search(
     fingerprint = _Fingerprints(console)
     plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
     fingerprints = dict(fingerprint(plan))
-    with _alone(search.study.title), leased(partial(say_aside, console)) as lease:
-        memory = Memory(search, storage_url(), fingerprints[first[0].id], prunes=prunes)
+    url = storage_url()
+    with (
+        _alone(search.study.title, url),
+        leased(partial(say_aside, console)) as lease,
+        closing(Memory(search, url, fingerprints[first[0].id], prunes=prunes)) as memory,
+    ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
         summary = Summary(done_before=supply.begun)
         room = room_here()
@@ -80,9 +85,7 @@ def run_search(
         for trial in summary.pruned:
             # a worker may have written its checkpoint after the driver heard of its end
             tidy(supply.folder(trial))
-        found = Finding(summary, memory.history(), memory.importances())
-        memory.close()
-        return found
+        return Finding(summary, memory.history(), memory.importances())
 
 
 class _Fingerprints:
@@ -102,11 +105,18 @@ class _Fingerprints:
 
 
 @contextmanager
-def _alone(title: str) -> Iterator[None]:
-    """Inside, no other process of this working folder is at the same search; raises UserError where one is."""
+def _alone(title: str, url: str) -> Iterator[None]:
+    """Inside, no other process of this working folder is at the same search, nor any that has the same file.
+
+    Raises UserError where one is.
+    """
     from filelock import FileLock, Timeout
 
-    file = state_folder() / "searches" / f"{title}.lock"
+    kept = storage_file(url)
+    # where the file can't be is said by who opens it
+    beside = kept is not None and os.access(kept.parent, os.W_OK)
+    folder = kept.parent / state_folder().name if kept and beside else state_folder()
+    file = folder / "searches" / f"{title}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(file, timeout=1):

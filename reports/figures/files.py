@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +53,18 @@ def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
     if now != known:
         (folder / DRAWN).write_text(json.dumps(now, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
     return old
+
+
+def load_drawing() -> None:
+    """Load what drawing takes: libraries, and the fonts that a first figure looks for."""
+    from . import cost_drawing, curves_drawing, effects_drawing, interaction_drawing  # noqa: F401
+    from .style import blank
+
+    figure = blank(1, 1)
+    figure.text(0, 0, "a")
+    for kind in _METADATA:
+        with _bare_fonts():
+            figure.savefig(io.BytesIO(), format=kind)
 
 
 def draw_figure(figure: FigureData, folder: Path) -> None:

@@ -1,12 +1,17 @@
-"""Figures drawn side by side, in processes of their own where that pays."""
+"""Figures drawn side by side, in processes of their own where that pays.
+
+Who knows beforehand that a report is coming, and has time meanwhile, calls `get_ready`.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +25,41 @@ MOST = 8
 """The most processes, this one included."""
 
 _WORKER = (
-    "import pickle, sys; path, folder = pickle.load(sys.stdin.buffer); sys.path[:] = path; "
-    "from reports.figures.processes import draw_each; draw_each(pickle.load(sys.stdin.buffer), folder)"
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from reports.figures.processes import draw_what_comes; draw_what_comes()"
 )
+
+_ready: list[subprocess.Popen[bytes]] = []
+"""Processes that wait for figures."""
+
+
+def get_ready() -> None:
+    """Load what drawing takes, here and in a further process, so that figures take no longer than their drawing."""
+    from .files import load_drawing
+
+    if _cores() > 1 and not _ready:
+        _ready.append(_start())
+    load_drawing()
+
+
+@atexit.register
+def dismiss() -> None:
+    """End those that wait for figures that never came."""
+    while _ready:
+        worker = _ready.pop()
+        worker.kill()
+        with suppress(BrokenPipeError), worker:
+            pass
 
 
 def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
     """Draw all figures into the folder, some of them in further processes; raises what a drawing raises."""
     shares = _shares(figures)
-    workers = [(_start(share, folder), share) for share in shares[1:]]
+    workers = [(_ready.pop() if _ready else _start(), share) for share in shares[1:]]
     try:
+        for worker, share in workers:
+            _send(worker, (list(share), folder))
+            _end_input(worker)
         draw_each(shares[0], folder)
         for worker, share in workers:
             if worker.wait() != 0:
@@ -49,10 +79,19 @@ def draw_each(figures: Sequence[FigureData], folder: Path) -> None:
         draw_figure(figure, folder)
 
 
+def draw_what_comes() -> None:
+    """All that a further process does: get ready, then draw what its input names, which may be nothing."""
+    from .files import load_drawing
+
+    load_drawing()
+    with suppress(EOFError):
+        draw_each(*pickle.load(sys.stdin.buffer))
+
+
 def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
     """The figures dealt out to as many processes as pay, the slowest first and always to who has least."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    number = max(1, min(cores, MOST, len(figures), int(sum(map(_seconds, figures)) / WORTH)))
+    pay = max(1 + len(_ready), int(sum(map(_seconds, figures)) / WORTH))
+    number = max(1, min(_cores(), MOST, len(figures), pay))
     shares: list[list[FigureData]] = [[] for _ in range(number)]
     for figure in sorted(figures, key=_seconds, reverse=True):
         min(shares, key=lambda share: sum(map(_seconds, share))).append(figure)
@@ -64,15 +103,28 @@ def _seconds(figure: FigureData) -> float:
     return 0.35 + 0.035 * figure.axes
 
 
-def _start(figures: Sequence[FigureData], folder: Path) -> subprocess.Popen[bytes]:
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> subprocess.Popen[bytes]:
     # no fork, which a process with threads may not survive, and no spawn, which would run a user's script again
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    assert worker.stdin is not None
-    try:
-        worker.stdin.write(pickle.dumps((sys.path, folder)) + pickle.dumps(list(figures)))
-        worker.stdin.close()
-    except BrokenPipeError:  # it has ended already; its share is drawn here
-        pass
+    _send(worker, sys.path)
     return worker
+
+
+def _send(worker: subprocess.Popen[bytes], what: object) -> None:
+    assert worker.stdin is not None
+    # one that has ended already is found out when it is waited for
+    with suppress(BrokenPipeError):
+        worker.stdin.write(pickle.dumps(what))
+        worker.stdin.flush()
+
+
+def _end_input(worker: subprocess.Popen[bytes]) -> None:
+    assert worker.stdin is not None
+    with suppress(BrokenPipeError):
+        worker.stdin.close()

@@ -85,6 +85,11 @@ def render(template: str, **values: Any) -> str:
     return str(page.render(style=style, script=script, policy=words, **values))
 
 
+def load_templates() -> None:
+    """Load what a page is made with, and its template."""
+    _templates().get_template("study.html")
+
+
 @cache
 def _templates() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

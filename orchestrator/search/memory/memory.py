@@ -27,7 +27,8 @@ from experiments.search.space import Value
 from reports.search.told import Told
 from trainer.errors import UserError
 
-from ..storage import shown_storage
+from ..storage import shown_storage, storage_file
+from .behind import WrittenBehind
 from .importance import importances_of
 from .opening import close, opened
 from .samplers import pruner_of, sampler_of
@@ -83,6 +84,12 @@ class Memory:
             for index, point in enumerate(search.starts):
                 note = "the recipe" if index == 0 else f"starting point {index}"
                 study.enqueue_trial(dict(point), user_attrs={NOTE: note}, skip_if_exists=True)
+            # a server's may be searched from other machines as well
+            self._behind = WrittenBehind(study, storage, self._told) if storage_file(url) else None
+            if self._behind is not None:
+                self._study = optuna.load_study(
+                    study_name=study.study_name, storage=self._behind, sampler=study.sampler, pruner=study.pruner
+                )
 
     def left_running(self) -> list[Configuration]:
         """Those that a killed search of this working folder was at; they are taken up where they were.
@@ -159,8 +166,15 @@ class Memory:
             trials = self._study.get_trials(deepcopy=False)
         return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
 
+    def keep(self) -> None:
+        """Return once all that was suggested and told would outlive this process."""
+        if self._behind is not None:
+            self._behind.flush()
+
     def close(self) -> None:
         """Nothing is asked or told any more."""
+        if self._behind is not None:
+            self._behind.close()
         close(self._storage)
 
     def importances(self) -> dict[str, float]:

@@ -1,0 +1,188 @@
+"""A search's memory held in memory and written behind: the file says the same, in the same order, after every kind of end."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from filelock import FileLock
+from optuna.trial import FrozenTrial, TrialState
+from test_search import searched, study, told
+
+from experiments.plan import Trial
+from experiments.tracking import RunWriter
+from orchestrator.search.memory import Memory
+from orchestrator.search.memory.behind import WrittenBehind
+from orchestrator.search.memory.opening import opened
+
+__all__ = ["study"]
+
+
+def study_of(storage: Any) -> optuna.Study:
+    return optuna.create_study(
+        storage=storage, study_name="s", load_if_exists=True, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+
+
+def behind(file: Path, carry_out: Callable[[Callable[[], object]], object] = lambda write: write()) -> WrittenBehind:
+    storage = opened(f"sqlite:///{file}", 0.1)
+    return WrittenBehind(study_of(storage), storage, carry_out)
+
+
+def in_file(file: Path) -> list[FrozenTrial]:
+    return study_of(f"sqlite:///{file}").trials
+
+
+def facts(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
+    """All but the times, which the two sides take when they come to it."""
+    return [
+        (
+            t.number, t.state, t.values,
+            *(sorted(found.items()) for found in (t.params, t.distributions, t.intermediate_values, t.user_attrs)),
+            sorted(t.system_attrs.items()),
+        )
+        for t in trials
+    ]  # fmt: skip
+
+
+def live(study: optuna.Study, moments: int, seed: int) -> None:
+    """A random life of a study: every kind of call that a search makes, in any order that it could."""
+    draw = random.Random(seed)
+    open_: list[optuna.Trial] = []
+    for moment in range(moments):
+        if not open_ or draw.random() < 0.4:
+            trial = study.ask()
+            trial.suggest_float("lr", 1e-4, 1.0, log=True)
+            if trial.suggest_categorical("block", ["basic", "bottleneck"]) == "basic":
+                trial.suggest_int("width", 8, 64, log=True)
+            open_.append(trial)
+            continue
+        trial = draw.choice(open_)
+        match draw.randrange(6):
+            case 0:
+                trial.report(draw.choice([0.5, float("inf"), float("nan")]), moment)
+            case 1:
+                trial.set_user_attr("note", {"0": f"t{moment}"})
+            case 2:
+                trial.set_constraint(f"params < {moment}", draw.random())
+            case 3:
+                study.tell(trial, draw.random())
+            case 4:
+                study.tell(trial, state=TrialState.FAIL)
+            case _:
+                study.tell(trial, state=TrialState.PRUNED)
+        open_ = [t for t in open_ if not study.trials[t.number].state.is_finished()]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_file_holds_what_was_done_also_over_several_openings(seed: int, tmp_path: Path) -> None:
+    file = tmp_path / "o.db"
+    study = study_of(opened(f"sqlite:///{file}", 1))
+    study.enqueue_trial({"lr": 0.01, "block": "basic", "width": 16}, user_attrs={"note": "the recipe"})
+    before: list[tuple[Any, ...]] = []
+    for opening in range(3):
+        storage = behind(file)
+        mine = study_of(storage)
+        assert repr(facts(mine.trials)) == repr(before or facts(mine.trials))
+        live(mine, 30, 10 * seed + opening)
+        mine.set_user_attr("opening", opening)
+        storage.close()
+        before = facts(mine.trials)
+        # by their text, in which one NaN is as good as another
+        assert repr(facts(in_file(file))) == repr(before)
+        assert study_of(f"sqlite:///{file}").user_attrs == {"opening": opening}
+    assert [t.number for t in in_file(file)] == list(range(len(before)))
+
+
+def test_a_sampler_suggests_the_same_as_over_the_file_itself(tmp_path: Path) -> None:
+    found = []
+    for storage in (opened(f"sqlite:///{tmp_path / 'a.db'}", 1), behind(tmp_path / "b.db")):
+        study = optuna.create_study(
+            storage=storage, study_name="s", load_if_exists=True, sampler=optuna.samplers.TPESampler(seed=3)
+        )
+        study.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=25)
+        found.append([t.params["x"] for t in study.trials])
+    assert found[0] == found[1]
+
+
+def test_flush_waits_for_the_file(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def slowly(write: Callable[[], object]) -> object:
+        assert go.wait(10)
+        return write()
+
+    storage = behind(tmp_path / "o.db", slowly)
+    study_of(storage).ask().suggest_float("x", 0, 1)
+    assert in_file(tmp_path / "o.db") == []
+    threading.Timer(0.2, go.set).start()
+    storage.flush()
+    assert [t.params for t in in_file(tmp_path / "o.db")] == [t.params for t in study_of(storage).trials] != []
+    storage.close()
+
+
+def test_what_cannot_be_written_ends_it(tmp_path: Path) -> None:
+    storage = behind(tmp_path / "o.db")
+    study = study_of(storage)
+    trial = study.ask()
+    storage.flush()
+    with sqlite3.connect(tmp_path / "o.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        trial.set_user_attr("a", 1)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            storage.flush()
+    # nothing is written past a gap
+    for change in (lambda: trial.set_user_attr("b", 2), study.ask, storage.flush, storage.close):
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            change()
+    assert [t.user_attrs for t in in_file(tmp_path / "o.db")] == [{}]
+
+
+@pytest.mark.usefixtures("record")
+def test_a_result_is_recorded_after_its_suggestion_is_in_the_file(
+    study: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever kills the process: what the record holds of a search, the search knows."""
+    seen: list[bool] = []
+    carried_out, finish = Memory._told, RunWriter.finish
+
+    def slowly(memory: Memory, call: Callable[[], Any]) -> Any:
+        if threading.current_thread().name.startswith("search"):
+            time.sleep(0.02)
+        return carried_out(memory, call)
+
+    def finished(writer: RunWriter, trial: Trial, *more: Any, **named: Any) -> None:
+        ids = [t.user_attrs.get("ablate.trials", {}).values() for t in told()]
+        # other seeds are those of the winner trained again
+        if trial.seed == 0:
+            seen.append(any(trial.id in these for these in ids))
+        finish(writer, trial, *more, **named)
+
+    monkeypatch.setattr(Memory, "_told", slowly)
+    monkeypatch.setattr(RunWriter, "finish", finished)
+    searched(study(), "--trials", "3")
+    assert seen == [True] * len(seen)
+    assert len(seen) >= 3
+
+
+@pytest.mark.usefixtures("record")
+def test_working_folders_that_share_the_file_search_one_at_a_time(
+    study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    for folder in (shared, other):
+        folder.mkdir()
+    monkeypatch.setenv("ABLATE_OPTUNA_STORAGE", f"sqlite:///{shared / 'o.db'}")
+    file = study()
+    searched(file, "--trials", "1")
+    monkeypatch.chdir(other)
+    with FileLock(shared / ".ablate" / "searches" / "fast.lock"):
+        assert "is running in another process; expected one at a time" in searched(file, code=2).stderr
+    searched(file, "--trials", "2")
