@@ -107,7 +107,7 @@ def all_attempts() -> list[Attempt]:
     """Every attempt that the record holds, of all studies, newest first."""
     file = embedded_record()
     if file is not None:
-        return read_embedded(file) if file.exists() else []
+        return read_embedded(file) if is_begun(file) else []
     from . import search_attempts
 
     return search_attempts()
@@ -122,12 +122,20 @@ def read_embedded(file: Path) -> list[Attempt]:
     return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
+def is_begun(file: Path) -> bool:
+    """Whether a record's file holds anything. A killed process may have left one without a single table."""
+    if not file.exists():
+        return False
+    with _reading(file) as connection:
+        return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+
+
 def record_mark() -> object:
     """What is another thing once any run of the record has begun, ended or been deleted; quick where it is SQLite."""
     file = embedded_record()
     if file is None:
         return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
-    if not file.exists():
+    if not is_begun(file):
         return None
     with _reading(file) as connection:
         asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
@@ -137,7 +145,7 @@ def record_mark() -> object:
 def has_open_runs(study: str) -> bool:
     """Whether MLflow may have runs of this study (an experiment's name) that have not ended."""
     file = embedded_record()
-    if file is None or not file.exists():
+    if file is None or not is_begun(file):
         return file is None
     with _reading(file) as connection:
         asked = (

@@ -7,16 +7,17 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
 from ..sharing.process import is_alive
 from ..training.folders import locked
-from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs
+from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun
 from .databases import DATABASES, check_reached
 from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
-from .write_ahead import write_ahead
+from .write_ahead import rest, write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,14 +46,35 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
             check_reached(tracking_uri())
         # MLflow creates a fresh store's tables on first use; two processes at once would collide
         with locked(tracking_uri()):
-            if to_write and (file := embedded_record()) is not None:
+            file = embedded_record()
+            if file is not None and not is_begun(file):
+                _begin(file)
+            if to_write and file is not None:
                 write_ahead(file)
             client = MlflowClient(tracking_uri())
             client.search_experiments(max_results=1)
+    except UserError:
+        raise
     except Exception as error:
         reason = without_secrets(" ".join(str(error).split()))[:160]
         raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
     return client
+
+
+def _begin(file: Path) -> None:
+    """Make a fresh record, which appears whole or not at all: one with half its tables MLflow would never open."""
+    from mlflow import MlflowClient
+
+    draft = file.with_name(f".{file.name}.begun")
+    # a killed process has left these
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{draft}{suffix}").unlink(missing_ok=True)
+    write_ahead(draft)
+    client = MlflowClient(f"sqlite:///{draft}")
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
+    rest(draft)
+    draft.replace(file)
 
 
 def close_left_open(study: str) -> None:
