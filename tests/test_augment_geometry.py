@@ -138,6 +138,8 @@ class TestRandomResizedCrop:
         assert central_box(10, 40, RATIO).tolist() == [0, 13, 10, 13]
         assert central_box(40, 10, RATIO).tolist() == [13, 0, 13, 10]
         assert central_box(30, 30, RATIO).tolist() == [0, 0, 30, 30]
+        assert central_box(20, 20, (70, 70)).tolist() == [9, 0, 1, 20], "a line at least"
+        assert central_box(20, 20, (0.01, 0.01)).tolist() == [0, 9, 20, 1]
 
     def test_areas_ratios_and_places_are_distributed_as_they_should(self) -> None:
         top, left, height, width = drawn_boxes(4000).T

@@ -287,6 +287,14 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (C, "c: {refinements.warmup: {epochs: 3}}"),
         (":13:", "factors.c.refinements.warmup", "got a warm-up of 3 epochs, expected at most all epochs, 2"),
     ),
+    "a warm-up that a phase cuts short": (
+        (C, "c: {refinements.warmup: {epochs: 1.5}, phases: [{start: 2, refinements: {}}]}"),
+        (":13:", "factors.c.refinements.warmup", "a warm-up of 1.5 epochs, which the phase of epoch 2 cuts short"),
+    ),
+    "a seed that no generator takes": (
+        ("tables:", "seeds: [0, 18446744073709551616]\ntables:"),
+        (":18:", "seeds", "18446744073709551616"),
+    ),
     "restarts that never come": (
         (C, "c: {schedule: {kind: cosine_restarts, period: 2}}"),
         (":13:", "factors.c.schedule", "got a period of 2 epochs, which never restarts in 2"),

@@ -88,7 +88,7 @@ class TestBuilding:
         assert np.array_equal(np.load(file), pixels)
         assert file.stat().st_size == 100 * 4 * 4 * 3 + 128 + 16
 
-    @pytest.mark.parametrize("change", ["time", "content"])
+    @pytest.mark.parametrize("change", ["time", "content", "content, with the time put back"])
     def test_another_state_of_the_files_takes_the_place_of_the_one_before(self, change: str, tmp_path: Path) -> None:
         source = files_source(tmp_path, 3)
         mapped = decoded(source, 4, tmp_path / "cache")
@@ -97,9 +97,13 @@ class TestBuilding:
         if change == "time":
             os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
         else:
-            Image.new("RGB", (4, 4), (77, 78, 79)).save(file, compress_level=0)
+            state = file.stat()
+            Image.new("RGB", (4, 4), (77, 78, 79)).save(file, compress_level=0 if change == "content" else 6)
+            if change != "content":
+                assert file.stat().st_size == state.st_size
+                os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
         pixels = decoded(source, 4, tmp_path / "cache")
-        assert pixels[1, 0, 0].tolist() == ([77, 78, 79] if change == "content" else [1, 2, 3])
+        assert pixels[1, 0, 0].tolist() == ([1, 2, 3] if change == "time" else [77, 78, 79])
         assert len(kept(tmp_path / "cache")) == 1
         assert kept(tmp_path / "cache") != before
         assert mapped[1, 0, 0].tolist() == [1, 2, 3], "a training goes on with what it has mapped"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional
 
 from trainer.decoding import decode_array, decode_file
@@ -20,6 +22,23 @@ GREY = np.array([[0, 80, 160, 255]] * 4, dtype=np.uint8)
 def saved(image: Image.Image, file: Path, **options: Any) -> NDArray[np.uint8]:
     image.save(file, **options)
     return decode_file(file, min(image.size))
+
+
+def deep_png(pixels: np.ndarray, clear: tuple[int, int, int]) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write; pixels: [H, W, 3]."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+        + chunk(b"tRNS", struct.pack(">3H", *clear))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 class TestModes:
@@ -37,15 +56,46 @@ class TestModes:
         pixels = saved(Image.fromarray(deep), tmp_path / "16.png")
         assert np.array_equal(pixels[..., 2], np.round(deep / 257).astype(np.uint8))
 
-    def test_thirty_two_bits_that_hold_eight(self, tmp_path: Path) -> None:
-        pixels = saved(Image.fromarray(GREY.astype(np.int32)), tmp_path / "i.tiff")
-        assert np.array_equal(pixels[..., 0], GREY)
+    @pytest.mark.parametrize("top", [250, 300, 65535])
+    def test_sixteen_bits_of_a_pgm_are_as_deep_as_it_says(self, top: int, tmp_path: Path) -> None:
+        """Each image on the same scale, whatever its largest value."""
+        for depth in (65535, 1023):
+            value = min(top, depth)
+            (tmp_path / "x.pgm").write_bytes(b"P5 4 4 %d\n" % depth + np.full((4, 4), value, ">u2").tobytes())
+            assert (decode_file(tmp_path / "x.pgm", 4) == round(255 * value / depth)).all(), depth
 
-    @pytest.mark.parametrize("most", [1.0, 255.0, 65535.0])
-    def test_floats_fill_the_levels_whatever_their_range(self, most: float, tmp_path: Path) -> None:
-        floats = (np.linspace(0, 1, 16).reshape(4, 4) * most).astype(np.float32)
+    @pytest.mark.parametrize("top", [1.0, 0.2])
+    def test_fractions(self, top: float, tmp_path: Path) -> None:
+        floats = (np.linspace(0, top, 16).reshape(4, 4)).astype(np.float32)
         pixels = saved(Image.fromarray(floats), tmp_path / "f.tiff")
-        assert np.array_equal(pixels[..., 0], np.linspace(0, 255, 16).reshape(4, 4).round())
+        assert np.array_equal(pixels[..., 0], np.linspace(0, 255 * top, 16).reshape(4, 4).round())
+
+    @pytest.mark.parametrize(
+        ("values", "reason"),
+        [
+            (np.full((4, 4), 1.5, np.float32), "fractions from 0 to 1.5, expected 0 to 1"),
+            (np.full((4, 4), -0.5, np.float32), "fractions from -0.5 to 0, expected 0 to 1"),
+            (np.full((4, 4), 7, np.int32), "32-bit integers, of which no one says how deep they are; expected 8 or 16"),
+        ],
+    )
+    def test_numbers_whose_range_nothing_tells(self, values: np.ndarray, reason: str, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=reason):
+            saved(Image.fromarray(values), tmp_path / "f.tiff")
+
+    def test_white_is_zero(self, tmp_path: Path) -> None:
+        deep = np.array([[0, 257 * 10], [257 * 100, 65535]], dtype=np.uint16)
+        pixels = saved(Image.fromarray(deep), tmp_path / "i.tiff", tiffinfo={262: 0})
+        assert pixels[..., 0].tolist() == [[255, 245], [155, 0]]
+
+    def test_sixteen_bits_with_transparency(self, tmp_path: Path) -> None:
+        """A grey level, or a colour, of the file is clear (PNG's chunk tRNS, which has 16 bits here)."""
+        grey = np.array([[257 * 10, 257 * 20]] * 2, dtype=np.uint16)
+        pixels = saved(Image.fromarray(grey), tmp_path / "l.png", transparency=257 * 20)
+        assert pixels[..., 0].tolist() == [[10, 255]] * 2
+        (tmp_path / "rgb.png").write_bytes(
+            deep_png(np.array([[[257, 514, 771], [5140, 257, 257]]] * 2), (257, 514, 771))
+        )
+        assert decode_file(tmp_path / "rgb.png", 2).tolist() == [[[255, 255, 255], [20, 1, 1]]] * 2
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_values_that_are_no_numbers_are_named(self, value: float, tmp_path: Path) -> None:
@@ -97,6 +147,26 @@ class TestModes:
         crop = Image.fromarray(np.ascontiguousarray(np.rot90(upright[:4])))
         crop.save(tmp_path / "square.png", exif=exif)
         assert np.array_equal(decode_file(tmp_path / "square.png", 4), upright[:4])
+
+    @pytest.mark.parametrize("orientation", range(10))
+    @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+    def test_every_orientation_is_turned_as_pillow_turns_it(self, kind: str, orientation: int, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5).save(tmp_path / f"x.{kind}", exif=exif)
+        with Image.open(tmp_path / f"x.{kind}") as image:
+            expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        assert np.array_equal(decode_file(tmp_path / f"x.{kind}", 4), expected)
+
+    def test_tags_that_nobody_can_write_again_do_not_matter(self, tmp_path: Path) -> None:
+        entry = b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
+        width_in_letters = b"\x00\x01\x02\x00\x02\x00\x00\x00a\x00\x00\x00"
+        exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x02\x00" + width_in_letters + entry + b"\x00" * 4
+        image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+        image.save(tmp_path / "plain.jpg", quality=95)
+        image.save(tmp_path / "x.jpg", exif=exif, quality=95)
+        turned = np.rot90(decode_file(tmp_path / "plain.jpg", 4), -1)
+        assert np.array_equal(decode_file(tmp_path / "x.jpg", 4), turned)
 
 
 class TestGeometry:

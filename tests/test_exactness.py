@@ -257,3 +257,41 @@ def test_a_process_of_its_own_gives_the_same(trial: Callable[..., Result], plugi
         env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}"},
     )  # fmt: skip
     assert numbers(Result(**json.loads(done.stdout))) == here
+
+
+GAMBLER = '''
+"""Draws where it should not."""
+import random
+from typing import Literal
+import numpy as np
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+
+class Gambler(Refinement):
+    """Scales the loss by chance."""
+
+    kind: Literal["gambler"] = "gambler"
+
+    def build(self, setup):
+        return GamblerHook()
+
+
+class GamblerHook(Hook):
+    def loss(self, loss, logits, batch):
+        return loss * (random.random() + np.random.random())
+'''
+
+
+def test_a_plugin_that_draws_from_python_and_numpy_is_exact_as_well(
+    trial: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "few.py"
+    file.write_text(file.read_text() + GAMBLER)
+    gamble = PLAIN | {"refinements": {"gambler": {}}, "epochs": 2}
+    whole = numbers(trial(gamble))
+    vandalise(trial, "vandal")
+    assert numbers(trial(gamble)) == whole
+    with pytest.raises(KeyboardInterrupt):
+        trial(gamble, "cut", Stops(1))
+    assert numbers(trial(gamble, "cut")) == whole

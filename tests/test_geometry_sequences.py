@@ -59,6 +59,19 @@ class TestOneInterpolation:
         in_one = resample(images, Frame.of(images).affine(inverse_affine(np.full(2, -25.0), scale=2.0)), FILL)
         assert torch.allclose(in_two[middle], in_one[middle], atol=2e-2)
 
+    @pytest.mark.parametrize(("between", "apart"), [(32, 1e-3), (8, 6.0), (1, 25.0)])
+    def test_a_box_of_a_box(self, between: int, apart: float) -> None:
+        """Of one that shrinks and one that enlarges, nothing is lost in between: that is what they differ in."""
+        images = smooth_images(2, side=32)
+        first, second = np.array([[4, 6, 20, 24]] * 2), np.array([[0, 0, between, between]] * 2)
+        found = resample(images, Frame.of(images).box(first, (between, between)).box(second, (32, 32)), FILL)
+        again = resample(images, Frame.of(images).box(first, (between, between)).box(second, (32, 32)), FILL)
+        assert torch.equal(found, again)
+        assert found.isfinite().all()
+        small = theirs.resize(images[..., 4:24, 6:30], [between, between], antialias=True)
+        expected = theirs.resize(small, [32, 32], antialias=True)
+        assert float((found - expected).abs().mean()) < apart
+
     def test_maps_shrink_together(self) -> None:
         images = some_images(2, side=32)
         middle = (..., slice(12, 20), slice(12, 20))

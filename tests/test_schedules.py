@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,17 @@ def test_a_restart_is_sharp_within_an_epoch_and_a_period_may_be_a_fraction() -> 
     assert factors == pytest.approx([1.0, 0.5, 0.0, 1.0, 1.0], abs=1e-5)
 
 
+@pytest.mark.parametrize("multiplier", [1.0, 1.1, 2.0])
+@pytest.mark.parametrize("period", [0.2, 0.7, 1.1, 2.5, 3.3])
+def test_every_restart_is_at_the_base_rate(period: float, multiplier: float) -> None:
+    """Its place is counted in whole cycles, without the rounding of a sum of fractions."""
+    schedule, begin, length = CosineRestarts(period=period, multiplier=multiplier), Fraction(0), Fraction(str(period))
+    while begin < 100:
+        assert schedule.factor(Moment(float(begin), 100)) == pytest.approx(1.0, abs=1e-9)
+        assert schedule.factor(Moment(float(begin + length / 2), 100)) == pytest.approx(0.5, abs=1e-6)
+        begin, length = begin + length, length * Fraction(str(multiplier))
+
+
 class TestPlateau:
     @pytest.mark.parametrize("metric", ["val_loss", "top1"])
     @pytest.mark.parametrize("settings", [{}, {"patience": 0}, {"patience": 2, "cooldown": 3}, {"threshold": 0.05}])
@@ -94,6 +106,12 @@ class TestWarmup:
         hook = Warmup(epochs=2).build(SETUP)
         factors = [hook.rate(0.5, Moment(epoch, 10)) for epoch in (0.0, 0.5, 1.0, 1.5, 2.0, 7.25)]
         assert factors == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5, 0.5])
+
+    def test_of_m_steps_the_ith_has_i_mths_of_the_rate(self) -> None:
+        """He et al., section 3.1: at batch i, 1 <= i <= m, the rate is i eta / m."""
+        hook, steps = Warmup(epochs=2).build(SETUP), 5
+        factors = [hook.rate(1.0, Moment(i / steps, 10, step=1 / steps)) for i in range(3 * steps)]
+        assert factors == pytest.approx([min(1.0, i / 10) for i in range(1, 3 * steps + 1)])
 
     def test_it_may_start_above_nothing(self) -> None:
         hook = Warmup(epochs=4, start=0.2).build(SETUP)

@@ -445,6 +445,18 @@ class TestDivergence:
             assert state["epoch"] == epoch - 1
             assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
 
+    def test_weights_that_the_last_step_ruins_are_no_result(self, tmp_path: Path) -> None:
+        """The training loss of that epoch is finite: it was taken before the step."""
+        recorder = Stops()
+        with pytest.raises(Diverged, match=r"the validation loss became nan in epoch 1"):
+            run(
+                build_optimizer=sgd(lr=1e30), schedule=Constant(), hooks=[], epochs=1, batch_size=1_000,
+                recorder=recorder, folder=tmp_path,
+            )  # fmt: skip
+        ((_, metrics),) = recorder.epochs
+        assert math.isfinite(metrics["train_loss"])
+        assert checkpoint.load(tmp_path / "last.pt") is None
+
     def test_an_exploding_rate_diverges(self) -> None:
         with pytest.raises(Diverged, match=r"the training loss became (nan|inf) in epoch"):
             run(build_optimizer=sgd(lr=1e30), schedule=Constant(), hooks=[])

@@ -95,7 +95,8 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
             except OSError as error:
                 raise UserError(f"{file}: can't be read ({error.strerror})") from error
             which.update(os.fsencode(os.path.join(resolved(folder), name)) + b"\0")
-            state.update(f"{stat.st_size} {stat.st_mtime_ns}\0".encode())
+            # the last of them nobody can set back
+            state.update(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\0".encode())
     return cache / "decoded" / f"{which.hexdigest()}-{decoder.hexdigest()}-{state.hexdigest()}.npy"
 
 

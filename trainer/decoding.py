@@ -17,8 +17,11 @@ from .errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-DECODER = 2
+DECODER = 3
 """Raised by hand when the same file would now decode to other pixels; part of the cache's key."""
+
+_PHOTOMETRIC = 262
+"""The TIFF tag; 0: white is zero."""
 
 ELONGATED = 16
 """Longer sides than this many times the shorter one are cut before resizing, which would need gigabytes."""
@@ -36,15 +39,15 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
     """One image file as uint8 [S, S, 3]: upright by its EXIF tag, RGB, resized, centre-cropped (or squashed).
 
     Transparency is laid over white; 16-bit grey is scaled to 8 bits, and so are fractions of 0..1. Raises UserError
-    naming a file that can't be read.
+    naming a file that can't be read, or whose numbers have a range that nothing tells.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(file.read_bytes())) as image:
+            deep = "16" in str(image.tile)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _fit(_to_rgb(upright), size, squash)
+            return _fit(_upright(_to_rgb(image, deep), _orientation(image)), size, squash)
     except Exception as error:
         # Pillow's own message for this one is the address of a buffer
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
@@ -61,27 +64,64 @@ def decode_array(pixels: NDArray[np.uint8], size: int, squash: bool = False) -> 
     return _fit(Image.fromarray(pixels), size, squash)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag, 1 to 8; 1, upright, also where the tags can't be read: they say nothing of the pixels."""
+    try:
+        found = image.getexif().get(0x0112)
+    except Exception:
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    # not Pillow's exif_transpose, which writes all other tags anew and fails on broken ones
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+    }  # fmt: skip
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _to_rgb(image: Image.Image, deep: bool) -> Image.Image:
+    """deep: whether the file has 16 bits a channel, of which Pillow keeps the upper 8 where there are three."""
     from PIL import Image
 
+    clear = image.info.get("transparency")
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(grey).all():
-            raise ValueError("holds values that are no finite numbers")
-        levels = grey * _level_of_one(image.mode, grey.max(initial=0.0))
-        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        levels = (grey * _level_of_one(image, grey)).round().astype(np.uint8)
+        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
+            levels = 255 - levels
+        if isinstance(clear, int):
+            levels[grey == clear] = 255
+        return Image.fromarray(levels).convert("RGB")
+    if deep and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
+    if image.mode in ("RGBA", "LA", "PA") or clear is not None:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _level_of_one(mode: str, most: float) -> float:
-    """What of 0..255 a value of 1 is, where `most` is the image's largest; only the modes of 16 bits say how deep."""
-    if mode.startswith("I;16") or most > 255:
+def _level_of_one(image: Image.Image, grey: NDArray[np.float64]) -> float:
+    """What of 0..255 a value of 1 is.
+
+    Raises ValueError where that can't be told: images of one data set must not be scaled each by its own values.
+    """
+    # Pillow scales what a PGM file says is its depth to 16 bits
+    if image.mode.startswith("I;16") or image.format == "PPM":
         return 1 / 257
-    return 255.0 if mode == "F" and most <= 1 else 1.0
+    if image.mode == "I":
+        raise ValueError("32-bit integers, of which no one says how deep they are; expected 8 or 16 bits")
+    if not np.isfinite(grey).all():
+        raise ValueError("holds values that are no finite numbers")
+    least, most = grey.min(initial=0.0), grey.max(initial=0.0)
+    if least < 0 or most > 1:
+        raise ValueError(f"fractions from {least:g} to {most:g}, expected 0 to 1")
+    return 255.0
 
 
 def _fit(image: Image.Image, side: int, squash: bool) -> NDArray[np.uint8]:

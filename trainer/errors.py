@@ -28,8 +28,8 @@ class OutOfMemory(UserError):
 
 
 class Diverged(Exception):
-    """The training loss stopped being a finite number."""
+    """A loss stopped being a finite number."""
 
-    def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"the training loss became {loss} in epoch {epoch}")
+    def __init__(self, epoch: int, loss: float, of: str = "training") -> None:
+        super().__init__(f"the {of} loss became {loss} in epoch {epoch}")
         self.epoch = epoch

@@ -77,6 +77,9 @@ class Moment:
     history: Sequence[Mapping[str, float]] = ()
     """The metrics of the whole epochs behind."""
 
+    step: float = 0.0
+    """How much of an epoch the step itself is."""
+
 
 @dataclass(frozen=True)
 class Batch:

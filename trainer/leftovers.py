@@ -33,10 +33,18 @@ def reset_switches() -> None:
         enable(True)
 
 
-def seed_torch(seed: int) -> None:
-    """As `torch.manual_seed`, which keeps every seed with a traceback for devices that may come, and grows for ever."""
+def seed_everything(seed: int) -> None:
+    """All generators of the process, those of Python and NumPy for plugins that draw from them; seed: 63 bits.
+
+    `torch.manual_seed` keeps every seed with a traceback for devices that may come, and grows for ever.
+    """
+    import random
+
+    import numpy as np
     import torch
 
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)

@@ -22,7 +22,7 @@ from .frozen import beginning_once
 from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
-from .leftovers import seed_torch
+from .leftovers import seed_everything
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
 from .room import with_room
@@ -84,12 +84,12 @@ def train(
     folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from where an interrupted training goes
     on, and at the end `weights.safetensors`.
 
-    Raises Diverged when an epoch's training loss is not finite, after recording that epoch.
+    Raises Diverged when an epoch's training or validation loss is not finite, after recording that epoch.
     """
     numerics = numerics or Numerics()
     numerics.apply()
     device = data.device
-    seed_torch(Draws(seed).torch_seed("weights"))
+    seed_everything(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     training_mode(model)
     begin = time.perf_counter()
@@ -108,7 +108,7 @@ def train(
             epoch = len(history) + 1
             begin = time.perf_counter()
             draws = Draws(seed, epoch)
-            seed_torch(draws.torch_seed("dropout"))
+            seed_everything(draws.torch_seed("dropout"))
             training_mode(model)
             working = [hook for hook in hooks if hook.works_in(epoch)]
             for hook in working:
@@ -125,7 +125,7 @@ def train(
                 batch = data.normalised(batch, numerics)
                 for hook in working:
                     batch = hook.mix(batch, draws)
-                moment = Moment(epoch - 1 + step / steps, epochs, history)
+                moment = Moment(epoch - 1 + step / steps, epochs, history, 1 / steps)
                 factor = schedule.factor(moment)
                 for hook in working:
                     factor = hook.rate(factor, moment)
@@ -157,12 +157,13 @@ def train(
             }
             history.append(metrics)
             before = 0.0
-            if math.isfinite(trained["train_loss"]):
+            diverged = _diverged(epoch, metrics)
+            if diverged is None:
                 saver.submit(_writing(folder, history, model, optimizer, hooks, kept, networks))
             if recorder is not None:
                 recorder.epoch(epoch, metrics)
-            if not math.isfinite(trained["train_loss"]):
-                raise Diverged(epoch, trained["train_loss"])
+            if diverged is not None:
+                raise diverged
 
         saver.wait()
         selected = selected_epoch(history, select)
@@ -173,6 +174,14 @@ def train(
             final = _evaluate(networks, data, "test", numerics, batch_size, ("test_loss", "test_top1", "test_top5"))
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
+
+
+def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:
+    """Of the weights that a last step has ruined only evaluation tells, by the loss: their hits look like chance."""
+    if not math.isfinite(metrics["train_loss"]):
+        return Diverged(epoch, metrics["train_loss"])
+    broken = [value for name, value in metrics.items() if name.endswith("val_loss") and not math.isfinite(value)]
+    return Diverged(epoch, broken[0], "validation") if broken else None
 
 
 def training_mode(model: nn.Module) -> None:

@@ -195,8 +195,8 @@ def _interpolated(
             y = y.clamp_(-(read_height - 1) / 2, (read_height - 1) / 2)
     # grid_sample counts from -1 to 1
     grid = x.new_empty(len(x), height, width, 2)
-    torch.mul(x, 2 / pixels.shape[3], out=grid[..., 0])
-    torch.mul(y, 2 / pixels.shape[2], out=grid[..., 1])
+    torch.mul(x.expand(-1, height, -1), 2 / pixels.shape[3], out=grid[..., 0])
+    torch.mul(y.expand(-1, -1, width), 2 / pixels.shape[2], out=grid[..., 1])
     sampled = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled if covered is None else sampled.mul_(covered[:, None])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, Tag
+from pydantic import Discriminator, Field, PositiveInt, Tag
 
 from trainer.settings import Settings
 
@@ -176,7 +176,7 @@ def _seeds_kind(value: Any) -> str:
 
 Seeds = Annotated[
     Annotated[PositiveInt, Tag("number")]
-    | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), Tag("list")]
+    | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**64)], ...], Field(min_length=1), Tag("list")]
     | Annotated[Replicates, Tag("replicates")],
     Discriminator(_seeds_kind),
 ]

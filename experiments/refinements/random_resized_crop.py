@@ -45,12 +45,12 @@ def crop_boxes(
 
 
 def central_box(height: int, width: int, ratio: tuple[float, float]) -> NDArray[np.int64]:
-    """Top, left, height and width of the largest central box whose width / height is in `ratio` [4]."""
+    """Top, left, height and width [4] of the largest central box whose width / height is in `ratio`, or nearest."""
     box_height, box_width = height, width
     if width / height < ratio[0]:
-        box_height = round(width / ratio[0])
+        box_height = max(1, round(width / ratio[0]))
     elif width / height > ratio[1]:
-        box_width = round(height * ratio[1])
+        box_width = max(1, round(height * ratio[1]))
     return np.array([(height - box_height) // 2, (width - box_width) // 2, box_height, box_width])
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def warmup_factor(epoch: float, length: float, start: float = 0.0) -> float:
-    """From `start` at epoch 0 in a line to 1 at epoch `length`, 1 from there on."""
+    """From `start` at epoch 0 in a line to 1 at epoch `length`, 1 from there on.
+
+    Of a step that ends at `epoch`: of m steps that make up `length`, the i-th (from 1) gets i/m, as He et al. have it.
+    """
     return start + (1.0 - start) * min(1.0, epoch / length)
 
 
@@ -28,7 +31,7 @@ class Warmup(Refinement):
     """Length in epochs, may be a fraction."""
 
     start: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """The first factor."""
+    """The factor that it rises from; the first step is one step above it."""
 
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         if self.epochs > recipe.epochs:
@@ -36,7 +39,7 @@ class Warmup(Refinement):
         if recipe.refinements.get(self.kind) != self:
             raise ValueError("got a warm-up in a phase, expected one from the first epoch on, among the refinements")
         for phase in recipe.phases:
-            if phase.start <= self.epochs and phase.refinements.get(self.kind) != self:
+            if phase.start - 1 < self.epochs and phase.refinements.get(self.kind) != self:
                 raise ValueError(
                     f"got a warm-up of {self.epochs:g} epochs, which the phase of epoch {phase.start} cuts short"
                 )
@@ -51,4 +54,4 @@ class _WarmupHook(Hook):
         self.start_factor = start
 
     def rate(self, factor: float, moment: Moment) -> float:
-        return factor * warmup_factor(moment.epoch, self.epochs, self.start_factor)
+        return factor * warmup_factor(moment.epoch + moment.step, self.epochs, self.start_factor)

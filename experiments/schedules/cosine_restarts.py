@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 
+_ROUNDING = 1e-9
+"""Of a cycle: a step that is no farther than this before a restart is the restart."""
+
+
 def cycle_progress(epoch: float, period: float, multiplier: float) -> float:
     """How far into its cycle `epoch` is, 0 <= progress < 1; the i-th cycle is period * multiplier^i epochs long."""
-    begin, length = 0.0, period
-    while epoch >= begin + length:
-        begin, length = begin + length, length * multiplier
-    return (epoch - begin) / length
+    periods = epoch / period
+    if multiplier == 1.0:
+        return max(0.0, periods - math.floor(periods + _ROUNDING))
+    cycle = math.floor(math.log1p(periods * (multiplier - 1)) / math.log(multiplier) + _ROUNDING)
+    begin = (multiplier**cycle - 1) / (multiplier - 1)
+    return max(0.0, (periods - begin) / multiplier**cycle)
 
 
 class CosineRestarts(Schedule):
