@@ -162,7 +162,7 @@ def grid(seeds: int, epochs: int, quick: bool) -> None:
             (folder / "grid.yaml").write_text(GRID.format(epochs=epochs) + words)
             seconds = run([*ABLATE, "search", "grid.yaml"], folder)
             told = rows(folder / "results/grid-search/configurations.csv")
-            spent = sum(int(row["epochs"] or 0) for row in told)
+            spent = sum(int(row["epochs_trained"] or 0) for row in told)
             top = max(float(row["top1"]) for row in told if row["top1"])
         gaps.append(100 * (best - top))
         shares.append(spent / whole)

@@ -16,6 +16,7 @@ from experiments.trial import Job, Result, make_job
 from trainer.errors import UserError
 from trainer.files import JOURNAL, tidy
 from trainer.recorder import Epoch, Journal
+from trainer.stopping import is_over
 
 from .elsewhere import Elsewhere
 from .estimates.paces import remember_pace, remember_start
@@ -192,7 +193,9 @@ class Driver:
 
     def is_hopeless(self, trial: str) -> bool:
         """See events.Work."""
-        return self.supply is not None and self.supply.is_hopeless(trial)
+        # what has trained to its end has a result
+        over = is_over(self.trials[trial].recipe.as_data(), self.courses.get(trial, ()))
+        return self.supply is not None and not over and self.supply.is_hopeless(trial)
 
     def pruned(self, trial: str) -> None:
         """See events.Work."""

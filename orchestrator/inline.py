@@ -55,6 +55,5 @@ class _Recorder:
 
     def epoch(self, number: int, metrics: Epoch) -> None:
         self.work.epoch(self.job.id, number, metrics)
-        # what has trained to its end has a result
-        if self.job.watched and number < self.job.recipe["epochs"] and self.work.is_hopeless(self.job.id):
+        if self.job.watched and self.work.is_hopeless(self.job.id):
             raise _Pruned

@@ -182,7 +182,8 @@ def test_the_emitted_study_plans_and_takes_back_each_choice(study: Callable[...,
     assert ablate("plan", "tuned.yaml", "--no-probe").exit_code == 0
     states = json.loads(ablate("plan", "tuned.yaml", "--json").stdout)["trials"]
     done = {(trial["cell"], trial["seed"]) for trial in states if trial["state"] == "done"}
-    assert ("baseline", 0) in done, "the search has trained the winner"
+    assert {("baseline", 1), ("baseline", 2)} <= done, "the search has trained the winner under its fresh seeds"
+    assert ("baseline", 0) not in done, "the seed that chose it is not among them"
     Path("mine.yaml").write_text("study: mine\n")
     assert "is no study that a search emitted" in searched(study(), "--emit", "mine.yaml", code=2).stderr
 
@@ -255,7 +256,7 @@ def test_a_loss_that_diverges_is_a_failure_with_its_reason(study: Callable[..., 
     searched(file)
     diverged = told()[1]
     assert diverged.state == TrialState.FAIL
-    assert "the training loss became" in diverged.user_attrs["ablate.reason"]
+    assert "loss became" in diverged.user_attrs["ablate.reason"]
     assert told()[0].state == TrialState.COMPLETE
     assert "the training loss became" in Path("results/fast-search/report.md").read_text()
     assert not any(trial.state == TrialState.RUNNING for trial in told())
@@ -289,11 +290,13 @@ def test_a_configuration_that_comes_again_is_not_trained_again(study: Callable[.
         (STUDY[STUDY.index("  start:") :], "  sampler: random\n  seeds: 2\n"),
         ("trials: 5", "trials: 6"),
     )
-    searched(file)
-    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 6
+    output = searched(file).stdout
+    assert "nothing new in 100 suggestions in a row: the search ends here" in output
+    assert {trial.state for trial in told()} == {TrialState.COMPLETE}
+    assert "2 configurations, 2 trained to the end; " in Path("results/fast-search/report.md").read_text()
     values = {trial.params["optimizer.momentum"]: trial.value for trial in told()}
     assert all(trial.value == values[trial.params["optimizer.momentum"]] for trial in told())
-    assert len([run for run in runs() if run.data.params["seed"] in "01"]) == 2 * len(values) < 12
+    assert len([run for run in runs() if run.data.params["seed"] in "01"]) == 2 * len(values) == 4
 
 
 def test_two_searches_of_one_name_at_once(study: Callable[..., str]) -> None:

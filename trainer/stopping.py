@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -29,6 +29,12 @@ class EarlyStopping(Settings):
     def is_due(self, history: History) -> bool:
         """Whether training ends after the epochs of `history`."""
         return stale_epochs(history, self.metric, self.min_delta) >= self.patience
+
+
+def is_over(recipe: Mapping[str, Any], history: History) -> bool:
+    """Whether a training by this recipe, as data, ends after the epochs of `history`."""
+    early = recipe.get("early_stopping")
+    return len(history) >= recipe["epochs"] or (early is not None and EarlyStopping(**early).is_due(history))
 
 
 def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:

@@ -198,6 +198,9 @@ def _pruning(study: Study, words: Search, aims: Sequence[Aim]) -> Pruning:
         near = nearest(given.kind, PRUNINGS)
         raise study.error(place, f"unknown pruning {given.kind!r}, expected one of {', '.join(PRUNINGS)}{near}")
     if given.kind == "none":
+        if given.factor is not None or given.grace != 1:
+            message = "got none with settings, which nothing would heed; expected asha, hyperband or median with them"
+            raise study.error(place, message)
         return given
     if len(aims) > 1:
         message = (

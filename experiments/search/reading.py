@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
+from trainer.metrics import METRIC_NAMES
 
 from ..language.factors import Patch, check_name, conflicts, refuse_overlap, unknown_path
 from ..language.references import references_in
@@ -14,7 +15,7 @@ from ..language.validation import Problem, shown
 from ..language.yaml_source import YamlPath
 from ..recipe import FIELDS, Recipe
 from .space import Dimension, Point, Space, Value, in_order, label_of
-from .words import RANGES, Sampled
+from .words import COLUMNS, COSTS, RANGES, Sampled
 
 if TYPE_CHECKING:
     from ..study import Study
@@ -61,8 +62,14 @@ def _path(name: str, given: Sampled) -> str:
     if path.split(".")[0] not in FIELDS:
         raise Problem((name, "path") if given.path else (name,), unknown_path(path))
     if given.path:
-        check_name(name, (name,))
+        _check_own_name(name)
     return path
+
+
+def _check_own_name(name: str) -> None:
+    check_name(name, (name,))
+    if name in (*COLUMNS, *COSTS, *METRIC_NAMES):
+        raise Problem((name,), f"{name!r} is a column of the report's table of configurations; expected another name")
 
 
 def _check_ends(place: YamlPath, word: str, ends: tuple[float, ...], given: Sampled) -> None:
@@ -92,7 +99,7 @@ def _choice(name: str, given: Sampled) -> Dimension:
         if given.path or name.split(".")[0] in FIELDS:
             message = "named patches stand under a name that is no path; expected such a name, or a list of values"
             raise Problem((name, "choice"), message)
-        check_name(name, (name,))
+        _check_own_name(name)
         for label, patch in options.items():
             _check_patch(label, patch, (name, "choice", label))
         return Dimension(name, None, "choice", patches=options, places={label: (label,) for label in options})
@@ -128,6 +135,8 @@ def _with_conditions(found: Mapping[str, Dimension], name: str, given: Sampled) 
         if found[other].word != "choice":
             raise Problem(place, f"{other!r} is {found[other].shown()}; expected a condition on a choice")
         labels = tuple(map(label_of, values if isinstance(values, list) else [values]))
+        if not labels:
+            raise Problem(place, f"got an empty list, expected one of {', '.join(found[other].patches)}, or several")
         for label in labels:
             if label not in found[other].patches:
                 near = nearest(label, found[other].patches)

@@ -91,6 +91,15 @@ class Dimension:
             return True
         return value == int(value) and (self.step is None or (value - self.low) % self.step == 0)
 
+    def label_like(self, value: Any) -> str:
+        """Of a choice the label of this value, also where the choice has the same number written otherwise."""
+        label = label_of(value)
+        if label in self.patches or self.path is None or isinstance(value, bool) or not isinstance(value, int | float):
+            return label
+        numbers = {known: patch[self.path] for known, patch in self.patches.items()}
+        equal = [known for known, number in numbers.items() if not isinstance(number, bool) and number == value]
+        return equal[0] if equal else label
+
     def samples(self) -> list[Value]:
         """Values by which to try out whether the recipe takes what the range holds."""
         if self.word == "choice":
@@ -226,7 +235,7 @@ class Space:
 
 
 def _given(study: Study, dimension: Dimension, value: Any, place: YamlPath) -> Value:
-    found = label_of(value) if dimension.word == "choice" else value
+    found = dimension.label_like(value) if dimension.word == "choice" else value
     if not dimension.holds(found):
         near = nearest(str(found), dimension.patches)
         raise study.error(place, f"got {label_of(value)}, expected {dimension.shown()}{near}")

@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from trainer.errors import UserError
-from trainer.metrics import METRIC_NAMES
+from trainer.metrics import METRIC_NAMES, direction
 
 from ..language.names import file_name
 from ..questions.named import FACTS
+from ..study import Study
 from .plan import SearchPlan
 from .space import Point, Value, label_of
 
@@ -31,6 +32,12 @@ def check_emitted(file: Path) -> None:
         raise UserError(f"--emit {file}: it names the study: {error}") from None
     if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UserError(f"--emit {file}: exists and is no study that a search emitted; expected a new file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--emit {file}: {file.parent} can't be made ({error.strerror})") from error
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UserError(f"--emit {file}: nothing may be written to {file.parent}")
 
 
 def emit(search: SearchPlan, point: Point, file: Path) -> None:
@@ -39,12 +46,11 @@ def emit(search: SearchPlan, point: Point, file: Path) -> None:
     header = (
         MARK + f"# Question   {data['question']}\n"
         f"# Source     {search.study.source.file.name}, its best configuration by {search.aims[0].metric}.\n"
-        f"# Cost       {len(data['factors']) + 2} cells x {data['seeds']} seeds of the recipe below.\n"
+        f"# Cost       {len(data['factors']) + 2} cells x {len(data['seeds'])} seeds of the recipe below.\n"
         "# Expected   What the importances of the search suggest; it is tested here.\n"
         f"# Command    ablate run {file.as_posix()}\n\n"
     )
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(header + text, encoding="utf-8")
 
 
@@ -57,7 +63,8 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
     outer = [name for name, (_, dimension, _) in taken_back.items() if not _inside(search, dimension, dimensions)]
     aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
     metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
-    sign = "<" if next((a for a in search.aims if a.metric == metric), search.aims[0]).direction == "min" else ">"
+    way = next((aim.direction for aim in search.aims if aim.metric == metric), direction(metric))
+    sign = "<" if way == "min" else ">"
     whole = "+".join(outer)
     designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
     if len(outer) > 1:
@@ -68,7 +75,8 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
         "recipe": space.written(point),
         "factors": factors,
         "designs": designs,
-        "seeds": max(3, study.replicates.min if study.replicates else len(study.seeds)),
+        # not those that chose the winner, which flatter it; the fresh ones are trained already
+        "seeds": [search.words.seeds + i for i in range(_replicates(study))],
         "tables": [
             {
                 "id": "choices",
@@ -91,6 +99,10 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
     if study.plugins:
         data["plugins"] = [os.path.relpath(plugin, file.resolve().parent) for plugin in study.plugins]
     return data
+
+
+def _replicates(study: Study) -> int:
+    return max(3, study.replicates.min if study.replicates else len(study.seeds))
 
 
 def _taken_back(search: SearchPlan, point: Point) -> dict[str, tuple[dict[str, Any], str, str]]:

@@ -13,6 +13,9 @@ PRUNINGS = ("asha", "hyperband", "median", "none")
 COSTS = ("params", "macs", "seconds")
 """What an objective may be besides a recorded metric: facts of the network, and what its training took."""
 
+COLUMNS = ("number", "state", "note", "best_so_far", "epochs_trained", "reason", "drawn", "front")
+"""Of the table of configurations, besides those of dimensions and objectives."""
+
 RANGES = ("uniform", "loguniform", "int", "choice")
 
 _Two = Annotated[tuple[float, ...], Field(min_length=2, max_length=2)]

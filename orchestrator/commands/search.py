@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
-    """Returns the exit code: 0 the budget is spent and reported, 1 a fresh trial failed, 130 interrupted."""
+    """Returns the exit code: 0 the budget is spent and reported, 1 a fresh trial failed or all did, 130 interrupted."""
     with interruptible():
         search = load_search(study, profile, trials, name)
         if emit is not None:
@@ -68,12 +68,13 @@ def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console:
         say(f"{count(len(summary.finished), 'trial')} trained, {ended} ended early")
     report = make_search_report(search, found.history, found.importances)
     say(f"report: {write_search_report(report, results_folder(search.plan))}")
-    if emitted is not None and report.best is not None and not report.keeps_recipe:
-        emit_study(search, report.best.point, emitted)
-        say(f"study of the winner: {emitted}")
+    if emitted is not None and report.winner is not None:
+        emit_study(search, report.winner.point, emitted)
+        say(f"study of #{report.winner.number}: {emitted}")
     elif emitted is not None:
-        say(f"no configuration is better than the recipe, so there is no {emitted}", style="yellow")
-    return 1 if failed or summary.record_errors else 0
+        why = "no configuration is better than the recipe" if report.best else "no configuration was trained to its end"
+        say(f"{why}, so there is no {emitted}", style="yellow")
+    return 1 if failed or summary.record_errors or report.best is None else 0
 
 
 def load_search(study: Path, profile: str | None, trials: int | None, name: str | None) -> SearchPlan:

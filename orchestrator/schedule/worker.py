@@ -13,7 +13,7 @@ from ray import tune
 from experiments.trial import Job, Result, run_trial
 from trainer.files import JOURNAL
 from trainer.recorder import Epoch, Journal
-from trainer.stopping import value_so_far
+from trainer.stopping import is_over, value_so_far
 
 from ..cluster import away
 from ..cluster.needs import node_name
@@ -52,16 +52,14 @@ class _Recorder:
         self.last: dict[str, Any] = {}
 
     def epoch(self, number: int, metrics: Epoch) -> None:
-        told = {"epoch": number, "metrics": json.dumps(metrics)}
-        if number < self.job.recipe["epochs"]:
-            tune.report({**told, **self._objective(number, metrics)})
-        else:
-            self.last = told
-
-    def _objective(self, number: int, metrics: Epoch) -> dict[str, float]:
-        if self.job.watched is None:
-            return {}
+        told: dict[str, Any] = {"epoch": number, "metrics": json.dumps(metrics)}
         if len(self.course) < number - 1:
             self.course = Journal(Path(self.job.folder) / JOURNAL).read()[: number - 1]
         self.course.append(metrics)
-        return {OBJECTIVE: value_so_far(self.job.watched, self.course, self.job.recipe["select"])}
+        # what has trained to its end is not for Tune to end
+        if is_over(self.job.recipe, self.course):
+            self.last = told
+            return
+        if self.job.watched is not None:
+            told[OBJECTIVE] = value_so_far(self.job.watched, self.course, self.job.recipe["select"])
+        tune.report(told)

@@ -17,7 +17,7 @@ from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
 from experiments.trial import Result
-from reports.search.told import cell_of, fresh_plan
+from reports.search.told import cell_of, counted, fresh_plan
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
@@ -65,8 +65,11 @@ class Configurations:
         self.courses = tuple(told.course for told in history if told.state in ("complete", "pruned") and told.course)
         """Of what was told before this process began, for the engine's rule."""
 
-        self.begun = sum(told.state not in ("refused", "running") for told in history)
-        """Configurations that count: those told, and those at which this process is."""
+        self.known = {told.first for told in history if told.state in ("complete", "pruned")}
+        """First trials of configurations that have come to something."""
+
+        self.begun = len(counted(history))
+        """Configurations that count: those told, each once, and those at which this process is."""
 
         self.begun_elsewhere = sum(told.state == "running" for told in history) - len(self.left)
         self.claims = Claims(fingerprints, lease)
@@ -74,7 +77,7 @@ class Configurations:
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""
 
-        self.refused_in_a_row = 0
+        self.refused_in_a_row = self.repeated_in_a_row = 0
         self.confirming = False
 
     @property
@@ -161,9 +164,11 @@ class Configurations:
             return None
         self.begun += 1
         self.begin = self.clock() if self.begin is None else self.begin
-        return self.memory.ask()
+        return self.memory.ask(self.refused_in_a_row, self.repeated_in_a_row)
 
     def _is_spent(self) -> bool:
+        if self.repeated_in_a_row >= ALONE:
+            return True
         budget = self.search.words.budget
         spent = self.clock() - self.begin if self.begin is not None else 0.0
         late = budget.hours is not None and spent > budget.hours * 3600
@@ -182,8 +187,19 @@ class Configurations:
         if self._is_refused(number, excesses):
             return
         trials = self._trials(driver, cell, self.search.seeds)
+        self._count(driver, trials[0].id)
         self.memory.note_trials(number, {trial.seed: trial.id for trial in trials})
         self._train(driver, self.awaited.add(number, {trial.seed: trial for trial in trials}))
+
+    def _count(self, driver: Driver, first: str) -> None:
+        """What is known, or is being trained, costs nothing and does not count; a space may hold nothing else."""
+        if first not in self.known and first not in self.awaited.records and not self.awaited.of(first):
+            self.repeated_in_a_row = 0
+            return
+        self.begun -= 1
+        self.repeated_in_a_row += 1
+        if self.repeated_in_a_row == ALONE:
+            driver.progress.say(f"nothing new in {ALONE} suggestions in a row: the search ends here")
 
     def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
         if max(excesses.values(), default=0.0) <= 0:

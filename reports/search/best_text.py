@@ -77,18 +77,19 @@ def _under_fresh_seeds(report: SearchReport) -> str:
             row += [searched, ours(summary, aim.metric)]
         lines.append([*row, str(n)])
     chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
-    again = "Both were trained again" if len(rows) == 2 else "All were trained again"
+    trained = all(report.summary(cell, aim) for _, cell, _ in rows for aim in aims)
+    again = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
     seeds = ", ".join(map(str, fresh))
     return (
-        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} under seeds {seeds}, by which nothing was "
-        f"chosen: mean ± sample standard deviation."
+        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} trained again under seeds {seeds}, by "
+        f"which nothing was chosen: mean ± sample standard deviation."
     )
 
 
 def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     metric = title(aim.metric)
     if difference is None:
-        return f"- {metric}: {name} has no fresh seed in common with the recipe yet."
+        return f"- {metric}: {name} and the recipe have no fresh seed in common that both were trained under."
     size = f"{metric}: {name} minus recipe is {difference.mean:+.4g}"
     if difference.low is None or difference.high is None:
         why = "the same under every seed" if difference.n > 1 else "no interval can be given"

@@ -25,13 +25,30 @@ if TYPE_CHECKING:
     from .report import SearchReport
 
 CAPTIONS = {
-    "history": "Every configuration in its turn, and the best so far; grey: ended early, at its last epoch's value",
+    "history": "{metric} of every configuration in its turn, and the best so far; grey: ended early, at its last "
+    "epoch's value; no point: a constraint kept it from training",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
-    "slices": "The objective over each dimension; grey: ended early, at its last epoch's value",
-    "parallel": "Configurations across all dimensions; the better, the darker, and in front; grey: ended early",
+    "slices": "{metric} over each dimension; grey: ended early, at its last epoch's value",
+    "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front; grey: ended "
+    "early; below an axis: where the dimension does not apply",
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
     "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
 }
+
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""Behind words that lines cross."""
+
+_LONGEST = 12
+"""Letters of a label."""
+
+_BESIDE = -0.15
+"""Of an axis' height: where lines pass a dimension that does not apply to them."""
+
+
+def caption(id: str, search: SearchPlan) -> str:
+    """What a figure shows; of two objectives all but the front show the first."""
+    return CAPTIONS[id].format(metric=title(search.aims[0].metric))
 
 
 def draw_search(report: SearchReport, folder: Path) -> list[str]:
@@ -54,7 +71,7 @@ def draw_search(report: SearchReport, folder: Path) -> list[str]:
         both = _with_fresh(done.assign(front=done["number"].isin(numbers)), report)
         made["front"] = (both, lambda: _front(both, search))
     for id, (data, make) in made.items():
-        save(id, CAPTIONS[id], data, folder, make)
+        save(id, caption(id, search), data, folder, make)
     return list(made)
 
 
@@ -142,12 +159,12 @@ def _parallel(frame: pd.DataFrame, search: SearchPlan) -> Figure:
     for place, dimension in enumerate(dimensions):
         axis.axvline(place, color=GREY, linewidth=0.5, zorder=0)
         for height, text in _marks(dimension):
-            axis.text(place, height, f" {plain_text(text)}", fontsize=6, va="center")
+            axis.text(place + 0.02, height, plain_text(text), fontsize=6, va="center", zorder=5, bbox=_PAPER)
     axis.set_xticks(range(len(dimensions)), [plain_text(d.name) for d in dimensions], fontsize=6, rotation=12)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.set_xlim(-0.1, len(dimensions) - 0.6)
-    axis.set_ylim(-0.05, 1.05)
+    axis.set_ylim(-0.2 if any(dimension.when for dimension in dimensions) else -0.05, 1.05)
     return figure
 
 
@@ -190,21 +207,26 @@ def _places(dimension: Dimension, values: pd.Series) -> list[float]:
 
 
 def _scale(axis: Axes, dimension: Dimension) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
     if dimension.word == "choice":
-        axis.set_xticks(range(len(dimension.patches)), [plain_text(_short(label)) for label in dimension.patches])
+        axis.set_xticks(range(len(dimension.patches)), [plain_text(label) for label in _labels(dimension)])
         axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
     elif dimension.log:
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        if dimension.high < 100 * dimension.low:
+            # fewer than two decades: powers of ten alone would be one tick, or none
+            axis.xaxis.set_major_locator(FixedLocator(np.geomspace(dimension.low, dimension.high, 3).tolist()))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     elif dimension.word == "int":
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _height(dimension: Dimension, value: Any) -> float:
-    """Where on its axis, 0 to 1, a value stands; NaN (a gap) where the dimension does not apply."""
+    """Where on its axis, 0 to 1, a value stands; below it where the dimension does not apply."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return math.nan
+        return _BESIDE
     if dimension.word == "choice":
         return list(dimension.patches).index(str(value)) / (len(dimension.patches) - 1)
     low, high, at = dimension.low, dimension.high, float(value)
@@ -216,9 +238,15 @@ def _height(dimension: Dimension, value: Any) -> float:
 def _marks(dimension: Dimension) -> list[tuple[float, str]]:
     """What stands beside an axis: the ends of its range, or the labels of its choice."""
     if dimension.word == "choice":
-        return [(_height(dimension, label), _short(label)) for label in dimension.patches]
-    return [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
+        heights = [_height(dimension, label) for label in dimension.patches]
+        return list(zip(heights, _labels(dimension), strict=True))
+    ends = [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
+    return [*ends, (_BESIDE, "–")] if dimension.when else ends
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 12 else label[:11] + "…"
+def _labels(dimension: Dimension) -> list[str]:
+    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart."""
+    values = [patch.get(dimension.path or "") for patch in dimension.patches.values()]
+    kinds = [value.get("kind") if isinstance(value, dict) else None for value in values]
+    labels = list(map(str, kinds)) if None not in kinds and len(set(kinds)) == len(kinds) else list(dimension.patches)
+    return [label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…" for label in labels]

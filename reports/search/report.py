@@ -17,7 +17,7 @@ from ..runs import Runs, collect_runs
 from ..statistics import Difference, Summary, paired_difference, summarize
 from .figures import draw_search
 from .text import to_text
-from .told import RECIPE, Told, as_frame, best_of, finalists_of, fresh_plan, front_of
+from .told import RECIPE, Told, as_frame, best_of, counted, finalists_of, fresh_plan, front_of
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class SearchReport:
     cost: Cost
 
     @property
-    def keeps_recipe(self) -> bool:
-        """Whether the best configuration is the recipe itself."""
-        return self.best is not None and dict(self.best.point) == dict(self.search.starts[0])
+    def winner(self) -> Told | None:
+        """The first of the finalists: of one objective the best, of two the best of the front besides the recipe."""
+        return self.finalists[0] if self.finalists else None
 
     def under_fresh_seeds(self, cell: str, aim: Aim) -> dict[int, float]:
         """Seed to the objective, of the trials that have finished."""
@@ -81,8 +81,9 @@ class SearchReport:
 
     @property
     def states(self) -> Counter[str]:
-        """How many configurations came to what."""
-        return Counter(told.state for told in self.history)
+        """How many configurations came to what, each counted once."""
+        others = [told for told in self.history if told.state in ("refused", "running")]
+        return Counter(told.state for told in (*counted(self.history), *others))
 
 
 def make_search_report(search: SearchPlan, history: Sequence[Told], importances: Mapping[str, float]) -> SearchReport:

@@ -10,7 +10,8 @@ from experiments.language.wording import count
 from ..escape import markdown
 from ..numbers import title
 from .best_text import best_text
-from .figures import CAPTIONS
+from .figures import caption
+from .told import counted
 
 if TYPE_CHECKING:
     from .report import SearchReport
@@ -22,7 +23,7 @@ def to_text(report: SearchReport, figures: Sequence[str]) -> str:
     parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
     parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
     parts += ["## The best configuration" if len(search.aims) == 1 else "## The front", *best_text(report)]
-    parts += ["## Figures", *(_figure(id) for id in figures)] if figures else []
+    parts += ["## Figures", *(_figure(id, caption(id, search)) for id in figures)] if figures else []
     if not report.importances:
         ended = count(report.states["complete"], "configuration")
         parts.append(f"How much each dimension matters is told from ten configurations on; {ended} trained to the end.")
@@ -47,26 +48,40 @@ def _what(report: SearchReport) -> str:
     seeds = ", ".join(map(str, search.seeds))
     return (
         f"A search for the {goal}, over {count(len(search.space.dimensions), 'dimension')}: "
-        f"{count(len(report.history), 'configuration')}, {came_to}. Each was trained under seed {seeds}; sampler "
-        f"{search.sampler}, pruning {search.pruning.kind}."
+        f"{count(sum(states.values()), 'configuration')}, {came_to}{_repeats(report)}. Each was trained under seed "
+        f"{seeds}; sampler {search.sampler}, pruning {search.pruning.kind}."
     )
 
 
-def _figure(id: str) -> str:
-    return f"**{CAPTIONS[id]}**\n\n![{CAPTIONS[id]}](figures/{id}.svg)"
+def _repeats(report: SearchReport) -> str:
+    left = len(report.history) - sum(report.states.values())
+    return f"; {count(left, 'suggestion')} more, of what was known already, cost nothing" if left else ""
+
+
+def _figure(id: str, shown: str) -> str:
+    return f"**{shown}**\n\n![{shown}](figures/{id}.svg)"
 
 
 def _failures(report: SearchReport) -> str:
     failed = [told for told in report.history if told.state == "failed"]
-    return "\n".join(f"- #{told.number}: {markdown(told.reason)}" for told in failed)
+    lines = [f"- #{told.number}: {markdown(told.reason)}" for told in failed]
+    plan = report.fresh.plan
+    for trial in plan.trials:
+        state = report.fresh.states.get(trial.id)
+        if state is not None and state.name == "failed":
+            lines.append(f"- {trial.cell} under the fresh seed {trial.seed}: {markdown(state.reason)}")
+    return "\n".join(lines)
 
 
 def _provenance(report: SearchReport) -> str:
     search, cost = report.search, report.cost
     profile = f" --profile {search.study.profile}" if search.study.profile else ""
-    trained = [told for told in report.history if told.state in ("complete", "pruned")]
-    whole = search.study.recipe.epochs * len(trained)
-    spent = sum(max(told.course, default=search.study.recipe.epochs) for told in trained)
+    trained = [told for told in counted(report.history) if told.state != "failed"]
+    spent = {told.number: max(told.course, default=search.space.recipe(told.point).epochs) for told in trained}
+    # what trained to its end has had all of its epochs, also where it stopped by itself
+    saved = sum(
+        search.space.recipe(told.point).epochs - spent[told.number] for told in trained if told.state == "pruned"
+    )
     lines = [
         f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}`",
         f"- Cost: {count(cost.trials, 'trial')}, {count(cost.epochs, 'epoch')}, {cost.seconds:.0f} s of training, the "
@@ -74,7 +89,9 @@ def _provenance(report: SearchReport) -> str:
         + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else ""),
     ]
     if report.states["pruned"]:
-        saved = f"{1 - spent / whole:.0%}"
-        lines.append(f"- Ending early saved {saved} of the first seeds' epochs: {spent} instead of {whole}")
+        took = sum(spent.values())
+        most = "at most " if search.study.recipe.early_stopping else ""
+        share = f"{most}{saved / (took + saved):.0%}"
+        lines.append(f"- Ending early saved {share} of the first seeds' epochs: {took} instead of {took + saved}")
     lines += [f"- Constraint: {markdown(constraint.text)}" for constraint in search.constraints]
     return "\n".join(lines)

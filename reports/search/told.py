@@ -39,14 +39,30 @@ class Told:
     trials: Mapping[int, str] = field(default_factory=dict)
     """Seed to trial id."""
 
+    @property
+    def first(self) -> str:
+        """The trial of its first seed, which tells the configuration from others; of one never trained nothing."""
+        return next(iter(self.trials.values()), "")
+
+
+def counted(history: Sequence[Told]) -> list[Told]:
+    """What a budget counts: each configuration that came to something once, and each that failed."""
+    first = {told.first: told for told in reversed(history) if told.state in ("complete", "pruned")}
+    return [t for t in history if t.state == "failed" or (t.state in ("complete", "pruned") and first[t.first] is t)]
+
 
 def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:
-    """The complete configuration with the best first objective, the earliest of equals; None before any."""
-    best: Told | None = None
-    for told in history:
-        if told.state == "complete" and (best is None or aims[0].better(told.values[0], best.values[0])):
-            best = told
-    return best
+    """The complete configuration with the best first objective; of equals the best by the second, then the earliest.
+
+    None before any.
+    """
+    done = [told for told in history if told.state == "complete"]
+    return min(done, key=lambda told: _rank(told, aims), default=None)
+
+
+def _rank(told: Told, aims: Sequence[Aim]) -> list[float]:
+    """The lower, the better by the first objective, then by the second."""
+    return [-value if aim.direction == "max" else value for aim, value in zip(aims, told.values, strict=True)]
 
 
 def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
@@ -82,7 +98,7 @@ def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
 
 
 def _best_first(found: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
-    return sorted(found, key=lambda told: told.values[0], reverse=aims[0].direction == "max")
+    return sorted(found, key=lambda told: _rank(told, aims))
 
 
 def _spread(front: Sequence[Told], number: int) -> list[Told]:
@@ -128,9 +144,9 @@ def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
                 **{d.name: told.point.get(d.name) for d in search.space.dimensions},
                 **{aim.metric: values.get(aim.metric) for aim in search.aims},
                 "best_so_far": best,
-                "epochs": max(told.course, default=None),
+                "epochs_trained": max(told.course, default=None),
                 "reason": told.reason or None,
             }
         )
     columns = ["number", "state", "note", *search.space.by_name, *(aim.metric for aim in search.aims)]
-    return pd.DataFrame(rows, columns=[*columns, "best_so_far", "epochs", "reason"])
+    return pd.DataFrame(rows, columns=[*columns, "best_so_far", "epochs_trained", "reason"])

@@ -5,11 +5,15 @@ Nothing else in the project imports optuna.
 
 from __future__ import annotations
 
+import warnings
+
 import optuna
 
 from .memory import Configuration, Memory
 
 # which dimensions a sampler draws by themselves is in its documentation
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+# nor that a sampler knows no constraints: see samplers.learns_of_refusals
+warnings.filterwarnings("ignore", "Constraints have been set", module="optuna")
 
 __all__ = ["Configuration", "Memory"]

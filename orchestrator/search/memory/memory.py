@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.search.plan import SearchPlan, changes
@@ -31,12 +31,15 @@ from ..storage import shown_storage, storage_file
 from .behind import WrittenBehind
 from .importance import importances_of
 from .opening import close, opened
-from .samplers import pruner_of, sampler_of
+from .samplers import at_random, learns_of_refusals, pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
 
 _MEANING, _PLACE = "ablate.meaning", "ablate.place"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
+
+_STUCK = 3
+"""So many in a row that were of no use, and one is drawn at random: the sampler may suggest the same for ever."""
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -66,16 +69,9 @@ class Memory:
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
             storage = self._storage = opened(url, _PATIENCE)
-            study = optuna.create_study(
-                storage=storage,
-                study_name=search.study.title,
-                directions=[_DIRECTIONS[aim.direction] for aim in search.aims],
-                load_if_exists=True,
-                pruner=pruner_of(search) if prunes else optuna.pruners.NopPruner(),
-            )
-            self._study = study
             meaning = {**search.meaning(), "data": fingerprint}
-            self._check_meaning(meaning)
+            study = self._study = self._begun(meaning)
+            study.pruner = pruner_of(search) if prunes else optuna.pruners.NopPruner()
             study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
             study.set_user_attr(_MEANING, meaning)
             with warnings.catch_warnings():
@@ -97,16 +93,24 @@ class Memory:
         The caller holds the folder's lock of this search, so that none of them is being trained. In a file, all are of
         this folder; what a server has of other folders may well be running.
         """
-        here = _place()
         with self._speaking():
             running = self._study.get_trials(False, (TrialState.RUNNING,))
-            stale = [t for t in running if self.url.startswith("sqlite") or t.user_attrs.get(_PLACE, here) == here]
+            stale = [trial for trial in running if self._is_here(trial)]
             return [self._taken(optuna.Trial(self._study, trial._trial_id)) for trial in stale]
 
-    def ask(self) -> Configuration:
-        """The next configuration, after everything told so far."""
+    def ask(self, refused: int = 0, repeated: int = 0) -> Configuration:
+        """The next configuration, after everything told so far.
+
+        refused, repeated: how many in a row before it broke a constraint, or were known already.
+        """
         with self._speaking():
-            return self._taken(self._study.ask())
+            sampler = self._study.sampler
+            if repeated >= _STUCK or (refused >= _STUCK and not learns_of_refusals(self.search.sampler)):
+                self._study.sampler = at_random(self.search, len(self._study.get_trials(deepcopy=False)))
+            try:
+                return self._taken(self._study.ask())
+            finally:
+                self._study.sampler = sampler
 
     def _taken(self, trial: optuna.Trial) -> Configuration:
         if not self.url.startswith("sqlite"):
@@ -182,9 +186,36 @@ class Memory:
         with self._speaking():
             return importances_of(self._study)
 
-    def _check_meaning(self, meaning: Mapping[str, Any]) -> None:
-        before = self._study.user_attrs.get(_MEANING)
-        if before is None and self._study.get_trials(deepcopy=False):
+    def _begun(self, meaning: Mapping[str, Any]) -> optuna.Study:
+        """The study, made where there is none. One of another meaning from which nothing is known yet is made anew."""
+        name = self.search.study.title
+
+        def create() -> optuna.Study:
+            directions = [_DIRECTIONS[aim.direction] for aim in self.search.aims]
+            return optuna.create_study(
+                storage=self._storage, study_name=name, directions=directions, load_if_exists=True
+            )
+
+        study = create()
+        before = study.user_attrs.get(_MEANING)
+        if before is not None and changes(before, meaning) and self._is_unknown(study):
+            optuna.delete_study(study_name=name, storage=self._storage)
+            study = create()
+        self._check_meaning(study, meaning)
+        return study
+
+    def _is_unknown(self, study: optuna.Study) -> bool:
+        """Whether no configuration has come to anything, nor is another folder of a server's at one."""
+        mine = (TrialState.WAITING, TrialState.RUNNING)
+        return all(trial.state in mine and self._is_here(trial) for trial in study.get_trials(deepcopy=False))
+
+    def _is_here(self, trial: FrozenTrial) -> bool:
+        """Whether it is this folder's, if it runs; in a file all are."""
+        return self.url.startswith("sqlite") or trial.user_attrs.get(_PLACE, _place()) == _place()
+
+    def _check_meaning(self, study: optuna.Study, meaning: Mapping[str, Any]) -> None:
+        before = study.user_attrs.get(_MEANING)
+        if before is None and study.get_trials(deepcopy=False):
             raise UserError(
                 f"{shown_storage(self.url)} holds an Optuna study {self.search.study.title!r} that is no search of "
                 f"ablate; expected --name NAME for one beside it"

@@ -17,7 +17,11 @@ def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"timeout": patience}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     if (file := storage_file(url)) is not None:
         write_ahead(file)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except RuntimeError as error:
+        # of another release's schema, or of what is no storage of Optuna's
+        raise optuna.exceptions.StorageInternalError(str(error)) from error
     if url.startswith("sqlite"):
         # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
         event.listen(storage.engine, "connect", hasten)

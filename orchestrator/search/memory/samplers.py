@@ -20,7 +20,26 @@ def sampler_of(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed)
         case _:
-            return optuna.samplers.TPESampler(seed=seed)
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_startup(search))
+
+
+def learns_of_refusals(sampler: str) -> bool:
+    """Whether a sampler learns from configurations that a constraint kept from training: they have no value.
+
+    The others take into account only what has one (Optuna's documentation of GPSampler, NSGAIISampler, CmaEsSampler).
+    """
+    return sampler == "tpe"
+
+
+def at_random(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
+    """What suggests in the place of a sampler that does not get out of what a constraint refuses."""
+    return optuna.samplers.RandomSampler(seed=(search.words.seed + 7_368_787 * (told + 1)) % 2**32)
+
+
+def _startup(search: SearchPlan) -> int:
+    """Configurations before TPE begins to learn: Optuna's 10, of a budget below 20 half."""
+    trials = search.words.budget.trials
+    return 10 if trials is None else max(3, min(10, trials // 2))
 
 
 def _population(search: SearchPlan) -> int:

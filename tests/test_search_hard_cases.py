@@ -1,0 +1,202 @@
+"""`ablate search` where it is easily wrong: constraints and samplers, spaces that run out, ties, names, mistakes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from test_search import STUDY, ablate, runs, searched, study, told
+
+from experiments import load_study
+
+pytestmark = pytest.mark.usefixtures("record")
+
+__all__ = ["study"]
+
+SAMPLED = STUDY[STUDY.index("    optimizer.lr: {log") : STUDY.index("  objective")]
+START = STUDY[STUDY.index("  start:") :]
+WIDTH = "    architecture.hidden: {int: [2, 64]}\n    optimizer.lr: {loguniform: [0.0001, 1.0]}\n"
+
+
+def constrained(study: Callable[..., str], sampler: str, trials: int) -> str:
+    """A network of so many parameters that a fifth of the widths keeps the constraint."""
+    return study(
+        ("\nsearch:", "\nconstraints: [params < 3000]\nsearch:"),
+        (SAMPLED, WIDTH),
+        (START, f"  sampler: {sampler}\n"),
+        ("trials: 5", f"trials: {trials}"),
+    )
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2", "random", "tpe"])
+def test_no_sampler_is_stuck_at_what_a_constraint_refuses(sampler: str, study: Callable[..., str]) -> None:
+    result = searched(constrained(study, sampler, 14))
+    assert result.stderr == ""
+    done = [trial for trial in told() if trial.state == TrialState.COMPLETE]
+    assert len({json.dumps(trial.params) for trial in done}) == 14
+    refused = [trial for trial in told() if trial.state == TrialState.PRUNED]
+    assert all(
+        trial.params["architecture.hidden"] > max(t.params["architecture.hidden"] for t in done) for trial in refused
+    )
+    assert len(refused) < 14 * 14, "one in five is drawn at random after three"
+
+
+def test_a_sampled_number_of_epochs(study: Callable[..., str]) -> None:
+    file = study((SAMPLED, "    epochs: {int: [1, 12]}\n    optimizer.lr: {loguniform: [0.0001, 1.0]}\n"), (START, ""))
+    searched(file)
+    columns = Path("results/fast-search/configurations.csv").read_text().splitlines()[0].split(",")
+    assert len(columns) == len(set(columns))
+    assert {"epochs", "epochs_trained"} <= set(columns)
+
+
+@pytest.mark.parametrize("name", ["state", "number", "note", "reason", "drawn", "best_so_far", "params", "top1"])
+def test_a_name_that_is_a_column_already(name: str, study: Callable[..., str]) -> None:
+    file = study((SAMPLED, f"    {name}: {{choice: {{a: {{}}, b: {{optimizer.momentum: 0.9}}}}}}\n"), (START, ""))
+    line = searched(file, code=2).stderr
+    assert f"search.sample.{name}: {name!r} is a column of the report's table of configurations" in line
+
+
+@pytest.mark.parametrize("objective", ["params", "{params: min, train_loss: min}"])
+def test_claims_of_the_winner_say_which_way_is_better_of_their_own_metric(
+    objective: str, study: Callable[..., str]
+) -> None:
+    file = study((SAMPLED, WIDTH), (START, ""), ("objective: train_loss", f"objective: {objective}"))
+    # wider first, so that something is better than the recipe
+    text = Path(file).read_text().replace("{kind: wide}", "{kind: wide, hidden: 60}")
+    Path(file).write_text(text)
+    searched(file, "--emit", "tuned.yaml")
+    tests = [claim.test for claim in load_study("tuned.yaml").claims]
+    assert tests
+    metric, sign = ("top1", ">") if objective == "params" else ("train_loss", "<")
+    assert all(f"baseline.{metric} {sign} " in test for test in tests), tests
+    assert ablate("plan", "tuned.yaml", "--no-probe").exit_code == 0
+
+
+def test_of_two_objectives_a_tie_in_the_first_is_told_by_the_second(study: Callable[..., str]) -> None:
+    file = study((START, ""), ("objective: train_loss", "objective: [params, train_loss]"), ("trials: 5", "trials: 8"))
+    output = searched(file, "--emit", "tuned.yaml").stdout
+    report = json.loads(Path("results/fast-search/report.json").read_text())
+    assert report["best"]["number"] in [one["number"] for one in report["front"]]
+    assert {tuple(one["values"]) for one in report["front"]} == {tuple(report["best"]["values"])}
+    assert report["best"]["values"][1] == min(trial.values[1] for trial in told())
+    assert report["best"]["number"] != 0, "the recipe is not the best of these"
+    assert f"study of #{report['best']['number']}: tuned.yaml" in output
+    text = Path("results/fast-search/report.md").read_text()
+    assert "Parameters of every configuration in its turn" in text, "the figures of one objective name it"
+
+
+def test_what_early_stopping_ended_is_complete(study: Callable[..., str]) -> None:
+    """Nothing improves by so much: each training ends by itself after two epochs, and has a result."""
+    stops = "  epochs: 12\n  early_stopping: {metric: val_loss, patience: 1, min_delta: 5.0}\n"
+    file = study(
+        ("  epochs: 3\n", stops),
+        (START, "  sampler: random\n  pruning: {kind: asha, grace: 2, factor: 2}\n"),
+        ("trials: 5", "trials: 6"),
+    )
+    searched(file)
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 6
+    assert {len(trial.intermediate_values) for trial in told()} == {2}
+    assert "Ending early saved" not in Path("results/fast-search/report.md").read_text()
+
+
+@pytest.mark.slow
+def test_what_early_stopping_ended_is_complete_on_ray(study: Callable[..., str]) -> None:
+    stops = "  epochs: 12\n  early_stopping: {metric: val_loss, patience: 1, min_delta: 5.0}\n"
+    file = study(
+        ("  epochs: 3\n", stops),
+        (START, "  sampler: random\n  pruning: {kind: asha, grace: 2, factor: 2}\n"),
+        ("trials: 5", "trials: 4"),
+    )
+    ablate("search", file, "--concurrency", "2")
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 4
+    assert {run.info.status for run in runs()} == {"FINISHED"}
+
+
+def test_a_small_space_and_hours(study: Callable[..., str]) -> None:
+    file = study(
+        (SAMPLED, "    optimizer.momentum: {choice: [0.0, 0.5, 0.9]}\n"), (START, ""), ("{trials: 5}", "{hours: 2}")
+    )
+    assert "nothing new in 100 suggestions in a row: the search ends here" in searched(file).stdout
+    assert len({run.data.tags["ablate.trial"] for run in runs() if run.data.params["seed"] == "0"}) == 3
+    assert "3 configurations, 3 trained to the end; " in Path("results/fast-search/report.md").read_text()
+
+
+def test_repeats_do_not_count_also_after_a_restart(study: Callable[..., str]) -> None:
+    choices = "    optimizer.momentum: {choice: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}\n"
+    file = study((SAMPLED, choices), (START, "  sampler: random\n"))
+    for trials in (3, 6, 8):
+        searched(file, "--trials", str(trials))
+        assert len({trial.params["optimizer.momentum"] for trial in told()}) == trials
+
+
+def test_a_number_of_a_choice_may_be_written_otherwise(study: Callable[..., str]) -> None:
+    file = study(("{optimizer.lr: 1.0, optimizer.momentum: 0.9}", "{optimizer.lr: 1.0, optimizer.momentum: 0}"))
+    searched(file, "--trials", "2")
+    assert told()[1].params["optimizer.momentum"] == "0.0"
+
+
+def test_a_mistake_that_is_corrected_before_anything_was_told(study: Callable[..., str]) -> None:
+    wrong = study(("objective: train_loss", "objective: test_top1"))
+    assert "finished without 'test_top1'" in searched(wrong, code=2).stderr
+    searched(study())
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 5
+    line = searched(study(("objective: train_loss", "objective: val_loss")), code=2).stderr
+    assert "was begun otherwise: search.objective was" in line
+
+
+def test_where_everything_fails_no_winner_is_claimed(study: Callable[..., str]) -> None:
+    file = study(
+        ("lr: 0.1}", "lr: 1.0e+38}"), ("loguniform: [0.0001, 1.0]", "loguniform: [1.0e+37, 1.0e+39]"), (START, "")
+    )
+    result = searched(file, "--emit", "tuned.yaml", code=1)
+    assert "no configuration was trained to its end, so there is no tuned.yaml" in result.stdout
+    assert not Path("tuned.yaml").exists()
+    assert "No configuration has been trained to its end." in Path("results/fast-search/report.md").read_text()
+
+
+MISTAKES = {
+    "no condition": (
+        ("when: {soft: soft}", "when: {soft: []}"),
+        "search.sample.loss.label_smoothing.when.soft: got an empty list, expected one of hard, soft, or several",
+    ),
+    "settings of none": (
+        ("  confirm: 2", "  confirm: 2\n  pruning: {kind: none, factor: 2}"),
+        "search.pruning: got none with settings, which nothing would heed",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake: str, study: Callable[..., str]) -> None:
+    replaced, expected = MISTAKES[mistake]
+    lines = searched(study(replaced), code=2).stderr.splitlines()
+    assert len(lines) == 1
+    assert expected in lines[0]
+
+
+def test_a_storage_of_another_release_or_of_something_else(
+    study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATE_OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (line,) = searched(study(), code=2).stderr.splitlines()
+    assert "the search's storage at" in line
+    assert "mlflow.db can't be used: The runtime optuna version" in line
+    monkeypatch.delenv("ABLATE_OPTUNA_STORAGE")
+    searched(study(), "--trials", "1")
+    with sqlite3.connect("optuna.db") as connection:
+        connection.execute("UPDATE version_info SET schema_version = 11")
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    (line,) = searched(study(), code=2).stderr.splitlines()
+    assert "optuna.db can't be used: The runtime optuna version" in line
+
+
+def test_emit_where_nothing_can_be_written(study: Callable[..., str]) -> None:
+    Path("t.db").touch()
+    for place in ("/proc/x/t.yaml", "t.db/x.yaml"):
+        (line,) = searched(study(), "--emit", place, code=2).stderr.splitlines()
+        assert f"--emit {place}: {Path(place).parent} can't be made" in line
+    assert not Path("optuna.db").exists(), "before anything is trained"
