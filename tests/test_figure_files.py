@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -137,13 +138,16 @@ def test_a_process_that_is_ready_draws_where_starting_one_would_not_pay(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     figures = [curves(tmp_path, id) for id in "ab"]
     write_figures(figures, tmp_path / "one")
-    processes.get_ready()
+    (tmp_path / "elsewhere").mkdir()
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        processes.get_ready()
     processes.get_ready()
     (waiting,) = processes._ready
+    monkeypatch.chdir(tmp_path)
     here: list[str] = []
     draw = files.draw_figure
     monkeypatch.setattr(files, "draw_figure", lambda figure, folder: (here.append(figure.id), draw(figure, folder)))
-    write_figures(figures, tmp_path / "two")
+    write_figures(figures, Path("two"))
     assert len(here) == 1
     assert (processes._ready, waiting.returncode) == ([], 0)
     for id in "ab":

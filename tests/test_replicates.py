@@ -293,6 +293,17 @@ def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
     assert extent(plan).endswith("level 0.05, futility 0.1")
 
 
+def test_a_metric_that_no_trial_reports_asks_for_no_seed(tmp_path: Path) -> None:
+    plan = planned(tmp_path, with_seeds("{min: 2, max: 6, until: decided, against: plain, metric: test_top1}"))
+    assert seeds_of(replayed(plan)) == dict.fromkeys(seeds_of(plan), 2)
+    found = [each for each in followed(plan, ends(plan, {"deep": [0.5]})) if each.comparison.left.metric == "test_top1"]
+    assert [each.may_get_seeds for each in found] == [False, True, True], "what has not finished may still report it"
+    assert row(found[0], plan)[-1] == "can't be told: its trials finish without test_top1"
+    found = followed(plan, ends(plan, {"plain": [0.5, 0.5], "deep": [0.5, 0.5], "plain+c": [0.5], "plain+l": [0.5]}))
+    assert [each.may_get_seeds for each in found if each.comparison.left.metric == "test_top1"] == [False] * 3
+    assert seeds_of(grown(plan, found))["deep"] == 2
+
+
 def test_a_number_asks_for_no_seed_and_gives_none_up(tmp_path: Path) -> None:
     text = with_seeds("{min: 2, max: 5, until: decided}") + "  - {says: x, test: deep.top1 > 0.6}\n"
     plan = planned(tmp_path, text)

@@ -74,6 +74,11 @@ class TrialRecord(BaseModel):
     commit: str | None
     dirty: bool | None
 
+    def reports(self, metric: str) -> bool:
+        """Whether a trial has such a metric, be its value a number or not."""
+        name = plain(metric)
+        return name in self.final or any(name in epoch for epoch in self.history)
+
     def value(self, metric: str) -> float | None:
         """A number by its name (see trainer.metrics.METRIC_NAMES); None where there is none."""
         name = plain(metric)

@@ -8,7 +8,6 @@ from experiments.plan import Cell, Trial
 from experiments.search.plan import Aim, SearchPlan
 from experiments.search.words import COSTS
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import plain
 from trainer.stopping import value_so_far
 
 
@@ -20,7 +19,7 @@ def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[f
     values = []
     for aim in search.aims:
         value = aim.value(record)
-        if value is None and not _is_reported(aim.metric, record):
+        if value is None and aim.metric not in COSTS and not record.reports(aim.metric):
             known = ", ".join(dict.fromkeys([*(record.history or [{}])[-1], *record.final, *COSTS]))
             message = f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}"
             raise search.study.error(("search", "objective"), message)
@@ -46,8 +45,3 @@ def course_of(record: TrialRecord, aim: Aim) -> list[float]:
         return []
     epochs = [{name: nan if value is None else value for name, value in epoch.items()} for epoch in record.history]
     return [value_so_far(aim.metric, epochs[: n + 1], record.recipe["select"]) for n in range(len(epochs))]
-
-
-def _is_reported(metric: str, record: TrialRecord) -> bool:
-    name = plain(metric)
-    return metric in COSTS or name in record.final or any(name in epoch for epoch in record.history)

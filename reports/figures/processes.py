@@ -58,7 +58,8 @@ def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
     workers = [(_ready.pop() if _ready else _start(), share) for share in shares[1:]]
     try:
         for worker, share in workers:
-            _send(worker, (list(share), folder))
+            # it may have started in another working folder
+            _send(worker, (list(share), folder.absolute()))
             _end_input(worker)
         draw_each(shares[0], folder)
         for worker, share in workers:

@@ -30,6 +30,8 @@ class Followed:
 
     comparison: Comparison
     standing: Standing
+    unreported: str = ""
+    """The metric, where a trial has finished without it: no number of seeds would bring it."""
 
     @property
     def may_get_seeds(self) -> bool:
@@ -73,7 +75,10 @@ def followed(plan: Plan, ended: Ended) -> list[Followed]:
 
 def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str]) -> Followed:
     """One of them; `ids` are those of `largest(plan)`."""
-    pairs, rule = _pairs(comparison, ended, ids, plan.study.seeds), rule_of(plan)
+    rule = rule_of(plan)
+    if unreported := _unreported(comparison, ended, ids, plan.study.seeds):
+        return Followed(comparison, Standing("open", None, rule.least, waits=False), unreported)
+    pairs = _pairs(comparison, ended, ids, plan.study.seeds)
     if comparison.right is None:
         # it asks for no seeds, so there are none to save
         rule = dataclasses.replace(rule, futility=0.0)
@@ -118,6 +123,16 @@ def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> 
         elif state.name == "failed":
             ended[id] = None
     return ended
+
+
+def _unreported(
+    comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str], seeds: tuple[int, ...]
+) -> str:
+    for side in filter(None, (comparison.left, comparison.right)):
+        records = filter(None, (ended.get(ids[side.cell, seed]) for seed in seeds))
+        if any(not record.reports(side.metric) for record in records):
+            return side.metric
+    return ""
 
 
 def _pairs(

@@ -144,6 +144,8 @@ def _estimate(each: Followed) -> str:
 
 def _stands(each: Followed, plan: Plan) -> str:
     standing, rule = each.standing, rule_of(plan)
+    if each.unreported:
+        return f"can't be told: its trials finish without {each.unreported}"
     if standing.chance is not None:
         chance = f"{standing.chance:.0%}, less than {rule.futility:.0%},".replace("%", " %")
         return f"futile: {chance} to be settled by {rule.most} seeds"
