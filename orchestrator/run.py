@@ -86,7 +86,19 @@ def run_plan(
             needs = needs_of(plan, mine, fingerprints) if terms.address else None
             cpus = cpus_for(mine, shares)
             task = Task(
-                plan, mine, fingerprints, cpus, shares, progress, summary, command, lease, needs, supply, report
+                plan,
+                mine,
+                fingerprints,
+                cpus,
+                shares,
+                progress,
+                summary,
+                command,
+                lease,
+                needs,
+                supply,
+                _get_ready,
+                report,
             )
             train(task, start, terms)
     return summary
@@ -117,6 +129,9 @@ class Task:
     supply: Supply | None = None
     """Where further trials come from."""
 
+    get_ready: Callable[[], None] = lambda: None
+    """Loads what a report takes, once all has trained."""
+
     report: Callable[[], Path] | None = None
     """Writes the report of what is recorded."""
 
@@ -131,7 +146,7 @@ def train(task: Task, start: Executor, terms: Terms) -> None:
             with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
                 task.shares.room = engine.room
                 writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
-                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(_get_ready))
+                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(task.get_ready))
                 # while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
                 if task.report and known:

@@ -18,6 +18,7 @@ from experiments.sharing.leases import leased
 from experiments.tracking import close_left_open
 from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import state_folder
+from reports.figures.processes import get_ready
 from reports.search.told import Told
 from trainer.errors import UserError
 from trainer.files import tidy
@@ -74,7 +75,18 @@ def run_search(
                 cpus = cpus_for(first, shares)
                 needs = needs_of(plan, first, fingerprints) if terms.address else None
                 task = Task(
-                    search.plan, [], fingerprints, cpus, shares, progress, summary, command, lease, needs, supply
+                    search.plan,
+                    [],
+                    fingerprints,
+                    cpus,
+                    shares,
+                    progress,
+                    summary,
+                    command,
+                    lease,
+                    needs,
+                    supply,
+                    get_ready,
                 )
                 try:
                     train(task, start, terms)

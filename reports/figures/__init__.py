@@ -1,7 +1,7 @@
 """Figures: of each kind one module that makes its numbers and a sibling `_drawing` that draws those and nothing else.
 
-`files.py` writes them. A new kind: its words in experiments/questions/figure_words.py, its pair of modules, a line in
-`make_figure` and one in `files.py`.
+`files.py` writes them. A new kind: its words in experiments/questions/figure_words.py, its pair of modules, and a
+line in `make_figure`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from experiments.questions.figure_words import Band
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 BANDS: dict[Band, str] = {
     "sd": "mean ± sd over seeds",
@@ -44,6 +45,10 @@ class FigureData(ABC):
     def axes(self) -> int:
         """How many small plots the drawing is made of: what it takes hangs on that."""
         return 1
+
+    @abstractmethod
+    def draw(self) -> Figure:
+        """Drawn from this data and nothing else; by the sibling of its module, which imports matplotlib."""
 
     @abstractmethod
     def describe(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from ..numbers import title
 from ..runs import Runs
 from .base import BANDS, FigureData, band_ends, listed
 from .labels import labelled, table_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COSTS: dict[Cost, str] = {
     "macs": "MACs of an image",
@@ -48,6 +52,12 @@ class Costs(FigureData):
     def front(self) -> pd.DataFrame:
         """The cells of the front, the cheapest first."""
         return self.data[self.data["front"]].sort_values(["cost", "mean"], kind="stable")
+
+    def draw(self) -> Figure:
+        """See FigureData."""
+        from .cost_drawing import draw
+
+        return draw(self)
 
     def describe(self) -> str:
         """What is drawn, in the words of the report."""

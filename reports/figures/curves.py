@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from experiments.questions.figure_words import Band
 from ..numbers import title
 from .base import BANDS, FigureData, listed
 from .scale import common_range, stretched
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FEW = 4
 """The most cells whose bands can be told apart in one panel."""
@@ -135,6 +139,12 @@ class Curves(FigureData):
     def uneven(self) -> bool:
         """Whether some finished runs of a cell ended before others."""
         return any(bool((rows["n"] < rows["n"].max()).any()) for rows in self.lines.values())
+
+    def draw(self) -> Figure:
+        """See FigureData."""
+        from .curves_drawing import draw
+
+        return draw(self)
 
     def describe(self) -> str:
         """What is drawn, in the words of the report."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -24,6 +25,9 @@ from ..significance import Comparison, compare
 from .base import FigureData
 from .labels import labelled, table_labels
 from .scale import SQUEEZED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST = 40
 """Rows that a page takes; the largest are drawn, the CSV has all."""
@@ -75,6 +79,12 @@ class Forest(FigureData):
         width = known["high"] - known["low"]
         usual = known[width <= SQUEEZED * max(float(width.median()) if len(width) else 0.0, high - low)]
         return min([low, *usual["low"]]), max([high, *usual["high"]])
+
+    def draw(self) -> Figure:
+        """See FigureData."""
+        from .effects_drawing import draw
+
+        return draw(self)
 
     def describe(self) -> str:
         """What is drawn, in the words of the report."""

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,6 @@ from .style import RC
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 DRAWN = ".drawn.json"
 """Beside the figures: of each the digest of what was drawn and of the files that came of it."""
@@ -68,27 +67,22 @@ def load_drawing() -> None:
 
 
 def draw_figure(figure: FigureData, folder: Path) -> None:
-    """Draw one figure and write its files."""
-    save(figure.id, figure.title, figure.data, folder, lambda: _drawing(figure))
-
-
-def save(id: str, title: str, data: pd.DataFrame, folder: Path, make: Callable[[], Figure]) -> None:
-    """Write the figure that `make` draws, in our style, and its numbers, as files called `id`."""
+    """Draw one figure in our style; write it and its numbers, as files called by its id."""
     import matplotlib as mpl
 
     # ids of clips and markers differ between figures, so that one page may hold several
-    rc = {**RC, "svg.hashsalt": f"ablate.{id}"}
+    rc = {**RC, "svg.hashsalt": f"ablate.{figure.id}"}
     with mpl.rc_context(rc), warnings.catch_warnings(), _bare_fonts():
         # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure = make()
+        drawn = figure.draw()
         # placed once for all formats: it takes longer than drawing
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine(None)
         folder.mkdir(parents=True, exist_ok=True)
         for kind, metadata in _METADATA.items():
-            figure.savefig(folder / f"{id}.{kind}", metadata={**metadata, "Title": title}, dpi=200)
-    data.to_csv(folder / f"{id}.csv", index=False, lineterminator="\n")
+            drawn.savefig(folder / f"{figure.id}.{kind}", metadata={**metadata, "Title": figure.title}, dpi=200)
+    figure.data.to_csv(folder / f"{figure.id}.csv", index=False, lineterminator="\n")
 
 
 @contextmanager
@@ -105,26 +99,6 @@ def _bare_fonts() -> Iterator[None]:
         yield
 
 
-def _drawing(figure: FigureData) -> Figure:
-    """Each kind is drawn by its sibling, from its data alone."""
-    from . import cost_drawing, curves_drawing, effects_drawing, interaction_drawing
-    from .cost import Costs
-    from .curves import Curves
-    from .effects import Forest
-    from .interaction import HeatMap
-
-    match figure:
-        case Curves():
-            return curves_drawing.draw(figure)
-        case Forest():
-            return effects_drawing.draw(figure)
-        case HeatMap():
-            return interaction_drawing.draw(figure)
-        case Costs():
-            return cost_drawing.draw(figure)
-    raise AssertionError(f"nothing draws {type(figure).__name__}")
-
-
 def _digest(figure: FigureData) -> str:
     """Of all that a drawing depends on."""
     fields = {field.name: getattr(figure, field.name) for field in dataclasses.fields(figure)}
@@ -135,10 +109,11 @@ def _digest(figure: FigureData) -> str:
 
 @cache
 def _code() -> str:
-    """Of the code that draws: this package and matplotlib."""
+    """Of the code that draws: this package, what searches draw, and matplotlib."""
     from importlib.metadata import version
 
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent.parent / "numbers.py"]
+    reports = Path(__file__).parent.parent
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), reports / "search/drawing.py", reports / "numbers.py"]
     return version("matplotlib") + hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from ..numbers import title
 from ..runs import Runs
 from .base import FigureData
 from .effects import fitted, option_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = {
     "gid": "str", "row": "str", "column": "str", "value": "float64", "low": "float64", "high": "float64", "n": "int64",
@@ -43,6 +46,12 @@ class HeatMap(FigureData):
 
     complete: bool = True
     """Of means: whether every field is averaged over the same options of the other factors."""
+
+    def draw(self) -> Figure:
+        """See FigureData."""
+        from .interaction_drawing import draw
+
+        return draw(self)
 
     def describe(self) -> str:
         """What is drawn, in the words of the report."""

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from experiments.search.plan import SearchPlan
+from experiments.search.plan import Aim, SearchPlan
 from experiments.search.space import Dimension
 
-from ..figures.files import save
-from ..figures.style import COLOURS, COLUMN, GREY, PAGE, blank, plain_text
+from ..figures.base import FigureData
 from ..numbers import title
 from .told import Told, as_frame, front_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .report import SearchReport
 
-CAPTIONS = {
+_CAPTIONS = {
     "history": "{metric} of every configuration in its turn, and the best so far; grey: ended early, at its last "
     "epoch's value; no point: a constraint kept it from training",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
@@ -34,45 +31,47 @@ CAPTIONS = {
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
     "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
 }
+"""Of two objectives all but the front show the first."""
 
 
-_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-"""Behind words that lines cross."""
+@dataclass(frozen=True)
+class SearchFigure(FigureData):
+    """One of them, by its id."""
 
-_LONGEST = 12
-"""Letters of a label."""
+    dimensions: tuple[Dimension, ...]
+    aims: tuple[Aim, ...]
 
-_BESIDE = -0.15
-"""Of an axis' height: where lines pass a dimension that does not apply to them."""
+    def describe(self) -> str:
+        """What is drawn, in the words of the report."""
+        return self.title
+
+    def draw(self) -> Figure:
+        """See FigureData."""
+        from .drawing import draw
+
+        return draw(self)
 
 
-def caption(id: str, search: SearchPlan) -> str:
-    """What a figure shows; of two objectives all but the front show the first."""
-    return CAPTIONS[id].format(metric=title(search.aims[0].metric))
-
-
-def draw_search(report: SearchReport, folder: Path) -> list[str]:
-    """Draw what there is to draw; returns the figures' ids in the order of the report."""
+def search_figures(report: SearchReport) -> list[SearchFigure]:
+    """What there is to draw, in the order of the report."""
     search, history, importances = report.search, report.history, report.importances
     frame = _with_last(as_frame(history, search), history, search)
     done = frame[frame["state"] == "complete"]
-    made: dict[str, tuple[pd.DataFrame, Callable[[], Figure]]] = {}
+    made: dict[str, pd.DataFrame] = {}
     if len(done) > 0:
-        made["history"] = (frame, lambda: _history(frame, search))
+        made["history"] = frame
     if importances:
-        table = pd.DataFrame({"dimension": list(importances), "importance": list(importances.values())})
-        made["importance"] = (table, lambda: _importance(table))
+        made["importance"] = pd.DataFrame({"dimension": list(importances), "importance": list(importances.values())})
     if len(done) > 1:
-        made["slices"] = (frame, lambda: _slices(frame, search))
-        made["parallel"] = (frame, lambda: _parallel(frame, search))
+        made["slices"] = made["parallel"] = frame
     if len(search.aims) > 1 and len(done) > 0:
-        front = front_of(history, search.aims)
-        numbers = {told.number for told in front}
-        both = _with_fresh(done.assign(front=done["number"].isin(numbers)), report)
-        made["front"] = (both, lambda: _front(both, search))
-    for id, (data, make) in made.items():
-        save(id, caption(id, search), data, folder, make)
-    return list(made)
+        front = {told.number for told in front_of(history, search.aims)}
+        made["front"] = _with_fresh(done.assign(front=done["number"].isin(front)), report)
+    metric = title(search.aims[0].metric)
+    return [
+        SearchFigure(id, _CAPTIONS[id].format(metric=metric), data, search.space.dimensions, search.aims)
+        for id, data in made.items()
+    ]
 
 
 def _with_last(frame: pd.DataFrame, history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
@@ -89,164 +88,3 @@ def _with_fresh(frame: pd.DataFrame, report: SearchReport) -> pd.DataFrame:
         frame[f"fresh_{aim.metric}"] = [means[n][place].mean if n in means else None for n in frame["number"]]
         frame[f"fresh_{aim.metric}_sd"] = [means[n][place].sd if n in means else None for n in frame["number"]]
     return frame
-
-
-def _history(frame: pd.DataFrame, search: SearchPlan) -> Figure:
-    from matplotlib.ticker import MaxNLocator
-
-    metric = search.aims[0].metric
-    figure = blank(PAGE, 2.5)
-    axis = figure.subplots()
-    _points(axis, frame, frame["number"])
-    best = frame.dropna(subset=["best_so_far"])
-    axis.step(best["number"], best["best_so_far"], where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
-    recipe = frame[(frame["number"] == 0) & frame[metric].notna()]
-    if len(recipe):
-        value = float(recipe[metric].iloc[0])
-        axis.axhline(value, color=COLOURS[2], linestyle="--", linewidth=0.8, label="the recipe")
-    failed = frame[frame["state"] == "failed"]
-    for number in failed["number"]:
-        axis.plot([number], [0.02], marker="x", color=COLOURS[3], transform=axis.get_xaxis_transform(), markersize=4)
-    axis.set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_ylabel(title(metric))
-    axis.legend(frameon=False)
-    return figure
-
-
-def _importance(table: pd.DataFrame) -> Figure:
-    figure = blank(COLUMN * 1.5, 0.5 + 0.22 * len(table))
-    axis = figure.subplots()
-    axis.barh([plain_text(name) for name in table["dimension"]], table["importance"], color=COLOURS[0], height=0.6)
-    axis.invert_yaxis()
-    axis.set_xlabel("importance")
-    return figure
-
-
-def _slices(frame: pd.DataFrame, search: SearchPlan) -> Figure:
-    dimensions = search.space.dimensions
-    columns = min(3, len(dimensions))
-    rows = math.ceil(len(dimensions) / columns)
-    figure = blank(PAGE, 1.9 * rows)
-    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axis, dimension in zip(axes, dimensions, strict=False):
-        with_it = frame[frame[dimension.name].notna()]
-        _points(axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index))
-        _scale(axis, dimension)
-        axis.set_xlabel(plain_text(dimension.name), fontsize=7)
-    for axis in axes[::columns]:
-        axis.set_ylabel(title(search.aims[0].metric))
-    for axis in axes[len(dimensions) :]:
-        axis.set_axis_off()
-    return figure
-
-
-def _parallel(frame: pd.DataFrame, search: SearchPlan) -> Figure:
-    from matplotlib import colormaps
-
-    dimensions, aim = search.space.dimensions, search.aims[0]
-    done = frame[frame["state"] == "complete"]
-    figure = blank(PAGE, 2.8)
-    axis = figure.subplots()
-    for index in frame.index[frame["state"] == "pruned"]:
-        axis.plot([_height(d, frame.at[index, d.name]) for d in dimensions], color=GREY, linewidth=0.5, marker=".")
-    values = pd.to_numeric(done[aim.metric])
-    rank = values.rank(ascending=aim.direction == "max", pct=True)
-    for index in rank.sort_values().index:
-        heights = [_height(d, done.at[index, d.name]) for d in dimensions]
-        colour = colormaps["Blues"](0.15 + 0.85 * float(rank[index]))
-        axis.plot(range(len(dimensions)), heights, color=colour, linewidth=0.6 + float(rank[index]), marker=".")
-    for place, dimension in enumerate(dimensions):
-        axis.axvline(place, color=GREY, linewidth=0.5, zorder=0)
-        for height, text in _marks(dimension):
-            axis.text(place + 0.02, height, plain_text(text), fontsize=6, va="center", zorder=5, bbox=_PAPER)
-    axis.set_xticks(range(len(dimensions)), [plain_text(d.name) for d in dimensions], fontsize=6, rotation=12)
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.set_xlim(-0.1, len(dimensions) - 0.6)
-    axis.set_ylim(-0.2 if any(dimension.when for dimension in dimensions) else -0.05, 1.05)
-    return figure
-
-
-def _front(table: pd.DataFrame, search: SearchPlan) -> Figure:
-    one, other = (aim.metric for aim in search.aims)
-    figure = blank(COLUMN * 1.4, 2.8)
-    axis = figure.subplots()
-    axis.scatter(table[other], table[one], s=10, color=GREY)
-    front = table[table["front"]].sort_values(other)
-    axis.plot(front[other], front[one], color=COLOURS[0], marker="o", markersize=3, linewidth=1)
-    recipe = table[table["number"] == 0]
-    axis.scatter(recipe[other], recipe[one], marker="D", s=18, color=COLOURS[1], label="the recipe", zorder=3)
-    again = table[table[f"fresh_{one}"].notna()]
-    for row in again.to_dict("records"):
-        ends = [[row[metric], row[f"fresh_{metric}"]] for metric in (other, one)]
-        axis.plot(*ends, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-        axis.annotate(f"#{row['number']}", (ends[0][1], ends[1][1]), (4, 4), textcoords="offset points", fontsize=6)
-    if len(again):
-        x, y, dx, dy = (again[f"fresh_{column}"].astype(float) for column in (other, one, f"{other}_sd", f"{one}_sd"))
-        style: dict[str, Any] = {"fmt": "o", "markersize": 4, "markerfacecolor": "white", "linewidth": 0.8}
-        axis.errorbar(x, y, dy, dx, color=COLOURS[3], label="fresh seeds, ± sd", zorder=4, **style)
-    axis.set_xlabel(title(other))
-    axis.set_ylabel(title(one))
-    axis.legend(frameon=False)
-    return figure
-
-
-def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series) -> None:
-    ended = frame["state"] == "complete"
-    axis.scatter(places[~ended], frame["drawn"][~ended], s=8, color=GREY)
-    axis.scatter(places[ended], frame["drawn"][ended], s=10, color=COLOURS[0])
-
-
-def _places(dimension: Dimension, values: pd.Series) -> list[float]:
-    """Where values stand on the dimension's axis: a choice at the place of its label."""
-    if dimension.word != "choice":
-        return [float(value) for value in values]
-    labels = list(dimension.patches)
-    return [float(labels.index(str(value))) for value in values]
-
-
-def _scale(axis: Axes, dimension: Dimension) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
-
-    if dimension.word == "choice":
-        axis.set_xticks(range(len(dimension.patches)), [plain_text(label) for label in _labels(dimension)])
-        axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
-    elif dimension.log:
-        axis.set_xscale("log")
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        if dimension.high < 100 * dimension.low:
-            # fewer than two decades: powers of ten alone would be one tick, or none
-            axis.xaxis.set_major_locator(FixedLocator(np.geomspace(dimension.low, dimension.high, 3).tolist()))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-    elif dimension.word == "int":
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def _height(dimension: Dimension, value: Any) -> float:
-    """Where on its axis, 0 to 1, a value stands; below it where the dimension does not apply."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return _BESIDE
-    if dimension.word == "choice":
-        return list(dimension.patches).index(str(value)) / (len(dimension.patches) - 1)
-    low, high, at = dimension.low, dimension.high, float(value)
-    if dimension.log:
-        low, high, at = np.log(low), np.log(high), np.log(at)
-    return float((at - low) / (high - low))
-
-
-def _marks(dimension: Dimension) -> list[tuple[float, str]]:
-    """What stands beside an axis: the ends of its range, or the labels of its choice."""
-    if dimension.word == "choice":
-        heights = [_height(dimension, label) for label in dimension.patches]
-        return list(zip(heights, _labels(dimension), strict=True))
-    ends = [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
-    return [*ends, (_BESIDE, "–")] if dimension.when else ends
-
-
-def _labels(dimension: Dimension) -> list[str]:
-    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart."""
-    values = [patch.get(dimension.path or "") for patch in dimension.patches.values()]
-    kinds = [value.get("kind") if isinstance(value, dict) else None for value in values]
-    labels = list(map(str, kinds)) if None not in kinds and len(set(kinds)) == len(kinds) else list(dimension.patches)
-    return [label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…" for label in labels]

@@ -12,10 +12,11 @@ from typing import Any
 from experiments.search.plan import Aim, SearchPlan
 from experiments.tracking.attempts import Attempt, all_attempts, read_record
 
+from ..figures import write_figures
 from ..page.plain import to_html
 from ..runs import Runs, collect_runs
 from ..statistics import Difference, Summary, paired_difference, summarize
-from .figures import draw_search
+from .figures import search_figures
 from .text import to_text
 from .told import RECIPE, Told, as_frame, best_of, counted, finalists_of, fresh_plan, front_of
 
@@ -97,7 +98,8 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
 def write_search_report(report: SearchReport, folder: Path) -> Path:
     """Write all files; returns the path of `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = draw_search(report, folder / "figures")
+    figures = search_figures(report)
+    write_figures(figures, folder / "figures")
     as_frame(report.history, report.search).to_csv(folder / "configurations.csv", index=False, lineterminator="\n")
     text = to_text(report, figures)
     files = {

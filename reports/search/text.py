@@ -10,20 +10,20 @@ from experiments.language.wording import count
 from ..escape import markdown
 from ..numbers import title
 from .best_text import best_text
-from .figures import caption
+from .figures import SearchFigure
 from .told import counted
 
 if TYPE_CHECKING:
     from .report import SearchReport
 
 
-def to_text(report: SearchReport, figures: Sequence[str]) -> str:
-    """`report.md`; `figures` are the ids of those that were drawn."""
+def to_text(report: SearchReport, figures: Sequence[SearchFigure]) -> str:
+    """`report.md`; `figures` are those that were drawn."""
     search = report.search
     parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
     parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
     parts += ["## The best configuration" if len(search.aims) == 1 else "## The front", *best_text(report)]
-    parts += ["## Figures", *(_figure(id, caption(id, search)) for id in figures)] if figures else []
+    parts += ["## Figures", *map(_figure, figures)] if figures else []
     if not report.importances:
         ended = count(report.states["complete"], "configuration")
         parts.append(f"How much each dimension matters is told from ten configurations on; {ended} trained to the end.")
@@ -58,8 +58,8 @@ def _repeats(report: SearchReport) -> str:
     return f"; {count(left, 'suggestion')} more, of what was known already, cost nothing" if left else ""
 
 
-def _figure(id: str, shown: str) -> str:
-    return f"**{shown}**\n\n![{shown}](figures/{id}.svg)"
+def _figure(figure: SearchFigure) -> str:
+    return f"**{figure.title}**\n\n![{figure.title}](figures/{figure.id}.svg)"
 
 
 def _failures(report: SearchReport) -> str:
