@@ -54,7 +54,7 @@ class Recipe(Settings):
     phases: tuple[Phase, ...] = ()
     """Other refinements from some epoch on."""
 
-    epochs: PositiveInt
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     """Passes over the training images."""
 
     batch_size: PositiveInt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +23,7 @@ from .training.costs import cost_of
 from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
+from .training.log import discreet, trial_logger
 
 if TYPE_CHECKING:
     import torch
@@ -147,7 +147,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
     """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception."""
     folder = Path(job.folder)
     log = folder / "log.txt"
-    logger = _logger(job.id, log)
+    logger = trial_logger(job.id, log)
     tee = _Tee(recorder, logger)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,10 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             catalog.add_plugin(Path(plugin))
         with alone_in(folder), module_hooks_end():
             return _train(job, folder, tee)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # of a plugin's; the engine's own way out of a trial goes on
+        if tee.leaves:
+            raise
         logger.exception("failed")
         if is_full(error) and not isinstance(error, UserError):
             error = error if isinstance(error, NoRoom) else NoRoom(folder)
@@ -169,7 +172,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             status="failed",
             history=history,
             seconds=sum(epoch["epoch_seconds"] for epoch in history),
-            reason=" ".join(reason.split())[:500],
+            reason=discreet(" ".join(reason.split()))[:500],
             log=str(log),
             hardware=describe_hardware(),
             again=not isinstance(error, UserError | Diverged),
@@ -285,31 +288,14 @@ class _Tee:
         self.recorder = recorder
         self.logger = logger
         self.last: tuple[int, Epoch] = (0, {})
+        self.leaves = False
+        """Whether the recorder has ended the training."""
 
     def epoch(self, number: int, metrics: Epoch) -> None:
         self.last = (number, metrics)
         self.logger.info("epoch %d: %s", number, " ".join(f"{name}={value:.4g}" for name, value in metrics.items()))
-        self.recorder.epoch(number, metrics)
-
-
-class _Log(logging.FileHandler):
-    """A file that is written while there is room for it: no trial fails for its log."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        pass
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
-
-
-def _logger(name: str, file: Path) -> logging.Logger:
-    logger = logging.Logger(f"ablate.trial.{name}", logging.INFO)
-    handler = _Log(file, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
-    return logger
+        try:
+            self.recorder.epoch(number, metrics)
+        except SystemExit:
+            self.leaves = True
+            raise

@@ -12,6 +12,7 @@ import click
 from trainer.errors import UserError
 from trainer.room import is_full
 
+from .output import flush, replace_unknown_letters
 from .signals import ignore_from_now_on, unstoppable
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
@@ -39,21 +40,26 @@ RETRIES = click.option(
 )
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
 SEEDS = click.option(
-    "--seeds", type=click.IntRange(min=1), metavar="N", help="Replicates of each cell, instead of the study's."
+    "--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Replicates of each cell, instead of the study's."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def command() -> None:
     """The program `ablate`: `main`, then out at once. Python would first take apart all that Ray and MLflow loaded."""
+    replace_unknown_letters()
     try:
         main()
     except SystemExit as end:
         ignore_from_now_on()
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         os._exit(end.code if isinstance(end.code, int) else 0)
+
+
+def _harmless(text: str) -> str:
+    """A name in it may hold what moves a terminal's cursor, or breaks the line."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
 class _Commands(click.Group):
@@ -63,7 +69,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"ablate: {error}", err=True)
+            click.echo(f"ablate: {_harmless(str(error))}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             with unstoppable():
@@ -269,7 +275,7 @@ def schema() -> None:
 
 
 @main.command()
-@click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
     """Serve MLflow's page over the record, on 127.0.0.1."""
     from .commands import ui as command

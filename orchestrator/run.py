@@ -181,13 +181,12 @@ def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:
 
 def _drive(engine: Engine, driver: Driver, then: Callable[[], object]) -> None:
     """then: is called when all has trained, before what is left of it is written."""
-    interrupted = False
+    # whatever ends it early, what has not begun has not failed
+    interrupted = True
     try:
         engine.run(driver)
+        interrupted = False
         then()
-    except (KeyboardInterrupt, UserError):
-        interrupted = True
-        raise
     finally:
         driver.close(interrupted)
 

@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C (SIGINT), and SIGTERM as a cluster or a service manager sends it."""
+"""Stopping on request: Ctrl-C (SIGINT), SIGTERM of a cluster or a service manager, SIGHUP of a terminal that closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from types import FrameType
 from typing import Any
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    # nohup's user wants it to go on
+    _STOPPING = (*_STOPPING, signal.SIGHUP)
 
 AGAIN = 3.0
 """Seconds for which a request to stop is not heard again: clearing up takes as long, and cut short it leaves things."""

@@ -39,6 +39,8 @@ class Terms:
             raise UserError(f"--concurrency {self.at_once}: expected at least 1")
         if self.gpu is not None and not 0 <= self.gpu <= 1:
             raise UserError(f"--gpu {self.gpu:g}: expected a share of one GPU, 0 to 1 (0: train on the cores)")
+        if self.address == "":
+            raise UserError("--address: got nothing, expected host:port, or auto")
         if self.executor == "inline":
             self._check_inline()
         if self.address is None:
@@ -70,8 +72,7 @@ class Terms:
             )
 
     def _check_cores(self, threads: int) -> None:
-        if self.at_once and (not gpu_count() or self.gpu == 0) and self.at_once * threads > 4 * cores():
-            raise UserError(
-                f"--concurrency {self.at_once}: {self.at_once} trials of {threads} threads on {cores()} cores; "
-                f"expected fewer"
-            )
+        if (gpu_count() and self.gpu != 0) or (self.at_once or 1) * threads <= 4 * cores():
+            return
+        asked = f"--concurrency {self.at_once}: {self.at_once} trials" if self.at_once else "numerics.threads: a trial"
+        raise UserError(f"{asked} of {threads} threads on {cores()} cores; expected fewer")

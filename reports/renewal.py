@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,10 +59,11 @@ def renew_report(
     same = known.get("inputs") == inputs and known.get("files") == _files(folder, known.get("files", {}))
     if allowed and same:
         return Renewed(folder / "report.md", False, known["finished"], len(names), names.count("failed"))
-    from .report import make_report, write_report
+    from .report import files_of, make_report, write_report
 
     report = make_report(plan, states, allow_partial=allow_partial, allow_mixed=allow_mixed)
     path = write_report(report, folder, reload)
+    _remove_stale(folder, known.get("files", {}), files_of(report))
     here = {file.relative_to(folder).as_posix(): "" for file in folder.rglob("*") if file.name != WRITTEN}
     runs = report.runs
     written = {
@@ -74,6 +75,16 @@ def renew_report(
     }
     (folder / WRITTEN).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
+
+
+def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collection[str]) -> None:
+    """Tables and figures that the study asked for before and does not any more, unless somebody has edited them.
+
+    A paper that still includes one would show old numbers without a word.
+    """
+    for name in set(before) - set(now):
+        if name.startswith(("tables/", "figures/")) and file_digest(folder / name) == before[name]:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:

@@ -21,6 +21,7 @@ from trainer.errors import UserError
 from .answer.pairs import StudyAnswer, answer_study
 from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
+from .figures.files import DRAWN, SUFFIXES
 from .figures.labels import labelled, table_labels
 from .page.page import load_templates, to_page
 from .replicates.text import as_json
@@ -118,6 +119,13 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
     _write(folder / "report.md", to_text(report))
     write_page(report, folder, reload)
     return folder / "report.md"
+
+
+def files_of(report: Report) -> list[str]:
+    """Every file of tables and figures that `write_report` writes, below its folder."""
+    found = [f"tables/{table.id}.{kind}" for table in report.tables for kind in ("md", "tex", "csv")]
+    drawn = [figure.id for figure in (*report.figures, *report.curves)]
+    return [*found, *(f"figures/{id}.{kind}" for id in drawn for kind in SUFFIXES), f"figures/{DRAWN}"]
 
 
 def write_page(report: Report, folder: Path, reload: int | None = None) -> None:

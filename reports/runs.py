@@ -12,7 +12,7 @@ from experiments.language.wording import count
 from experiments.plan import Plan, Trial
 from experiments.recipe import Recipe
 from experiments.tracking.attempts import Attempt, read_record
-from experiments.tracking.records import TrialRecord
+from experiments.tracking.records import NewerRecord, TrialRecord
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
@@ -133,6 +133,8 @@ def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
             continue
         try:
             (records if state.name == "done" else failures)[trial.id] = _record_of(trial, state, state.attempt)
+        except NewerRecord:
+            raise
         except UserError as error:
             again = "once that run is deleted in `ablate ui`, `ablate run` trains it again"
             states[trial.id] = State("unreadable", reason=f"{error}; {again}")

@@ -292,8 +292,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":13:", "factors.c.refinements.warmup", "a warm-up of 1.5 epochs, which the phase of epoch 2 cuts short"),
     ),
     "a seed that no generator takes": (
-        ("tables:", "seeds: [0, 18446744073709551616]\ntables:"),
-        (":18:", "seeds", "18446744073709551616"),
+        ("tables:", "seeds: [0, 9223372036854775808]\ntables:"),
+        (":18:", "seeds", "9223372036854775808"),
     ),
     "restarts that never come": (
         (C, "c: {schedule: {kind: cosine_restarts, period: 2}}"),

@@ -135,9 +135,9 @@ def test_processes_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_process_that_is_ready_draws_where_starting_one_would_not_pay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     figures = [curves(tmp_path, id) for id in "ab"]
     write_figures(figures, tmp_path / "one")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     (tmp_path / "elsewhere").mkdir()
     with contextlib.chdir(tmp_path / "elsewhere"):
         processes.get_ready()
@@ -155,7 +155,7 @@ def test_a_process_that_is_ready_draws_where_starting_one_would_not_pay(
 
 
 def test_a_process_that_waits_in_vain_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     processes.get_ready()
     (waiting,) = processes._ready
     assert waiting.poll() is None
@@ -169,8 +169,9 @@ def test_a_process_that_waits_in_vain_ends(monkeypatch: pytest.MonkeyPatch) -> N
     assert waiting.wait(30) == 0
 
 
-def test_one_core_draws_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+@pytest.mark.parametrize("cores", [1, 2])
+def test_two_cores_have_enough_to_do(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     processes.get_ready()
     assert processes._ready == []
 
@@ -182,7 +183,7 @@ def test_what_another_process_could_not_draw_is_drawn_here(
 ) -> None:
     monkeypatch.setattr(processes, "_WORKER", worker)
     monkeypatch.setattr(processes, "WORTH", 0.1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     if ready:
         processes.get_ready()
     here: list[str] = []

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from ..recipe import Recipe
 
+Depth = Annotated[int, Field(ge=1, le=1000)]
+"""Residual blocks of a stage."""
+
 STARTS = ("weights", "weights_file", "weights_run")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
-from ._staged import Anatomy, _Staged
+from ._staged import Anatomy, Depth, _Staged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ class Resnet(_Staged):
     block: Literal["basic", "bottleneck"]
     """basic: two 3x3 convolutions. bottleneck: 1x1, 3x3, 1x1 with four times the channels outside."""
 
-    layers: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    layers: tuple[Depth, Depth, Depth, Depth]
     """Blocks in each of the four stages; each stage after the first halves the resolution."""
 
     width: PositiveInt = 64

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
-from ._staged import Anatomy, _Staged
+from ._staged import Anatomy, Depth, _Staged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ class Resnetv2(_Staged):
         "resnet101v2": {"layers": [3, 4, 23, 3]},
     }
 
-    layers: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    layers: tuple[Depth, Depth, Depth, Depth]
     """Blocks in each of the four stages; each stage after the first halves the resolution."""
 
     width: PositiveInt = 64

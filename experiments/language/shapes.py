@@ -170,13 +170,17 @@ class Replicates(Settings):
     """What is compared with `against` (top1)."""
 
 
+MOST_SEEDS = 10_000
+"""Of a cell."""
+
+
 def _seeds_kind(value: Any) -> str:
     return "replicates" if isinstance(value, dict | Replicates) else "list" if isinstance(value, list) else "number"
 
 
 Seeds = Annotated[
-    Annotated[PositiveInt, Tag("number")]
-    | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**64)], ...], Field(min_length=1), Tag("list")]
+    Annotated[Annotated[int, Field(ge=1, le=MOST_SEEDS)], Tag("number")]
+    | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1), Tag("list")]
     | Annotated[Replicates, Tag("replicates")],
     Discriminator(_seeds_kind),
 ]

@@ -40,7 +40,9 @@ class Source:
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        where = ".".join(str(part) for part in path)
+        where = ".".join(
+            repr(part)[1:-1] if isinstance(part, str) and not part.isprintable() else str(part) for part in path
+        )
         line = self.lines.get(known, 1)
         return UserError(f"{self.file}:{line}: {where + ': ' if where else ''}{_one_line(message)}")
 

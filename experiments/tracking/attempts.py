@@ -163,7 +163,9 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=30)) as connection:
             yield connection
     except sqlite3.Error as error:
-        raise UserError(f"the record at {shown_uri()} can't be opened: {without_secrets(str(error))}") from error
+        foreign = str(error).startswith("no such ")
+        what = "it is no record of MLflow's, or of another release" if foreign else "can't be opened"
+        raise UserError(f"the record at {shown_uri()}: {what} ({without_secrets(str(error))})") from error
 
 
 def read_record(attempt: Attempt) -> TrialRecord:

@@ -19,6 +19,14 @@ SCHEMA = 1
 """Version of this format; a reader refuses a newer one."""
 
 
+class NewerRecord(UserError):
+    """What this release can't know the meaning of, and nobody should delete."""
+
+
+class _Version(BaseModel):
+    schema_version: int = SCHEMA
+
+
 class TrialRecord(BaseModel):
     """One attempt at a trial."""
 
@@ -128,16 +136,18 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
 
 
 def parse_record(text: str | bytes, where: str) -> TrialRecord:
-    """The record in `text`; raises UserError (naming `where`) for another or a newer format."""
+    """The record in `text`; raises UserError (naming `where`) for another format, NewerRecord for a newer one."""
     try:
-        record = TrialRecord.model_validate_json(text)
+        version = _Version.model_validate_json(text).schema_version
+        if version > SCHEMA:
+            raise NewerRecord(
+                f"{where}: recorded by a newer ablate (format {version}, known {SCHEMA}); expected that one, or newer"
+            )
+        return TrialRecord.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         what = ".".join(map(str, first["loc"]))
         raise UserError(f"{where}: not a trial's record ({what or 'document'}: {first['msg']})") from error
-    if record.schema_version > SCHEMA:
-        raise UserError(f"{where}: recorded by a newer ablate (format {record.schema_version}, known {SCHEMA})")
-    return record
 
 
 def _finite(epoch: Epoch) -> dict[str, float | None]:

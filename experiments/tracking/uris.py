@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from trainer.errors import UserError
+
 SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Where MLflow's client looks for secrets besides the URI."""
 
@@ -19,9 +21,17 @@ def tracking_uri() -> str:
 
 
 def embedded_record() -> Path | None:
-    """The record's SQLite file (which may not exist yet); None where the record is a server."""
+    """The record's SQLite file (which may not exist yet); None where the record is a server.
+
+    Raises UserError for SQLite that is no file.
+    """
     uri = tracking_uri()
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:(?:///)?([^?]*)(?:\?.*)?", uri)
+    if match is None:
+        return None
+    if not uri.partition(":")[2].startswith("///") or match[1] in ("", ":memory:") or match[1].startswith("file:"):
+        raise UserError(f"MLFLOW_TRACKING_URI {uri}: no file that outlives the process; expected sqlite:///FILE")
+    return Path(match[1])
 
 
 def scheme() -> str:

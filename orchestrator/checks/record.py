@@ -7,12 +7,14 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from experiments.language.wording import count
 from experiments.tracking.databases import DATABASES
 from experiments.tracking.uris import embedded_record, scheme, shown_uri
+from trainer.errors import UserError
 
 from .finding import Finding, size
 from .folders import refusal
@@ -67,24 +69,54 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
         return _refused(file, error)
 
 
+def check_fit() -> None:
+    """Raise UserError for an SQLite file that is no record of the installed MLflow's; the rest shows later."""
+    file = embedded_record()
+    if file is None or not file.exists():
+        return
+    if file.is_dir():
+        raise UserError(f"the record at {file}: is a folder, expected a file")
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True, timeout=0)) as connection:
+            found = _contents(file, connection)
+    except sqlite3.Error as error:
+        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return
+        found = _damaged(file, str(error))
+    if isinstance(found, Finding):
+        raise UserError(f"the record at {found.found}; {found.remedy}")
+
+
 def _opened(file: Path, connection: sqlite3.Connection, reading: float) -> Finding:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ROLLBACK")
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        return Finding("ok", "record", f"{file}: SQLite, empty; `ablate run` makes its tables")
     damage = _damage(connection, reading)
     if damage:
         return _damaged(file, damage)
+    runs = _contents(file, connection)
+    if isinstance(runs, Finding):
+        return runs
+    if runs is None:
+        return Finding("ok", "record", f"{file}: SQLite, empty; `ablate run` makes its tables")
+    found = f"{file}: SQLite, {size(file.stat().st_size)}, {count(runs, 'run')}"
+    unread = "" if damage is not None else "; too large to be read through here"
+    return Finding("ok", "record", f"{found}{unread}")
+
+
+def _contents(file: Path, connection: sqlite3.Connection) -> int | Finding | None:
+    """How many runs it holds, or what is wrong with its tables; None where it has none yet."""
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return None
     try:
         (schema,) = connection.execute(QUERY).fetchone() or ("",)
         (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such "):
+            raise
         return _problem(
             f"{file}: SQLite, but no record of MLflow's", "move it away, or set MLFLOW_TRACKING_URI elsewhere"
         )
-    found = f"{file}: SQLite, {size(file.stat().st_size)}, {count(runs, 'run')}"
-    unread = "" if damage is not None else "; too large to be read through here"
-    return check_schema(schema) or Finding("ok", "record", f"{found}{unread}")
+    return check_schema(schema) or int(runs)
 
 
 def _damage(connection: sqlite3.Connection, reading: float) -> str | None:

@@ -26,6 +26,12 @@ from ..progress import clock
 from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 
+_LATEST = 3e10
+"""Seconds from now that a calendar still has."""
+
+_MOST = 20
+"""Lines of single trials."""
+
 
 def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
     """Print the plan as tables, or as JSON. probe: whether to measure what is not known; None: not for JSON."""
@@ -41,6 +47,7 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     console = Console(soft_wrap=True)
     estimate = _estimate(plan, missing)
     _print_cells(plan, states, estimate, console)
+    _print_others(plan, states, console)
     counts = Counter(str(state) for state in states.values())
     size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
     if plan.study.replicates is not None:
@@ -99,7 +106,9 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
         return ""
     if seconds is None:
         return "what they cost is not known: nothing of the kind has been measured on this machine"
-    ends = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
+    days = seconds / 86400
+    # from a week on, a day of the week could be any
+    ends = time.strftime("%a %H:%M" if days < 6 else "%Y-%m-%d", time.localtime(time.time() + min(seconds, _LATEST)))
     guessed = sum(cell.name not in estimate.known for cell in plan.cells)
     basis = f"; {guessed} of {count(len(plan.cells), 'cell')} guessed from the others" if guessed else ""
     return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
@@ -131,6 +140,17 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
         pace = (f"{epoch:.1f} s" if epoch else "?",) if estimate.known else ()
         table.add_row(cell.name, params, *said, macs, *pace, done)
     console.print(table, markup=False)
+
+
+def _print_others(plan: Plan, states: dict[str, State], console: Console) -> None:
+    """Trials that are neither done nor simply to run, one by one."""
+    others = [trial for trial in plan.trials if states[trial.id].name not in ("done", "to run")]
+    for trial in others[:_MOST]:
+        state = states[trial.id]
+        again = f", will be tried again: {state.reason}" if state.name == "failed" else ""
+        console.print(f"{trial.cell} seed {trial.seed}: {state}{again}", highlight=False, markup=False)
+    if len(others) > _MOST:
+        console.print(f"and {len(others) - _MOST} more such (--json has all)", highlight=False)
 
 
 def _short(number: int) -> str:

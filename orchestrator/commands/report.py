@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -16,7 +17,9 @@ from experiments.tracking.uris import embedded_record, shown_uri
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
+from trainer.room import is_full
 
+from ..estimates.resources import check_writable
 from .loading import by_now, load_plan
 
 PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
@@ -32,8 +35,21 @@ def write(
     """Write the report and say where."""
     plan = load_plan(study, profile, seeds)
     folder = out or results_folder(plan)
-    found = renew_report(plan, folder, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    check_writable(folder)
+    with _writing():
+        found = renew_report(plan, folder, allow_partial=allow_partial, allow_mixed=allow_mixed)
     click.echo(f"report: {found.path}{'' if found.written else ' (unchanged)'}")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Inside, a folder that takes no files is the user's to hear of; a full disk is said by the program."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error) or error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: can't be written ({error.strerror})") from error
 
 
 def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_mixed: bool) -> int:
@@ -43,9 +59,11 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
     """
     plan = load_plan(study, profile, seeds)
     folder = out or results_folder(plan)
+    check_writable(folder)
     pause = PAUSE if embedded_record() is not None else PAUSE_OF_SERVERS
     try:
-        return _watch(plan, folder, allow_mixed, pause)
+        with _writing():
+            return _watch(plan, folder, allow_mixed, pause)
     finally:
         # a page that lies there has nothing to load any more
         with suppress(UserError):

@@ -12,12 +12,16 @@ from rich.console import Console
 
 from experiments.language.wording import count
 from experiments.plan import Plan
+from experiments.sharing.claims import claims_of_others
+from experiments.tracking.attempts import read_record
+from experiments.tracking.states import data_fingerprints, trial_states
 from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
 from reports.renewal import renew_report
 
 from ..driver import Summary
 from ..events import EngineDied
+from ..output import steady_console
 from ..run import run_plan
 from ..signals import interruptible
 from ..terms import Terms
@@ -37,10 +41,29 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     plan = load_plan(study, profile, seeds)
     threads = max(cell.recipe.numerics.threads for cell in plan.cells)
     terms = checked(terms, results_folder(plan), threads)
-    console = Console(soft_wrap=True)
+    console = steady_console()
     command = shlex.join(["ablate", *sys.argv[1:]])
     summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
-    return _conclude(plan, summary, console, time.monotonic() - begin)
+    left = _left(summary)
+    if left:
+        summary.elsewhere = {}
+    code = _conclude(plan, summary, console, time.monotonic() - begin)
+    if left:
+        console.print(f"{count(left, 'trial')} left to a process that has ended: they are taken on", highlight=False)
+        return max(code, _run(study, profile, seeds, terms))
+    return code
+
+
+def _left(summary: Summary) -> int:
+    """How many trials another process had taken on, and none has any more."""
+    taken = {folder.partition("-")[0] for folder in claims_of_others()} if summary.elsewhere else set()
+    return len(summary.elsewhere) if summary.interrupted is None and not taken & summary.elsewhere.keys() else 0
+
+
+def _cost(plan: Plan) -> str:
+    """Of a study that is complete, what it took."""
+    found = [read_record(s.attempt) for s in trial_states(plan, data_fingerprints(plan)).values() if s.attempt]
+    return f"all of them done; their training times add up to {sum(record.seconds for record in found):.0f} s"
 
 
 def _report(plan: Plan) -> Path:
@@ -60,6 +83,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
             f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
             f"{summary.training_seconds:.0f} s"
         )
+    elif summary.done_before and not (summary.failed or summary.elsewhere or summary.interrupted):
+        say(_cost(plan))
     if summary.finished_elsewhere:
         say(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
     for trial, result in summary.failed:

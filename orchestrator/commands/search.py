@@ -23,6 +23,7 @@ from reports.search.told import fresh_plan
 from trainer.errors import UserError
 
 from ..events import EngineDied
+from ..output import steady_console
 from ..signals import interruptible
 from ..terms import Terms
 from .terms import checked, executor_of
@@ -41,7 +42,7 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
         # here: it imports optuna, and what is wrong with the study is said at once
         from ..search.run import run_search
 
-        console = Console(soft_wrap=True)
+        console = steady_console()
         command = shlex.join(["ablate", *sys.argv[1:]])
         prunes = terms.executor == "inline"
         found = run_search(search, executor_of(terms.executor), terms, console, command, prunes=prunes)

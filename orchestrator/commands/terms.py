@@ -11,6 +11,7 @@ from typing import cast
 
 from experiments.training.folders import state_folder
 
+from ..checks.record import check_fit
 from ..cluster.address import check_address
 from ..cluster.needs import Needs
 from ..estimates.resources import check_writable
@@ -22,6 +23,7 @@ def checked(terms: Terms, results: Path, threads: int) -> Terms:
     """The terms as they are carried out; raises UserError for what can't be had. threads: the most of a trial."""
     for folder in (state_folder(), results):
         check_writable(folder)
+    check_fit()
     terms.check(threads)
     if terms.address:
         check_address(terms.address)

@@ -8,12 +8,16 @@ import sys
 from experiments.tracking.uris import embedded_record, shown_uri, tracking_uri
 from trainer.errors import UserError
 
+from ..checks.record import check_fit
+
 
 def serve(port: int) -> None:
     """Become `mlflow ui` on 127.0.0.1."""
     file = embedded_record()
     if file is not None and not file.exists():
         raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
+    # MLflow would put its tables into whatever file this is
+    check_fit()
     # the runners of MLflow's own jobs are nine processes, which have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment = {**os.environ, **quiet}

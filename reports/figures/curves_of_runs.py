@@ -39,13 +39,14 @@ def learning_curves(
         return None
     drawn = list(dict.fromkeys(data["cell"]))
     many = len(drawn) > _APART[max(len(named[cell]) for cell in drawn) <= SHORT]
+    best = _best(data, metrics[0])
     return Curves(
         id=id,
         title=caption,
         data=data,
         panels=tuple((metric,) for metric in metrics),
         apart=len(drawn) > FEW and not many,
-        background=tuple(cell for cell in drawn if cell not in _best(data, metrics[0])) if many else (),
+        background=tuple(cell for cell in drawn if cell not in best) if many else (),
         broken=_broken(runs, named),
     )
 

@@ -30,7 +30,7 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None, "Creator": None},
     "png": {"Software": None},
 }
-_SUFFIXES = (*_METADATA, "csv")
+SUFFIXES = (*_METADATA, "csv")
 
 
 def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
@@ -119,4 +119,4 @@ def _code() -> str:
 
 def _files(folder: Path, id: str) -> Mapping[str, str | None]:
     """Suffix to digest of the file; None where there is none."""
-    return {suffix: file_digest(folder / f"{id}.{suffix}") for suffix in _SUFFIXES}
+    return {suffix: file_digest(folder / f"{id}.{suffix}") for suffix in SUFFIXES}

@@ -34,10 +34,13 @@ _ready: list[subprocess.Popen[bytes]] = []
 
 
 def get_ready() -> None:
-    """Load what drawing takes, here and in a further process, so that figures take no longer than their drawing."""
+    """Load what drawing takes, so that figures take no longer than their drawing; in a further process as well.
+
+    Not where there are two cores: who calls this has work for both.
+    """
     from .files import load_drawing
 
-    if _cores() > 1 and not _ready:
+    if _cores() > 2 and not _ready:
         _ready.append(_start())
     load_drawing()
 

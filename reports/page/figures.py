@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -155,10 +155,14 @@ def _points(drawing: ElementTree.Element, data: pd.DataFrame) -> Iterator[tuple[
     elements = {element.get("id"): element for element in drawing.iter() if element.get("id")}
     words = [name for name in data if name != "gid" and not (name == "cell" and "label" in data)]
     clips = {clip.get("id", ""): clip.find(f"{_SVG}rect") for clip in drawing.iter(f"{_SVG}clipPath")}
-    for gid, rows in data.groupby(data["gid"].astype(str), sort=False):
-        element = elements.get(str(gid))
+    by_element: dict[str, list[dict[Hashable, object]]] = {}
+    # a frame for each of hundreds of lines would take longer than to draw them
+    for gid, row in zip(data["gid"].astype(str), data[words].to_dict("records"), strict=True):
+        by_element.setdefault(gid, []).append(row)
+    for gid, rows in by_element.items():
+        element = elements.get(gid)
         places = [] if element is None else _places(element, len(rows))
-        for (x, y), row in zip(places, rows[words].to_dict("records"), strict=False):
+        for (x, y), row in zip(places, rows, strict=False):
             if element is not None and _is_inside(x, y, element, clips):
                 yield x, y, _said({str(word): value for word, value in row.items()})
 

@@ -1,0 +1,68 @@
+"""What is printed: a letter that the terminal lacks is replaced, and a training does not stop because nobody reads."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def replace_unknown_letters() -> None:
+    """A name of the study may hold letters that stdout's encoding lacks: better a question mark than an end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def flush() -> None:
+    """Before a process leaves without Python's own end. Closed streams (`>&-`) are None."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+
+
+def steady_console() -> Console:
+    """A console on stdout for hours of training: once a line can't be written (`| head`, a full disk), none is."""
+    # here, because nothing prints with it before a study is loaded
+    from rich.console import Console
+
+    return Console(file=cast(IO[str], _Steady()), soft_wrap=True)
+
+
+class _Steady(io.TextIOBase):
+    """Stdout, or nothing once it fails."""
+
+    def __init__(self) -> None:
+        self._broken = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        return not self._broken and sys.stdout is not None and sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        if sys.stdout is None:
+            raise io.UnsupportedOperation("fileno")
+        return sys.stdout.fileno()
+
+    def write(self, text: str) -> int:
+        if not self._broken and sys.stdout is not None:
+            try:
+                sys.stdout.write(text)
+            except (OSError, ValueError):
+                self._broken = True
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._broken and sys.stdout is not None:
+            try:
+                sys.stdout.flush()
+            except (OSError, ValueError):
+                self._broken = True
