@@ -133,8 +133,9 @@ def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
             continue
         try:
             (records if state.name == "done" else failures)[trial.id] = _record_of(trial, state, state.attempt)
-        except NewerRecord:
-            raise
+        except NewerRecord as error:
+            # nothing that anybody should delete
+            states[trial.id] = State("unreadable", reason=error.what)
         except UserError as error:
             again = "once that run is deleted in `ablate ui`, `ablate run` trains it again"
             states[trial.id] = State("unreadable", reason=f"{error}; {again}")

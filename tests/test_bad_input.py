@@ -64,7 +64,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("dataset: {kind: digits, image_size: 16}", "dataset: [digits]"),
         (":5:", "recipe.dataset", "mapping"),
     ),
-    "no seeds": (("designs:", "seeds: 0\ndesigns:"), (":15:", "seeds: got 0", "greater than 0")),
+    "no seeds": (("designs:", "seeds: 0\ndesigns:"), (":15:", "seeds: got 0", "greater than or equal to 1")),
     "an empty list of seeds": (("designs:", "seeds: []\ndesigns:"), (":15:", "seeds: got []", "a list of at least 1 item")),
     "a seed twice": (("designs:", "seeds: [1, 1]\ndesigns:"), (":15:", "seeds", "each seed once")),
     "a number beyond all numbers": (("lr: 0.05", "lr: .inf"), (":7:", "recipe.optimizer.lr", "finite")),

@@ -123,7 +123,7 @@ def test_a_record_of_a_newer_ablate_is_nothing_to_delete(study_file: WriteStudy)
         file.write_text(json.dumps({**data, "schema_version": 99, "status": "splendid"}))
     for arguments in (["run", str(study)], ["report", str(study)]):
         (line,) = ablate(*arguments, code=2).stderr.splitlines()
-        assert "recorded by a newer ablate (format 99, known 1); expected that one, or newer" in line
+        assert "3 trials: recorded by a newer ablate (format 99, known 1); expected that one, or newer" in line
         assert "delete" not in line
 
 
@@ -227,6 +227,7 @@ def test_a_terminal_that_closes_is_an_interruption(study_file: WriteStudy) -> No
         process = subprocess.Popen(
             [*prefix, *command("run", str(study), "--executor", "inline", "--seeds", "1" if prefix else "2")],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )  # fmt: skip
         before = len(list(Path(".ablate/trials").glob("*/journal.jsonl")))
         wait_until(lambda b=before: len(list(Path(".ablate/trials").glob("*/journal.jsonl"))) > b, "a trial to begin")  # type: ignore[misc]

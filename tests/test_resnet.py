@@ -234,7 +234,7 @@ class TestShape:
             ([], "got [], expected a list of 4 items"),
             ([2, 2, 2], "got [2, 2, 2], expected a list of 4 items"),
             ([2, 2, 2, 2, 2], "got [2, 2, 2, 2, 2], expected a list of at most 4 items"),
-            ([2, 0, 2, 2], "got 0, expected greater than 0"),
+            ([2, 0, 2, 2], "got 0, expected greater than or equal to 1"),
         ],
     )
     def test_layers_are_four_positive_numbers(self, layers: list[int], expected: str) -> None:

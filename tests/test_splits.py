@@ -125,6 +125,8 @@ class TestFingerprint:
     def test_settled_files_are_read_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = class_folders(tmp_path, x=1) / "x" / "0.png"
         os.utime(file, OLD)
+        # nobody can set back the time of that
+        monkeypatch.setattr("experiments.training.fingerprint.SETTLED", 0.0)
         digest = content_digest([file])
         monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read again"))
         assert content_digest([file]) == digest

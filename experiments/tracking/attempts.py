@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,11 @@ _TAGS_OF_ATTEMPTS = f"""
     JOIN tags t ON t.run_uuid = r.run_uuid
     WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
       AND t.key IN ('{TRIAL}', '{FINGERPRINT}', '{STATUS}', '{REASON}')
-      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}')
+      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}' {{only}})
     ORDER BY r.start_time DESC, r.run_uuid
 """
+_FEW = 50
+"""So many trials are asked for by their ids; for more it is quicker to read all."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def attempt_from(run_id: str, experiment: str, artifacts: str, started: int, tag
 def recorded_attempts(trials: Iterable[Trial]) -> dict[str, list[Attempt]]:
     """All attempts at these trials, in whatever study they were made, newest first; by trial id."""
     found: dict[str, list[Attempt]] = {trial.id: [] for trial in trials}
-    for attempt in all_attempts():
+    file = embedded_record()
+    asked = read_embedded(file, list(found)) if file is not None and len(found) <= _FEW else all_attempts()
+    for attempt in asked:
         if attempt.trial in found:
             found[attempt.trial].append(attempt)
     return found
@@ -107,27 +111,35 @@ def all_attempts() -> list[Attempt]:
     """Every attempt that the record holds, of all studies, newest first."""
     file = embedded_record()
     if file is not None:
-        return read_embedded(file) if is_begun(file) else []
+        return read_embedded(file)
     from . import search_attempts
 
     return search_attempts()
 
 
-def read_embedded(file: Path) -> list[Attempt]:
-    """Every attempt that MLflow's SQLite file holds, newest first. Raises UserError for a file that is none of its."""
+def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attempt]:
+    """Every attempt that MLflow's SQLite file holds, or those at a few trials, newest first.
+
+    None at all where there is no file, or nothing in it. Raises UserError for a file that is none of MLflow's.
+    """
     runs: dict[tuple[str, str, str, int], dict[str, str]] = {}
+    only = "" if trials is None else f"AND m.value IN ({', '.join('?' * len(trials))})"
     with _reading(file) as connection:
-        for run_id, experiment, artifacts, started, key, value in connection.execute(_TAGS_OF_ATTEMPTS):
+        asked = _TAGS_OF_ATTEMPTS.format(only=only)
+        found = connection.execute(asked, trials or ()) if connection and _has_tables(connection) else ()
+        for run_id, experiment, artifacts, started, key, value in found:
             runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
     return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
 def is_begun(file: Path) -> bool:
     """Whether a record's file holds anything. A killed process may have left one without a single table."""
-    if not file.exists():
-        return False
     with _reading(file) as connection:
-        return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        return connection is not None and _has_tables(connection)
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
 def record_mark() -> object:
@@ -135,9 +147,9 @@ def record_mark() -> object:
     file = embedded_record()
     if file is None:
         return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
-    if not is_begun(file):
-        return None
     with _reading(file) as connection:
+        if connection is None or not _has_tables(connection):
+            return None
         asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
         return connection.execute(asked).fetchone()
 
@@ -145,9 +157,11 @@ def record_mark() -> object:
 def has_open_runs(study: str) -> bool:
     """Whether MLflow may have runs of this study (an experiment's name) that have not ended."""
     file = embedded_record()
-    if file is None or not is_begun(file):
-        return file is None
+    if file is None:
+        return True
     with _reading(file) as connection:
+        if connection is None or not _has_tables(connection):
+            return False
         asked = (
             "SELECT 1 FROM runs JOIN experiments USING (experiment_id) "
             "WHERE experiments.name = ? AND runs.status = 'RUNNING'"
@@ -156,8 +170,11 @@ def has_open_runs(study: str) -> bool:
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """Inside, SQLite's errors are the user's to hear."""
+def _reading(file: Path) -> Iterator[sqlite3.Connection | None]:
+    """Inside, SQLite's errors are the user's to hear. None where there is no file."""
+    if not file.exists():
+        yield None
+        return
     try:
         # not mode=ro: what a driver was killed in the middle of writing is undone by the next who reads
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=30)) as connection:

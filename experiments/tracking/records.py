@@ -22,6 +22,10 @@ SCHEMA = 1
 class NewerRecord(UserError):
     """What this release can't know the meaning of, and nobody should delete."""
 
+    def __init__(self, where: str, version: int) -> None:
+        self.what = f"recorded by a newer ablate (format {version}, known {SCHEMA}); expected that one, or newer"
+        super().__init__(f"{where}: {self.what}")
+
 
 class _Version(BaseModel):
     schema_version: int = SCHEMA
@@ -140,9 +144,7 @@ def parse_record(text: str | bytes, where: str) -> TrialRecord:
     try:
         version = _Version.model_validate_json(text).schema_version
         if version > SCHEMA:
-            raise NewerRecord(
-                f"{where}: recorded by a newer ablate (format {version}, known {SCHEMA}); expected that one, or newer"
-            )
+            raise NewerRecord(where, version)
         return TrialRecord.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

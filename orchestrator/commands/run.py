@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from experiments.tracking.states import data_fingerprints, trial_states
 from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
 from reports.renewal import renew_report
+from trainer.errors import UserError
 
 from ..driver import Summary
 from ..events import EngineDied
@@ -62,8 +64,12 @@ def _left(summary: Summary) -> int:
 
 def _cost(plan: Plan) -> str:
     """Of a study that is complete, what it took."""
-    found = [read_record(s.attempt) for s in trial_states(plan, data_fingerprints(plan)).values() if s.attempt]
-    return f"all of them done; their training times add up to {sum(record.seconds for record in found):.0f} s"
+    seconds = 0.0
+    for state in trial_states(plan, data_fingerprints(plan)).values():
+        # of one that can't be read the report says so
+        with suppress(UserError):
+            seconds += read_record(state.attempt).seconds if state.attempt else 0.0
+    return f"all of them done; their training times add up to {seconds:.0f} s"
 
 
 def _report(plan: Plan) -> Path:
