@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from test_schedule import command, wait_until
+
+from orchestrator.cli import main
 
 pytestmark = pytest.mark.usefixtures("record")
 
@@ -23,10 +26,15 @@ ABLATE = [str(Path(sys.executable).with_name("ablate"))]
 
 
 def ablate(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*ABLATE, *arguments], capture_output=True, text=True, errors="replace", check=False,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+    """The command, in this process unless it needs an environment of its own or becomes another program."""
+    if environment or arguments[0] == "ui":
+        done = subprocess.run(
+            [*ABLATE, *arguments], capture_output=True, text=True, errors="replace", check=False,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+    else:
+        here = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        done = subprocess.CompletedProcess(arguments, here.exit_code, here.stdout, here.stderr)
     assert done.returncode == code, done.stdout + done.stderr
     assert arguments[0] == "logs" or "Traceback" not in done.stdout + done.stderr
     return done
@@ -40,10 +48,9 @@ ONE = ("add_one: [c, l]", "add_one: [c]")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_name_that_the_terminal_has_no_letters_for(encoding: str, study_file: WriteStudy) -> None:
+def test_a_name_that_the_terminal_has_no_letters_for(study_file: WriteStudy) -> None:
     study = study_file(("\n  l: {", "\n  λ☃: {"), ("add_one: [c, l]", "add_one: [c, λ☃]"))
-    plain = {"LC_ALL": "C", "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     assert "??" in ablate("plan", str(study), "--no-probe", **plain).stdout
     run(study, **plain)
     assert "??" in ablate("status", str(study), **plain).stdout
@@ -222,7 +229,7 @@ def test_plan_names_what_is_neither_done_nor_simply_to_run(study_file: WriteStud
 
 @pytest.mark.slow
 def test_a_terminal_that_closes_is_an_interruption(study_file: WriteStudy) -> None:
-    study = study_file(("epochs: 2", "epochs: 30"))
+    study = study_file(("epochs: 2", "epochs: 12"), ONE)
     for prefix, code in ((["nohup"], 0), ([], 130)):
         process = subprocess.Popen(
             [*prefix, *command("run", str(study), "--executor", "inline", "--seeds", "1" if prefix else "2")],
@@ -239,7 +246,7 @@ def test_a_terminal_that_closes_is_an_interruption(study_file: WriteStudy) -> No
 
 @pytest.mark.slow
 def test_what_a_process_has_left_is_taken_on(study_file: WriteStudy) -> None:
-    study = study_file(("epochs: 2", "epochs: 40"))
+    study = study_file(("epochs: 2", "epochs: 25"), ONE)
     first = subprocess.Popen(command("run", str(study), "--executor", "inline"), stdout=subprocess.DEVNULL)
     wait_until(lambda: bool(list(Path(".ablate/trials").glob("*/journal.jsonl"))), "the first to train")
     second = subprocess.Popen(
@@ -250,8 +257,8 @@ def test_what_a_process_has_left_is_taken_on(study_file: WriteStudy) -> None:
     first.wait()
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    assert "4 trials left to a process that has ended: they are taken on" in output
-    assert "8 of 8 trials done" in ablate("status", str(study), "--seeds", "2").stdout
+    assert "3 trials left to a process that has ended: they are taken on" in output
+    assert "6 of 6 trials done" in ablate("status", str(study), "--seeds", "2").stdout
 
 
 NUMBERS = {
