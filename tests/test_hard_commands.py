@@ -213,7 +213,7 @@ def test_a_complete_study_says_what_it_cost(study_file: WriteStudy) -> None:
     run(study)
     (line,) = ablate("report", str(study), "--out", "/proc/x", code=2).stderr.splitlines()
     assert "/proc/x" in line
-    assert "all of them done; their training times add up to " in run(study).stdout
+    assert "\ntheir training times add up to " in run(study).stdout
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def _cost(plan: Plan) -> str:
         # of one that can't be read the report says so
         with suppress(UserError):
             seconds += read_record(state.attempt).seconds if state.attempt else 0.0
-    return f"all of them done; their training times add up to {seconds:.0f} s"
+    return f"their training times add up to {seconds:.0f} s"
 
 
 def _report(plan: Plan) -> Path:
