@@ -194,6 +194,17 @@ def test_a_storage_of_another_release_or_of_something_else(
     assert "optuna.db can't be used: The runtime optuna version" in line
 
 
+def test_other_words_for_a_storage_in_sqlite(
+    study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATE_OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'o.db'}?timeout=3")
+    searched(study(), "--trials", "1")
+    assert [file.name for file in tmp_path.glob("*o.db*")] == ["o.db"]
+    monkeypatch.setenv("ABLATE_OPTUNA_STORAGE", "sqlite://")
+    (line,) = searched(study(), code=2).stderr.splitlines()
+    assert "ABLATE_OPTUNA_STORAGE sqlite://: no file that outlives the process" in line
+
+
 def test_emit_where_nothing_can_be_written(study: Callable[..., str]) -> None:
     Path("t.db").touch()
     for place in ("/proc/x/t.yaml", "t.db/x.yaml"):

@@ -12,9 +12,9 @@ _LONGEST = 100
 
 def file_name(value: str) -> str:
     """A name that files may have; raises ValueError for another."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
-        if len(value) > _LONGEST:
-            raise ValueError(f"got {len(value)} letters, expected at most {_LONGEST}, because it names files")
+    if len(value) > _LONGEST:
+        raise ValueError(f"got {len(value)} letters, expected at most {_LONGEST}, because it names files")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
         raise ValueError(f"got {value!r}, expected letters, digits, '_', '-' and '.' only, because it names files")
     return value
 

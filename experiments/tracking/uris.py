@@ -25,13 +25,20 @@ def embedded_record() -> Path | None:
 
     Raises UserError for SQLite that is no file.
     """
-    uri = tracking_uri()
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:(?:///)?([^?]*)(?:\?.*)?", uri)
+    return sqlite_file(tracking_uri(), "MLFLOW_TRACKING_URI")
+
+
+def sqlite_file(uri: str, setting: str) -> Path | None:
+    """The file that an address of SQLite names, in any of SQLAlchemy's forms; None where it is of something else.
+
+    Raises UserError, naming the setting, for SQLite that is no file.
+    """
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:(///)?([^?]*)(?:\?.*)?", uri)
     if match is None:
         return None
-    if not uri.partition(":")[2].startswith("///") or match[1] in ("", ":memory:") or match[1].startswith("file:"):
-        raise UserError(f"MLFLOW_TRACKING_URI {uri}: no file that outlives the process; expected sqlite:///FILE")
-    return Path(match[1])
+    if not match[1] or match[2] in ("", ":memory:") or match[2].startswith("file:"):
+        raise UserError(f"{setting} {uri}: no file that outlives the process; expected sqlite:///FILE")
+    return Path(match[2])
 
 
 def scheme() -> str:

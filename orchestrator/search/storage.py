@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from experiments.tracking.uris import HIDDEN, embedded_record, tracking_uri
+from experiments.tracking.uris import HIDDEN, embedded_record, sqlite_file, tracking_uri
 
 SETTING = "ABLATE_OPTUNA_STORAGE"
 SCHEMA = "optuna"
@@ -30,7 +30,7 @@ def storage_url() -> str:
 
 def storage_file(url: str) -> Path | None:
     """The SQLite file of a storage; None where it is a server's."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    return sqlite_file(url, SETTING)
 
 
 def shown_storage(url: str) -> str:
