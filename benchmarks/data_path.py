@@ -26,7 +26,7 @@ import numpy as np
 import timm
 import torch
 from bare import bare_epoch
-from machine import describe
+from machine import as_a_worker, describe
 from synthetic import hooks_of, noise, sgd
 
 from experiments.datasets.glyphs import Glyphs
@@ -166,6 +166,7 @@ def inputs(data: Data, hooks: list[Hook]) -> None:
 
 
 def main() -> None:
+    as_a_worker()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-class", type=int, default=20, help="glyph images of each of 62 characters")
     parser.add_argument("--rounds", type=int, default=15)

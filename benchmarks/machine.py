@@ -1,13 +1,22 @@
-"""What a benchmark ran on, in one line."""
+"""What a benchmark runs on: the process, and the machine in one line."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import platform
+import sys
 from pathlib import Path
 
 import torch
+
+from trainer import allocator
+
+
+def as_a_worker() -> None:
+    """Start this script again with the allocator of a worker, which a process takes from its environment."""
+    if not allocator.SETTINGS.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**allocator.SETTINGS, **os.environ})
 
 
 def describe() -> str:

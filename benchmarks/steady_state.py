@@ -20,7 +20,7 @@ from statistics import median
 import timm
 import torch
 from bare import bare_epoch
-from machine import describe
+from machine import as_a_worker, describe
 from synthetic import Constant, noise, sgd
 from torch.nn import functional
 
@@ -133,6 +133,7 @@ def table(device: torch.device, names: list[str], rounds: int) -> str:
 
 
 def main() -> None:
+    as_a_worker()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=CASES, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--case", nargs="+", metavar="NAME", help="default: all of the device")

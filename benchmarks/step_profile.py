@@ -24,7 +24,7 @@ import numpy as np
 import timm
 import torch
 from data_path import JITTER
-from machine import describe
+from machine import as_a_worker, describe
 from steady_state import Case
 from synthetic import Constant, hooks_of, noise, sgd
 from torch.nn import functional
@@ -222,6 +222,7 @@ def peak() -> float:
 
 
 def main() -> None:
+    as_a_worker()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet18", help="timm's name")
     parser.add_argument("--size", type=int, default=64)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.allocator import give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL
 from trainer.leftovers import module_hooks_end
@@ -183,6 +184,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         for handler in logger.handlers:
             handler.close()
         logger.handlers.clear()
+        give_back()
 
 
 def _train(job: Job, folder: Path, recorder: Recorder) -> Result:

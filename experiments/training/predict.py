@@ -94,4 +94,4 @@ def _probabilities(
         with without_warnings():
             pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
         images = central(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2), dataset.image_size)
-        yield batch, network(normalise(images.float(), mean, std)).softmax(1).cpu().numpy()
+        yield batch, network(normalise(images, mean, std)).softmax(1).cpu().numpy()

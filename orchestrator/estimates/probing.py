@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
 from experiments.training.probe import Measured
+from trainer import allocator
 from trainer.errors import UserError
 
 from ..checks.probe import Unanswered, answer
@@ -96,6 +98,7 @@ class Probes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**allocator.SETTINGS, **os.environ},
             text=True,
             start_new_session=True,
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from trainer import allocator
+
 # read by Ray when it is imported
 os.environ.update(
     {
@@ -32,6 +34,8 @@ os.environ.update(
         "TUNE_WARN_THRESHOLD_S": "60",
     }
 )
+# Ray's processes have this one's environment, and what trains is one of them; a user's own settings come first
+os.environ.update({**allocator.SETTINGS, **os.environ})
 
 from .engine import start
 
