@@ -43,6 +43,7 @@ from machine import describe
 from peer import Peer, SideFailed, tail
 
 from experiments.language.wording import count
+from trainer import allocator
 from trainer.errors import UserError
 
 ROOT = STUDY.parent.parent
@@ -135,9 +136,11 @@ def run_bare(
 def make_sides(contest: Contest, peer: Peer | None, folder: Path, data: Path) -> dict[str, Side]:
     """Every side, by a short name."""
     environment = clean_environment()
+    # as in our workers: a bare loop is what the machine can do, not what a tool makes of it
+    kept = {**environment, **allocator.SETTINGS}
 
     def bare(name: str, *flags: str, at_once: int = 1) -> Side:
-        return Side(name, lambda repeat: run_bare(contest, folder, environment, flags, at_once))
+        return Side(name, lambda repeat: run_bare(contest, folder, kept, flags, at_once))
 
     sides = {
         "ours": Side("ablate run", lambda repeat: run_ours(contest, folder / f"ours-{repeat}", data, environment)),

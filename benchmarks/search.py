@@ -193,8 +193,9 @@ def one_optimize(trials: int) -> None:
     import optuna
 
     from experiments import load_study
+    from experiments.job import make_job
     from experiments.plan import Trial, trial_id
-    from experiments.trial import make_job, run_trial
+    from experiments.trial import run_trial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = load_study("nothing.yaml")

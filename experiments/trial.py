@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from trainer.allocator import give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
@@ -16,8 +15,7 @@ from trainer.recorder import Epoch, Journal, Recorder
 from trainer.room import NoRoom, is_full
 
 from . import catalog
-from .options import Dataset
-from .plan import Trial
+from .job import Job, Result
 from .recipe import parse_recipe
 from .training.assembly import make_hooks, make_setup
 from .training.costs import cost_of
@@ -25,123 +23,11 @@ from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
 from .training.log import discreet, trial_logger
+from .training.resident import resident_data
 
 if TYPE_CHECKING:
-    import torch
-
     from trainer import Outcome
-    from trainer.data import Data
     from trainer.hooks import Hook
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial as plain data, to be handed to a worker process."""
-
-    id: str
-    cell: str
-    seed: int
-    recipe: dict[str, Any]
-    folder: str
-    """Absolute; keeps the trial's journal, checkpoint and log."""
-
-    working_folder: str
-    """Absolute; what relative paths of the recipe refer to."""
-
-    plugins: tuple[str, ...] = ()
-    watched: str | None = None
-    """The metric by whose course a search may end it early; None: nothing does."""
-
-    teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Trial id of each teacher to its `recipe` and the path of its `weights`."""
-
-    fingerprint: str = ""
-    """Of the images, as whoever makes the job found them."""
-
-    def as_data(self) -> dict[str, Any]:
-        """For a worker that takes dictionaries."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one attempt at a trial came to."""
-
-    status: Literal["finished", "failed", "interrupted", "pruned"]
-    """pruned: a search ended it early, because it promised little."""
-
-    history: list[Epoch] = field(default_factory=list)
-    seconds: float = 0.0
-    """Training and evaluation, over all attempts that the history comes from."""
-
-    reason: str = ""
-    """Why it failed, in one line."""
-
-    again: bool = False
-    """Of a failure: whether another attempt might end otherwise. A loss that diverged would do so again."""
-
-    short_of_memory: bool = False
-    """Of a failure: whether memory ran out, so that the trial may do with more of the machine to itself."""
-
-    needed: float | None = None
-    """The share of a GPU that it would have taken, where that is known."""
-
-    log: str = ""
-    """The trial's log file."""
-
-    hardware: str = ""
-    selected: int | None = None
-    """The epoch whose weights are kept; None before training has ended."""
-
-    final: Epoch = field(default_factory=dict)
-    """Metrics of the test split with them."""
-
-    weights: str | None = None
-    """SHA-256 of the kept weights, which lie in the job's folder as `weights.safetensors`."""
-
-    pretrained: str | None = None
-    """Digest of the weights that training started from."""
-
-    classes: tuple[str, ...] = ()
-    """Class names (of a folder of images: its folders) by index."""
-
-    params: int | None = None
-    macs: int | None = None
-    """See costs.Cost; measured here, where torch is loaded and the number of classes is known."""
-
-    peak_memory: int | None = None
-    """Bytes of GPU memory that tensors took at most while it trained, resident data included; None on the CPU."""
-
-    cores: int | None = None
-    gpus: float | None = None
-    """What it held of the machine while it trained; the driver says it."""
-
-    def as_data(self) -> dict[str, Any]:
-        """Plain data, for a driver in another process."""
-        return asdict(self)
-
-
-def make_job(
-    trial: Trial,
-    folder: Path,
-    plugins: tuple[Path, ...],
-    teachers: dict[str, dict[str, Any]] | None = None,
-    watched: str | None = None,
-    fingerprint: str = "",
-) -> Job:
-    """The trial as something to send to a worker."""
-    return Job(
-        id=trial.id,
-        cell=trial.cell,
-        seed=trial.seed,
-        recipe=trial.recipe.as_data(),
-        folder=str(folder.resolve()),
-        working_folder=str(Path.cwd()),
-        plugins=tuple(str(plugin) for plugin in plugins),
-        watched=watched,
-        teachers=teachers or {},
-        fingerprint=fingerprint,
-    )
 
 
 def run_trial(job: Job, recorder: Recorder) -> Result:
@@ -244,42 +130,6 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         macs=cost.macs,
         # of a process on the CPU no peak is its trial's own: it outlives trials
         peak_memory=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
-    )
-
-
-_resident: dict[tuple[Dataset, int, torch.device, tuple[str, str]], Data] = {}
-"""At most one data set, by the arguments of `resident_data`."""
-
-
-def resident_data(dataset: Dataset, split_key: int, device: torch.device, where: tuple[str, str] = ("", "")) -> Data:
-    """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded.
-
-    where: the folder that relative paths refer to, and the fingerprint of the images there; a process that outlives a
-    run may see others under the same settings.
-    """
-    key = (dataset, split_key, device, where)
-    if key not in _resident:
-        _resident.clear()
-        _resident[key] = _load(dataset, split_key, device)
-    return _resident[key]
-
-
-def _load(dataset: Dataset, split_key: int, device: torch.device) -> Data:
-    import torch
-
-    from trainer.data import load
-
-    # torch keeps the memory of the data before for itself; `load` asks the driver what is free
-    torch.cuda.empty_cache()
-    return load(
-        dataset.read(split_key),
-        dataset.image_size,
-        dataset.mean,
-        dataset.std,
-        cache_folder(),
-        device,
-        stored_size=dataset.stored_size,
-        squash=dataset.fit == "squash",
     )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from experiments.job import Job, Result, make_job
 from experiments.plan import Plan, Trial
-from experiments.sharing.leases import Lease, Unshared
 from experiments.tracking import RunWriter
 from experiments.tracking.states import trial_states
 from experiments.training.folders import trial_folder
-from experiments.trial import Job, Result, make_job
 from trainer.errors import UserError
 from trainer.files import JOURNAL, tidy
 from trainer.recorder import Epoch, Journal
@@ -20,72 +19,32 @@ from trainer.stopping import is_over
 
 from .elsewhere import Elsewhere
 from .estimates.paces import remember_pace, remember_start
-from .estimates.shares import Share, Shares
-from .events import Rule, Supply
+from .estimates.shares import Share
+from .events import Rule
 from .order import teachers_of
-from .progress import Progress
-
-
-@dataclass
-class Summary:
-    """What one `ablate run` did."""
-
-    done_before: int
-    elsewhere: dict[str, str] = field(default_factory=dict)
-    """Trial id to the process that trains it."""
-
-    finished: list[Trial] = field(default_factory=list)
-    finished_elsewhere: list[Trial] = field(default_factory=list)
-    """By other machines, while this process trained or waited."""
-
-    pruned: list[Trial] = field(default_factory=list)
-    failed: list[tuple[Trial, Result]] = field(default_factory=list)
-    interrupted: KeyboardInterrupt | None = None
-    """What stopped it before its end: the user, or the death of the engine."""
-
-    record_errors: list[str] = field(default_factory=list)
-    training_seconds: float = 0.0
-    """Sum of the finished trials' training times."""
-
-    report: Callable[[], Path] | None = None
-    """Gives the path of the report, if there is one; raises what kept it from being written."""
+from .task import Task
 
 
 class Driver:
-    """The work (see events.Work) of training `trials`, in their order, teachers before their students.
+    """The work (see events.Work) of a task: its trials in their order, teachers before their students."""
 
-    supply: adds further trials. lease: keeps trials from other machines that share the record.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        trials: Sequence[Trial],
-        fingerprints: Mapping[str, str],
-        shares: Shares,
-        writer: RunWriter,
-        progress: Progress,
-        summary: Summary,
-        retries: int,
-        supply: Supply | None = None,
-        lease: Lease | None = None,
-    ) -> None:
-        self.plan = plan
-        self.trials = {trial.id: trial for trial in trials}
-        self.fingerprints = fingerprints
-        self.shares = shares
+    def __init__(self, task: Task, writer: RunWriter, retries: int) -> None:
+        self.plan = task.plan
+        self.trials = {trial.id: trial for trial in task.trials}
+        self.fingerprints = task.fingerprints
+        self.shares = task.shares
+        self.progress = task.progress
+        self.summary = task.summary
+        self.supply = task.supply
+        self.elsewhere = Elsewhere(task.lease, task.progress.say)
         self.writer = writer
-        self.progress = progress
-        self.summary = summary
-        self.waiting = list(trials)
+        self.retries = retries
+        self.tries_left = dict.fromkeys(self.trials, retries)
+        self.waiting = list(task.trials)
         self.handed: dict[str, Share] = {}
         self.running: set[str] = set()
         self.over: set[str] = set()
         self.recorded: set[str] = set()
-        self.retries = retries
-        self.tries_left = dict.fromkeys(self.trials, retries)
-        self.supply = supply
-        self.elsewhere = Elsewhere(lease or Unshared(), progress.say)
         self.courses: dict[str, list[Epoch]] = {}
         """Epochs of each running trial, where a supply asks for them."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
+from experiments.job import Result
 from experiments.language.wording import count
 from experiments.plan import Trial
 from experiments.sharing.claims import Claim
@@ -15,7 +16,6 @@ from experiments.sharing.leases import Lease
 from experiments.tracking.attempts import Attempt, read_record
 from experiments.tracking.records import TrialRecord
 from experiments.training.folders import trial_folder
-from experiments.trial import Result
 from trainer.errors import UserError
 
 POLL = 2.0

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from experiments.job import Job, Result
 from experiments.plan import Trial
-from experiments.trial import Job, Result
 from trainer.recorder import Epoch
 
 from .cluster.needs import Needs
@@ -24,7 +24,7 @@ class EngineDied(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Rule:
-    """How jobs that are watched (see trial.Job) are ended early, by the course of their metric."""
+    """How jobs that are watched (see job.Job) are ended early, by the course of their metric."""
 
     kind: str
     """asha, hyperband or median."""
@@ -97,7 +97,7 @@ class Supply(Protocol):
         """Whether none will come any more."""
 
     def watched(self, trial: str) -> str | None:
-        """See trial.Job."""
+        """See job.Job."""
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
         """A running trial has ended an epoch; all of them so far."""

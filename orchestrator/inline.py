@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from experiments.trial import Job, run_trial
+from experiments.job import Job
+from experiments.trial import run_trial
 from trainer.recorder import Epoch
 
 from .cluster.needs import Needs

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from experiments.job import Result
 from experiments.plan import Trial
 from experiments.tracking.uris import shown_uri
-from experiments.trial import Result
 from trainer.recorder import Epoch
 
 from .estimates.eta import Estimate

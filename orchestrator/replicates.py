@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from experiments.job import Result
 from experiments.plan import Plan, Trial
 from experiments.sharing.claims import Held
 from experiments.tracking.records import TrialRecord, make_record
 from experiments.training.folders import trial_folder
-from experiments.trial import Result
 from reports.replicates.seeds import follow_one, followed, grown, largest
 from trainer.recorder import Epoch
 
-from .driver import Driver, Summary
+from .driver import Driver
 from .events import Rule
 from .holdings import recorded
 from .progress import Progress
+from .task import Summary
 
 
 class Replicates:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from rich.console import Console
 from experiments.language.wording import count
 from experiments.plan import Plan, Trial
 from experiments.sharing.claims import Held, claimed
-from experiments.sharing.leases import Lease, leased
+from experiments.sharing.leases import leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.tracking.states import trial_states
 from experiments.training.data import prepare_data, prepare_weights
@@ -24,14 +23,15 @@ from trainer.errors import UserError
 from trainer.files import CHECKPOINT, tidy
 
 from .cluster.needs import Needs, needs_of
-from .driver import Driver, Summary
+from .driver import Driver
 from .estimates.paces import estimate_of, known_shares
 from .estimates.probing import probe_missing
 from .estimates.resources import room_here
 from .estimates.shares import Shares
-from .events import Engine, Executor, Supply
+from .events import Engine, Executor
 from .order import in_order
 from .progress import Progress
+from .task import Summary, Task
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -83,74 +83,48 @@ def run_plan(
         with Progress(console, plan.study.title, mine, estimate, tell) as progress:
             if supply is not None:
                 supply.tell(progress)
-            needs = needs_of(plan, mine, fingerprints) if terms.address else None
-            cpus = cpus_for(mine, shares)
-            task = Task(
-                plan,
-                mine,
-                fingerprints,
-                cpus,
-                shares,
-                progress,
-                summary,
-                command,
-                lease,
-                needs,
-                supply,
-                _get_ready,
-                report,
+            train(
+                Task(plan, mine, fingerprints, shares, progress, summary, supply, lease),
+                start,
+                terms,
+                cpus=cpus_for(mine, shares),
+                needs=needs_of(plan, mine, fingerprints) if terms.address else None,
+                command=command,
+                get_ready=_get_ready,
+                report=report,
             )
-            train(task, start, terms)
     return summary
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is to be trained, with everything that hears of it."""
+def train(
+    task: Task,
+    start: Executor,
+    terms: Terms,
+    *,
+    cpus: int,
+    needs: Needs | None,
+    command: str,
+    get_ready: Callable[[], None],
+    report: Callable[[], Path] | None = None,
+) -> None:
+    """Train, record, report; an interruption is noted in the summary.
 
-    plan: Plan
-    trials: Sequence[Trial]
-    """In the order in which they begin."""
-
-    fingerprints: Mapping[str, str]
-    cpus: int
-    """Cores to share out on this machine."""
-
-    shares: Shares
-    progress: Progress
-    summary: Summary
-    command: str
-    lease: Lease
-    """Keeps trials from other machines."""
-
-    needs: Needs | None = None
-    """What the nodes of a cluster must have."""
-
-    supply: Supply | None = None
-    """Where further trials come from."""
-
-    get_ready: Callable[[], None] = lambda: None
-    """Loads what a report takes, once all has trained."""
-
-    report: Callable[[], Path] | None = None
-    """Writes the report of what is recorded."""
-
-
-def train(task: Task, start: Executor, terms: Terms) -> None:
-    """Train, record, report; an interruption is noted in the summary. Raises UserError where the record can't open."""
+    cpus: cores to share out on this machine. needs: what the nodes of a cluster must have. get_ready: loads what a
+    report takes, once all has trained. report: writes it. Raises UserError where the record can't open.
+    """
     aside = ThreadPoolExecutor(1)
     try:
         with store_apart() as store:
             # a fresh record takes as long as starting workers; whether it opens the writer finds out
             aside.submit(store.open)
-            with start(cpus=task.cpus, address=terms.address, needs=task.needs) as engine:
+            with start(cpus=cpus, address=terms.address, needs=needs) as engine:
                 task.shares.room = engine.room
-                writer = RunWriter(task.plan, task.fingerprints, task.command, store, task.progress.record)
-                _drive(engine, _driver(task, writer, terms.retries), lambda: aside.submit(task.get_ready))
+                writer = RunWriter(task.plan, task.fingerprints, command, store, task.progress.record)
+                _drive(engine, Driver(task, writer, terms.retries), lambda: aside.submit(get_ready))
                 # while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
-                if task.report and known:
-                    task.summary.report = aside.submit(task.report).result
+                if report and known:
+                    task.summary.report = aside.submit(report).result
     except KeyboardInterrupt as stopped:
         task.summary.interrupted = stopped
     finally:
@@ -162,21 +136,6 @@ def _get_ready() -> None:
     from reports.report import get_ready
 
     get_ready()
-
-
-def _driver(task: Task, writer: RunWriter, retries: int) -> Driver:
-    return Driver(
-        task.plan,
-        task.trials,
-        task.fingerprints,
-        task.shares,
-        writer,
-        task.progress,
-        task.summary,
-        retries,
-        task.supply,
-        task.lease,
-    )
 
 
 def _drive(engine: Engine, driver: Driver, then: Callable[[], object]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from conftest import TINY
 
 from experiments import expand, load_study
+from experiments.job import Result
 from experiments.plan import Plan, Trial
 from experiments.tracking.records import TrialRecord
 from experiments.tracking.states import State, data_fingerprints
-from experiments.trial import Result
 from reports.runs import Runs
 
 History = list[dict[str, float | None]]

@@ -8,7 +8,8 @@ from typing import Any
 
 from batches import a_recipe
 
-from experiments.trial import Job, Result, run_trial
+from experiments.job import Job, Result
+from experiments.trial import run_trial
 from trainer.recorder import Epoch, Recorder
 
 FEW = '''

@@ -12,8 +12,9 @@ from PIL import Image
 from plugins import FEW, Ignores, of_few, written
 
 from experiments import catalog
+from experiments.job import Job, Result
 from experiments.recipe import parse_recipe
-from experiments.trial import Job, Result, run_trial
+from experiments.trial import run_trial
 from orchestrator.cluster import away
 from orchestrator.cluster.desk import Desk, Mirror
 from orchestrator.cluster.needs import Data, Needs, fitting, import_failed, key, unfit, versions

@@ -19,7 +19,7 @@ from rich.console import Console
 import experiments.training.data
 import trainer.data
 from experiments.datasets.digits import Digits
-from experiments.trial import resident_data
+from experiments.training.resident import resident_data
 from trainer import cache
 from trainer.cache import decoded
 from trainer.data import Data, Source

@@ -21,7 +21,7 @@ from conftest import REPOSITORY
 from plugins import FEW, VANDAL, attempt, of_few, written
 from torch.nn.modules import module
 
-from experiments.trial import Job, Result
+from experiments.job import Job, Result
 from trainer.leftovers import module_hooks_end
 from trainer.numerics import Numerics
 from trainer.recorder import Epoch
@@ -248,7 +248,8 @@ def test_a_process_of_its_own_gives_the_same(trial: Callable[..., Result], plugi
     recipe = PLAIN | {"numerics": {"precision": "fp32"}}
     job = Job("tiny", "baseline", 1, recipe, str(tmp_path / "alone"), str(tmp_path), tuple(map(str, plugins)))
     code = (
-        "import json, sys; from experiments.trial import Job, run_trial; from plugins import Ignores; "
+        "import json, sys; from experiments.job import Job; from experiments.trial import run_trial; "
+        "from plugins import Ignores; "
         "print(json.dumps(run_trial(Job(**json.loads(sys.argv[1])), Ignores()).as_data()))"
     )
     done = subprocess.run(

@@ -15,7 +15,8 @@ import torch
 from batches import a_recipe
 from torch import nn
 
-from experiments.trial import Job, Result, run_trial
+from experiments.job import Job, Result
+from experiments.trial import run_trial
 from trainer.data import Data
 from trainer.errors import UserError
 from trainer.failures import GIB, _Enough, _TwoSteps, explained

@@ -15,9 +15,9 @@ from conftest import REPOSITORY, TINY
 from made_up import planned, record_runs
 
 import reports.report
+from experiments.job import Result as TrialResult
 from experiments.plan import Plan
 from experiments.training.environment import training_code
-from experiments.trial import Result as TrialResult
 from orchestrator.cli import main
 from reports.runs import collect_runs
 

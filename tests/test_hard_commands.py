@@ -178,7 +178,8 @@ def test_a_password_in_a_trial_s_error_is_nowhere(study_file: WriteStudy, tmp_pa
     )
     script = (
         "import os, sys; from pathlib import Path; from experiments import expand, load_study; "
-        "from experiments.trial import make_job, run_trial; from plugins import Ignores; "
+        "from experiments.job import make_job; from experiments.trial import run_trial; "
+        "from plugins import Ignores; "
         "plan = expand(load_study(sys.argv[1])); trial = next(t for t in plan.trials if t.cell == 'plain+c'); "
         "print(run_trial(make_job(trial, Path('trial'), plan.study.plugins), Ignores()).reason)"
     )

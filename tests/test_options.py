@@ -26,10 +26,12 @@ from pydantic import BaseModel
 from safetensors.torch import load_file
 
 from experiments import catalog, trial
+from experiments.job import Job, Result
 from experiments.language.validation import Problem
 from experiments.options import Dataset, Option
 from experiments.recipe import parse_recipe
-from experiments.trial import Job, Result, run_trial
+from experiments.training.resident import resident_data
+from experiments.trial import run_trial
 from trainer.data import Data
 from trainer.draws import Draws
 from trainer.recorder import Epoch
@@ -155,7 +157,7 @@ class Ignores:
 @pytest.fixture(autouse=True)
 def _two_steps_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every data set is cut to the images of STEPS steps, for training and for validation; all on the CPU."""
-    original = trial.resident_data
+    original = resident_data
 
     def cut(dataset: Dataset, *others: Any) -> Data:
         data = original(dataset, *others)

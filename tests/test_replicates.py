@@ -25,20 +25,21 @@ from made_up import planned, recorded
 from rich.console import Console
 from test_claims import HOLDS, another
 
+from experiments.job import Job, Result
 from experiments.plan import Plan
 from experiments.sharing.claims import claimed
 from experiments.tracking.records import TrialRecord
 from experiments.training.folders import trial_folder
-from experiments.trial import Job, Result
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
-from orchestrator.driver import Driver, Summary
+from orchestrator.driver import Driver
 from orchestrator.estimates.eta import Estimate
 from orchestrator.estimates.shares import Room, Shares
 from orchestrator.events import Work
 from orchestrator.progress import Progress
 from orchestrator.replicates import Replicates
 from orchestrator.run import run_plan
+from orchestrator.task import Summary, Task
 from orchestrator.terms import Terms
 from reports.replicates.seeds import at_most, followed, grown, largest, replayed
 from reports.replicates.text import extent, notes, row, saved, tally
@@ -153,8 +154,8 @@ def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, S
         supply = Replicates(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()
         shares = Shares(used.room)
-        driver = Driver(plan, plan.trials, fingerprints, shares, writer, progress, summary, 0, supply)
-        used.run(driver)
+        task = Task(plan, plan.trials, fingerprints, shares, progress, summary, supply)
+        used.run(Driver(task, writer, retries=0))
     return used, summary
 
 

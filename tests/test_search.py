@@ -25,8 +25,8 @@ from mlflow import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import expand, load_study
-from experiments.trial import Job
-from experiments.trial import Result as Result_
+from experiments.job import Job
+from experiments.job import Result as Result_
 from orchestrator import inline
 from orchestrator.cli import main
 from orchestrator.search.memory import memory

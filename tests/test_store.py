@@ -17,11 +17,11 @@ import pytest
 from made_up import planned
 from mlflow import MlflowClient
 
+from experiments.job import Result
 from experiments.tracking import RunWriter, store_apart
 from experiments.tracking.attempts import TRIAL
 from experiments.tracking.store import MlflowStore, Store, StoreError
 from experiments.tracking.write_ahead import hasten, keep, write_ahead
-from experiments.trial import Result
 from trainer.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("record")

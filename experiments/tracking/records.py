@@ -11,9 +11,9 @@ from trainer.errors import UserError
 from trainer.metrics import FINAL_METRICS, best, plain
 from trainer.recorder import Epoch
 
+from ..job import Result
 from ..plan import Plan, Trial
 from ..training.environment import describe_software, git_state, training_code
-from ..trial import Result
 
 SCHEMA = 1
 """Version of this format; a reader refuses a newer one."""

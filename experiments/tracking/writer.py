@@ -14,11 +14,11 @@ from trainer.errors import UserError
 from trainer.files import JOURNAL, WEIGHTS
 from trainer.recorder import Epoch, Journal
 
+from ..job import Result
 from ..plan import Plan, Trial
 from ..sharing.process import TOKEN
 from ..training.environment import describe_software, git_state, training_code
 from ..training.folders import trial_folder
-from ..trial import Result
 from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
 from .delivery import Delivery, described
 from .entities import dataset_of, points_of, settings_of

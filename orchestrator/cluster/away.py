@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments import catalog
+from experiments.job import Job, Result
 from experiments.options import Dataset, digest
 from experiments.training.folders import cache_folder, locked
-from experiments.trial import Job, Result, run_trial
+from experiments.trial import run_trial
 from trainer.errors import UserError
 from trainer.recorder import Recorder
 

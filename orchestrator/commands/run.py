@@ -21,11 +21,11 @@ from reports.folder import results_folder
 from reports.renewal import renew_report
 from trainer.errors import UserError
 
-from ..driver import Summary
 from ..events import EngineDied
 from ..output import steady_console
 from ..run import run_plan
 from ..signals import interruptible
+from ..task import Summary
 from ..terms import Terms
 from .comparing import show_comparisons
 from .loading import by_now, load_plan

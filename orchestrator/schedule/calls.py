@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from experiments.trial import Result
+from experiments.job import Result
 
 from ..events import EngineDied, Work
 from ..signals import Stop

@@ -10,7 +10,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from experiments.trial import Job, Result, run_trial
+from experiments.job import Job, Result
+from experiments.trial import run_trial
 from trainer.files import JOURNAL
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import is_over, value_so_far

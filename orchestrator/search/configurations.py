@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from experiments.job import Result
 from experiments.plan import Cell, Plan, Trial
 from experiments.search.plan import ALONE, SearchPlan, grown
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
-from experiments.trial import Result
 from reports.search.told import cell_of, counted, fresh_plan
 from trainer.errors import UserError
 from trainer.recorder import Epoch

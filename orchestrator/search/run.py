@@ -24,13 +24,13 @@ from trainer.errors import UserError
 from trainer.files import tidy
 
 from ..cluster.needs import needs_of
-from ..driver import Summary
 from ..estimates.paces import estimate_of
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
 from ..events import Executor
 from ..progress import Progress
-from ..run import Task, cpus_for, say_aside, train
+from ..run import cpus_for, say_aside, train
+from ..task import Summary, Task
 from ..terms import Terms
 from .configurations import Configurations
 from .memory import Memory
@@ -72,24 +72,16 @@ def run_search(
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, room)
             with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
-                cpus = cpus_for(first, shares)
-                needs = needs_of(plan, first, fingerprints) if terms.address else None
-                task = Task(
-                    search.plan,
-                    [],
-                    fingerprints,
-                    cpus,
-                    shares,
-                    progress,
-                    summary,
-                    command,
-                    lease,
-                    needs,
-                    supply,
-                    get_ready,
-                )
                 try:
-                    train(task, start, terms)
+                    train(
+                        Task(search.plan, [], fingerprints, shares, progress, summary, supply, lease),
+                        start,
+                        terms,
+                        cpus=cpus_for(first, shares),
+                        needs=needs_of(plan, first, fingerprints) if terms.address else None,
+                        command=command,
+                        get_ready=get_ready,
+                    )
                 finally:
                     supply.claims.close()
         if supply.broken is not None:
