@@ -35,7 +35,8 @@ _TAGS_OF_ATTEMPTS = f"""
     JOIN tags t ON t.run_uuid = r.run_uuid
     WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
       AND t.key IN ('{TRIAL}', '{FINGERPRINT}', '{STATUS}', '{REASON}')
-      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}' {{only}})
+      AND EXISTS (SELECT 1 FROM tags m WHERE m.run_uuid = r.run_uuid AND m.key = '{TRIAL}')
+      {{only}}
     ORDER BY r.start_time DESC, r.run_uuid
 """
 _FEW = 50
@@ -123,7 +124,10 @@ def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attem
     None at all where there is no file, or nothing in it. Raises UserError for a file that is none of MLflow's.
     """
     runs: dict[tuple[str, str, str, int], dict[str, str]] = {}
-    only = "" if trials is None else f"AND m.value IN ({', '.join('?' * len(trials))})"
+    only = ""
+    if trials is not None:
+        asked_for = ", ".join("?" * len(trials))
+        only = f"AND r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = '{TRIAL}' AND value IN ({asked_for}))"
     with _reading(file) as connection:
         asked = _TAGS_OF_ATTEMPTS.format(only=only)
         found = connection.execute(asked, trials or ()) if connection and _has_tables(connection) else ()

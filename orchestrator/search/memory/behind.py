@@ -1,12 +1,17 @@
 """A study held in memory and written to its file behind: for a file that nobody else writes to.
 
-Optuna's own storage asks the file for every trial that is not over, at each call: most of what a suggestion takes.
+Optuna's own storage asks the file for every trial that is not over, at each call: most of what a suggestion takes. And
+each of the ten calls that make and end a trial is a transaction of its own; here, what has changed of one is written
+together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import optuna
@@ -18,9 +23,10 @@ Write = Callable[[], object]
 
 
 class WrittenBehind(InMemoryStorage):
-    """One study of a file. Every change is made here first, and in the file by a thread, in the same order.
+    """One study of a file. Every change is made here first; a thread brings the file up to it, trial by trial.
 
-    A change that can't be written ends all: that error is raised by every change after it, and by `flush`.
+    It begins with a trial's end or intermediate value, or when `write` is called. A change that can't be written ends
+    all: that error is raised by every change after it, and by `flush`.
     """
 
     def __init__(self, study: optuna.Study, file: RDBStorage, carry_out: Callable[[Write], object]) -> None:
@@ -34,95 +40,160 @@ class WrittenBehind(InMemoryStorage):
         self._error: Exception | None = None
         self._thread = ThreadPoolExecutor(1, "search")
         self._last: Future[None] | None = None
+        self._changed: set[int] = set()
+        self._writes_to_study: list[Write] = []
+        self._guard = Lock()
+        """Of these two."""
+
         self._id_there = study._study_id
         id = super().create_new_study(study.directions, study.study_name)
         for name, value in file.get_study_user_attrs(self._id_there).items():
             super().set_study_user_attr(id, name, value)
         for name, value in file.get_study_system_attrs(self._id_there).items():
             super().set_study_system_attr(id, name, value)
-        self._trials_there: list[int] = []
-        """The ids in the file. Here they are numbered from 0."""
+        self._there = study.get_trials()
+        """The trials as the file has them, with their ids there. Here they are numbered from 0."""
 
-        for trial in study.get_trials(deepcopy=False):
+        for trial in self._there:
             super().create_new_trial(id, trial)
-            self._trials_there.append(trial._trial_id)
+
+    def write(self) -> None:
+        """Begin to write what has changed."""
+        self._check()
+        self._last = self._thread.submit(self._catch_up)
 
     def flush(self) -> None:
         """Return once the file holds everything."""
+        if self._changed or self._writes_to_study:
+            self.write()
         if self._last is not None:
             self._last.result()
         self._check()
 
     def close(self) -> None:
         """Flush; nothing can be changed any more."""
-        self._thread.shutdown()
-        self._check()
-
-    def _write(self, write: Write) -> None:
-        self._check()
-        self._last = self._thread.submit(self._do, write)
-
-    def _do(self, write: Write) -> None:
-        if self._error is None:
-            try:
-                self._carry_out(write)
-            except Exception as error:
-                self._error = error
+        try:
+            self.flush()
+        finally:
+            self._thread.shutdown()
 
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
 
+    def _catch_up(self) -> None:
+        with self._guard:
+            writes, self._writes_to_study = self._writes_to_study, []
+            changed, self._changed = sorted(self._changed), set()
+        try:
+            # nothing is written past a gap
+            self._check()
+            for write in writes:
+                self._carry_out(write)
+            for trial in changed:
+                for write in self._writes_of(_copied(self.get_trial(trial))):
+                    self._carry_out(write)
+        except Exception as error:
+            self._error = error
+
+    def _writes_of(self, now: FrozenTrial) -> Iterator[Write]:
+        """What the file lacks of a trial; its state last, since what is over can't be changed."""
+        file = self._file
+        if now.number == len(self._there):
+            yield lambda: self._create(now)
+            return
+        before = self._there[now.number]
+        id = now._trial_id = before._trial_id
+        for name in now.params.keys() - before.params.keys():
+            form = now.distributions[name]
+            yield partial(file.set_trial_param, id, name, form.to_internal_repr(now.params[name]), form)
+        for step, value in _changes(before.intermediate_values, now.intermediate_values):
+            yield partial(file.set_trial_intermediate_value, id, step, value)
+        for name, value in _changes(before.user_attrs, now.user_attrs):
+            yield partial(file.set_trial_user_attr, id, name, value)
+        for name, value in _changes(before.system_attrs, now.system_attrs):
+            yield partial(file.set_trial_system_attr, id, name, value)
+        if now.state != before.state:
+            yield partial(file.set_trial_state_values, id, now.state, now.values)
+        self._there[now.number] = now
+
+    def _create(self, now: FrozenTrial) -> None:
+        now._trial_id = self._file.create_new_trial(self._id_there, now)
+        self._there.append(now)
+
+    def _change(self, trial: int) -> None:
+        with self._guard:
+            self._changed.add(trial)
+
+    def _change_study(self, write: Write) -> None:
+        self._check()
+        with self._guard:
+            self._writes_to_study.append(write)
+
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """See BaseStorage."""
         super().set_study_user_attr(study_id, key, value)
-        self._write(lambda: self._file.set_study_user_attr(self._id_there, key, value))
+        self._change_study(partial(self._file.set_study_user_attr, self._id_there, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """See BaseStorage."""
         super().set_study_system_attr(study_id, key, value)
-        self._write(lambda: self._file.set_study_system_attr(self._id_there, key, value))
+        self._change_study(partial(self._file.set_study_system_attr, self._id_there, key, value))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """See BaseStorage."""
-        id = super().create_new_trial(study_id, template_trial)
-
-        def write() -> None:
-            self._trials_there.append(self._file.create_new_trial(self._id_there, template_trial))
-
-        self._write(write)
-        return id
+        self._check()
+        trial = super().create_new_trial(study_id, template_trial)
+        self._change(trial)
+        return trial
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
         """See BaseStorage."""
+        self._check()
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
-        self._write(
-            lambda: self._file.set_trial_param(self._there(trial_id), param_name, param_value_internal, distribution)
-        )
+        self._change(trial_id)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """See BaseStorage."""
+        self._check()
         done = super().set_trial_state_values(trial_id, state, values)
-        if done:
-            self._write(lambda: self._file.set_trial_state_values(self._there(trial_id), state, values))
+        self._change(trial_id)
+        if state.is_finished():
+            self.write()
         return done
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """See BaseStorage."""
+        self._check()
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-        self._write(lambda: self._file.set_trial_intermediate_value(self._there(trial_id), step, intermediate_value))
+        self._change(trial_id)
+        self.write()
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """See BaseStorage."""
+        self._check()
         super().set_trial_user_attr(trial_id, key, value)
-        self._write(lambda: self._file.set_trial_user_attr(self._there(trial_id), key, value))
+        self._change(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """See BaseStorage."""
+        self._check()
         super().set_trial_system_attr(trial_id, key, value)
-        self._write(lambda: self._file.set_trial_system_attr(self._there(trial_id), key, value))
+        self._change(trial_id)
 
-    def _there(self, trial: int) -> int:
-        return self._trials_there[trial]
+
+def _changes(before: dict[Any, Any], now: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    # the same NaN is no change
+    return [(k, v) for k, v in now.items() if k not in before or (before[k] is not v and before[k] != v)]
+
+
+def _copied(trial: FrozenTrial) -> FrozenTrial:
+    """As it is now, whatever other threads do. Who was handed a trial changes its dictionaries, one after the other."""
+    now = copy.copy(trial)
+    now.distributions = dict(trial.distributions)
+    now.params = {name: value for name, value in dict(trial.params).items() if name in now.distributions}
+    now.intermediate_values = dict(trial.intermediate_values)
+    now.user_attrs, now.system_attrs = dict(trial.user_attrs), dict(trial.system_attrs)
+    return now

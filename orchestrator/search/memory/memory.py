@@ -125,6 +125,8 @@ class Memory:
     def note_trials(self, number: int, ids: Mapping[int, str]) -> None:
         """Which trials (by seed) the configuration is made of, for who reads the storage."""
         self._told(lambda: self._trials[number].set_user_attr(TRIALS, {str(seed): id for seed, id in ids.items()}))
+        if self._behind is not None:
+            self._behind.write()
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """The objective after an epoch of the configuration's first seed; one that is known already is kept."""
