@@ -24,7 +24,7 @@ from trainer.files import CHECKPOINT, tidy
 
 from .cluster.needs import Needs, needs_of
 from .driver import Driver
-from .estimates.paces import estimate_of, known_shares
+from .estimates.paces import estimate_of, known_share
 from .estimates.probing import probe_missing
 from .estimates.resources import room_here
 from .estimates.shares import Shares
@@ -63,7 +63,7 @@ def run_plan(
         room = room_here()
         if room.gpus and mine and terms.has_no_share():
             probe_missing(plan, [plan.by_name[trial.cell] for trial in mine], room, console)
-        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=known_shares(plan, room))
+        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
         # what a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, at_once, console)

@@ -24,7 +24,7 @@ from orchestrator.estimates.paces import (
     estimate_of,
     is_start_known,
     known_probe,
-    known_shares,
+    known_share,
     probe_key,
     remember_engine,
     remember_probe,
@@ -123,8 +123,9 @@ class TestMemory:
     def test_a_probe_is_remembered_for_its_kind(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)
         remember_probe(plan.by_name["plain"].recipe, Room(2), 0.4, ONE)
-        assert known_shares(plan, Room(2)) == {"plain": 0.4, "plain+c": 0.4, "plain+l": 0.4}
-        assert known_shares(plan, Room(2, 1)) == {}
+        known = {trial.cell: known_share(trial, Room(2)) for trial in plan.trials}
+        assert known == {"plain": 0.4, "plain+c": 0.4, "plain+l": 0.4, "deep": None}
+        assert known_share(plan.trials[0], Room(2, 1)) is None
         assert known_probe(plan.by_name["deep"].recipe, Room(2)) is None
 
     def test_refinements_and_teachers_are_of_the_kind(self, study_file: WriteStudy) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 from test_search import STUDY, ablate, runs, searched, study, told
 
 from experiments import load_study
+from experiments.job import Job
+from experiments.plan import Cell, Plan
+from experiments.training.probe import Measured
+from orchestrator import inline
+from orchestrator.commands.search import load_search
+from orchestrator.estimates.paces import remember_probe
+from orchestrator.estimates.shares import Room, Share
+from orchestrator.events import Work
+from orchestrator.search import run as search_run
+from orchestrator.terms import Terms
 
 pytestmark = pytest.mark.usefixtures("record")
 
@@ -211,3 +225,45 @@ def test_emit_where_nothing_can_be_written(study: Callable[..., str]) -> None:
         (line,) = searched(study(), "--emit", place, code=2).stderr.splitlines()
         assert f"--emit {place}: {Path(place).parent} can't be made" in line
     assert not Path("optuna.db").exists(), "before anything is trained"
+
+
+def test_trials_share_a_gpu_as_measured(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up GPU on which four trainings of width 2 get most done; of width 64 nothing has been measured."""
+    search = load_search(Path(study((SAMPLED, WIDTH), (START, "  start: [{architecture.hidden: 3}]\n"))), None, 4, None)
+    room = Room(8, 1)
+    probed: list[str] = []
+
+    def measure(plan: Plan, cells: Sequence[Cell], room: Room, console: Console) -> None:
+        probed.extend(cell.name for cell in cells)
+        remember_probe(cells[0].recipe, room, 0.25, Measured(0.1, 0.001, 1, 100, 1000, 100))
+
+    class OneGpu(inline.Inline):
+        given: ClassVar[list[tuple[object, float]]] = []
+
+        def run(self, work: Work) -> None:
+            hand_out = work.next_job
+
+            def next_job() -> tuple[Job, Share] | None:
+                found = hand_out()
+                if found is not None:
+                    self.given.append((found[0].recipe["architecture"]["hidden"], found[1].gpus))
+                return found
+
+            monkeypatch.setattr(work, "next_job", next_job)
+            super().run(work)
+
+    @contextmanager
+    def start(**how: object) -> Iterator[OneGpu]:
+        engine = OneGpu(8)
+        engine.room = room
+        yield engine
+
+    monkeypatch.setattr(search_run, "room_here", lambda: room)
+    monkeypatch.setattr(search_run, "probe_missing", measure)
+    said = io.StringIO()
+    search_run.run_search(search, start, Terms(), Console(file=said, width=200), "a test", prunes=False)
+    assert probed == ["#0", "#1"], "the recipe and the starting point"
+    assert "4 at once" in said.getvalue()
+    assert {share for width, share in OneGpu.given if width == 2} == {0.25}
+    assert {share for width, share in OneGpu.given if width != 2} == {1.0}
+    assert len(OneGpu.given) > 4

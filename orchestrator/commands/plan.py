@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from experiments.questions.tables import published_facts
 from experiments.tracking.states import State, data_fingerprints, trial_states
 
 from ..estimates.eta import Estimate
-from ..estimates.paces import estimate_of, known_paces, known_shares
+from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
@@ -95,7 +96,7 @@ def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
 def _estimate(plan: Plan, missing: list[Trial]) -> Estimate:
     """Of what is missing and nobody is at, with as many trials at once as `ablate run` would choose."""
     room = room_here()
-    shares = Shares(room, measured=known_shares(plan, room))
+    shares = Shares(room, measured=partial(known_share, room=room))
     return estimate_of(plan, missing, shares.capacity((missing or plan.trials)[0]), room)
 
 

@@ -72,10 +72,10 @@ def probe_key(recipe: Recipe, room: Room) -> str:
     )
 
 
-def known_shares(plan: Plan, room: Room) -> dict[str, float]:
-    """Cell to the share that its trials take, of those whose steps have been measured here."""
-    found = {cell.name: known_probe(cell.recipe, room) for cell in plan.cells}
-    return {cell: probe[0] for cell, probe in found.items() if probe is not None}
+def known_share(trial: Trial, room: Room) -> float | None:
+    """The share that such a trial takes, where its steps have been measured here."""
+    probe = known_probe(trial.recipe, room)
+    return probe[0] if probe is not None else None
 
 
 def known_paces(plan: Plan, room: Room) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,8 +46,8 @@ class Shares:
     """What each trial takes of `room`; more of it after memory ran out.
 
     at_once: how many trials the user wants to train at once. gpu: the share of a GPU that the user wants each to have.
-    Without either, a trial has `measured[cell]` of a GPU, or all of it; without a GPU, the cores of its threads, and at
-    least `measured[cell]` of a machine's. A trial never has more than one GPU or machine.
+    Without either, a trial has what was `measured` of a GPU, or all of it; without a GPU, the cores of its threads, and
+    at least what was measured of a machine's. A trial never has more than one GPU or machine.
     """
 
     def __init__(
@@ -56,12 +56,13 @@ class Shares:
         *,
         at_once: int | None = None,
         gpu: float | None = None,
-        measured: Mapping[str, float] | None = None,
+        measured: Callable[[Trial], float | None] = lambda trial: None,
     ) -> None:
         self.room = room
         self.at_once = at_once
         self._gpu = gpu
-        self._measured = measured or {}
+        self._measured = measured
+        self._known: dict[str, float | None] = {}
         self._raised: dict[str, Share] = {}
 
     def of(self, trial: Trial) -> Share:
@@ -70,7 +71,7 @@ class Shares:
             return self._raised[trial.cell]
         if self.room.gpus and self._gpu != 0:
             return Share(1, self._of_gpu(trial))
-        memory = 0.0 if self.at_once else self._measured.get(trial.cell, 0.0)
+        memory = 0.0 if self.at_once else self._measured_of(trial) or 0.0
         return Share(min(max(trial.recipe.numerics.threads, math.ceil(memory * self.room.cpus)), self.room.cpus))
 
     def raise_for(self, trial: Trial, had: Share, needed: float | None) -> bool:
@@ -103,4 +104,9 @@ class Shares:
         if self.at_once:
             # trials can't be cut in two: 3 on 2 GPUs are 2 on each
             return 1 / max(1, math.ceil(self.at_once / self.room.gpus))
-        return self._measured.get(trial.cell, 1.0)
+        return self._measured_of(trial) or 1.0
+
+    def _measured_of(self, trial: Trial) -> float | None:
+        if trial.cell not in self._known:
+            self._known[trial.cell] = self._measured(trial)
+        return self._known[trial.cell]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,12 +19,13 @@ from experiments.tracking import close_left_open
 from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import state_folder
 from reports.figures.processes import get_ready
-from reports.search.told import Told
+from reports.search.told import Told, cell_of
 from trainer.errors import UserError
 from trainer.files import tidy
 
 from ..cluster.needs import needs_of
-from ..estimates.paces import estimate_of
+from ..estimates.paces import estimate_of, known_share
+from ..estimates.probing import probe_missing
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
 from ..events import Executor
@@ -64,10 +65,12 @@ def run_search(
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
         summary = Summary(done_before=supply.begun)
-        room = room_here()
-        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu)
+        room, ended = room_here(), supply.has_ended()
+        if room.gpus and terms.has_no_share() and not ended:
+            probe_missing(plan, _at_hand(search), room, console)
+        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
         _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
-        if supply.has_ended():
+        if ended:
             close_left_open(search.plan.study.title)
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, room)
@@ -90,6 +93,16 @@ def run_search(
             # a worker may have written its checkpoint after the driver heard of its end
             tidy(supply.folder(trial))
         return Finding(summary, memory.history(), memory.importances())
+
+
+def _at_hand(search: SearchPlan) -> list[Cell]:
+    """The recipe and the starting points: what trains in another way than any of them has a GPU to itself."""
+    cells = []
+    for index, point in enumerate(search.starts):
+        # what does not fit together is told when its turn comes
+        with suppress(UserError):
+            cells.append(cell_of(search, f"#{index}", point))
+    return cells
 
 
 class _Fingerprints:
