@@ -16,6 +16,7 @@ Needs torch, torchvision, timm, scipy, pydantic and pytest, and what they need; 
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from typing import Any
 import steady_state
 import timm
 import torch
-from machine import describe
+from machine import as_a_worker, describe
 from synthetic import Constant, hooks_of, noise, sgd
 from torch.nn import functional
 
@@ -79,6 +80,9 @@ def measure(training: Training, device: torch.device, epochs: int) -> Speed:
     count = training.batch * training.steps
     data = noise(count, training.size, device, stored=training.stored, resident=training.resident)
     if device.type == "cuda":
+        # what training before has left would count as this one's
+        gc.collect()
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     outcome = train(
         build_model=lambda: timm.create_model(training.network, num_classes=10),
@@ -214,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here; --device cpu tries the script itself")
+    as_a_worker()
     device = torch.device(given.device)
     if given.packed is not None:
         print(packed(device, given.packed, given.quick))

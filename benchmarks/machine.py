@@ -16,7 +16,7 @@ from trainer import allocator
 def as_a_worker() -> None:
     """Start this script again with the allocator of a worker, which a process takes from its environment."""
     if not allocator.SETTINGS.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**allocator.SETTINGS, **os.environ})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**allocator.SETTINGS, **os.environ})
 
 
 def describe() -> str:

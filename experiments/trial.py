@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -36,6 +37,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
     log = folder / "log.txt"
     logger = trial_logger(job.id, log)
     tee = _Tee(recorder, logger)
+    failed = True
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(job.working_folder)
@@ -43,7 +45,9 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         for plugin in job.plugins:
             catalog.add_plugin(Path(plugin))
         with alone_in(folder), module_hooks_end():
-            return _train(job, folder, tee)
+            result = _train(job, folder, tee)
+        failed = False
+        return result
     except (Exception, SystemExit) as error:
         # of a plugin's; the engine's own way out of a trial goes on
         if tee.leaves:
@@ -70,6 +74,9 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         for handler in logger.handlers:
             handler.close()
         logger.handlers.clear()
+        if failed:
+            # the frames of an error and what they hold, a network and its data, refer to each other
+            gc.collect()
         give_back()
 
 

@@ -16,11 +16,14 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 from test_search import searched, study, told
 
+from experiments import load_study
 from experiments.plan import Trial
+from experiments.search.plan import plan_search
 from experiments.tracking import RunWriter
 from orchestrator.search.memory import Memory
 from orchestrator.search.memory.behind import WrittenBehind
 from orchestrator.search.memory.opening import opened
+from trainer.errors import UserError
 
 __all__ = ["study"]
 
@@ -110,6 +113,60 @@ def test_a_sampler_suggests_the_same_as_over_the_file_itself(tmp_path: Path) -> 
         study.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=25)
         found.append([t.params["x"] for t in study.trials])
     assert found[0] == found[1]
+
+
+def test_what_ends_before_it_is_written_has_begun_as_well(tmp_path: Path) -> None:
+    """Else a plain Optuna could not take the file's trials over."""
+    first = study_of(opened(f"sqlite:///{tmp_path / 'o.db'}", 1))
+    for value in (0.1, 0.2, 0.3):
+        first.enqueue_trial({"x": value})
+    storage = behind(tmp_path / "o.db")
+    study = study_of(storage)
+    for state in (TrialState.PRUNED, TrialState.FAIL, None):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 1.0 if state is None else None, state=state)
+    storage.close()
+    found = in_file(tmp_path / "o.db")
+    assert all(trial.datetime_start is not None for trial in found)
+    optuna.create_study().add_trials(found)
+
+
+def test_the_parents_of_a_generation_are_nobody_elses(tmp_path: Path) -> None:
+    """NSGA-II keeps their ids, which are others in the file."""
+    file = tmp_path / "o.db"
+    # ids of the file begin elsewhere
+    optuna.create_study(storage=f"sqlite:///{file}", study_name="other").ask()
+    storage = behind(file)
+    study = study_of(storage)
+    study.sampler = optuna.samplers.NSGAIISampler(population_size=4, seed=0)
+    study.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=14)
+    storage.close()
+    again = study_of(opened(f"sqlite:///{file}", 1))
+    assert not [name for name in again.system_attrs if ":parent:" in name]
+    parents = optuna.samplers.NSGAIISampler(population_size=4).get_parent_population(again, 1)
+    assert [trial.state for trial in parents] == [TrialState.COMPLETE] * 4
+
+
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize("done", ["deleted", "added"])
+def test_what_another_program_does_to_the_file_is_a_line(study: Callable[..., str], done: str) -> None:
+    url = f"sqlite:///{Path.cwd() / 'optuna.db'}"
+    memory = Memory(plan_search(load_study(study())), url, "data", prunes=False)
+    for _ in range(3):
+        memory.complete(memory.ask().number, [0.5])
+    memory.keep()
+    if done == "deleted":
+        optuna.delete_study(study_name="fast", storage=url)
+    else:
+        optuna.load_study(study_name="fast", storage=url).enqueue_trial({"optimizer.lr": 0.3})
+    line = "Record does not exist" if done == "deleted" else "another program has added trial"
+    with pytest.raises(UserError, match=f"optuna.db can't be used: changed meanwhile: .*{line}"):
+        for _ in range(2):
+            memory.complete(memory.ask().number, [0.5])
+            memory.keep()
+    with pytest.raises(UserError, match=line):
+        memory.close()
 
 
 def test_flush_waits_for_the_file(tmp_path: Path) -> None:

@@ -267,3 +267,35 @@ def test_trials_share_a_gpu_as_measured(study: Callable[..., str], monkeypatch: 
     assert {share for width, share in OneGpu.given if width == 2} == {0.25}
     assert {share for width, share in OneGpu.given if width != 2} == {1.0}
     assert len(OneGpu.given) > 4
+
+
+def test_the_order_of_a_choices_labels_means_nothing(study: Callable[..., str]) -> None:
+    searched(study(), "--trials", "3")
+    turned = study(("{choice: [0.0, 0.9]}", "{choice: [0.9, 0.0]}"))
+    assert "3 of them done" in searched(turned, "--trials", "5").stdout
+    assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 5
+
+
+@pytest.mark.parametrize(
+    ("sampler", "ends", "said"),
+    [
+        ("tpe", "[2, 100000000000000000000]", "expected whole numbers of at most 1,000,000,000,000 either way"),
+        ("gp", "[2, 10000000]", "gp takes ranges of at most 100,000 whole numbers, got architecture.hidden, int 2 to"),
+    ],
+)
+def test_ranges_that_no_sampler_could_take(study: Callable[..., str], sampler: str, ends: str, said: str) -> None:
+    wide = WIDTH.replace("[2, 64]", ends)
+    assert said in searched(study((SAMPLED, wide), (START, f"  sampler: {sampler}\n")), code=2).stderr
+
+
+def test_what_is_suggested_again_is_one_configuration(study: Callable[..., str]) -> None:
+    """In the front as in importance, which needs ten."""
+    few = "    optimizer.lr: {choice: [0.01, 0.1]}\n    optimizer.momentum: {choice: [0.0, 0.9]}\n"
+    search = study((SAMPLED, few), (START, ""), ("objective: train_loss", "objective: [train_loss, val_loss]"))
+    searched(search, "--trials", "4")
+    report = json.loads(Path("results/fast-search/report.json").read_text())
+    points = [tuple(sorted(trial.params.items())) for trial in told()]
+    assert len(points) > len(set(points)), "something was suggested again"
+    front = [points[number] for number in report["front"]]
+    assert len(front) == len(set(front))
+    assert not report["importances"]

@@ -11,8 +11,8 @@ import ctypes
 SETTINGS = {
     # large blocks of threads other than the first are never kept
     "MALLOC_ARENA_MAX": "1",
-    # the most that older releases take
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    # no block is mapped by itself, which would go back at once
+    "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
 }
 """Environment of a process that trains; read when it starts."""

@@ -30,9 +30,12 @@ def save(state: dict[str, Any], file: Path) -> None:
 
 
 def copied(state: Any) -> Any:
-    """`state` with a copy of every tensor where it is, so that training may go on while it is written."""
+    """`state` with a copy of every tensor on the host, so that training may go on while it is written.
+
+    Where a GPU has just been waited for, this is short; later, every tensor would wait for the steps given to it.
+    """
     if isinstance(state, torch.Tensor):
-        return state.detach().clone()
+        return state.detach().to("cpu", copy=True)
     if isinstance(state, Mapping):
         return {key: copied(value) for key, value in state.items()}
     if isinstance(state, list | tuple):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .cache import decoded
 from .draws import Draws
+from .errors import UserError
 from .geometry import Frame
 from .hooks import Batch
 from .resample import resample
@@ -177,6 +178,7 @@ def load(
     """Decode (or find decoded) and place on `device`. Raises UserError as `decoded` does."""
     import torch
 
+    _check_labels(source)
     stored = decoded(source, stored_size or image_size, cache, squash=squash)
     with warnings.catch_warnings():
         # the cache is mapped read-only, and batches are copies: nothing writes to the pixels
@@ -186,6 +188,14 @@ def load(
     centre, spread = colours(mean, device), colours(std, device)
     resident = pixels.to(device) if _has_room(device, pixels.nbytes) else pixels
     return Data(resident, labels.to(device), source.splits, source.classes, centre, spread, image_size)
+
+
+def _check_labels(source: Source) -> None:
+    """A GPU would only say that it failed, and be of no use to its process any more."""
+    labels, classes = source.labels, len(source.classes)
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise UserError(f"the data set has a label {wrong[0]}, expected 0 to {classes - 1}: it names {classes} classes")
 
 
 def _has_room(device: torch.device, size: int) -> bool:

@@ -52,6 +52,9 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
         # Pillow's own message for this one is the address of a buffer
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else message
+        if isinstance(error, Image.DecompressionBombError):
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            reason = f"more than {most:,} pixels, which Pillow takes for an attack; expected a smaller copy of it"
         if isinstance(error, UnidentifiedImageError) and file.stat().st_size == 0:
             reason = "empty file"
         raise UserError(f"{file}: not an image that can be decoded ({reason})") from error

@@ -54,9 +54,11 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], UserError] 
     import torch
 
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text or "_ALLOC_FAILED" in text:
+    # cuDNN's name for it, before its release 9 and since
+    refused = ("CUDA error: out of memory", "_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED")
+    if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in refused):
         return _gpu_memory
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or "HOST_ALLOCATION_FAILED" in text:
         return _host_memory
     if "Expected more than 1 value per channel" in text:
         return _batch_norm
@@ -106,6 +108,19 @@ def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> UserError:
         "at least 2 of each: batch norm can't train on one value, which is what one image gives where its maps are of "
         "one pixel (a larger dataset.image_size has larger maps)"
     )
+
+
+def is_device_lost() -> bool:
+    """Whether CUDA is of no use to this process any more: after a failed assertion on the device, it must end."""
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 class _TwoSteps(Hook):

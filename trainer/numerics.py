@@ -56,6 +56,8 @@ class Numerics(Settings):
         if torch.are_deterministic_algorithms_enabled() != self.deterministic or warns:
             # only on a change: it imports torch's compiler, which takes seconds
             torch.use_deterministic_algorithms(self.deterministic)
+            # it finds programs that read what nobody wrote, and costs a fifth of a step
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def memory_format(self) -> torch.memory_format:
         """The memory format of images and weights."""

@@ -23,6 +23,9 @@ from .words import COSTS, PRUNINGS, SAMPLERS, Pruning, Search
 SINGLE = ("cmaes",)
 """Samplers that take one objective only."""
 
+_GP_STEPS = 100_000
+"""It looks at each of them."""
+
 ALONE = 100
 """How many suggestions in a row may break the constraints before a search gives up."""
 
@@ -187,6 +190,13 @@ def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:
     if words.sampler == "cmaes" and len(numbers) < 2:
         got = ", ".join(numbers) or "none"
         message = f"cmaes needs at least two ranges of numbers without a condition, got {got}; expected another sampler"
+        raise space.study.error(place, message)
+    wide = [d for d in space.dimensions if d.word == "int" and (d.high - d.low) / (d.step or 1) > _GP_STEPS]
+    if words.sampler == "gp" and wide:
+        got = f"{wide[0].name}, {wide[0].shown()}"
+        message = (
+            f"gp takes ranges of at most {_GP_STEPS:,} whole numbers, got {got}; expected a step or another sampler"
+        )
         raise space.study.error(place, message)
     return words.sampler
 

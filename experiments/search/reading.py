@@ -57,6 +57,10 @@ def _dimension(name: str, given: Sampled) -> Dimension:
     return Dimension(name, path, word, ends[0], ends[1], given.step, log)
 
 
+_MOST = 10**12
+"""Samplers reckon in floating point, and in steps of a range."""
+
+
 def _path(name: str, given: Sampled) -> str:
     path = given.path or name
     if path.split(".")[0] not in FIELDS:
@@ -78,6 +82,8 @@ def _check_ends(place: YamlPath, word: str, ends: tuple[float, ...], given: Samp
         raise Problem(place, f"got {shown(ends)}, expected the lower end first: [{high:g}, {low:g}]")
     if low == high:
         raise Problem(place, f"got {shown(ends)}, expected two different ends; one value belongs to the recipe")
+    if word == "int" and max(abs(low), abs(high)) > _MOST:
+        raise Problem(place, f"got {shown(ends)}, expected whole numbers of at most {_MOST:,} either way")
     if (word == "loguniform" or given.log) and low <= 0:
         raise Problem(place, f"got {shown(ends)}, expected a lower end above 0: {low:g} has no logarithm")
     if given.step and given.log:

@@ -13,14 +13,18 @@ from pathlib import Path
 _PACKAGES = ("ablation-orchestrator", "torch", "torchvision", "timm", "ray", "mlflow", "optuna", "numpy")
 
 
-@cache
 def describe_hardware() -> str:
-    """The GPU's name where torch sees one, else the processor's."""
+    """The GPU's name where torch is loaded and sees one, else the processor's."""
     if "torch" in sys.modules:
         import torch
 
         if torch.cuda.is_available():
             return str(torch.cuda.get_device_name(0))
+    return _processor()
+
+
+@cache
+def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():

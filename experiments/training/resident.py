@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from ..options import Dataset
@@ -34,8 +35,10 @@ def _load(dataset: Dataset, split_key: int, device: torch.device) -> Data:
 
     from trainer.data import load
 
-    # torch keeps the memory of the data before for itself; `load` asks the driver what is free
-    torch.cuda.empty_cache()
+    if device.type == "cuda":
+        # torch keeps the memory of the data before for itself; `load` asks the driver what is free
+        gc.collect()
+        torch.cuda.empty_cache()
     return load(
         dataset.read(split_key),
         dataset.image_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ray import tune
 
 from experiments.job import Job, Result
 from experiments.trial import run_trial
+from trainer.failures import is_device_lost
 from trainer.files import JOURNAL
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import is_over, value_so_far
@@ -38,6 +40,9 @@ def train(config: dict[str, Any], home: Home | None = None) -> None:
     else:
         node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         result = away.run_away(job, home.needs, home, recorder, node)
+    if result.status == "failed" and is_device_lost():
+        # the next trials would fail as well: another worker takes this one's place
+        os._exit(1)
     tune.report({"result": json.dumps(result.as_data()), **recorder.last})
 
 

@@ -65,9 +65,15 @@ def _rank(told: Told, aims: Sequence[Aim]) -> list[float]:
     return [-value if aim.direction == "max" else value for aim, value in zip(aims, told.values, strict=True)]
 
 
+def distinct(history: Sequence[Told]) -> list[Told]:
+    """The complete configurations, each as it was first suggested."""
+    found = {tuple(sorted(told.point.items())): told for told in reversed(history) if told.state == "complete"}
+    return sorted(found.values(), key=lambda told: told.number)
+
+
 def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
     """The complete configurations that no other beats in one objective without losing in another, by the first one."""
-    done = [told for told in history if told.state == "complete"]
+    done = distinct(history)
 
     def beats(one: Told, other: Told) -> bool:
         pairs = list(zip(aims, one.values, other.values, strict=True))
@@ -85,8 +91,7 @@ def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
     shares of the front's range.
     """
     aims, recipe = search.aims, dict(search.starts[0])
-    distinct = {tuple(sorted(told.point.items())): told for told in reversed(history) if told.state == "complete"}
-    done = sorted(distinct.values(), key=lambda told: told.number)
+    done = distinct(history)
     if len(aims) > 1:
         front = [told for told in front_of(done, aims) if dict(told.point) != recipe]
         return _spread(_best_first(front, aims), search.finalists)

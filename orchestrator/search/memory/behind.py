@@ -21,6 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 Write = Callable[[], object]
 
+_PARENTS = ":parent:"
+"""In the names under which NSGA-II keeps ids of a generation, to find it sooner; those in the file are others."""
+
 
 class WrittenBehind(InMemoryStorage):
     """One study of a file. Every change is made here first; a thread brings the file up to it, trial by trial.
@@ -50,7 +53,8 @@ class WrittenBehind(InMemoryStorage):
         for name, value in file.get_study_user_attrs(self._id_there).items():
             super().set_study_user_attr(id, name, value)
         for name, value in file.get_study_system_attrs(self._id_there).items():
-            super().set_study_system_attr(id, name, value)
+            if _PARENTS not in name:
+                super().set_study_system_attr(id, name, value)
         self._there = study.get_trials()
         """The trials as the file has them, with their ids there. Here they are numbered from 0."""
 
@@ -113,12 +117,18 @@ class WrittenBehind(InMemoryStorage):
             yield partial(file.set_trial_user_attr, id, name, value)
         for name, value in _changes(before.system_attrs, now.system_attrs):
             yield partial(file.set_trial_system_attr, id, name, value)
+        if before.state == TrialState.WAITING and now.state.is_finished():
+            # else it would never have begun
+            yield partial(file.set_trial_state_values, id, TrialState.RUNNING)
         if now.state != before.state:
             yield partial(file.set_trial_state_values, id, now.state, now.values)
         self._there[now.number] = now
 
     def _create(self, now: FrozenTrial) -> None:
         now._trial_id = self._file.create_new_trial(self._id_there, now)
+        number = self._file.get_trial_number_from_id(now._trial_id)
+        if number != now.number:
+            raise ValueError(f"another program has added trial {now.number} to it")
         self._there.append(now)
 
     def _change(self, trial: int) -> None:
@@ -138,7 +148,8 @@ class WrittenBehind(InMemoryStorage):
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """See BaseStorage."""
         super().set_study_system_attr(study_id, key, value)
-        self._change_study(partial(self._file.set_study_system_attr, self._id_there, key, value))
+        if _PARENTS not in key:
+            self._change_study(partial(self._file.set_study_system_attr, self._id_there, key, value))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """See BaseStorage."""

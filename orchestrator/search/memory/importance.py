@@ -13,15 +13,21 @@ from optuna.trial import TrialState
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:
-    """Each dimension's part in reaching the best tenth, adding up to 1; empty before ten results."""
-    if len(study.get_trials(False, (TrialState.COMPLETE,))) < 10:
+    """Each dimension's part in reaching the best tenth, adding up to 1; empty before ten results.
+
+    A configuration counts once, however often it was suggested.
+    """
+    done = {repr(sorted(trial.params.items())): trial for trial in study.get_trials(False, (TrialState.COMPLETE,))}
+    if len(done) < 10:
         return {}
+    distinct = optuna.create_study(directions=study.directions)
+    distinct.add_trials(sorted(done.values(), key=lambda trial: trial.number))
     with warnings.catch_warnings(), _without("sklearn"):
         warnings.simplefilter("ignore")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        found = optuna.importance.get_param_importances(distinct, evaluator=evaluator)
     return {name: float(value) for name, value in found.items()}
 
 

@@ -38,6 +38,9 @@ _MEANING, _PLACE = "ablate.meaning", "ablate.place"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
 
+_TRIES = 5
+"""So often Optuna itself tries to add a trial to a file that is locked."""
+
 _STUCK = 3
 """So many in a row that were of no use, and one is drawn at random: the sampler may suggest the same for ever."""
 
@@ -68,7 +71,7 @@ class Memory:
         self.url = url
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
-            storage = self._storage = opened(url, _PATIENCE)
+            storage = self._storage = opened(url, _PATIENCE / _TRIES)
             meaning = {**search.meaning(), "data": fingerprint}
             study = self._study = self._begun(meaning)
             study.pruner = pruner_of(search) if prunes else optuna.pruners.NopPruner()
@@ -81,7 +84,7 @@ class Memory:
                 note = "the recipe" if index == 0 else f"starting point {index}"
                 study.enqueue_trial(dict(point), user_attrs={NOTE: note}, skip_if_exists=True)
             # a server's may be searched from other machines as well
-            self._behind = WrittenBehind(study, storage, self._told) if storage_file(url) else None
+            self._behind = WrittenBehind(study, storage, self._write_out) if storage_file(url) else None
             if self._behind is not None:
                 self._study = optuna.load_study(
                     study_name=study.study_name, storage=self._behind, sampler=study.sampler, pruner=study.pruner
@@ -243,6 +246,16 @@ class Memory:
                     with self._speaking():
                         raise
                 time.sleep(0.5)
+
+    def _write_out(self, write: Callable[[], object]) -> None:
+        """As `_told`; whatever else goes wrong is what another program has done to the file."""
+        try:
+            self._told(write)
+        except UserError:
+            raise
+        except Exception as error:
+            with self._speaking():
+                raise optuna.exceptions.StorageInternalError(f"changed meanwhile: {error}") from None
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:

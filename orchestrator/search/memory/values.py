@@ -16,11 +16,20 @@ def suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
     """The value that the sampler gives a dimension; of a choice its label."""
     name = dimension.name
     if dimension.word == "choice":
-        return str(trial.suggest_categorical(name, list(dimension.patches)))
+        return str(trial.suggest_categorical(name, _labels(trial.study, dimension)))
     if dimension.word == "int":
         low, high = int(dimension.low), int(dimension.high)
         return trial.suggest_int(name, low, high, step=dimension.step or 1, log=dimension.log)
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+
+
+def _labels(study: optuna.Study, dimension: Dimension) -> list[str]:
+    """A choice's labels in the order that the study had them in at first: Optuna takes no other."""
+    for trial in study.get_trials(deepcopy=False):
+        known = trial.distributions.get(dimension.name)
+        if isinstance(known, optuna.distributions.CategoricalDistribution):
+            return [str(label) for label in known.choices]
+    return list(dimension.patches)
 
 
 def as_told(trial: FrozenTrial) -> Told:
