@@ -44,7 +44,7 @@ EXTENSION_POINTS: dict[str, type[Option]] = {
     "schedules": Schedule,
 }
 _found: dict[str, dict[str, type[Option]]] = {}
-_plugins: dict[Path, ModuleType] = {}
+_plugins: dict[Path, str] = {}
 
 
 def options(point: str) -> dict[str, type[Option]]:
@@ -126,11 +126,11 @@ def parse_named(point: str, value: object, path: tuple[str | int, ...] = ()) -> 
     return parsed
 
 
-def add_plugin(path: Path) -> None:
-    """Import a plugin file once and register its options; raises UserError."""
+def add_plugin(path: Path) -> str:
+    """Import a plugin file once and register its options; the digest of its code as it was then. Raises UserError."""
     path = path.resolve()
     if path in _plugins:
-        return
+        return _plugins[path]
     options("refinements")
     if not path.is_file():
         raise UserError(f"plugin {path}: no such file")
@@ -141,14 +141,18 @@ def add_plugin(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # read once: the digest is of what runs, whatever becomes of the file
+        code = path.read_bytes()
+        found = digest(code.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"))
+        exec(compile(code, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line_in(error, path)
         raise UserError(f"{path}{line}: the plugin fails to import: {type(error).__name__}: {error}") from error
-    if not _register(module, digest(path.read_text(encoding="utf-8"))):
+    if not _register(module, found):
         raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
-    _plugins[path] = module
+    _plugins[path] = found
+    return found
 
 
 def _register(module: ModuleType, code: str | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from trainer.recorder import Epoch
 
+from . import catalog
 from .plan import Trial
 
 
@@ -26,6 +27,9 @@ class Job:
     """Absolute; what relative paths of the recipe refer to."""
 
     plugins: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    """Digest of each plugin's code, as whoever made the job has imported it."""
+
     watched: str | None = None
     """The metric by whose course a search may end it early; None: nothing does."""
 
@@ -115,6 +119,7 @@ def make_job(
         folder=str(folder.resolve()),
         working_folder=str(Path.cwd()),
         plugins=tuple(str(plugin) for plugin in plugins),
+        codes=tuple(catalog.add_plugin(plugin) for plugin in plugins),
         watched=watched,
         teachers=teachers or {},
         fingerprint=fingerprint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,9 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(job.working_folder)
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
-        for plugin in job.plugins:
-            catalog.add_plugin(Path(plugin))
+        for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
+            if catalog.add_plugin(plugin) != code is not None:
+                raise UserError(f"{plugin} has changed since this run began; the same command trains what it is now")
         with alone_in(folder), module_hooks_end():
             result = _train(job, folder, tee)
         failed = False

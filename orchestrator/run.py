@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -35,11 +34,13 @@ from .task import Summary, Task
 from .terms import Terms
 
 if TYPE_CHECKING:
+    from reports.renewal import Renewed
+
     from .replicates import Replicates
 
 
 def run_plan(
-    plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Path]
+    plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Renewed]
 ) -> Summary:
     """Train and record what the record lacks and no other process is training; then report.
 
@@ -105,7 +106,7 @@ def train(
     needs: Needs | None,
     command: str,
     get_ready: Callable[[], None],
-    report: Callable[[], Path] | None = None,
+    report: Callable[[], Renewed] | None = None,
 ) -> None:
     """Train, record, report; an interruption is noted in the summary.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.job import Result
 from experiments.plan import Plan, Trial
@@ -13,6 +13,9 @@ from experiments.sharing.leases import Lease, Unshared
 from .estimates.shares import Shares
 from .events import Supply
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from reports.renewal import Renewed
 
 
 @dataclass
@@ -36,8 +39,8 @@ class Summary:
     training_seconds: float = 0.0
     """Sum of the finished trials' training times."""
 
-    report: Callable[[], Path] | None = None
-    """Gives the path of the report, if there is one; raises what kept it from being written."""
+    report: Callable[[], Renewed] | None = None
+    """Gives the report, if there is one; raises what kept it from being written."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from experiments.catalog import add_plugin
 from experiments.options import digest
 from experiments.plan import Plan
 from experiments.tracking.attempts import local_artifacts, read_content
@@ -90,17 +91,14 @@ def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collectio
 def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
     """Digest of all that a report is made of: the study, the record of its trials, the code that prints them."""
     study = plan.study
-    try:
-        texts = [file.read_bytes() for file in (study.source.file, *study.plugins)]
-    except OSError as error:
-        raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
     return digest(
         {
             "code": code_digest(),
             "packages": {name: version(name) for name in _PACKAGES},
             "study": [study.source.file.as_posix(), study.profile, list(study.seeds), shown_uri()],
             "replicates": study.replicates.model_dump() if study.replicates else None,
-            "texts": [hashlib.sha256(text).hexdigest() for text in texts],
+            # as they were read: a report is of these, whatever has become of the files
+            "texts": [study.source.text, *(add_plugin(plugin) for plugin in study.plugins)],
             "trials": [_recorded(trial.id, states[trial.id]) for trial in plan.trials],
             "reload": reload,
         },

@@ -41,6 +41,7 @@ from orchestrator.replicates import Replicates
 from orchestrator.run import run_plan
 from orchestrator.task import Summary, Task
 from orchestrator.terms import Terms
+from reports.renewal import Renewed
 from reports.replicates.seeds import at_most, followed, grown, largest, replayed
 from reports.replicates.text import extent, notes, row, saved, tally
 from trainer.metrics import METRICS
@@ -129,7 +130,7 @@ def run(
     engine = MadeUp(plan, **how)
     engine.stop_after, engine.kill_at = stop_after or engine.stop_after, kill_at
     console = Console(file=said or io.StringIO(), width=200)
-    summary = run_plan(plan, engine.start, Terms(retries=0), console, "a test", Path)
+    summary = run_plan(plan, engine.start, Terms(retries=0), console, "a test", lambda: Renewed(Path(), False, 0, 0, 0))
     return engine, summary
 
 

@@ -296,6 +296,6 @@ def test_what_is_suggested_again_is_one_configuration(study: Callable[..., str])
     report = json.loads(Path("results/fast-search/report.json").read_text())
     points = [tuple(sorted(trial.params.items())) for trial in told()]
     assert len(points) > len(set(points)), "something was suggested again"
-    front = [points[number] for number in report["front"]]
+    front = [points[row["number"]] for row in report["front"]]
     assert len(front) == len(set(front))
     assert not report["importances"]

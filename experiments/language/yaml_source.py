@@ -34,6 +34,8 @@ class Source:
     file: Path
     data: Any
     lines: dict[YamlPath, int]
+    text: str = ""
+    """The file, as it was read."""
 
     def error(self, path: YamlPath, message: str) -> UserError:
         """`file:line: path: message`, at the nearest enclosing path that has a line of its own."""
@@ -67,7 +69,7 @@ def read_yaml(path: Path | str) -> Source:
         raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}") from None
     builder = _Builder(path)
     data = builder.build(node, ()) if node is not None else None
-    return Source(path, data, builder.lines)
+    return Source(path, data, builder.lines, text)
 
 
 class _Builder:

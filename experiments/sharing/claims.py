@@ -14,13 +14,16 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from trainer.errors import UserError
+
 from ..tracking.uris import embedded_record, tracking_uri
 from ..training.folders import cache_folder, is_held
+from .process import TOKEN
 
 PAUSE = 1.0
 """Seconds between two times at which a process tells how it goes."""
@@ -43,6 +46,9 @@ class Claim:
 
     ends: float | None = None
     """When it expects to have trained them all, seconds since the epoch."""
+
+    process: str = ""
+    """Its token (see process)."""
 
     shares: Mapping[str, str] = field(default_factory=dict)
     """Trial id of each that is being trained to what it has of the machine, in words."""
@@ -129,16 +135,14 @@ def _of_others(*, tidy: bool = False) -> list[Claim]:
     """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
     found = []
     for file in sorted(claims_folder().glob("*.json")):
-        try:
-            data = json.loads(file.read_text())
-        except FileNotFoundError:
-            continue
-        claim = Claim(**{**data, "trials": tuple(data["trials"]), **_news(file)})
+        claim = _read(file)
         # to ask for a lock that is held takes a while
-        if (claim.host, claim.pid) == (socket.gethostname(), os.getpid()):
+        if claim is not None and claim.process == TOKEN:
             continue
         if is_held(_lock_of(file)):
-            found.append(claim)
+            if claim is None and file.exists():
+                raise UserError(f"{file}: can't be read; expected what a running `ablate` of this release has written")
+            found += [claim] if claim is not None else []
         elif tidy:
             _delete(file)
             _lock_of(file).unlink(missing_ok=True)
@@ -150,12 +154,16 @@ def _of_others(*, tidy: bool = False) -> list[Claim]:
     return found
 
 
-def _news(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Claim | None:
+    """A claim with its news; None where there is none, or what a power cut or another release has left."""
     try:
-        found: dict[str, Any] = json.loads(_news_of(file).read_text())
-    except FileNotFoundError:
-        return {}
-    return found
+        data = json.loads(file.read_text())
+        news = json.loads(_news_of(file).read_text()) if _news_of(file).exists() else {}
+        known = {field.name for field in fields(Claim)}
+        said = {name: value for name, value in {**data, **news}.items() if name in known}
+        return Claim(**{**said, "trials": tuple(data["trials"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _write(file: Path, data: Mapping[str, object]) -> None:
@@ -178,7 +186,8 @@ def _lock_of(file: Path) -> Path:
 
 
 def _process() -> dict[str, object]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
+    host, folder = socket.gethostname(), str(Path.cwd())
+    return {"host": host, "pid": os.getpid(), "process": TOKEN, "since": time.time(), "folder": folder}
 
 
 def claims_folder() -> Path:
@@ -186,3 +195,8 @@ def claims_folder() -> Path:
     file = embedded_record()
     record = str(file.resolve()) if file is not None else tracking_uri().rstrip("/")
     return cache_folder() / "claims" / hashlib.blake2b(record.encode(), digest_size=12).hexdigest()
+
+
+def living_processes() -> set[str]:
+    """Tokens of those of this machine that have claimed anything in this record."""
+    return {claim.process for claim in _of_others()} | {TOKEN}

@@ -24,12 +24,24 @@ def machine() -> str:
     return "/".join(parts)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has this id."""
+def is_alive(pid: int, since: float | None = None) -> bool:
+    """Whether a process of this machine has this id, and had it `since` (seconds since the epoch): ids come again."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return pid > 0
+        pass
+    born = _born(pid) if since is not None else None
+    return pid > 0 and (born is None or since is None or born <= since + 1)
+
+
+def _born(pid: int) -> float | None:
+    """When a process began, seconds since the epoch; None where Linux does not tell."""
+    try:
+        # the name before it may hold anything
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+        return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None

@@ -92,8 +92,9 @@ def bury_the_dead(client: MlflowClient, experiment: str) -> None:
     spared = None
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
-        if tags.get(HOST) == socket.gethostname() and not is_alive(int(tags.get(PID, "0"))):
-            # of another machine by the same name
+        begun = run.info.start_time / 1000
+        if tags.get(HOST) == socket.gethostname() and not is_alive(int(tags.get(PID, "0")), begun):
+            # of another machine by the same name, or where ids of processes are counted apart
             spared = _living_processes() if spared is None else spared
             if tags.get(PROCESS) not in spared:
                 end_run(client, run)
@@ -110,12 +111,14 @@ def end_run(client: MlflowClient, run: Run) -> None:
 
 
 def _living_processes() -> set[str]:
-    """Tokens (see process) of those that give signs of life in a record that machines share."""
+    """Tokens (see process) of those that give signs of life: claims of this machine, entries in a shared record."""
+    from ..sharing.claims import living_processes
+
     if embedded_record() is not None:
-        return set()
+        return living_processes()
     from ..sharing.board import living
 
-    return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
+    return living_processes() | {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
 
 
 def open_experiment(client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:

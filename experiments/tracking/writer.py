@@ -140,8 +140,8 @@ class RunWriter:
             **{f"version.{name}": value for name, value in describe_software().items()},
         }
         run, artifacts = self.store.create_run(self.experiment, tags)
-        if study.source.file.exists():
-            self.store.put_file(run, artifacts, study.source.file.name, study.source.file)
+        # as it was read: it may have been edited or moved since
+        self.store.put_text(run, artifacts, study.source.file.name, study.source.text)
         return run
 
     def _common_tags(self) -> dict[str, str]:

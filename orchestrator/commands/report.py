@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,9 +16,8 @@ from experiments.tracking.uris import embedded_record, shown_uri
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
-from trainer.room import is_full
 
-from ..estimates.resources import check_writable
+from ..estimates.resources import check_writable, writing
 from .loading import by_now, load_plan
 
 PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
@@ -36,20 +34,9 @@ def write(
     plan = load_plan(study, profile, seeds)
     folder = out or results_folder(plan)
     check_writable(folder)
-    with _writing():
+    with writing():
         found = renew_report(plan, folder, allow_partial=allow_partial, allow_mixed=allow_mixed)
     click.echo(f"report: {found.path}{'' if found.written else ' (unchanged)'}")
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Inside, a folder that takes no files is the user's to hear of; a full disk is said by the program."""
-    try:
-        yield
-    except OSError as error:
-        if is_full(error) or error.filename is None:
-            raise
-        raise UserError(f"{error.filename}: can't be written ({error.strerror})") from error
 
 
 def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_mixed: bool) -> int:
@@ -62,7 +49,7 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
     check_writable(folder)
     pause = PAUSE if embedded_record() is not None else PAUSE_OF_SERVERS
     try:
-        with _writing():
+        with writing():
             return _watch(plan, folder, allow_mixed, pause)
     finally:
         # a page that lies there has nothing to load any more

@@ -18,9 +18,10 @@ from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
 from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
-from reports.renewal import renew_report
+from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
+from ..estimates.resources import writing
 from ..events import EngineDied
 from ..output import steady_console
 from ..run import run_plan
@@ -72,8 +73,18 @@ def _cost(plan: Plan) -> str:
     return f"their training times add up to {seconds:.0f} s"
 
 
-def _report(plan: Plan) -> Path:
-    return renew_report(plan, results_folder(plan), allow_partial=True, allow_mixed=True).path
+def _report(plan: Plan, *, partial: bool = True) -> Renewed:
+    with writing():
+        return renew_report(plan, results_folder(plan), allow_partial=partial, allow_mixed=True)
+
+
+def _unreadable(plan: Plan) -> str:
+    """What keeps a study from being whole although all its trials are recorded, in a line."""
+    try:
+        _report(plan, partial=False)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
@@ -104,8 +115,13 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
         return 1 if isinstance(summary.interrupted, EngineDied) else 130
     if plan.study.replicates is not None:
         show_comparisons(by_now(plan), console)
+    left_out = bool(summary.failed or summary.record_errors or summary.elsewhere)
     if summary.report is not None:
-        say(f"report: {summary.report()}")
+        renewed = summary.report()
+        say(f"report: {renewed.path}")
+        if not left_out and renewed.finished < renewed.planned and (missing := _unreadable(by_now(plan))):
+            say(missing, style="red")
+            left_out = True
     for process, number in Counter(summary.elsewhere.values()).items():
         say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
-    return 1 if summary.failed or summary.record_errors or summary.elsewhere else 0
+    return 1 if left_out else 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import UserError
+from trainer.room import is_full
 
 from .shares import Room
 
@@ -39,6 +42,9 @@ def gpu_count() -> int:
 
 def check_writable(folder: Path) -> None:
     """Raise UserError where `folder` can't be made or written to; makes nothing."""
+    for part in (folder, *folder.parents):
+        if part.is_symlink() and not part.exists():
+            raise UserError(f"{part}: leads to {os.readlink(part)}, which is not there; expected a folder")
     place = folder.resolve()
     while not place.exists():
         place = place.parent
@@ -46,3 +52,15 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{place}: is a file; expected a folder, or nothing, to write to")
     if not os.access(place, os.W_OK):
         raise UserError(f"{place}: can't be written to; expected a folder of yours to run in")
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Inside, a folder that takes no files is the user's to hear of; a full disk is said by the program."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error) or error.filename is None:
+            raise
+        # of a file that takes another's place, the other one
+        raise UserError(f"{error.filename2 or error.filename}: can't be written ({error.strerror})") from error

@@ -1,0 +1,174 @@
+"""What changes under a run: its study, its plugins, its folder; and processes that look alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from mlflow import MlflowClient
+from plugins import Ignores
+from test_run import ablate
+
+from experiments import catalog, expand, load_study
+from experiments.job import make_job
+from experiments.sharing import claims
+from experiments.sharing.claims import claimed, claims_folder, claims_of_others
+from experiments.sharing.process import is_alive
+from experiments.tracking.attempts import HOST, PID, PROCESS
+from experiments.tracking.opening import bury_the_dead
+from experiments.trial import run_trial
+from orchestrator.driver import Driver
+from trainer.errors import UserError
+from trainer.recorder import Epoch
+
+WriteStudy = Callable[..., Path]
+
+pytestmark = pytest.mark.usefixtures("record")
+
+
+def at_the_first_epoch(monkeypatch: pytest.MonkeyPatch, change: object) -> None:
+    """Call this once while a trial trains."""
+    plain, calls = Driver.epoch, []
+
+    def epoch(self: Driver, trial: str, number: int, metrics: Epoch) -> None:
+        plain(self, trial, number, metrics)
+        if not calls:
+            calls.append(number)
+            change()  # type: ignore[operator]
+
+    monkeypatch.setattr(Driver, "epoch", epoch)
+
+
+class TestFiles:
+    def test_a_report_is_of_the_study_as_it_was_read(
+        self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = study_file()
+        text = file.read_text()
+        question = next(line for line in text.splitlines() if line.startswith("question:"))
+        at_the_first_epoch(monkeypatch, lambda: file.write_text(text.replace(question, "question: Edited meanwhile?")))
+        ablate("run", str(file), "--executor", "inline")
+        (report,) = Path("results").glob("*/report.md")
+        assert "Edited meanwhile?" not in report.read_text()
+        (kept,) = Path("mlruns").glob(f"*/*/artifacts/{file.name}")
+        assert kept.read_text() == text
+        assert "(unchanged)" not in ablate("report", str(file)).stdout
+        assert "Edited meanwhile?" in report.read_text()
+        assert "(unchanged)" in ablate("report", str(file)).stdout
+
+    def test_a_study_that_is_moved_away_is_reported_all_the_same(
+        self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = study_file()
+        at_the_first_epoch(monkeypatch, lambda: file.rename("elsewhere.yaml"))
+        assert "report: results/" in ablate("run", str(file), "--executor", "inline").stdout
+
+    def test_a_folder_that_takes_no_report_is_a_line(
+        self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = study_file()
+        Path("results").symlink_to("/no/such/disk")
+        line = ablate("run", str(file), "--executor", "inline", code=2).stderr
+        assert "results: leads to /no/such/disk, which is not there; expected a folder" in line
+        Path("results").unlink()
+        at_the_first_epoch(monkeypatch, lambda: Path("results").write_text("in the way"))
+        line = ablate("run", str(file), "--executor", "inline", code=2).stderr
+        assert line.count("\n") == 1
+        assert "can't be written (Not a directory)" in line
+
+    def test_a_record_that_cannot_be_read_is_not_passed_over(self, study_file: WriteStudy) -> None:
+        file = study_file()
+        ablate("run", str(file), "--executor", "inline")
+        broken = sorted(Path("mlruns").glob("*/*/artifacts/trial.json"))[0]
+        broken.write_text("[]")
+        told = ablate("run", str(file), "--executor", "inline", code=1).stdout
+        assert "1 of 4 trials have no finished run" in told.replace("\n", " ")
+
+    def test_a_plugin_that_was_edited_trains_nothing_under_its_old_name(
+        self, study_file: WriteStudy, tmp_path: Path
+    ) -> None:
+        plugin = tmp_path / "half.py"
+        plugin.write_text(
+            "from typing import Literal\nfrom experiments.options import Schedule\n\n\nclass Half(Schedule):\n"
+            '    """Half the rate."""\n\n    kind: Literal["half"] = "half"\n\n'
+            "    def factor(self, moment: object) -> float:\n        return 0.5\n"
+        )
+        plan = expand(load_study(study_file()))
+        job = make_job(plan.trials[0], tmp_path / "trial", (plugin,))
+        assert run_trial(job, Ignores()).status == "finished"
+        shutil.rmtree(tmp_path / "trial")
+        # as a fresh worker finds it
+        plugin.write_text(plugin.read_text().replace("0.5", "0.25"))
+        with pytest.MonkeyPatch.context() as fresh:
+            fresh.setattr(catalog, "_plugins", {})
+            fresh.setattr(catalog, "_found", {point: dict(kinds) for point, kinds in catalog._found.items()})
+            catalog._found["schedules"].pop("half")
+            result = run_trial(replace(job), Ignores())
+        assert result.status == "failed"
+        assert not result.again
+        assert "half.py has changed since this run began; the same command trains what it is now" in result.reason
+
+
+class TestProcesses:
+    def test_the_same_id_on_the_same_host_is_another_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two containers that share host name, record and cache."""
+        with claimed(["a"]):
+            assert claims_of_others() == {}
+            monkeypatch.setattr(claims, "TOKEN", "another")
+            assert list(claims_of_others()) == ["a"]
+            with claimed(["a", "b"]) as held:
+                assert list(held.others) == ["a"]
+
+    def test_a_claim_that_nobody_can_read(self) -> None:
+        folder = claims_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        torn, newer = folder / "torn.json", folder / "newer.json"
+        torn.write_text("{broken")
+        newer.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "trials": ["n"], "folder": "/", "new": 1}))
+        assert claims_of_others() == {}
+        with FileLock(newer.with_suffix(".lock")):
+            assert list(claims_of_others()) == ["n"]
+        with FileLock(torn.with_suffix(".lock")), pytest.raises(UserError, match=r"torn.json: can't be read; expected"):
+            claims_of_others()
+        with claimed([]):
+            assert not torn.exists()
+
+    def test_ids_come_again(self) -> None:
+        now = time.time()
+        assert is_alive(os.getpid())
+        assert is_alive(os.getpid(), now)
+        assert not is_alive(os.getpid(), now - 10 * 365 * 86400)
+        assert not is_alive(2**22 + 1, now)
+
+    def test_a_run_whose_id_another_process_has_now_is_ended(self) -> None:
+        client = MlflowClient()
+        experiment = client.create_experiment("dead")
+        now = time.time()
+        with claimed(["a"]):
+            mine = next(json.loads(file.read_text())["process"] for file in claims_folder().glob("*.json"))
+            runs = {
+                name: client.create_run(
+                    experiment,
+                    start_time=int(1000 * begun),
+                    tags={HOST: socket.gethostname(), PID: str(pid), PROCESS: process},
+                ).info.run_id
+                for name, begun, pid, process in (
+                    ("long ago", now - 10 * 365 * 86400, os.getpid(), "gone"),
+                    ("not there", now, 2**22 + 1, "gone"),
+                    ("alive", now, os.getpid(), "someone"),
+                    ("counted apart", now, 2**22 + 1, mine),
+                )
+            }
+            bury_the_dead(client, experiment)
+        states = {name: client.get_run(run).info.status for name, run in runs.items()}
+        assert states == {
+            "long ago": "KILLED", "not there": "KILLED", "alive": "RUNNING", "counted apart": "RUNNING",
+        }  # fmt: skip
