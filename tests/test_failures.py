@@ -5,21 +5,24 @@ The GPU is made up: a training takes a gibibyte and a tenth of one for each imag
 
 from __future__ import annotations
 
+import gc
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from batches import a_recipe
 from torch import nn
 
+from experiments import trial
 from experiments.job import Job, Result
 from experiments.trial import run_trial
-from trainer.data import Data
+from trainer.data import Data, Source, load
 from trainer.errors import UserError
-from trainer.failures import GIB, _Enough, _TwoSteps, explained
+from trainer.failures import GIB, _Enough, _TwoSteps, explained, is_device_lost
 from trainer.hooks import Hook
 from trainer.loop import Outcome
 from trainer.recorder import Epoch
@@ -46,13 +49,14 @@ class Gpu:
 
     tried: list[int] = field(default_factory=list)
     error: type[RuntimeError] = torch.OutOfMemoryError
+    words: str = "CUDA out of memory. Tried to allocate 20.00 MiB."
 
     def take(self, batch_size: int) -> None:
         """All that a training with this batch takes, where there is room."""
         needed = self.fixed + 0.1 * batch_size
         self.tried.append(batch_size)
         if needed > self.total - self.others:
-            raise self.error("CUDA out of memory. Tried to allocate 20.00 MiB. CUBLAS_STATUS_ALLOC_FAILED")
+            raise self.error(self.words)
         self.most = max(self.most, needed)
 
     def attempt(self, batch_size: int, probe: Hook | None = None) -> Outcome:
@@ -126,8 +130,17 @@ class TestGpu:
         assert "expected fewer trials at once" in line(gpu, 1)
         assert gpu.tried == [1]
 
-    def test_cublas_has_an_error_of_its_own(self, gpu: Gpu) -> None:
-        gpu.error, gpu.others = RuntimeError, 6.0
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "CUDA error: out of memory",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        ],
+    )
+    def test_libraries_have_errors_of_their_own(self, words: str, gpu: Gpu) -> None:
+        gpu.error, gpu.words, gpu.others = RuntimeError, words, 6.0
         assert "CUDA out of memory at batch_size 100" in line(gpu, 100)
 
     def test_the_note_is_what_torch_said_and_where(self, gpu: Gpu) -> None:
@@ -176,6 +189,13 @@ class TestHost:
             return DONE
 
         with pytest.raises(UserError, match="the host is out of memory at batch_size 64; expected a smaller one"):
+            explained(attempt, 64, DATA)
+
+    def test_cudnn_without_memory(self) -> None:
+        def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED")
+
+        with pytest.raises(UserError, match="the host is out of memory at batch_size 64"):
             explained(attempt, 64, DATA)
 
     def test_numpy_without_memory(self) -> None:
@@ -257,3 +277,48 @@ def test_in_a_worker_the_trial_fails_with_the_line_and_the_next_one_trains(tmp_p
     alone, _ = attempt("alone", {"ema": {}})
     assert after.status == "finished"
     assert after.weights == alone.weights
+
+
+def test_nothing_of_a_diverged_training_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error, whose frames hold network and data, is collected before memory goes back to the system."""
+    networks: list[weakref.ref[nn.Module]] = []
+    left: list[bool] = []
+    built = timm.create_model
+
+    def build(*arguments: object, **settings: object) -> nn.Module:
+        model: nn.Module = built(*arguments, **settings)
+        networks.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(timm, "create_model", build)
+    monkeypatch.setattr(trial, "give_back", lambda: left.extend(network() is not None for network in networks))
+    recipe = a_recipe({}) | {"epochs": 2, "numerics": {"precision": "fp32"}}
+    recipe |= {"architecture": {"kind": "timm", "name": "resnet10t"}, "optimizer": {"kind": "sgd", "lr": 1e30}}
+    gc.disable()
+    try:
+        result = run_trial(Job("wild", "baseline", 1, recipe, str(tmp_path / "wild"), str(tmp_path)), Notes())
+    finally:
+        gc.enable()
+    assert result.reason.startswith("Diverged")
+    assert networks
+    assert not any(left[-len(networks) :])
+
+
+def test_a_label_beyond_the_classes_is_a_line(tmp_path: Path) -> None:
+    """On a GPU it would be an assertion of the device, which is of no use to its process any more."""
+    source = Source(np.zeros((3, 4, 4, 3), np.uint8), np.array([0, 2, 1]), ("a", "b"), {"train": np.arange(3)})
+    grey = (0.5, 0.5, 0.5)
+    with pytest.raises(UserError, match="the data set has a label 2, expected 0 to 1: it names 2 classes"):
+        load(source, 4, grey, grey, tmp_path, torch.device("cpu"))
+
+
+def test_a_lost_device_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    assert not is_device_lost()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert not is_device_lost()
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert is_device_lost()
