@@ -66,6 +66,7 @@ class Driver:
     def close(self, interrupted: bool) -> None:
         """Nothing stays recorded as running, and nothing that was left out passes for done."""
         for trial in sorted(self.running):
+            self.summary.cut_short.append(self.trials[trial])
             self.writer.finish(self.trials[trial], Result("interrupted", reason="interrupted"))
         # nothing that it would add could begin
         self.supply = None

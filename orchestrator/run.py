@@ -131,6 +131,10 @@ def train(
     finally:
         # what a report takes is waited for where it is asked for
         aside.shutdown(wait=False)
+        for trial in task.summary.cut_short:
+            # a worker that was ended in the middle of writing
+            for draft in trial_folder(trial.id, task.fingerprints[trial.id]).glob("*.part"):
+                draft.unlink(missing_ok=True)
 
 
 def _get_ready() -> None:

@@ -35,6 +35,9 @@ class Summary:
     interrupted: KeyboardInterrupt | None = None
     """What stopped it before its end: the user, or the death of the engine."""
 
+    cut_short: list[Trial] = field(default_factory=list)
+    """Those that were training then."""
+
     record_errors: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
     """Sum of the finished trials' training times."""

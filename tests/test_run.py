@@ -208,12 +208,17 @@ def test_runs_of_a_driver_that_was_killed_do_not_stay_running(study_file: WriteS
     parents, children = recorded()
     dead = client.create_run(
         parents[0].info.experiment_id,
-        tags={**children[0].data.tags, "ablate.pid": "999999999", "ablate.status": "running"},
+        tags={**children[0].data.tags, "ablate.pid": "999999999", "ablate.process": "gone", "ablate.status": "running"},
     )
     # killed between its result and its end
     recorded_already = client.create_run(
         parents[0].info.experiment_id,
-        tags={**children[1].data.tags, "ablate.pid": "999999999", "ablate.status": "finished"},
+        tags={
+            **children[1].data.tags,
+            "ablate.pid": "999999999",
+            "ablate.process": "gone",
+            "ablate.status": "finished",
+        },
     )
     client.delete_run(children[0].info.run_id)
     ablate("run", str(study_file()), "--executor", "inline")

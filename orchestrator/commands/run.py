@@ -50,7 +50,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     left = _left(summary)
     if left:
         summary.elsewhere = {}
-    code = _conclude(plan, summary, console, time.monotonic() - begin)
+    code = _conclude(plan, summary, console, time.monotonic() - begin, goes_on=bool(left))
     if left:
         console.print(f"{count(left, 'trial')} left to a process that has ended: they are taken on", highlight=False)
         return max(code, _run(study, profile, seeds, terms))
@@ -87,7 +87,7 @@ def _unreadable(plan: Plan) -> str:
     return ""
 
 
-def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) -> int:
+def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *, goes_on: bool) -> int:
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
 
@@ -119,7 +119,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float) ->
     if summary.report is not None:
         renewed = summary.report()
         say(f"report: {renewed.path}")
-        if not left_out and renewed.finished < renewed.planned and (missing := _unreadable(by_now(plan))):
+        whole = left_out or goes_on or renewed.finished == renewed.planned
+        if not whole and (missing := _unreadable(by_now(plan))):
             say(missing, style="red")
             left_out = True
     for process, number in Counter(summary.elsewhere.values()).items():

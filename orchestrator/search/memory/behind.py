@@ -108,7 +108,7 @@ class WrittenBehind(InMemoryStorage):
             return
         before = self._there[now.number]
         id = now._trial_id = before._trial_id
-        for name in now.params.keys() - before.params.keys():
+        for name in [name for name in now.params if name not in before.params]:
             form = now.distributions[name]
             yield partial(file.set_trial_param, id, name, form.to_internal_repr(now.params[name]), form)
         for step, value in _changes(before.intermediate_values, now.intermediate_values):
