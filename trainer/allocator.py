@@ -1,6 +1,6 @@
 """glibc's allocator, told to keep what a training step frees: the next one asks for the same blocks.
 
-By itself it gives large blocks back to the system at once, and they come in again page by page: 3 to 7 % of a step on
+By itself it gives large blocks back to the system at once, and they come in again page by page: 2 to 5 % of a step on
 the CPU. Other C libraries ignore all of this.
 """
 
