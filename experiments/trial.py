@@ -44,7 +44,8 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         os.chdir(job.working_folder)
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
         for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
-            if catalog.add_plugin(plugin) != code is not None:
+            imported = catalog.add_plugin(plugin)
+            if code is not None and imported != code:
                 raise UserError(f"{plugin} has changed since this run began; the same command trains what it is now")
         with alone_in(folder), module_hooks_end():
             result = _train(job, folder, tee)
