@@ -199,7 +199,7 @@ def status(study: Path, profile: str | None, seeds: int | None, as_json: bool) -
     is_flag=True,
     help="Report although trials differ in their data, their code or their epochs by no factor, and say so.",
 )
-@click.option("--watch", is_flag=True, help="Write it again whenever a trial ends, until all have or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Write it again whenever a trial ends or STUDY changes, until all ended.")
 def report(
     study: Path,
     profile: str | None,

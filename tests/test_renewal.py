@@ -131,6 +131,33 @@ def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch
     assert result.stdout.splitlines()[-1].startswith("nothing trains any more")
 
 
+def test_watch_reads_an_edited_study_again(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_runs(plan, finished, {"plain", "deep"})
+    file, report = tmp_path / "study.yaml", Path("results/tiny/report.md")
+
+    def renamed() -> None:
+        file.write_text(TINY.replace("caption: Stems", "caption: Trunks"))
+
+    def mistaken() -> None:
+        assert "Trunks" in report.read_text()
+        file.write_text(TINY.replace("metrics: [top1", "metrics: [top9"))
+
+    def away() -> None:
+        file.unlink()
+
+    def finish() -> None:
+        assert "Trunks" in report.read_text()
+        file.write_text(TINY.replace("caption: Stems", "caption: Roots"))
+        record_runs(plan, finished, {"plain+c", "plain+l"})
+
+    result = watching(monkeypatch, [renamed, mistaken, lambda: None, away, finish])
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stdout.splitlines() if "top9" in line]
+    assert "study.yaml:19: tables.0.metrics.0: unknown metric" in line
+    assert "did you mean" in line
+    assert "Roots" in report.read_text()
+
+
 def test_ctrl_c_ends_a_watch_and_its_reloading(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     record_runs(plan, finished, {"plain", "deep"})
 

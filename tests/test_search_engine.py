@@ -131,7 +131,7 @@ def test_ctrl_c_and_go_on() -> None:
     assert "interrupted" in output
     wait_until(lambda: not ray_processes(), "every process to end")
     done = searched(file, "--executor", "inline")
-    assert "taken up that a killed search left" in done
+    assert "taken up that an earlier search left" in done
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 3
     finished = [run.data.tags["ablate.trial"] for run in runs() if run.info.status == "FINISHED"]
     assert len(finished) == len(set(finished))

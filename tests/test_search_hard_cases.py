@@ -154,8 +154,8 @@ def test_a_number_of_a_choice_may_be_written_otherwise(study: Callable[..., str]
 
 
 def test_a_mistake_that_is_corrected_before_anything_was_told(study: Callable[..., str]) -> None:
-    wrong = study(("objective: train_loss", "objective: test_top1"))
-    assert "finished without 'test_top1'" in searched(wrong, code=2).stderr
+    wrong = study(("objective: train_loss", "objective: ema_top1"))
+    assert "finished without 'ema_top1'" in searched(wrong, code=2).stderr
     searched(study())
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 5
     line = searched(study(("objective: train_loss", "objective: val_loss")), code=2).stderr

@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 from trainer.errors import UserError
 
 from ..plan import Trial
+from .moved import bring_home
 from .records import TrialRecord, parse_record
 from .uris import embedded_record, shown_uri, without_secrets
 
@@ -130,20 +131,16 @@ def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attem
         only = f"AND r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = '{TRIAL}' AND value IN ({asked_for}))"
     with _reading(file) as connection:
         asked = _TAGS_OF_ATTEMPTS.format(only=only)
-        found = connection.execute(asked, trials or ()) if connection and _has_tables(connection) else ()
+        found = connection.execute(asked, trials or ()) if connection else ()
         for run_id, experiment, artifacts, started, key, value in found:
             runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
     return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
 def is_begun(file: Path) -> bool:
-    """Whether a record's file holds anything. A killed process may have left one without a single table."""
+    """Whether a record's file holds anything."""
     with _reading(file) as connection:
-        return connection is not None and _has_tables(connection)
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        return connection is not None
 
 
 def record_mark() -> object:
@@ -152,7 +149,7 @@ def record_mark() -> object:
     if file is None:
         return [(attempt.run_id, attempt.status) for attempt in all_attempts()]
     with _reading(file) as connection:
-        if connection is None or not _has_tables(connection):
+        if connection is None:
             return None
         asked = "SELECT COUNT(*), COUNT(end_time), MAX(end_time), SUM(lifecycle_stage = 'active') FROM runs"
         return connection.execute(asked).fetchone()
@@ -164,7 +161,7 @@ def has_open_runs(study: str) -> bool:
     if file is None:
         return True
     with _reading(file) as connection:
-        if connection is None or not _has_tables(connection):
+        if connection is None:
             return False
         asked = (
             "SELECT 1 FROM runs JOIN experiments USING (experiment_id) "
@@ -175,13 +172,17 @@ def has_open_runs(study: str) -> bool:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[sqlite3.Connection | None]:
-    """Inside, SQLite's errors are the user's to hear. None where there is no file."""
+    """Inside, SQLite's errors are the user's to hear. None where there is no file, or none with a table in it."""
     if not file.exists():
         yield None
         return
     try:
         # not mode=ro: what a driver was killed in the middle of writing is undone by the next who reads
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=30)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+                yield None
+                return
+            bring_home(connection, file)
             yield connection
     except sqlite3.Error as error:
         foreign = str(error).startswith("no such ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,35 +41,61 @@ def write(
 
 
 def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_mixed: bool) -> int:
-    """Write the report again whenever a trial has ended, until all have; Ctrl-C ends it as well.
+    """Write the report again whenever a trial has ended or the study is edited, until all trials have; or Ctrl-C.
 
     Returns the exit code: 0 all finished; 1 what trained them has ended, and some have not.
     """
-    plan = load_plan(study, profile, seeds)
-    folder = out or results_folder(plan)
-    check_writable(folder)
+    watched = _Watched(lambda: load_plan(study, profile, seeds), out)
     pause = PAUSE if embedded_record() is not None else PAUSE_OF_SERVERS
     try:
         with writing():
-            return _watch(plan, folder, allow_mixed, pause)
+            return _watch(watched, allow_mixed, pause)
     finally:
         # a page that lies there has nothing to load any more
         with suppress(UserError):
-            renew_report(by_now(plan), folder, allow_partial=True, allow_mixed=allow_mixed)
+            renew_report(by_now(watched.plan), watched.folder, allow_partial=True, allow_mixed=allow_mixed)
 
 
-def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
+class _Watched:
+    """A study that is read again when its file has changed; while it holds a mistake, as it was before."""
+
+    def __init__(self, load: Callable[[], Plan], out: Path | None) -> None:
+        self.load, self.out = load, out
+        self.plan = load()
+        self.text = self.plan.study.source.text
+        check_writable(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        return self.out or results_folder(self.plan)
+
+    def now(self) -> Plan:
+        """The study's plan with the seeds that the record asks for by now."""
+        text = self.text
+        # an editor may be replacing it
+        with suppress(OSError, UnicodeError):
+            text = self.plan.study.source.file.read_text(encoding="utf-8")
+        if text != self.text:
+            self.text = text
+            try:
+                self.plan = self.load()
+            except UserError as error:
+                click.echo(f"{_clock()} {error}")
+        return by_now(self.plan)
+
+
+def _watch(watched: _Watched, allow_mixed: bool, pause: float) -> int:
     seen: object = None
     trained = False
     click.echo(f"watching {shown_uri()}; Ctrl-C ends it")
     while True:
         # asked first: what ends in between is in the record then
-        plan = by_now(plan)
+        plan = watched.now()
         trains = _trains(plan)
-        mark = record_mark()
+        mark = (record_mark(), plan.study.source.text)
         if mark != seen or (trained and not trains):
             seen = mark
-            found = _renew(plan, folder, allow_mixed)
+            found = _renew(plan, watched.folder, allow_mixed)
             if found and found.finished == found.planned:
                 return 0
             if trained and not trains:
@@ -78,12 +105,16 @@ def _watch(plan: Plan, folder: Path, allow_mixed: bool, pause: float) -> int:
         time.sleep(pause)
 
 
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")
+
+
 def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
     """Write what there is and say so; None where no trial has finished yet."""
     # pandas, scipy and matplotlib
     from reports.report import NothingFinished
 
-    at = time.strftime("%H:%M:%S")
+    at = _clock()
     try:
         found = renew_report(plan, folder, allow_partial=True, allow_mixed=allow_mixed, reload=RELOAD)
     except NothingFinished:

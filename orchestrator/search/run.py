@@ -35,6 +35,7 @@ from ..task import Summary, Task
 from ..terms import Terms
 from .configurations import Configurations
 from .memory import Memory
+from .outcomes import check_reported
 from .storage import storage_file, storage_url
 
 
@@ -57,6 +58,7 @@ def run_search(
     fingerprint = _Fingerprints(console)
     plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
     fingerprints = dict(fingerprint(plan))
+    check_reported(search)
     url = storage_url()
     with (
         _alone(search.study.title, url),
@@ -153,5 +155,5 @@ def _announce(search: SearchPlan, supply: Configurations, at_once: int | None, c
     together = f"; {at_once} at once" if at_once else ""
     console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
     if supply.left:
-        line = f"{count(len(supply.left), 'configuration')} taken up that a killed search left"
+        line = f"{count(len(supply.left), 'configuration')} taken up that an earlier search left"
         console.print(line, highlight=False, markup=False)
