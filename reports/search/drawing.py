@@ -53,23 +53,25 @@ def draw(figure: SearchFigure) -> Figure:
 def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    metric = aims[0].metric
-    figure = blank(PAGE, 2.5)
-    axis = figure.subplots()
-    _points(axis, frame, frame["number"])
-    best = frame.dropna(subset=["best_so_far"])
-    axis.step(best["number"], best["best_so_far"], where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
-    recipe = frame[(frame["number"] == 0) & frame[metric].notna()]
-    if len(recipe):
-        value = float(recipe[metric].iloc[0])
-        axis.axhline(value, color=COLOURS[2], linestyle="--", linewidth=0.8, label="the recipe")
+    figure = blank(PAGE, 1.9 * len(aims) + 0.6)
+    axes = figure.subplots(len(aims), sharex=True, squeeze=False)[:, 0]
     failed = frame[frame["state"] == "failed"]
-    for number in failed["number"]:
-        axis.plot([number], [0.02], marker="x", color=COLOURS[3], transform=axis.get_xaxis_transform(), markersize=4)
-    axis.set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_ylabel(title(metric))
-    axis.legend(frameon=False)
+    for axis, aim in zip(axes, aims, strict=True):
+        values = pd.to_numeric(frame[aim.metric])
+        _points(axis, frame, frame["number"], frame["drawn"] if aim is aims[0] else values)
+        best = (values.cummax() if aim.direction == "max" else values.cummin()).ffill()
+        axis.step(frame["number"], best, where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
+        recipe = values[(frame["number"] == 0) & values.notna()]
+        if len(recipe):
+            axis.axhline(float(recipe.iloc[0]), color=COLOURS[2], linestyle="--", linewidth=0.8, label="the recipe")
+        for number in failed["number"]:
+            axis.plot(
+                [number], [0.02], marker="x", color=COLOURS[3], transform=axis.get_xaxis_transform(), markersize=4
+            )
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylabel(title(aim.metric))
+    axes[-1].set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
+    axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure
 
 
@@ -89,7 +91,9 @@ def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
-        _points(axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index))
+        _points(
+            axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index), with_it["drawn"]
+        )
         _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
     for axis in axes[::columns]:
@@ -106,14 +110,11 @@ def _parallel(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure
     done = frame[frame["state"] == "complete"]
     figure = blank(PAGE, 2.8)
     axis = figure.subplots()
-    for index in frame.index[frame["state"] == "pruned"]:
-        axis.plot([_height(d, frame.at[index, d.name]) for d in dimensions], color=GREY, linewidth=0.5, marker=".")
-    values = pd.to_numeric(done[aim.metric])
-    rank = values.rank(ascending=aim.direction == "max", pct=True)
-    for index in rank.sort_values().index:
-        heights = [_height(d, done.at[index, d.name]) for d in dimensions]
-        colour = colormaps["Blues"](0.15 + 0.85 * float(rank[index]))
-        axis.plot(range(len(dimensions)), heights, color=colour, linewidth=0.6 + float(rank[index]), marker=".")
+    pruned = frame[frame["state"] == "pruned"]
+    _paths(axis, pruned, dimensions, [GREY] * len(pruned), [0.5] * len(pruned))
+    rank = pd.to_numeric(done[aim.metric]).rank(ascending=aim.direction == "max", pct=True).sort_values()
+    blues = list(colormaps["Blues"](0.15 + 0.85 * rank.to_numpy(float)))
+    _paths(axis, done.loc[rank.index], dimensions, blues, list(0.6 + rank))
     for place, dimension in enumerate(dimensions):
         axis.axvline(place, color=GREY, linewidth=0.5, zorder=0)
         for height, text in _marks(dimension):
@@ -150,10 +151,22 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
     return figure
 
 
-def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series) -> None:
+def _paths(
+    axis: Axes, frame: pd.DataFrame, dimensions: Dimensions, colours: Sequence[Any], widths: Sequence[float]
+) -> None:
+    """A line with points for each configuration, the last in front; drawn together, not a thousand times alone."""
+    from matplotlib.collections import LineCollection
+
+    heights = np.array([[_height(d, value) for value in frame[d.name]] for d in dimensions]).T
+    places = np.broadcast_to(np.arange(len(dimensions)), heights.shape)
+    axis.add_collection(LineCollection(list(np.dstack([places, heights])), colors=colours, linewidths=widths))
+    axis.scatter(places.ravel(), heights.ravel(), s=9, color=np.repeat(np.array(colours), len(dimensions), axis=0))
+
+
+def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Series) -> None:
     ended = frame["state"] == "complete"
-    axis.scatter(places[~ended], frame["drawn"][~ended], s=8, color=GREY)
-    axis.scatter(places[ended], frame["drawn"][ended], s=10, color=COLOURS[0])
+    axis.scatter(places[~ended], values[~ended], s=8, color=GREY)
+    axis.scatter(places[ended], values[ended], s=10, color=COLOURS[0])
 
 
 def _places(dimension: Dimension, values: pd.Series) -> list[float]:

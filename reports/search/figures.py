@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .report import SearchReport
 
 _CAPTIONS = {
-    "history": "{metric} of every configuration in its turn, and the best so far; grey: ended early, at its last "
+    "history": "{metrics} of every configuration in its turn, and the best so far; grey: ended early, at its last "
     "epoch's value; no point: a constraint kept it from training",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
     "slices": "{metric} over each dimension; grey: ended early, at its last epoch's value",
@@ -31,7 +31,7 @@ _CAPTIONS = {
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
     "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
 }
-"""Of two objectives all but the front show the first."""
+"""Of two objectives slices and parallel show the first."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
     if len(search.aims) > 1 and len(done) > 0:
         front = {told.number for told in front_of(history, search.aims)}
         made["front"] = _with_fresh(done.assign(front=done["number"].isin(front)), report)
-    metric = title(search.aims[0].metric)
+    metrics = [title(aim.metric) for aim in search.aims]
+    words = {"metric": metrics[0], "metrics": " and ".join(metrics)}
     return [
-        SearchFigure(id, _CAPTIONS[id].format(metric=metric), data, search.space.dimensions, search.aims)
+        SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.aims)
         for id, data in made.items()
     ]
 
