@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
@@ -75,10 +75,16 @@ class Numerics(Settings):
         torch.compiler.reset()
         return torch.compile(model)
 
-    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+    @contextmanager
+    def autocast(self, device: torch.device) -> Iterator[None]:
         """The context of every forward pass."""
         import torch
 
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        from .convolution import sound_convolutions
+
+        bf16 = self.precision == "bf16"
+        with (
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16),
+            sound_convolutions() if device.type == "cpu" else nullcontext(),
+        ):
+            yield

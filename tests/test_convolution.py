@@ -1,0 +1,115 @@
+"""Convolutions on the CPU against float64, where free memory holds NaN: shapes that torch's library gets wrong."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainer.convolution import sound_convolutions
+from trainer.numerics import Numerics
+
+CPU = torch.device("cpu")
+NAN = [100, 300, 1000, 3000, 10_000, 30_000, 100_000] * 4
+SMALL_MAPS = [(side, kernel, stride) for side, kernel, stride in itertools.product([1, 2, 3], [2, 3, 5, 7], [2, 3, 4])]
+
+
+def spoil() -> None:
+    """Leave NaN in what is allocated next."""
+    spoiled = [torch.full((size,), float("nan")) for size in NAN]
+    del spoiled
+
+
+def worst(precision: str, side: int, batch: int = 4, **given: int) -> float:
+    """The largest error of a layer's output and gradients, as a part of the largest number; NaN where one is none."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(16, 16, bias=False, **given).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    exact = deepcopy(layer).double()
+    images = torch.randn(batch, 16, side, side).to(memory_format=torch.channels_last).requires_grad_()
+    same = images.detach().double().requires_grad_()
+    spoil()
+    with Numerics(precision=precision).autocast(CPU):  # type: ignore[arg-type]
+        output = layer(images)
+    wanted = exact(same)
+    change = torch.randn_like(wanted)
+    spoil()
+    ours = [output, *torch.autograd.grad(output, [images, *layer.parameters()], change.to(output.dtype))]
+    theirs = [wanted, *torch.autograd.grad(wanted, [same, *exact.parameters()], change)]
+    errors = [
+        (one.detach().double() - other.detach()).abs().max() / other.detach().abs().max()
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return float(torch.stack(errors).max())
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), SMALL_MAPS)
+def test_maps_smaller_than_the_stride(side: int, kernel: int, stride: int) -> None:
+    given = {"kernel_size": kernel, "stride": stride, "padding": kernel // 2}
+    assert all(worst("bf16", side, batch, **given) < 0.02 for batch in (1, 3, 8))
+    assert worst("fp32", side, **given) < 1e-5
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize("side", [8, 32, 56])
+def test_dilated_kernels(side: int, dilation: int) -> None:
+    for groups in (1, 16):
+        given = {"kernel_size": 3, "padding": dilation, "dilation": dilation, "groups": groups}
+        assert all(worst("bf16", side, batch, **given) < 0.02 for batch in (2, 16))
+
+
+def test_what_is_right_is_left_to_the_library() -> None:
+    """Bit for bit, and in bfloat16."""
+    layer, images = nn.Conv2d(16, 32, 3, 2, 1), torch.randn(4, 16, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = layer(images)
+    with Numerics(precision="bf16").autocast(CPU):
+        ours = layer(images)
+    assert ours.dtype == torch.bfloat16
+    assert torch.equal(plain, ours)
+    assert layer(images).dtype == torch.float32, "autocast has ended"
+
+
+@pytest.mark.parametrize("padding", [0, "valid", (0, 0)])
+@pytest.mark.parametrize("stride", [2, (2, 3)])
+def test_only_pixels_that_a_small_kernel_looks_at(stride: int | tuple[int, int], padding: int | str) -> None:
+    images = torch.randn(2, 4, 9, 9, requires_grad=True)
+    weight = torch.randn(6, 4, 1, 1, requires_grad=True)
+    results = []
+    for context in (nullcontext(), sound_convolutions()):
+        with context:
+            output = functional.conv2d(images, weight, None, stride, padding)
+        results.append([output, *torch.autograd.grad(output.square().sum(), (images, weight))])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert functional.conv2d is torch.conv2d, "it has ended"
+
+
+WITHOUT_AVX512 = """
+import torch
+from torch import nn
+from trainer.numerics import Numerics
+torch.set_num_threads(2)
+for channels in (1, 2, 4, 7):
+    layer = nn.Conv2d(channels, 8, 1, 2).to(memory_format=torch.channels_last)
+    images = torch.randn(32, channels, 32, 32).to(memory_format=torch.channels_last)
+    for _ in range(20):
+        with Numerics(precision="fp32").autocast(torch.device("cpu")):
+            layer(images).square().sum().backward()
+print("all right")
+"""
+
+
+def test_nothing_is_written_beyond_memory() -> None:
+    """Without the way around it this ends in most tries with a damaged heap, or never."""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-c", WITHOUT_AVX512]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "all right\n", (done.returncode, done.stderr[-500:])
