@@ -82,9 +82,8 @@ class Numerics(Settings):
 
         from .convolution import sound_convolutions
 
-        bf16 = self.precision == "bf16"
         with (
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16),
+            torch.autocast(device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext(),
             sound_convolutions() if device.type == "cpu" else nullcontext(),
         ):
             yield

@@ -17,6 +17,8 @@ os.environ.update(
         # what Ray would print of a worker's death is the reason of a trial's failure
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # what stands in for Ray's agents reads nothing else (see lean)
+        "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
         # as long as Ray would, but more often: it sleeps a second whenever its object store does not listen yet
         "RAY_raylet_client_connect_timeout_milliseconds": "50",
         "RAY_raylet_client_num_connect_attempts": "200",

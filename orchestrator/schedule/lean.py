@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
+
+_AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
+_PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
+"""What they write down for the node, which waits for it; -1 is one that is not there."""
 
 _PATIENCE = 30.0
 _PAUSE = 0.02
@@ -33,6 +39,8 @@ def lean_ray() -> Iterator[None]:
             replaced.enter_context(patch.object(node.Node, "start_api_server", _nothing))
             replaced.enter_context(patch.object(utils, "get_dashboard_dependency_error", _unwanted))
             replaced.enter_context(patch.object(services, "get_node", partial(_awaited, services.get_node)))
+            plain = subprocess.list2cmdline
+            replaced.enter_context(patch.object(subprocess, "list2cmdline", partial(_without_agent, plain)))
         yield
 
 
@@ -64,6 +72,17 @@ def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> An
             break
         time.sleep(_PAUSE)
     return get_node(address, node)
+
+
+def _without_agent(plain: Callable[[list[str]], str], command: list[str]) -> str:
+    """The command line that Ray's node starts; for its two agents, a process that only ends with it."""
+    if not any(part.endswith(_AGENTS) for part in command):
+        return plain(command)
+    given = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
+    for port in _PORTS:
+        Path(given["--session-dir"], f"{port}_{given['--node-id']}").write_text("-1", encoding="ascii")
+    # its input is a pipe that the node holds open
+    return "cat"
 
 
 def _unwanted() -> ImportError:
