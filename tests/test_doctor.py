@@ -361,10 +361,11 @@ class TestRay:
         assert one(ray_start.ray(three_times)).found == "imported in 1.0 s, started in 2.5 s, stopped in 0.2 s"
 
     @pytest.mark.parametrize(
-        ("question", "reason"), [(raises, "ValueError: first line"), (hangs, "no answer within 2 s")]
+        ("question", "seconds", "reason"),
+        [(raises, 60, "ValueError: first line"), (hangs, 2, "no answer within 2 s")],
     )
-    def test_one_that_does_not_start(self, question: Callable[[], object], reason: str) -> None:
-        found = one(ray_start.ray(question, seconds=2))
+    def test_one_that_does_not_start(self, question: Callable[[], object], seconds: int, reason: str) -> None:
+        found = one(ray_start.ray(question, seconds=seconds))
         assert (found.level, found.found) == ("problem", f"does not start: {reason}")
         assert "--executor inline" in found.remedy
 
