@@ -71,6 +71,21 @@ class TestFiles:
         at_the_first_epoch(monkeypatch, lambda: file.rename("elsewhere.yaml"))
         assert "report: results/" in ablate("run", str(file), "--executor", "inline").stdout
 
+    def test_a_record_that_is_deleted_is_written_again_without_training(
+        self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = study_file(
+            ("  - grid: {stem: all}\n  - add_one: [c, l]", "  - grid: {stem: all}"), ("plain+c.", "deep.")
+        )
+        at_the_first_epoch(monkeypatch, Path("mlflow.db").unlink)
+        done = ablate("run", str(file), "--executor", "inline", code=2)
+        assert "mlflow.db was deleted meanwhile" in done.stdout
+        assert "what it lacks is kept in .ablate/ and is recorded by the same command" in done.stdout
+        epochs: list[int] = []
+        monkeypatch.setattr("trainer.loop.evaluate", lambda *_, **__: epochs.append(1))
+        assert "report: results/" in ablate("run", str(file), "--executor", "inline").stdout
+        assert not epochs
+
     def test_a_folder_that_takes_no_report_is_a_line(
         self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
     ) -> None:

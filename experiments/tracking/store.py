@@ -157,6 +157,9 @@ class MlflowStore:
         """See Store."""
         self._client.set_terminated(run, status)
         if (file := embedded_record()) is not None:
+            if not file.exists():
+                # it has been written to a file that has no name any more
+                raise FileNotFoundError(f"{file} was deleted meanwhile")
             keep(file)
 
     def close(self) -> None:
