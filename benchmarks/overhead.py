@@ -6,7 +6,8 @@
 
 race. A trial of ours is a whole training: one step, one evaluation, a checkpoint, kept weights, all of it recorded in
 MLflow (parameters, metrics, artifacts). Every side runs 1 trial and then all of them, both as whole commands; the first
-is its start-up, the difference divided by the other trials is what a trial costs. The others record nothing:
+is its start-up, the difference divided by the other trials is what a trial costs. inline: the same in one process,
+without Ray, one trial at a time. The others record nothing:
 
 raw Tune        tune.Tuner over a function that reports one number, with reuse_actors, two at once, in a process of its
                 own; once as it is, and once importing torch in the function, as any training must.
@@ -106,6 +107,10 @@ def ours(folder: Path, trials: int) -> float:
     return timed([str(ABLATE), "run", str(study(folder, trials)), "--concurrency", "2"], folder)
 
 
+def inline(folder: Path, trials: int) -> float:
+    return timed([str(ABLATE), "run", str(study(folder, trials)), "--executor", "inline"], folder)
+
+
 def raw(torch: bool) -> Callable[[Path, int], float]:
     def run(folder: Path, trials: int) -> float:
         (folder / "raw.py").write_text(RAW.format(torch=torch), encoding="utf-8")
@@ -133,6 +138,7 @@ def race(trials: int, repeats: int, python: str | None) -> None:
     """Print the table of all sides, which take turns."""
     sides: dict[str, Callable[[Path, int], float]] = {
         "ablate run": ours,
+        "ablate run, inline": inline,
         "raw Tune": raw(torch=False),
         "raw Tune, torch imported": raw(torch=True),
         "xargs -P2": xargs,
@@ -163,8 +169,8 @@ def race(trials: int, repeats: int, python: str | None) -> None:
     ratio = whole["xargs -P2"] / whole["ablate run"]
     print(f"- xargs takes {ratio:.1f} times as long (target 5: {said(ratio >= 5)})")
     for name in [side for side in sides if side.startswith("Hydra")]:
-        ratio = whole[name] / whole["ablate run"]
-        print(f"- {name}: {ratio:.2f} times as long (target: more than 1: {said(ratio > 1)})")
+        ratio, alone = whole[name] / whole["ablate run"], whole[name] / whole["ablate run, inline"]
+        print(f"- {name}: {ratio:.2f} times as long (target: more than 1: {said(ratio > 1)}); {alone:.2f} times inline")
 
 
 def scale(trials: int, repeats: int) -> None:
