@@ -80,10 +80,10 @@ class Numerics(Settings):
         """The context of every forward pass."""
         import torch
 
-        from .convolution import sound_convolutions
+        from .corrected import corrected
 
         with (
             torch.autocast(device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext(),
-            sound_convolutions() if device.type == "cpu" else nullcontext(),
+            corrected() if device.type == "cpu" else nullcontext(),
         ):
             yield

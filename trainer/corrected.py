@@ -1,9 +1,13 @@
-"""Convolutions on the CPU that torch's library for them (oneDNN) gets wrong, computed another way.
+"""What torch 2.15 computes wrong on the CPU, computed another way.
 
-Found with torch 2.15 by random shapes, compared with float64 after memory that is free had been filled with NaN. In
-bfloat16, gradients of weights hold what nobody wrote where a map is smaller than the stride or the kernel is dilated:
-now and then NaN, else only wrong. On processors without AVX-512, gradients of 1x1 kernels with a stride are written
-beyond their memory where images or groups have fewer than 8 channels (oneDNN's issue 6035).
+Found by random shapes, compared with float64 after memory that is free had been filled with NaN.
+
+In bfloat16, gradients of a convolution's weights hold what nobody wrote where a map is smaller than the stride or the
+kernel is dilated: now and then NaN, else only wrong. Those of a layer norm are added up in bfloat16, which ends at some
+256 summands of a kind: CUDA's autocast has it in float32, the CPU's not.
+
+In any precision, on processors without AVX-512, gradients of 1x1 kernels with a stride are written beyond their memory
+where images or groups have fewer than 8 channels (oneDNN's issue 6035).
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ _CHANNELS = 8
 
 
 @contextmanager
-def sound_convolutions() -> Iterator[None]:
-    """Inside, `torch.nn.functional.conv2d`, which modules call as well, is right for every shape."""
-    with patch.object(functional, "conv2d", _conv2d):
+def corrected() -> Iterator[None]:
+    """Inside, `conv2d` and `layer_norm` of torch.nn.functional, which modules call as well, are right on the CPU."""
+    with patch.object(functional, "conv2d", _conv2d), patch.object(functional, "layer_norm", _layer_norm):
         yield
 
 
@@ -46,6 +50,18 @@ def _conv2d(
             bias = bias.float() if bias is not None else None
             return torch.conv2d(input.float(), weight.float(), bias, stride, padding, dilation, groups)
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def _layer_norm(
+    input: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    if torch.is_autocast_enabled("cpu"):
+        input = input.float()
+    return torch.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 def _reads_at_random(input: torch.Tensor, steps: tuple[int, int], padding: Any, dilation: tuple[int, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Convolutions on the CPU against float64, where free memory holds NaN: shapes that torch's library gets wrong."""
+"""Layers on the CPU against float64, where free memory holds NaN: what torch gets wrong."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from copy import deepcopy
 
 import pytest
 import torch
+from timm.layers import LayerNorm2d
 from torch import nn
 from torch.nn import functional
 
-from trainer.convolution import sound_convolutions
+from trainer.corrected import corrected
 from trainer.numerics import Numerics
 
 CPU = torch.device("cpu")
@@ -29,17 +30,23 @@ def spoil() -> None:
 
 
 def worst(precision: str, side: int, batch: int = 4, **given: int) -> float:
-    """The largest error of a layer's output and gradients, as a part of the largest number; NaN where one is none."""
+    """Of a convolution."""
     torch.manual_seed(0)
     layer = nn.Conv2d(16, 16, bias=False, **given).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    return worst_of(layer, torch.randn(batch, 16, side, side).to(memory_format=torch.channels_last), precision)
+
+
+def worst_of(layer: nn.Module, images: torch.Tensor, precision: str) -> float:
+    """The largest error of a layer's output and gradients, as a part of the largest number; NaN where one is none."""
     exact = deepcopy(layer).double()
-    images = torch.randn(batch, 16, side, side).to(memory_format=torch.channels_last).requires_grad_()
+    images = images.requires_grad_()
     same = images.detach().double().requires_grad_()
     spoil()
     with Numerics(precision=precision).autocast(CPU):  # type: ignore[arg-type]
         output = layer(images)
     wanted = exact(same)
-    change = torch.randn_like(wanted)
+    # with a mean, as sums of many have in training
+    change = torch.randn_like(wanted) + 1
     spoil()
     ours = [output, *torch.autograd.grad(output, [images, *layer.parameters()], change.to(output.dtype))]
     theirs = [wanted, *torch.autograd.grad(wanted, [same, *exact.parameters()], change)]
@@ -65,6 +72,22 @@ def test_dilated_kernels(side: int, dilation: int) -> None:
         assert all(worst("bf16", side, batch, **given) < 0.02 for batch in (2, 16))
 
 
+NORMS = {
+    "layer": (nn.LayerNorm(8), (20_000, 8)),
+    "layer of channels": (LayerNorm2d(8), (20, 8, 32, 32)),
+    "batch": (nn.BatchNorm2d(8), (20, 8, 32, 32)),
+    "group": (nn.GroupNorm(2, 8), (20, 8, 32, 32)),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_many_positions(name: str) -> None:
+    layer, shape = NORMS[name]
+    torch.manual_seed(0)
+    # as a convolution leaves them
+    assert worst_of(layer, torch.randn(shape).bfloat16(), "bf16") < 0.02
+
+
 def test_what_is_right_is_left_to_the_library() -> None:
     """Bit for bit, and in bfloat16."""
     layer, images = nn.Conv2d(16, 32, 3, 2, 1), torch.randn(4, 16, 8, 8)
@@ -83,13 +106,14 @@ def test_only_pixels_that_a_small_kernel_looks_at(stride: int | tuple[int, int],
     images = torch.randn(2, 4, 9, 9, requires_grad=True)
     weight = torch.randn(6, 4, 1, 1, requires_grad=True)
     results = []
-    for context in (nullcontext(), sound_convolutions()):
+    for context in (nullcontext(), corrected()):
         with context:
             output = functional.conv2d(images, weight, None, stride, padding)
         results.append([output, *torch.autograd.grad(output.square().sum(), (images, weight))])
     for one, other in zip(*results, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
     assert functional.conv2d is torch.conv2d, "it has ended"
+    assert functional.layer_norm.__module__ == "torch.nn.functional"
 
 
 WITHOUT_AVX512 = """
