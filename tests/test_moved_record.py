@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from test_run import ablate
 
-from experiments.tracking.attempts import all_attempts, local_artifacts
+from experiments.tracking.attempts import all_attempts, local_artifacts, moved_places
+from experiments.tracking.opening import open_client
 from experiments.tracking.store import MlflowStore
 from trainer.errors import UserError
 
@@ -50,6 +52,12 @@ def artifacts() -> list[Path]:
     return files
 
 
+def places() -> list[str]:
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        found = connection.execute("SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs")
+        return [place for (place,) in found]
+
+
 def readable() -> list[bool]:
     return [attempt.is_readable() for attempt in all_attempts()]
 
@@ -58,10 +66,36 @@ def test_moved(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     after = begun.rename(begun.with_name("after it's moved"))
     monkeypatch.chdir(after)
     assert readable() == [True] * RUNS
+    open_client()
     assert all(after in file.parents for file in artifacts())
     add_runs("x", 1)
     assert len([file for file in artifacts() if after in file.parents]) == RUNS + 1
     assert not begun.exists()
+
+
+def test_seen_at_two_places_while_a_run_is_open(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container and its host see one folder: whoever looks in changes nothing, and who writes, writes there."""
+    store = MlflowStore()
+    store.create_run(store.experiment("x", {}), {"ablate.trial": "open"})
+    before = places()
+    after = begun.rename(begun.with_name("after"))
+    monkeypatch.chdir(after)
+    assert readable() == [False] + [True] * RUNS
+    open_client()
+    assert places() == before
+    theirs = MlflowStore()
+    _, artifacts = theirs.create_run(theirs.experiment("x", {}), {"ablate.trial": "t"})
+    assert after in Path(artifacts).parents
+
+
+@pytest.mark.parametrize("said", ["mlflow-artifacts:/1", "s3://bucket/1"])
+def test_what_a_server_keeps_elsewhere_is_left_alone(begun: Path, said: str) -> None:
+    with closing(sqlite3.connect("mlflow.db")) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", (said,))
+        connection.execute("UPDATE runs SET artifact_uri = ? || '/' || run_uuid || '/artifacts'", (said,))
+    before = places()
+    open_client()
+    assert places() == before
 
 
 def test_a_copy_has_its_own_and_leaves_the_first_alone(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,17 +126,31 @@ def test_a_record_whose_artifacts_lie_elsewhere_is_left_as_it_is(begun: Path, mo
     assert Path(found.artifact_location.removeprefix("file://")) == begun / "mlruns" / found.experiment_id
 
 
-def test_a_moved_record_that_can_not_be_written_is_a_line(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_record_that_can_only_be_read(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     after = begun.rename(begun.with_name("after"))
     monkeypatch.chdir(after)
+    before = places()
     plain = sqlite3.connect
 
     def read_only(name: str, **settings: object) -> sqlite3.Connection:
         return plain(name.replace("mode=rw", "mode=ro"), **settings)  # type: ignore[call-overload, no-any-return]
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
-    with pytest.raises(UserError, match=r"can't be opened .*readonly"):
+    assert readable() == [True] * RUNS
+    assert moved_places(after / "mlflow.db", to_write=True)
+    monkeypatch.undo()
+    monkeypatch.chdir(after)
+    assert places() == before
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_folder_that_no_address_can_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=r"keeps no record in a folder with . in its name"):
         readable()
+    assert not list(folder.iterdir())
 
 
 def test_a_study_is_done_wherever_its_folder_is(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlparse
@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from trainer.errors import UserError
 
 from ..plan import Trial
-from .moved import bring_home
+from .moved import at_home, bring_home, homes
 from .records import TrialRecord, parse_record
 from .uris import embedded_record, shown_uri, without_secrets
 
@@ -131,10 +131,24 @@ def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attem
         only = f"AND r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = '{TRIAL}' AND value IN ({asked_for}))"
     with _reading(file) as connection:
         asked = _TAGS_OF_ATTEMPTS.format(only=only)
+        moved = homes(connection, file) if connection else {}
         found = connection.execute(asked, trials or ()) if connection else ()
         for run_id, experiment, artifacts, started, key, value in found:
-            runs.setdefault((run_id, str(experiment), artifacts or "", started or 0), {})[key] = value
+            place = at_home(artifacts or "", moved) if moved else artifacts or ""
+            runs.setdefault((run_id, str(experiment), place, started or 0), {})[key] = value
     return [attempt_from(*run, tags) for run, tags in runs.items()]
+
+
+def moved_places(file: Path, *, to_write: bool) -> dict[str, str]:
+    """See moved.homes. to_write: have the record say so as well, where it can be written and no run is open."""
+    with _reading(file) as connection:
+        if connection is None:
+            return {}
+        found = homes(connection, file)
+        if to_write:
+            with suppress(sqlite3.OperationalError):
+                bring_home(connection, found)
+        return found
 
 
 def is_begun(file: Path) -> bool:
@@ -182,7 +196,6 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection | None]:
             if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
                 yield None
                 return
-            bring_home(connection, file)
             yield connection
     except sqlite3.Error as error:
         foreign = str(error).startswith("no such ")

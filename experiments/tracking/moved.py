@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -13,16 +14,38 @@ _ENOUGH = 100
 """So many folders are looked at for one that is a run's."""
 
 
-def bring_home(connection: sqlite3.Connection, file: Path) -> None:
-    """Have an experiment's artifacts where they lie beside the record's `file`, if they are said to lie elsewhere.
+def homes(connection: sqlite3.Connection, file: Path) -> dict[str, str]:
+    """Where artifacts of experiments are said to lie, and the place beside the record's `file` where they do.
 
-    A copy so leaves alone what it was copied from. Artifacts that do not lie there stay where they are said to be.
+    Only what lies there and is said to lie in another folder: a copy so leaves alone what it was copied from.
     """
+    found: dict[str, str] = {}
     beside = file.resolve().parent / ARTIFACTS
     for experiment, said in connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
         before, home = (said or "").rstrip("/"), beside / str(experiment)
-        if before not in (str(home), home.as_uri()) and _has_runs(connection, experiment, home):
-            _move(connection, experiment, before, str(home))
+        is_local = before.startswith(("/", "file:"))
+        if is_local and before not in (str(home), home.as_uri()) and _has_runs(connection, experiment, home):
+            found[before] = str(home)
+    return found
+
+
+def at_home(location: str, homes: Mapping[str, str]) -> str:
+    """Where a run's artifacts lie, by where they are said to lie."""
+    for before, home in homes.items():
+        if location.startswith(f"{before}/"):
+            return home + location[len(before) :]
+    return location
+
+
+def bring_home(connection: sqlite3.Connection, homes: Mapping[str, str]) -> None:
+    """Write down where artifacts lie, for MLflow's own page.
+
+    Not while a run is open: whoever writes it may see the folder at another place, as a container does.
+    """
+    if homes and connection.execute("SELECT 1 FROM runs WHERE status = 'RUNNING'").fetchone() is None:
+        with connection:
+            for before, home in homes.items():
+                _move(connection, before, home)
 
 
 def _has_runs(connection: sqlite3.Connection, experiment: int, folder: Path) -> bool:
@@ -34,12 +57,10 @@ def _has_runs(connection: sqlite3.Connection, experiment: int, folder: Path) -> 
     return connection.execute(asked, (experiment, *names)).fetchone() is not None
 
 
-def _move(connection: sqlite3.Connection, experiment: int, before: str, home: str) -> None:
+def _move(connection: sqlite3.Connection, before: str, home: str) -> None:
     inside = f"{before}/"
-    with connection:
-        connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (home, experiment))
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?)"
-            " WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            (f"{home}/", len(inside) + 1, experiment, len(inside), inside),
-        )
+    connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (home, before))
+    connection.execute(
+        "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
+        (f"{home}/", len(inside) + 1, len(inside), inside),
+    )

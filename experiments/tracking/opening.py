@@ -14,7 +14,7 @@ from trainer.errors import UserError
 
 from ..sharing.process import is_alive
 from ..training.folders import locked
-from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun
+from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
 from .databases import DATABASES, check_reached
 from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
 from .write_ahead import rest, write_ahead
@@ -49,6 +49,8 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
             file = embedded_record()
             if file is not None and not is_begun(file):
                 _begin(file)
+            if file is not None:
+                moved_places(file, to_write=True)
             if to_write and file is not None:
                 write_ahead(file)
             client = MlflowClient(tracking_uri())

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .attempts import local_artifacts
+from .attempts import local_artifacts, moved_places
+from .moved import at_home
 from .opening import bury_the_dead, open_client, open_experiment
 from .uris import embedded_record
 from .write_ahead import hasten, keep, rest
@@ -113,9 +114,9 @@ class MlflowStore:
         """See Store."""
         asked = f"tags.`{ATTEMPT}` = '{tags.get(ATTEMPT)}'"
         for run in self._client.search_runs([experiment], asked, max_results=1) if again else ():
-            return str(run.info.run_id), run.info.artifact_uri or ""
+            return str(run.info.run_id), self._place(run.info.artifact_uri)
         info = self._client.create_run(experiment, tags=dict(tags)).info
-        return str(info.run_id), info.artifact_uri or ""
+        return str(info.run_id), self._place(info.artifact_uri)
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
         """See Store."""
@@ -167,6 +168,14 @@ class MlflowStore:
         if (file := embedded_record()) is not None:
             self._engine(self._client).dispose()
             rest(file)
+
+    @cached_property
+    def _moved(self) -> dict[str, str]:
+        file = embedded_record()
+        return moved_places(file, to_write=False) if file is not None else {}
+
+    def _place(self, artifacts: str | None) -> str:
+        return at_home(artifacts or "", self._moved)
 
     def _put(self, run: str, artifacts: str, name: str, write: Callable[[Path], object]) -> None:
         """Where the artifacts lie on this machine, as MLflow's client does it after asking the record where that is."""

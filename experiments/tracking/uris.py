@@ -16,8 +16,17 @@ HIDDEN = "***"
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    """`MLFLOW_TRACKING_URI`, else SQLite in the working folder, where a bare `mlflow ui` finds it.
+
+    Raises UserError for a folder whose name an address can't hold.
+    """
+    if stated := os.environ.get("MLFLOW_TRACKING_URI"):
+        return stated
+    if found := set("%?") & set(str(Path.cwd())):
+        letter = min(found)
+        message = f"MLflow keeps no record in a folder with {letter} in its name; expected another name"
+        raise UserError(f"{Path.cwd()}: {message}, or MLFLOW_TRACKING_URI")
+    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def embedded_record() -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from experiments.tracking.attempts import moved_places
 from experiments.tracking.uris import embedded_record, shown_uri, tracking_uri
 from trainer.errors import UserError
 
@@ -18,6 +19,8 @@ def serve(port: int) -> None:
         raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
     # MLflow would put its tables into whatever file this is
     check_fit()
+    if file is not None:
+        moved_places(file, to_write=True)
     # the runners of MLflow's own jobs are nine processes, which have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment = {**os.environ, **quiet}

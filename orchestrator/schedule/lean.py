@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from unittest.mock import patch
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
 """What they write down for the node, which waits for it; -1 is one that is not there."""
+
+_ENVIRONMENTS = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
+"""Where a user, or `ray job submit`, asks for an environment, which only an agent makes."""
 
 _PATIENCE = 30.0
 _PAUSE = 0.02
@@ -76,7 +80,7 @@ def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> An
 
 def _without_agent(plain: Callable[[list[str]], str], command: list[str]) -> str:
     """The command line that Ray's node starts; for its two agents, a process that only ends with it."""
-    if not any(part.endswith(_AGENTS) for part in command):
+    if not any(part.endswith(_AGENTS) for part in command) or any(name in os.environ for name in _ENVIRONMENTS):
         return plain(command)
     given = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
     for port in _PORTS:
