@@ -11,11 +11,12 @@ from experiments.plan import Plan
 def results_folder(plan: Plan) -> Path:
     """Where a study's report goes unless told otherwise.
 
-    With fewer seeds than the study has (`--seeds`), one of its own where it would otherwise replace a larger report.
+    With more seeds than the study has (`--seeds`), one of its own, which the study's report would replace; with fewer,
+    where it would replace a larger report.
     """
     folder = Path("results") / plan.study.title
-    seeds = len(plan.study.seeds)
-    if seeds < plan.study.own_seeds and _planned(folder / "report.json") > len(plan.trials):
+    seeds, own = len(plan.study.seeds), plan.study.own_seeds
+    if seeds > own or (seeds < own and _planned(folder / "report.json") > len(plan.trials)):
         return folder.with_name(f"{folder.name}-seeds{seeds}")
     return folder
 

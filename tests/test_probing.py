@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
+from experiments.recipe import Recipe
+from experiments.training import probe
 from experiments.training.probe import Measured, _seconds_of
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
@@ -33,6 +35,7 @@ from orchestrator.estimates.paces import (
 from orchestrator.estimates.probing import Probes, best_share, memory_share
 from orchestrator.estimates.resources import room_here
 from orchestrator.estimates.shares import Room
+from trainer.data import Data
 from trainer.errors import UserError
 
 WriteStudy = Callable[..., Path]
@@ -69,6 +72,20 @@ def test_a_batch_too_long_to_try_is_told_by_two_smaller_ones(
     small: tuple[int, float], large: tuple[int, float], whole: int, expected: float
 ) -> None:
     assert _seconds_of(whole, small, large) == pytest.approx(expected)
+
+
+def test_a_batch_holds_all_images_at_most(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_plan(study_file(("batch_size: 256", "batch_size: 100000")), None, None).cells[0].recipe
+    tried: list[int] = []
+
+    def steps(recipe: Recipe, data: Data, batch_size: int, *_: object) -> tuple[float, float, int]:
+        tried.append(batch_size)
+        return batch_size / 10_000, 0.001, len(data.images)
+
+    monkeypatch.setattr(probe, "_steps", steps)
+    found = probe.measure(recipe, 0, {}, lambda: None)
+    assert tried == [4, 1438]
+    assert found.epoch_seconds(recipe.batch_size) == pytest.approx(0.1438 + 359 * 0.001)
 
 
 class TestShare:

@@ -132,6 +132,18 @@ def test_fewer_seeds_replace_no_larger_report(tmp_path: Path) -> None:
     assert results_folder(one) == report.parent
 
 
+def test_more_seeds_are_not_replaced_by_the_studys_own(tmp_path: Path) -> None:
+    import dataclasses
+
+    from experiments import expand, load_study
+
+    file = tmp_path / "study.yaml"
+    file.write_text(f"{WORDS}seeds: 2\n{DESIGNS}", encoding="utf-8")
+    study = load_study(file)
+    more = expand(dataclasses.replace(study, seeds=tuple(range(8))))
+    assert (results_folder(expand(study)), results_folder(more)) == (Path("results/tiny"), Path("results/tiny-seeds8"))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from plugins import FEW, VANDAL, written
 
 from experiments import UserError, expand, load_study
 from experiments.datasets.image_folder import ImageFolder
 from experiments.training.fingerprint import file_digest
-from experiments.training.weights import find_attempt, weights_of
+from experiments.training.weights import find_attempt, finished_attempts, weights_of
 from orchestrator.cli import main
 from orchestrator.order import in_order
 
@@ -268,6 +271,42 @@ class TestPredict:
         right = [row["image"].split("/")[0] == row["class"] for row in rows if row["image"] in names]
         assert len(right) == 15
         assert np.mean(right) == pytest.approx(record.history[-1]["top1"])
+
+    def test_of_several_runs_on_different_data_it_says_which(self, trial: str) -> None:
+        Path("images/1/0.png").rename("images/1/renamed.png")
+        ablate("run", "study.yaml", "--executor", "inline")
+        runs = [attempt.run_id[:8] for attempt in finished_attempts(trial)]
+        said = ablate("predict", trial, "images").stdout
+        assert f"run {runs[0]}, the newest of 2 on different data; others: {runs[1]}" in said
+        assert "newest" not in ablate("predict", runs[1], "images").stdout
+
+    def test_a_plugin_goes_with_its_folder_and_must_be_what_it_was(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = tmp_path / "before"
+        before.mkdir()
+        monkeypatch.chdir(before)
+        written(before, FEW)
+        written(before, VANDAL)
+        data = "{kind: few, train: [0, 1, 2, 0, 1, 2], val: [0, 1, 2], image_size: 16}"
+        text = STUDY.replace("{kind: digits, image_size: 16}", data).split("factors:")[0]
+        Path("study.yaml").write_text(f"plugins: [few.py, vandal.py]\n{text}")
+        ablate("run", "study.yaml", "--executor", "inline")
+        trial = expand(load_study(Path("study.yaml"))).trials[0].id
+        Path("images").mkdir()
+        Image.new("RGB", (20, 20)).save("images/1.png")
+        monkeypatch.chdir(before.rename(tmp_path / "after"))
+        Path("vandal.py").unlink()
+
+        def predicted() -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "orchestrator.cli", "predict", trial, "images"]
+            return subprocess.run(command, capture_output=True, text=True)
+
+        assert "1 image, 3 classes" in predicted().stdout
+        Path("few.py").write_text(f"{FEW}# edited\n")
+        edited = predicted()
+        assert "few.py is not what it was when this was trained" in edited.stderr
+        assert edited.returncode == 2
 
     @pytest.mark.parametrize(
         ("run", "folder", "said"),

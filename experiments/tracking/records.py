@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
@@ -11,8 +12,10 @@ from trainer.errors import UserError
 from trainer.metrics import FINAL_METRICS, best, plain
 from trainer.recorder import Epoch
 
+from ..catalog import add_plugin
 from ..job import Result
 from ..plan import Plan, Trial
+from ..recipe import options_in
 from ..training.environment import describe_software, git_state, training_code
 
 SCHEMA = 1
@@ -29,6 +32,18 @@ class NewerRecord(UserError):
 
 class _Version(BaseModel):
     schema_version: int = SCHEMA
+
+
+class Plugin(BaseModel):
+    """A plugin file that holds options of a recipe."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    """From the working folder, where it lies below it."""
+
+    code: str
+    """Digest of its text (see catalog.add_plugin)."""
 
 
 class TrialRecord(BaseModel):
@@ -64,8 +79,8 @@ class TrialRecord(BaseModel):
     pretrained: str | None = None
     """Digest of the weights that training started from, where it did not start from scratch."""
 
-    plugins: tuple[str, ...] = ()
-    """The study's plugin files, which may hold options of the recipe."""
+    plugins: tuple[Plugin, ...] = ()
+    """Those that the recipe's options come from."""
 
     classes: tuple[str, ...] = ()
     """Class names by index, so that predictions can be named without the data."""
@@ -125,7 +140,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         final=_finite(result.final),
         weights=result.weights if plan.keeps_weights(trial.id) else None,
         pretrained=result.pretrained,
-        plugins=tuple(str(plugin) for plugin in plan.study.plugins),
+        plugins=_plugins(plan, trial),
         classes=result.classes,
         seconds=result.seconds,
         cores=result.cores,
@@ -137,6 +152,17 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         commit=commit,
         dirty=dirty,
     )
+
+
+def _plugins(plan: Plan, trial: Trial) -> tuple[Plugin, ...]:
+    used = {option.code for _, option in options_in(trial.recipe)}
+    here = Path.cwd()
+    found = []
+    for file in plan.study.plugins:
+        if (code := add_plugin(file)) in used:
+            near = file.is_relative_to(here)
+            found.append(Plugin(file=str(file.relative_to(here) if near else file), code=code))
+    return tuple(found)
 
 
 def parse_record(text: str | bytes, where: str) -> TrialRecord:

@@ -15,9 +15,10 @@ from trainer.errors import UserError
 
 from .. import catalog
 from ..datasets._folders import images_below
+from ..tracking.attempts import Attempt
 from ..tracking.records import TrialRecord
 from .assembly import Parts, load_network, read_parts
-from .weights import find_attempt, weights_of
+from .weights import weights_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +39,12 @@ class Prediction:
     probability: float
 
 
-def predict(run: str, folder: Path, progress: Callable[[int, int], None]) -> tuple[TrialRecord, list[Prediction]]:
-    """The run's record and its prediction for every image in `folder` and below, in sorted order.
+def predict(
+    attempt: Attempt, folder: Path, progress: Callable[[int, int], None]
+) -> tuple[TrialRecord, list[Prediction]]:
+    """The record of a finished attempt and its prediction for every image in `folder` and below, in sorted order.
 
-    run: an MLflow run id or a trial id (see weights.find_attempt). progress: called with (done, total) images.
+    progress: called with (done, total) images.
     Raises UserError where the run, its weights or an image can't be read.
     """
     if not folder.is_dir():
@@ -49,11 +52,14 @@ def predict(run: str, folder: Path, progress: Callable[[int, int], None]) -> tup
     files = images_below(folder)
     if not files:
         raise UserError(f"{folder}: holds no images, expected files such as 1.jpg")
-    record, weights = weights_of(find_attempt(run))
+    run = attempt.run_id
+    record, weights = weights_of(attempt)
     if not record.classes:
         raise UserError(f"run {run}: its record lacks the classes' names; expected a run of this version")
     for plugin in record.plugins:
-        catalog.add_plugin(Path(plugin))
+        if catalog.add_plugin(Path(plugin.file)) != plugin.code:
+            message = f"{plugin.file} is not what it was when this was trained; expected its text of then"
+            raise UserError(f"run {run}: {message}")
     parts = read_parts(record.recipe)
     found = []
     for batch, probabilities in _probabilities(parts, weights, files, len(record.classes)):

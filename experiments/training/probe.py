@@ -50,7 +50,7 @@ class Measured:
     """What a training costs on this machine, as far as a few steps tell."""
 
     step_seconds: float
-    """Of one optimizer step with the recipe's batch."""
+    """Of one optimizer step with the recipe's batch, or all training images if they are fewer."""
 
     image_seconds: float
     """Of the evaluation of one image."""
@@ -86,7 +86,8 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes, train, val, images = _sizes(recipe, seed)
-    whole = recipe.batch_size
+    # a batch holds what there is at most
+    whole = min(recipe.batch_size, train or recipe.batch_size)
 
     def steps(batch_size: int) -> tuple[float, float, int]:
         data = _noise(recipe, classes, batch_size, device)

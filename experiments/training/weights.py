@@ -17,7 +17,12 @@ from .folders import state_folder
 
 
 def find_attempt(run: str) -> Attempt:
-    """The finished attempt that an MLflow run id (32 hex digits) or a trial id (12) names; a trial's newest.
+    """The first of finished_attempts."""
+    return finished_attempts(run)[0]
+
+
+def finished_attempts(run: str) -> list[Attempt]:
+    """The finished attempts that an MLflow run id (32 hex digits) or a trial id (12) names, newest first.
 
     The first digits are enough where they are unique. Raises UserError where there is none.
     """
@@ -34,7 +39,7 @@ def find_attempt(run: str) -> Attempt:
     if len({attempt.trial for attempt in finished}) > 1:
         trials = ", ".join(sorted({attempt.trial for attempt in finished})[:4])
         raise UserError(f"run {run}: begins the ids of several trials ({trials}); expected more digits")
-    return finished[0]
+    return finished
 
 
 def find_weights(run: str) -> Path:

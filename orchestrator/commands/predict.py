@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from experiments.language.wording import count
 from experiments.training.predict import predict, to_csv
+from experiments.training.weights import finished_attempts
 from trainer.errors import UserError
 
 from ..estimates.resources import check_writable
@@ -23,14 +24,18 @@ def write(run: str, folder: Path, out: Path) -> None:
     console = Console(soft_wrap=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("predicting", total=None)
-        record, predictions = predict(run, folder, lambda done, total: bars.update(task, completed=done, total=total))
+        attempts = finished_attempts(run)
+        record, predictions = predict(
+            attempts[0], folder, lambda done, total: bars.update(task, completed=done, total=total)
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(to_csv(predictions), encoding="utf-8")
-    console.print(
-        f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}",
-        highlight=False,
-        markup=False,
-    )
+    which = f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}"
+    console.print(which, highlight=False, markup=False)
+    if len({attempt.fingerprint for attempt in attempts}) > 1:
+        others = ", ".join(attempt.run_id[:8] for attempt in attempts[1:4])
+        newest = f"run {attempts[0].run_id[:8]}, the newest of {len(attempts)} on different data; others: {others}"
+        console.print(newest, highlight=False, markup=False)
     common = Counter(prediction.class_name for prediction in predictions).most_common(3)
     listed = ", ".join(f"{name} ({number})" for name, number in common)
     console.print(
