@@ -147,7 +147,7 @@ def add_plugin(path: Path) -> str:
         exec(compile(code, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = _line_in(error, path)
+        line = line_in(error, path)
         raise UserError(f"{path}{line}: the plugin fails to import: {type(error).__name__}: {error}") from error
     if not _register(module, found):
         raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
@@ -202,7 +202,8 @@ def _expected(kind: object, known: Iterable[str], point: str) -> str:
     return f"expected one of {', '.join(known)}{near}"
 
 
-def _line_in(error: BaseException, path: Path) -> str:
+def line_in(error: BaseException, path: Path) -> str:
+    """`:12` for the last line of the file that an error went through; nothing for an error of elsewhere."""
     lines = []
     if isinstance(error, SyntaxError) and error.lineno:
         lines.append(error.lineno)

@@ -59,6 +59,8 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         if is_full(error) and not isinstance(error, UserError):
             error = error if isinstance(error, NoRoom) else NoRoom(folder)
         reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
+        lines = [(plugin.name, catalog.line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
+        reason += "".join(f" ({name}{line})" for name, line in lines if line and not isinstance(error, UserError))
         history = Journal(folder / JOURNAL).read()
         if tee.last[0] == len(history) + 1:
             history.append(tee.last[1])

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -204,6 +205,10 @@ def trial(plugins: list[Path], tmp_path: Path) -> Callable[..., Result]:
 def vandalise(trial: Callable[..., Result], name: str) -> None:
     result = trial(NASTY[name])
     assert result.status == ENDS.get(name, "finished"), f"{name}: {result.reason}"
+
+
+def test_the_error_of_a_plugin_names_its_line(trial: Callable[..., Result]) -> None:
+    assert re.search(r"^\w+Error: .* \(vandal\.py:\d+\)$", trial(NASTY["vandal that fails"]).reason)
 
 
 def megabytes() -> float:

@@ -64,7 +64,7 @@ class Resnet(_Staged):
     """Channels of the stem and of the first stage's blocks; doubled from stage to stage."""
 
     tweak: Literal["A", "B", "C", "D"]
-    """The model tweak, cumulative (see the table above)."""
+    """The model tweaks of "Bag of tricks" up to this letter; A has none of them."""
 
     cardinality: PositiveInt = 1
     """Groups of a bottleneck's 3x3 convolution (Xie et al., 2017, section 3)."""

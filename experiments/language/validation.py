@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
@@ -89,7 +89,7 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):
         return f"got {shown(error['input'])}, expected a list of {len(error['input']) + len(same)} items"
     if error["type"] == "missing":
-        return f"{name!r} is missing"
+        return f"{name!r} is missing{_wanted(_model_at(model, error['loc'][:-1]), name)}"
     if error["type"] == "union_tag_invalid":
         got, known = error["ctx"]["tag"].strip("<>"), re.findall(r"<(\w+)>", error["ctx"]["expected_tags"])
         return f"unknown kind {got!r}, expected one of {', '.join(known)}{nearest(got, known)}"
@@ -110,8 +110,22 @@ def _expected(error: ErrorDetails) -> str:
     return message
 
 
+def _wanted(model: Any, name: str) -> str:
+    """What a field is and may be, to be said where it is missing."""
+    field = getattr(model, "model_fields", {}).get(name)
+    if field is None:
+        return ""
+    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    what = f": {field.description.partition('. ')[0].rstrip('.')}" if field.description else ""
+    return what + (f"; expected one of {', '.join(map(shown, values))}" if values else "")
+
+
 def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
     """The field names of the (nested) model that `loc` leads to."""
+    return sorted(getattr(_model_at(model, loc), "model_fields", {}))
+
+
+def _model_at(model: type[BaseModel], loc: Path) -> Any:
     current: Any = model
     members: Any = None
     for part in loc:
@@ -122,7 +136,7 @@ def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
         elif isinstance(part, str) and (member := _tagged(members, part)) is not None:
             current = member
         # any other part is an index or key into a container of the model found last
-    return sorted(getattr(current, "model_fields", {}))
+    return current
 
 
 def _model_in(annotation: Any) -> Any:

@@ -13,7 +13,7 @@ from trainer.metrics import plain
 from ..language.designs import cell_name
 from ..language.shapes import Claim
 from ..language.validation import Problem
-from .named import check_metric, planned_cell
+from .named import check_metric, is_accuracy, planned_cell
 
 if TYPE_CHECKING:
     from ..study import Study
@@ -61,6 +61,10 @@ class Comparison:
 
 def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Comparison]:
     """The comparisons of a claim, all of which must hold; raises Problem."""
+    if word := re.search(r"\s(or|not)\s", test):
+        raise Problem(
+            (), f"got {word[1]!r}, expected comparisons that `and` joins; a claim each for what may hold alone"
+        )
     comparisons = []
     for part in re.split(r"\s+and\s+", test):
         match = _COMPARISON.fullmatch(part.strip())
@@ -70,10 +74,14 @@ def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Compariso
         left = _quantity(match["left"], study, cells)
         if re.fullmatch(rf"-?{NUMBER}", match["right"]):
             comparisons.append(Comparison(left, match["relation"], None, float(match["right"]) + margin))
+            if is_accuracy(left.metric) and not 0 <= comparisons[-1].margin <= 1:
+                raise Problem((), f"got {comparisons[-1].margin:g} for {left.metric}, expected a fraction, from 0 to 1")
         else:
             right = _quantity(match["right"], study, cells)
             if plain(left.metric) != plain(right.metric):
                 raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
+            if left == right:
+                raise Problem((), f"{part.strip()!r} compares {left} with itself; expected two cells, or two metrics")
             comparisons.append(Comparison(left, match["relation"], right, margin))
     return comparisons
 

@@ -37,7 +37,8 @@ def show(kind: str | None, as_json: bool) -> None:
     if not found:
         known = [name for point in catalog.EXTENSION_POINTS for name in (point, *catalog.kinds(point))]
         raise UserError(
-            f"options: no kind is called {kind!r}; expected one of {', '.join(known)}{nearest(kind, known)}"
+            f"options: no kind is called {kind!r}, a study's plugins aside; expected one of {', '.join(known)}"
+            f"{nearest(kind, known)}"
         )
     for _, name, option in found:
         console.print(f"{_about(option)}\n", markup=False, highlight=False)
