@@ -219,7 +219,8 @@ class TestOnlyAWholeOneIsRead:
         whole = file.read_bytes()
         file.unlink() if how == "missing" else spoil(file, how)
         assert decoded(source, 4, tmp_path / "cache")[:, 0, 0, 2].tolist() == [0, 3, 6, 9, 12, 15]
-        assert file.read_bytes() == whole
+        # behind the pixels it says when it was written
+        assert file.read_bytes()[:-16] == whole[:-16]
 
     @pytest.mark.parametrize("how", ["swapped", "renamed", "one byte", "zeros"])
     def test_what_is_of_the_right_size_but_another_is_replaced(self, how: str, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_plugin_that_exits_is_a_failed_trial(executor: str, study_file: WriteS
         ONE, ("{kind: cosine}", "{kind: leaves, how: exit}"), ("\nstudy: tiny", "\nplugins: [leaves.py]\nstudy: tiny")
     )
     done = ablate("run", str(study), "--executor", executor, "--retries", "0", code=1)
-    assert "failed: plain+c seed 0: SystemExit: 4 (log: " in done.stdout
+    assert "failed: plain+c seed 0: SystemExit: 4 (leaves.py:16) (log: " in done.stdout
     states = json.loads(ablate("status", str(study), "--json").stdout)["trials"]
     assert sorted(trial["state"] for trial in states) == ["done", "done", "failed"]
     (failed,) = [trial["id"] for trial in states if trial["state"] == "failed"]

@@ -100,7 +100,8 @@ def test_of_two_objectives_a_tie_in_the_first_is_told_by_the_second(study: Calla
     assert report["best"]["number"] != 0, "the recipe is not the best of these"
     assert f"study of #{report['best']['number']}: tuned.yaml" in output
     text = Path("results/fast-search/report.md").read_text()
-    assert "Parameters of every configuration in its turn" in text, "the figures of one objective name it"
+    assert "Parameters and Train loss of every configuration in its turn" in text
+    assert "Configurations across all dimensions, by Parameters" in text, "the figures of one objective name it"
 
 
 def test_what_early_stopping_ended_is_complete(study: Callable[..., str]) -> None:

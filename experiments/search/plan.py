@@ -91,7 +91,8 @@ class SearchPlan:
     @property
     def plan(self) -> Plan:
         """A plan without a trial, under the name of the search in record and results."""
-        study = dataclasses.replace(self.study, name=f"{self.study.name}-search", seeds=self.seeds, replicates=None)
+        name, own = f"{self.study.name}-search", len(self.seeds)
+        study = dataclasses.replace(self.study, name=name, seeds=self.seeds, own_seeds=own, replicates=None)
         return Plan(study, (), {}, {}, (), {})
 
     def meaning(self) -> dict[str, Any]:
