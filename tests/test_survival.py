@@ -117,9 +117,17 @@ def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
     number: signal.Signals, study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
 ) -> None:
     study = study_file(*LONG)
-    # a hundred times an epoch; what a worker needs for its start is another limit
-    impatient = "import orchestrator.watch as watch; watch.LEAST = 15; from orchestrator.cli import command; command()"
-    arguments = [sys.executable, "-c", impatient, "run", str(study), "--concurrency", "2"]
+    # a hundred times an epoch, and several times what a worker needs for its start
+    limits = "import orchestrator.watch as watch; watch.LEAST, watch.START = 15, 60"
+    arguments = [
+        sys.executable,
+        "-c",
+        f"{limits}; from orchestrator.cli import command; command()",
+        "run",
+        str(study),
+        "--concurrency",
+        "2",
+    ]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_epochs(3, process)
     os.kill(processes("ray::ImplicitFunc")[0], number)
