@@ -137,7 +137,7 @@ def test_a_moved_record_that_can_only_be_read(begun: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
     assert readable() == [True] * RUNS
-    assert moved_places(after / "mlflow.db", to_write=True)
+    assert moved_places(after / "mlflow.db", put_right=True)
     monkeypatch.undo()
     monkeypatch.chdir(after)
     assert places() == before

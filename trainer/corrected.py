@@ -41,8 +41,8 @@ def _conv2d(
     groups: int = 1,
 ) -> torch.Tensor:
     steps = _pair(stride)
-    few, *kernel = weight.shape[1:]
-    if max(steps) > 1 and kernel == [1, 1] and few < _CHANNELS and _none(padding):
+    channels, *kernel = weight.shape[1:]
+    if max(steps) > 1 and kernel == [1, 1] and channels < _CHANNELS and _none(padding):
         # the pixels that it looks at, and no others
         input, stride = input[..., :: steps[0], :: steps[1]], 1
     if _reads_at_random(input, steps, padding, _pair(dilation)) and torch.is_autocast_enabled("cpu"):

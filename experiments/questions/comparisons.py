@@ -81,7 +81,7 @@ def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Compariso
             if plain(left.metric) != plain(right.metric):
                 raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
             if left == right:
-                raise Problem((), f"{part.strip()!r} compares {left} with itself; expected two cells, or two metrics")
+                raise Problem((), f"{part.strip()!r} compares {left} with itself; expected another cell")
             comparisons.append(Comparison(left, match["relation"], right, margin))
     return comparisons
 

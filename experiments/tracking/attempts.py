@@ -139,13 +139,13 @@ def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attem
     return [attempt_from(*run, tags) for run, tags in runs.items()]
 
 
-def moved_places(file: Path, *, to_write: bool) -> dict[str, str]:
-    """See moved.homes. to_write: have the record say so as well, where it can be written and no run is open."""
+def moved_places(file: Path, *, put_right: bool) -> dict[str, str]:
+    """See moved.homes. put_right: have the record say so as well, where it can be written and no run is open."""
     with _reading(file) as connection:
         if connection is None:
             return {}
         found = homes(connection, file)
-        if to_write:
+        if put_right:
             with suppress(sqlite3.OperationalError):
                 bring_home(connection, found)
         return found

@@ -47,10 +47,10 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
         # MLflow creates a fresh store's tables on first use; two processes at once would collide
         with locked(tracking_uri()):
             file = embedded_record()
-            if file is not None and not is_begun(file):
-                _begin(file)
             if file is not None:
-                moved_places(file, to_write=True)
+                if not is_begun(file):
+                    _begin(file)
+                moved_places(file, put_right=True)
             if to_write and file is not None:
                 write_ahead(file)
             client = MlflowClient(tracking_uri())

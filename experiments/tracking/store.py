@@ -172,7 +172,7 @@ class MlflowStore:
     @cached_property
     def _moved(self) -> dict[str, str]:
         file = embedded_record()
-        return moved_places(file, to_write=False) if file is not None else {}
+        return moved_places(file, put_right=False) if file is not None else {}
 
     def _place(self, artifacts: str | None) -> str:
         return at_home(artifacts or "", self._moved)

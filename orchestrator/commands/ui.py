@@ -20,7 +20,7 @@ def serve(port: int) -> None:
     # MLflow would put its tables into whatever file this is
     check_fit()
     if file is not None:
-        moved_places(file, to_write=True)
+        moved_places(file, put_right=True)
     # the runners of MLflow's own jobs are nine processes, which have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment = {**os.environ, **quiet}

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
+import ray
+
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
 """What they write down for the node, which waits for it; -1 is one that is not there."""
+
+_TRIED = "2.60."
+"""Releases of Ray that are known to do without: others may wait for an agent, or end with it."""
 
 _ENVIRONMENTS = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 """Where a user, or `ray job submit`, asks for an environment, which only an agent makes."""
@@ -80,7 +85,8 @@ def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> An
 
 def _without_agent(plain: Callable[[list[str]], str], command: list[str]) -> str:
     """The command line that Ray's node starts; for its two agents, a process that only ends with it."""
-    if not any(part.endswith(_AGENTS) for part in command) or any(name in os.environ for name in _ENVIRONMENTS):
+    asked_for = any(name in os.environ for name in _ENVIRONMENTS) or not ray.__version__.startswith(_TRIED)
+    if asked_for or not any(part.endswith(_AGENTS) for part in command):
         return plain(command)
     given = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
     for port in _PORTS:
