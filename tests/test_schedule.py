@@ -152,6 +152,12 @@ def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteS
     assert [row["status"] for row in results()] == ["finished"] * 4
 
 
+def epochs_written() -> list[int]:
+    """Lines of the trials' journals, the trial that began last at the end."""
+    journals = sorted(Path(".ablate/trials").glob("*/journal.jsonl"), key=lambda file: file.parent.stat().st_ctime)
+    return [len(file.read_text().splitlines()) for file in journals]
+
+
 def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
     study_file: WriteStudy, uninterrupted: Uninterrupted
 ) -> None:
@@ -160,9 +166,15 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
         command("run", str(study), "--concurrency", "1"),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    journals = Path(".ablate/trials")
-    wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, "the second trial")
-    seen = ablate("status", str(study)).stdout
+    wait_until(lambda: len(journals := epochs_written()) >= 2 and 0 < journals[-1] < 8, "the second trial's epochs")
+    held = {process.pid, *ray_processes()}
+    for pid in held:  # a trial is over before another terminal has started
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        seen = ablate("status", str(study)).stdout
+    finally:
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
     assert re.search(r"^running: \S+ seed 0: epoch \d+ of 12 is done, top-1 0\.\d{4} \(1 core, process", seen, re.M), (
         seen
     )
