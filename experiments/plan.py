@@ -184,7 +184,8 @@ def _recipe(study: Study, name: str, choice: Choice) -> Recipe:
     merged: dict[str, Any] = {}
     for factor, option in chosen:
         merged |= factor.options[option]
-    return study.recipe_with(merged, _origins(study, choice))
+    # each option by itself makes a recipe, so what is wrong is that they come together
+    return study.recipe_with(merged, _origins(study, choice), f"in cell {name!r}, ")
 
 
 def _origins(study: Study, choice: Choice) -> dict[str, YamlPath]:

@@ -75,9 +75,12 @@ class Study:
         """An error of the user's at a path of the file."""
         return self.source.error(_blame(path, self.origins), message)
 
-    def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath]) -> Recipe:
-        """The baseline with a patch applied; `where` is the place in the file of each of its paths."""
-        return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins)[1]
+    def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath], whose: str = "") -> Recipe:
+        """The baseline with a patch applied; `where` is the place in the file of each of its paths.
+
+        whose: begins the message of an error.
+        """
+        return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins, whose)[1]
 
     def recipe_after(self, steps: Iterable[tuple[Patch, Mapping[str, YamlPath]]]) -> tuple[Mapping[str, Any], Recipe]:
         """The baseline with several patches, each with the places of its paths in the file; as written and resolved.
@@ -226,16 +229,18 @@ def _recipe_with(
     patch: Patch,
     where: Mapping[str, YamlPath],
     origins: Mapping[YamlPath, YamlPath],
+    whose: str = "",
 ) -> tuple[dict[str, Any], Recipe]:
     """The patched recipe as the file says it and resolved; errors blame the patch or setting that made them."""
     try:
         data = patch_data(base, resolved, patch)
         return data, parse_recipe(data)
     except BadPath as problem:
-        raise source.error(where[str(problem.path[0])], problem.message) from None
+        raise source.error(where[str(problem.path[0])], whose + problem.message) from None
     except Problem as problem:
         patched_at: dict[YamlPath, YamlPath] = {("recipe", *path.split(".")): place for path, place in where.items()}
-        raise source.error(_blame(("recipe", *problem.path), {**origins, **patched_at}), problem.message) from None
+        at = _blame(("recipe", *problem.path), {**origins, **patched_at})
+        raise source.error(at, whose + problem.message) from None
 
 
 def _blame(path: YamlPath, origins: Mapping[YamlPath, YamlPath]) -> YamlPath:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments.language.wording import count
 from experiments.plan import Plan, Trial
+from experiments.questions.unreported import unreported
 from experiments.sharing.claims import Held, claimed
 from experiments.sharing.leases import leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
@@ -191,6 +192,8 @@ def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Consol
         trials = f"{extent(plan)}; {trials} so far"
     head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"
     console.print(head, highlight=False, markup=False)
+    for note in unreported(plan):
+        say_aside(console, f"note: {note}")
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)
 

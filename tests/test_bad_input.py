@@ -39,7 +39,14 @@ C = "c: {schedule: {kind: cosine}}"
 STEM = "stem: {plain: {}, deep: {architecture.tweak: D}}"
 
 MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
-    "malformed YAML": ((C, "c: {schedule: {kind: cosine}"), ("study.yaml:", "malformed YAML")),
+    "a brace that is never closed": (
+        (C, "c: {schedule: {kind: cosine}"),
+        (":14: malformed YAML: expected", "while parsing a flow mapping that begins in line 13"),
+    ),
+    "a quote that is never closed": (
+        ("question: Does", 'question: "Does'),
+        ("malformed YAML: found unexpected end of stream while scanning a quoted scalar that begins in line 3",),
+    ),
     "a tag that builds an object": (
         ("question: Does the test pass?", "question: !!python/object/apply:os.system ['touch pwned']"),
         (":3:", "question", "tag"),

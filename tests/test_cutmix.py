@@ -249,5 +249,6 @@ class TestChecks:
         (tmp_path / "study.yaml").write_text(text.replace("add_one: [c, l]", "subsets: [c, l]"))
         result = CliRunner().invoke(main, ["plan", "study.yaml"])
         assert result.exit_code == 2
-        assert "cutmix and mixup at once, expected one of them; phases can take turns" in result.stderr
+        told = "in cell 'plain+c+l', got cutmix and mixup at once, expected one of them; phases can take turns"
+        assert told in result.stderr
         assert result.stderr.count("\n") == 1

@@ -66,10 +66,16 @@ def read_yaml(path: Path | str) -> Source:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-        raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}") from None
+        raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}{_begun(error, line)}") from None
     builder = _Builder(path)
     data = builder.build(node, ()) if node is not None else None
     return Source(path, data, builder.lines, text)
+
+
+def _begun(error: Exception, line: int) -> str:
+    """Where what is malformed began, such as a quote that is never closed, if on another line."""
+    begun, what = getattr(error, "context_mark", None), getattr(error, "context", None)
+    return f" {what} that begins in line {begun.line + 1}" if begun and what and begun.line + 1 != line else ""
 
 
 class _Builder:

@@ -16,6 +16,7 @@ from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.questions.confounders import study_notes
 from experiments.questions.tables import published_facts
+from experiments.questions.unreported import unreported
 from experiments.tracking.states import State, data_fingerprints, trial_states
 
 from ..estimates.eta import Estimate
@@ -70,7 +71,7 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
         console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
-    for note in study_notes(plan):
+    for note in (*unreported(plan), *study_notes(plan)):
         console.print(f"note: {note}", highlight=False, markup=False)
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
@@ -172,7 +173,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         ],
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
-        "notes": study_notes(plan),
+        "notes": [*unreported(plan), *study_notes(plan)],
         **comparisons_json(plan),
     }
 

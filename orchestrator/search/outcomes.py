@@ -6,6 +6,7 @@ from math import isfinite, nan
 
 from experiments.catalog import kind_of
 from experiments.plan import Cell, Trial
+from experiments.questions.unreported import lacks_test_split
 from experiments.search.plan import Aim, SearchPlan
 from experiments.search.words import COSTS
 from experiments.tracking.records import TrialRecord
@@ -17,7 +18,7 @@ def check_reported(search: SearchPlan) -> None:
     """Raises UserError for an objective of the test split where the recipe's data, which must be at hand, have none."""
     dataset = search.study.recipe.dataset
     asked = [aim.metric for aim in search.aims if plain(aim.metric) in FINAL_METRICS]
-    if asked and "test" not in dataset.read(search.seeds[0]).splits:
+    if asked and lacks_test_split(dataset, search.seeds[0]):
         message = (
             f"no trial reports {asked[0]!r}: {kind_of(type(dataset))} has no test split; expected a metric without it"
         )
