@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,29 @@ def test_while_ray_starts_and_while_trials_train(
     ablate("run", str(study), "--executor", "inline")
     nothing_is_left(own_temporary_folder)
     nothing_is_lost(uninterrupted(study), 2)
+
+
+def test_just_as_this_process_has_joined_ray() -> None:
+    """Its core would abort then."""
+    script = """
+import os, signal
+from unittest.mock import patch
+from ray._private import worker
+from orchestrator.schedule.engine import start
+connect = worker.connect
+def joined(*arguments, **named):
+    connect(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGTERM)
+with patch.object(worker, "connect", joined):
+    try:
+        with start(cpus=1):
+            print("started")
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+    wait_until(lambda: not ray_processes(), "every process to end")
 
 
 def interrupt(

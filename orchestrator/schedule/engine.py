@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import ray
 from ray import tune
-from ray._private import node, utils
+from ray._private import node, ray_constants, utils
 from ray.tune.execution import class_cache
 
 from trainer.errors import UserError
@@ -124,6 +124,8 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # else Ray takes SIGTERM for itself: it exits in the middle of starting and leaves what it has started
     utils.set_sigterm_handler = lambda handler: None
+    # and the core of its driver aborts on SIGTERM, with a dump; workers have read the environment instead
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
     if address is not None:
         try:
             ray.init(address=address, **quiet)
