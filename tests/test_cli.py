@@ -115,6 +115,12 @@ def test_plan_for_people() -> None:
     assert "4.09 G" in text
 
 
+def test_a_plan_names_cells_that_share_their_trials(study_file: Callable[..., Path]) -> None:
+    file = study_file(("l: {loss.label_smoothing: 0.1}", "l: {loss.label_smoothing: 0.0}"))
+    text = output("plan", str(file), "--no-probe")
+    assert "1 trial saved, which cells of one recipe share: plain = plain+l\n" in text
+
+
 def test_options_name_everything() -> None:
     text = output("options")
     for point in catalog.EXTENSION_POINTS:

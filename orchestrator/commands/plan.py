@@ -34,6 +34,9 @@ _LATEST = 3e10
 _MOST = 20
 """Lines of single trials."""
 
+_GROUPS = 5
+"""Groups of cells in a line."""
+
 
 def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
     """Print the plan as tables, or as JSON. probe: whether to measure what is not known; None: not for JSON."""
@@ -68,7 +71,8 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
     shared = len(plan.ids) - len(plan.trials)
     if shared:
-        console.print(f"{count(shared, 'trial')} saved: cells of one recipe share their trials", highlight=False)
+        line = f"{count(shared, 'trial')} saved, which cells of one recipe share: {_shared(plan)}"
+        console.print(line, highlight=False, markup=False)
     for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
         console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
     for note in (*unreported(plan), *study_notes(plan)):
@@ -78,6 +82,16 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"it has a search over {sampled}: ablate search", highlight=False)
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
+
+
+def _shared(plan: Plan) -> str:
+    """The cells that share their trials, the first few of many."""
+    cells: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        cells.setdefault(plan.ids[cell.name, plan.study.seeds[0]], []).append(cell.name)
+    groups = [" = ".join(names) for names in cells.values() if len(names) > 1]
+    more = f" and {len(groups) - _GROUPS} more" if len(groups) > _GROUPS else ""
+    return ", ".join(groups[:_GROUPS]) + more
 
 
 def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
