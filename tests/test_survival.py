@@ -118,7 +118,7 @@ def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
 ) -> None:
     study = study_file(*LONG)
     # a hundred times an epoch, and several times what a worker needs for its start
-    limits = "import orchestrator.watch as watch; watch.LEAST, watch.START = 15, 60"
+    limits = "import orchestrator.watch as watch; watch.LEAST, watch.START = 15, 120"
     arguments = [
         sys.executable,
         "-c",
