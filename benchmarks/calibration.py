@@ -95,7 +95,7 @@ def nothing_real(kind: str, cells: int, seeds: int, studies: int) -> Tally:
         tally.add("single marks", marks, len(found))
         tally.add("too small", sum(c.verdict == "n too small" for c in found.values()), len(found))
         best = among_the_best(arms, larger_is_better=True, level=LEVEL)
-        tally.add("best left out", best is not None and f"cell{cells - 1}" not in best)
+        tally.add("best left out", best is not None and f"cell{cells - 1}" not in best.arms)
         difference = found["cell1"].difference
         if difference is not None and difference.low is not None and difference.high is not None:
             covers = difference.low <= 0 <= difference.high
@@ -123,7 +123,7 @@ def one_real(cells: int, seeds: int, studies: int) -> Tally:
             tally.add("too small", found[last].verdict == "n too small")
             tally.add("any mark", any(c.verdict in ("better", "worse") for name, c in found.items() if name != last))
             best = among_the_best(arms, larger_is_better=True, level=LEVEL)
-            tally.add("best left out", best is not None and last not in best)
+            tally.add("best left out", best is not None and last not in best.arms)
             difference = found[last].difference
             assert difference is not None
             tally.add(f"right {size}", difference.low is not None and difference.low > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.language.wording import seeds_named
 from experiments.plan import Plan
 from experiments.questions.confounders import claim_notes
 
@@ -60,7 +61,7 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
         )
     for finding in findings:
         if finding.dropped:
-            seeds = f"seed{'s' if len(finding.dropped) > 1 else ''} {', '.join(map(str, finding.dropped))}"
+            seeds = seeds_named(finding.dropped)
             notes.append(f"Without a pair, because one of the two has no number: {finding.comparison}: {seeds}")
     return list(dict.fromkeys([*notes, *(f"Note: {note}" for note in claim_notes(plan))]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from experiments.questions.named import FACTS, is_accuracy
@@ -96,17 +97,17 @@ def change(value: float, metric: str, unit: Unit = "fraction") -> str:
     return signed(_scale(metric, unit) * value, _decimals(value, metric, unit))
 
 
-def interval(low: float | None, high: float | None, metric: str, unit: Unit = "fraction") -> str:
-    """An interval of a difference, `+0.012 to +0.034`; that of accuracies ends where differences of them do."""
+def interval(low: float | None, high: float | None, metric: str, unit: Unit = "fraction", *, most: float = 1.0) -> str:
+    """An interval of a difference, `+0.012 to +0.034`; that of accuracies ends at -most and most."""
     if low is None or high is None:
         return NOTHING
-    low, high = within(low, high, metric)
+    low, high = within(low, high, metric, -most, most)
     return f"{change(low, metric, unit)} to {change(high, metric, unit)}"
 
 
-def within(low: float, high: float, metric: str, least: float = -1.0) -> tuple[float, float]:
+def within(low: float, high: float, metric: str, least: float = -1.0, most: float = 1.0) -> tuple[float, float]:
     """The ends of an interval, no further than the metric goes. least: of differences of accuracies -1, of them 0."""
-    return (max(low, least), min(high, 1.0)) if is_accuracy(metric) else (low, high)
+    return (max(low, least), min(high, most)) if is_accuracy(metric) else (low, high)
 
 
 def probability(p: float | None) -> str:
@@ -114,6 +115,13 @@ def probability(p: float | None) -> str:
     if p is None:
         return NOTHING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def decimals(value: float, usual: int) -> int:
+    """The usual number, or where that would print nearly nothing, as many as show two digits, at most 6."""
+    if value == 0 or abs(value) >= 10**-usual:
+        return usual
+    return min(6, 1 - math.floor(math.log10(abs(value))))
 
 
 def signed(value: float, decimals: int) -> str:
@@ -154,7 +162,7 @@ def _scale(metric: str, unit: Unit) -> float:
 def _decimals(value: float, metric: str, unit: Unit) -> int:
     if _scale(metric, unit) == 100:
         return 1
-    return 3 if abs(value) < 100 else 0
+    return 0 if abs(value) >= 100 else 3 if is_accuracy(metric) else decimals(value, 3)
 
 
 def _difference(value: float, stated: float, metric: str, scale: float) -> str:

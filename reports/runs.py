@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,6 +47,16 @@ class Runs:
             if value is not None:
                 found[seed] = value
         return found
+
+    def observations(self, cells: Sequence[str], metric: str) -> list[tuple[Mapping[str, str], int, float]]:
+        """Choice, seed and the metric's value of each finished trial, once: cells of one recipe share their trials."""
+        found: dict[str, tuple[Mapping[str, str], int, float]] = {
+            self.plan.ids[cell, seed]: (self.plan.designed[cell].choice, seed, value)
+            # of cells that share a trial the first one counts
+            for cell in reversed(cells)
+            for seed, value in self.values(cell, metric).items()
+        }
+        return [*found.values()][::-1]
 
     def fact(self, cell: str, name: str) -> int | None:
         """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run."""

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -204,9 +204,19 @@ def _verdict(
     return "n too small" if undecidable else "not significant"
 
 
+class Equals(NamedTuple):
+    """The arms not distinguishable from the best."""
+
+    to: str
+    """The best of those that have pairs enough to be told from another."""
+
+    arms: frozenset[str]
+    """`to` and the others."""
+
+
 def among_the_best(
     arms: Mapping[str, Mapping[int, float]], *, larger_is_better: bool, level: float = 0.05
-) -> frozenset[str] | None:
+) -> Equals | None:
     """The arms not distinguishable from the best, the best included; None where n is too small to tell any apart.
 
     An arm is left out where the sign-flip test finds it worse than the arm with the best mean, Bonferroni-corrected
@@ -227,7 +237,6 @@ def among_the_best(
             continue
         found = [pair(known[best], known[name]) for name in others]
         told = zip(others, found, _p_values(found), strict=True)
-        return frozenset(
-            means.keys() - {name for name, pairs, p in told if p <= limit and sign * pairs.differences.sum() > 0}
-        )
+        worse = {name for name, pairs, p in told if p <= limit and sign * pairs.differences.sum() > 0}
+        return Equals(best, frozenset(means.keys() - worse))
     return None

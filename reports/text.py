@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.language.wording import count
+from experiments.language.wording import count, seeds_named
 
 from .answer.text import best_sentence, change_sentence, headline, lacking_sentence
 from .claims_text import claims_text
@@ -62,8 +62,8 @@ def _answer(report: Report) -> str:
 def _completeness(runs: Runs) -> str:
     plan = runs.plan
     parts = [
-        f"{len(runs.records)} of {count(len(plan.trials), 'trial')} finished: {count(len(plan.cells), 'cell')}, seeds "
-        f"{', '.join(map(str, dict.fromkeys(seed for _, seed in plan.ids)))}."
+        f"{len(runs.records)} of {count(len(plan.trials), 'trial')} finished: {count(len(plan.cells), 'cell')}, "
+        f"{seeds_named(list(dict.fromkeys(seed for _, seed in plan.ids)))}."
     ]
     if runs.missing:
         parts.append("**Partial.** Without a finished run: " + markdown("; ".join(runs.missing)) + ".")

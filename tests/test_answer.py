@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from reports.answer.text import (
     standing,
 )
 from reports.report import Report
+from reports.runs import Runs
+from reports.significance import Equals
 from reports.text import to_text
 
 FACTORIAL = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - {grid: {stem: all}, subsets: [c, l]}")
@@ -133,8 +136,114 @@ def test_a_pair_without_runs_is_left_out_and_counted(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, values(), FACTORIAL, missing=["deep+c"])
     change = by_label(answer_study(runs))["c"]
     assert (len(change.pairs), change.unpaired) == (3, 1)
-    assert "1 more without a common seed" in change_sentence(change, "top1")
+    assert "1 other pair left out that lacks runs" in change_sentence(change, "top1")
     assert lacking_sentence(runs) == "Of 72 trials, 9 have not finished; the numbers are without them."
+
+
+def test_runs_that_are_missing_here_and_there_cost_pairs_instead_of_all_seeds(tmp_path: Path) -> None:
+    """Under no seed have all cells finished."""
+    runs = runs_lacking(tmp_path, {(cell, seed) for seed, cell in enumerate(CELLS[:-1])}, seeds=7)
+    change = by_label(answer_study(runs))["c"]
+    assert change.comparison.difference is not None
+    kept = [seed for seed in range(7) if seed not in change.dropped]
+    assert (len(change.pairs) + change.unpaired, len(change.pairs) * len(kept)) == (4, 8)
+    top1 = values(7)
+    by_pair = [np.mean([top1[a][s] - top1[b][s] for s in kept]) for a, b in change.pairs]
+    assert change.comparison.difference.mean == pytest.approx(np.mean(by_pair))
+    assert change.effects == pytest.approx(by_pair)
+    assert all(
+        (cell, seed) not in {(c, s) for s, c in enumerate(CELLS[:-1])}
+        for p in change.pairs
+        for cell in p
+        for seed in kept
+    )
+
+
+@pytest.mark.parametrize(
+    ("lacking", "pairs", "seeds"),
+    [
+        (set(), 4, 6),
+        ({("deep+c", 4)}, 4, 5),
+        ({("deep+c", seed) for seed in range(1, 6)}, 3, 6),
+        ({(cell, seed) for cell in CELLS for seed in range(3, 6)}, 4, 3),
+        ({(cell, seed) for cell in CELLS[4:] for seed in range(6)}, 2, 6),
+    ],
+)
+def test_as_many_pairs_and_seeds_as_use_the_most_runs(
+    tmp_path: Path, lacking: set[tuple[str, int]], pairs: int, seeds: int
+) -> None:
+    change = by_label(answer_study(runs_lacking(tmp_path, lacking, seeds=6)))["c"]
+    assert change.comparison.difference is not None
+    assert (len(change.pairs), change.comparison.difference.n) == (pairs, seeds)
+
+
+def runs_lacking(tmp_path: Path, lacking: set[tuple[str, int]], seeds: int) -> Runs:
+    whole = made_up_runs(tmp_path, values(seeds), FACTORIAL)
+    gone = {whole.plan.ids[cell, seed] for cell, seed in lacking}
+    return replace(whole, records={trial: record for trial, record in whole.records.items() if trial not in gone})
+
+
+def test_what_rounding_leaves_of_differences_that_cancel_is_nothing(tmp_path: Path) -> None:
+    images = {"plain": 250, "plain+c": 250, "deep": 250, "deep+c": 250}
+    won = [4, 7, 1, 9, 3, 8, 5]
+    top1 = {cell: [(images[cell] + 0 * w) / 360 for w in won] for cell in images}
+    top1["plain+c"] = [(250 + w) / 360 for w in won]
+    top1["deep+c"] = [(250 - w) / 360 for w in won]
+    text = FACTORIAL.replace("subsets: [c, l]", "subsets: [c]")
+    change = by_label(answer_study(made_up_runs(tmp_path, top1, text)))["c"]
+    assert change.comparison.difference is not None
+    assert (change.comparison.difference.mean, change.comparison.p) == (0.0, 1.0)
+    assert standing(change) not in ("helps", "hurts")
+
+
+def test_a_finished_run_without_a_finite_number_is_not_called_missing(tmp_path: Path) -> None:
+    whole = made_up_runs(tmp_path, values(8))
+    trial = whole.plan.ids["plain+c", 3]
+    record = whole.records[trial]
+    broken = record.model_copy(update={"history": [{**epoch, "top1": None} for epoch in record.history]})
+    change = by_label(answer_study(replace(whole, records={**whole.records, trial: broken})))["c"]
+    assert (change.dropped, change.unknown) == ((3,), (3,))
+    sentence = change_sentence(change, "top1")
+    assert "without seed 3 (Top-1 is no finite number in a finished run)" in sentence
+    assert "missing" not in sentence
+
+
+def test_a_headline_does_not_deny_tests_that_were_made(tmp_path: Path) -> None:
+    top1 = {
+        "plain": values(8)["plain"],
+        "plain+c": [v - 0.1 for v in values(8)["plain"]],
+        "plain+l": values(8)["plain"],
+    }
+    whole = made_up_runs(tmp_path, {**top1, "deep": values(8)["plain"]})
+    gone = {whole.plan.ids["plain+l", seed] for seed in range(3, 8)}
+    runs = replace(whole, records={trial: record for trial, record in whole.records.items() if trial not in gone})
+    told = " ".join(headline(answer_study(runs)))
+    assert told.startswith("c hurts: ")
+    assert "No change is shown to help; l can't be shown to help or to hurt by the sign-flip test: with 3 seeds" in told
+    assert "None of" not in told
+
+
+def test_the_best_by_luck_of_one_run_is_not_what_others_were_told_from(tmp_path: Path) -> None:
+    top1 = {"plain": [0.7 + 0.001 * s for s in range(9)], "plain+c": [0.8 + 0.002 * (s % 3) for s in range(9)]}
+    whole = made_up_runs(tmp_path, {**top1, "plain+l": [0.9] * 9, "deep": [0.6 + 0.001 * (s % 4) for s in range(9)]})
+    gone = {whole.plan.ids["plain+l", seed] for seed in range(1, 9)}
+    runs = replace(whole, records={trial: record for trial, record in whole.records.items() if trial not in gone})
+    assert best_sentence(answer_study(runs)) == (
+        "Best mean: plain+l, Top-1 0.900 (n = 1), of too few seeds to tell any other cell from it; every other cell is "
+        "shown to be worse than plain+c."
+    )
+
+
+def test_what_an_option_is_compared_with_is_named_where_it_is_not_the_first(tmp_path: Path) -> None:
+    text = TINY.replace(
+        "stem: {plain: {}, deep: {architecture.tweak: D}}",
+        "stem: {plain: {}, deep: {architecture.tweak: D}, wide: {architecture.width: 8}}",
+    )
+    text = text.replace("grid: {stem: all}", "grid: {stem: [deep, wide]}").replace("  - add_one: [c, l]\n", "")
+    text = text[: text.index("tables:")]
+    answer = answer_study(made_up_runs(tmp_path, {"deep": [0.6, 0.61, 0.62], "wide": [0.7, 0.72, 0.71]}, text))
+    assert [change.name for change in answer.changes] == ["wide against deep"]
+    assert "wide against deep (+" in " ".join(headline(answer))
 
 
 def test_an_option_without_any_pair_says_so(tmp_path: Path) -> None:
@@ -210,7 +319,7 @@ def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL))
     means = {cell: float(np.mean(v)) for cell, v in values().items()}
     assert answer.best == max(means, key=lambda cell: means[cell])
-    assert answer.equals == frozenset({"plain+c", "deep+c"})
+    assert answer.equals == Equals(answer.best, frozenset({"plain+c", "deep+c"}))
     assert "1 other cell of 7 can't be told from it" in best_sentence(answer)
 
 

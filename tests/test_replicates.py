@@ -290,8 +290,8 @@ def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
     assert [each.may_get_seeds for each in found] == [False, True, True]
     assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 4, "plain+c": 3, "plain+l": 3}
     assert tally(found) == "1 futile, 2 open"
-    assert re.fullmatch(r"futile: \d %, less than 10 %, to be settled by 6 seeds", row(found[0], plan)[-1])
-    assert "its chance to be settled by 6 seeds is below 10 %" in " ".join(notes(plan))
+    assert re.fullmatch(r"futile: \d\.\d %, less than 10 %, to be settled by 6 seeds", row(found[0], plan)[-1])
+    assert "its chance to be settled by 6 seeds is below 10 %" in " ".join(notes(plan, found))
     assert extent(plan).endswith("level 0.05, futility 0.1")
 
 
@@ -318,7 +318,8 @@ def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None
     # the claim compares two of the four cells
     assert extent(plan) == "3 to 6 seeds until decided: 12 to 18 trials, 1 comparison, level 0.05"
     assert len(at_most(plan, []).trials) == 12
-    assert saved(plan) == "12 of 24 trials saved against 6 seeds for all"
+    assert saved(plan, []) == "12 of 24 trials saved against 6 seeds for all"
+    assert saved(plan, followed(plan, {})) == "12 of 24 trials saved against 6 seeds for all so far"
 
 
 def test_what_a_claim_is_held_against_comes_back_into_the_estimate(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from reports.intervals import bca
 from reports.power import fewest_seeds, seeds_to_decide
 from reports.significance import (
     Comparison,
+    Equals,
     among_the_best,
     compare,
     compare_pairs,
@@ -51,6 +52,13 @@ def counted(differences: list[int]) -> float:
 
 def arms_of(values: dict[str, list[float]]) -> dict[str, dict[int, float]]:
     return {name: dict(enumerate(found)) for name, found in values.items()}
+
+
+def best_arms(
+    arms: dict[str, dict[int, float]], *, larger_is_better: bool = True, level: float = 0.05
+) -> frozenset[str] | None:
+    found = among_the_best(arms, larger_is_better=larger_is_better, level=level)
+    return found and found.arms
 
 
 def shifted(by: float, n: int, seed: int = 0) -> list[float]:
@@ -211,7 +219,7 @@ def test_where_smaller_is_better_the_verdicts_turn_round() -> None:
     smaller = compare(turned, "base", larger_is_better=False)
     assert verdicts(larger) == verdicts(smaller)
     assert [c.superiority for c in larger.values()] == [c.superiority for c in smaller.values()]
-    assert among_the_best(arms, larger_is_better=True) == among_the_best(turned, larger_is_better=False) == {"up"}
+    assert best_arms(arms) == best_arms(turned, larger_is_better=False) == {"up"}
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01])
@@ -305,27 +313,27 @@ def test_arms_without_any_spread_have_defined_results(value: float, n: int) -> N
     assert found["same"].verdict == ("not significant" if n == 12 else "n too small")
     assert less.difference == Difference(pytest.approx(-value / 2), None, None, n)  # type: ignore[arg-type]
     assert less.verdict == (found["same"].verdict if value == 0 or n < 12 else "worse")
-    best = among_the_best(arms, larger_is_better=True)
+    best = best_arms(arms)
     assert best == (None if n < 12 else arms.keys() - ({"less"} if value else set()))
 
 
 def test_among_the_best_are_all_that_are_not_worse_than_the_best() -> None:
     arms = arms_of({"a": shifted(0.05, 9), "b": shifted(0.05, 9, 1), "c": shifted(0, 9, 2), "d": shifted(-0.05, 9, 3)})
-    assert among_the_best(arms, larger_is_better=True) == {"a", "b"}
-    assert among_the_best(arms, larger_is_better=False) == {"d"}
-    assert among_the_best(arms, larger_is_better=True, level=0.001) is None
+    assert best_arms(arms) == {"a", "b"}
+    assert best_arms(arms, larger_is_better=False) == {"d"}
+    assert best_arms(arms, level=0.001) is None
 
 
 def test_two_arms_take_six_seeds_to_be_told_apart_and_one_arm_is_no_choice() -> None:
     for n, expected in ((5, None), (6, {"a"})):
-        assert among_the_best(arms_of({"a": shifted(0.05, n), "b": shifted(0, n)}), larger_is_better=True) == expected
+        assert best_arms(arms_of({"a": shifted(0.05, n), "b": shifted(0, n)})) == expected
     for arms in ({}, {"a": {0: 1.0}}, {"a": {}, "b": {}}, arms_of({"a": shifted(0, 9), "b": []})):
-        assert among_the_best(arms, larger_is_better=True) is None
+        assert best_arms(arms) is None
 
 
 def test_an_arm_with_one_lucky_seed_neither_hides_the_best_nor_is_left_out() -> None:
     arms = arms_of({"a": shifted(0.05, 9), "b": shifted(0, 9, 1), "lucky": [0.99]})
-    assert among_the_best(arms, larger_is_better=True) == {"a", "lucky"}
+    assert among_the_best(arms, larger_is_better=True) == Equals("a", frozenset({"a", "lucky"}))
 
 
 def test_among_the_best_never_contradicts_the_comparison_with_the_best() -> None:
@@ -334,7 +342,7 @@ def test_among_the_best_never_contradicts_the_comparison_with_the_best() -> None
         values = draw.normal(0, 1, (5, 9)) + draw.choice([0, 1.5], (5, 1))
         arms = arms_of({str(i): row for i, row in enumerate(values.tolist())})
         top = max(arms, key=lambda name: sum(arms[name].values()))
-        left_out = arms.keys() - (among_the_best(arms, larger_is_better=True) or arms.keys())
+        left_out = arms.keys() - (best_arms(arms) or arms.keys())
         worse = {n for n, c in compare(arms, top, larger_is_better=True).items() if c.verdict == "worse"}
         assert left_out <= worse
 

@@ -305,7 +305,7 @@ def test_what_failed_and_what_is_missing_is_said_by_cell(tmp_path: Path) -> None
     assert table.footnotes[2] == (
         "Partial: 6 of 8 trials finished (2 cells, seeds 0 to 3); plain 1 missing of 4, deep 1 failed of 4."
     )
-    assert "without a pair: seed 1, 3 of deep" in table.footnotes[1]
+    assert "without a pair: seeds 1 and 3 of deep" in table.footnotes[1]
     assert table.numbers[1]["pairs"] == 2
 
 

@@ -21,8 +21,7 @@ def show_comparisons(plan: Plan, console: Console) -> None:
     for line in rows:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         console.print(text.rstrip(), markup=False, highlight=False)
-    so_far = " so far" if any(each.may_get_seeds for each in found) else ""
-    console.print(f"{tally(found)}; {saved(plan)}{so_far}", markup=False, highlight=False)
+    console.print(f"{tally(found)}; {saved(plan, found)}", markup=False, highlight=False)
 
 
 def replicates_line(plan: Plan) -> str:

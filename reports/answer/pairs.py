@@ -1,13 +1,13 @@
 """The answer of a study: what each option does to its first metric, how sure that is, and what it costs. Pure.
 
 An option is compared within pairs of cells that differ in nothing else, so every design answers with the pairs that it
-has: `add_one` with one, a full factorial with one for each combination of the others. The differences of a seed's
-pairs are averaged first: a seed is a replicate, a pair is none.
+has: `add_one` with one, a full factorial with one for each combination of the others. What a seed's pairs say is
+averaged first: a seed is a replicate, a pair is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,12 +19,15 @@ from trainer.metrics import best, direction
 
 from ..power import fewest_seeds
 from ..runs import Runs
-from ..significance import Comparison, among_the_best, compare_pairs
+from ..significance import Comparison, Equals, among_the_best, compare_pairs
 from ..statistics import Summary, summarize
 from .repeated import repeated_changes
 
 LEVEL = 0.05
 """Of the tests: the chance that any of a table's comparisons is called better or worse though nothing differs."""
+
+WITHOUT = "without it"
+"""What a switch is compared with."""
 
 Pair = tuple[str, str]
 """A cell, and the cell that it is compared with."""
@@ -42,17 +45,20 @@ class Change:
     """What it sets, by recipe path; empty for a cell."""
 
     pairs: tuple[Pair, ...]
-    """Those that share a seed; empty if none does."""
+    """Those that it is the mean over; empty if none has a finished seed in common."""
 
     unpaired: int
-    """Pairs left out because they share no finished seed."""
+    """Pairs left out, so that those that are missing runs cost the others no seeds."""
 
     comparison: Comparison
     effects: tuple[float, ...]
     """The mean difference of each pair."""
 
     dropped: tuple[int, ...]
-    """Planned seeds that are left out because a run of theirs is missing."""
+    """Planned seeds that are left out because a run of theirs is missing, or has no finite number."""
+
+    unknown: tuple[int, ...]
+    """Those of them under which all runs have finished."""
 
     time: float | None
     """Training time relative to the other cells of the pairs; None where they ran on different hardware."""
@@ -66,11 +72,19 @@ class Change:
     taught: bool
     """Whether it needs a teacher, whose training the time leaves out."""
 
+    first: bool = True
+    """Whether `against` is what the factor's options are compared with as a rule, its first."""
+
     looked: bool = False
     """Whether its interval pays for several looks, of a study that adds seeds to what is open; there is no p then."""
 
     stands: str = ""
     """Of one that the study itself compares: where that comparison stands (see sequential.Verdict)."""
+
+    @property
+    def name(self) -> str:
+        """The label, with what it is compared with where a reader would not expect that."""
+        return self.label if self.first else f"{self.label} against {self.against}"
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,9 @@ class StudyAnswer:
     means: Mapping[str, Summary]
     """Cell to its mean, of the cells that have a finished run."""
 
-    equals: frozenset[str] | None
-    """The cells that can't be told from the best, it included; None where the seeds are too few to tell any, or
-    their number followed from what they said, for which the test has no level."""
+    equals: Equals | None
+    """The cells that can't be told from the best; None where the seeds are too few to tell any, or their number
+    followed from what they said, for which the test has no level."""
 
     repeated: bool = False
     """Whether the study adds seeds to what is open."""
@@ -158,6 +172,7 @@ class _Question:
     against: str
     patch: Mapping[str, Any]
     pairs: tuple[Pair, ...]
+    first: bool = True
 
 
 def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...]]:
@@ -172,8 +187,9 @@ def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...]]:
             pairs = tuple(_pairs(by_choice, factor, option, used[0]))
             label = factor.label(option) or f"no {factor.name}"
             if pairs:
-                against = "without it" if factor.switch else factor.label(used[0])
-                found.append(_Question(label, against, factor.options[option], pairs))
+                against = WITHOUT if factor.switch else factor.label(used[0])
+                first = used[0] == next(iter(factor.options))
+                found.append(_Question(label, against, factor.options[option], pairs, first))
             else:
                 confounded.append(label)
     return found, tuple(confounded)
@@ -199,50 +215,81 @@ def _cells(runs: Runs) -> list[_Question]:
 def _compared(
     runs: Runs, questions: list[_Question], values: Mapping[str, Mapping[int, float]], metric: str
 ) -> tuple[Change, ...]:
-    """All of them as one family: each option's differences against none, so that one correction covers all."""
-    differences = {q.label: [_difference(values[a], values[b]) for a, b in q.pairs] for q in questions}
-    arms = {label: _averaged([by_seed for by_seed in found if by_seed]) for label, found in differences.items()}
-    against_none = {label: (arm, dict.fromkeys(arm, 0.0)) for label, arm in arms.items()}
-    comparisons = compare_pairs(against_none, larger_is_better=_larger(metric), level=LEVEL)
-    return tuple(
-        _change(runs, question, differences[question.label], arms[question.label], comparisons[question.label])
-        for question in questions
-    )
+    """All of them as one family, each the mean of its pairs, so that one correction covers all."""
+    planned = {q.label: _planned(runs, q.pairs) for q in questions}
+    chosen = {q.label: _complete(q.pairs, planned[q.label], values) for q in questions}
+    arms = {
+        label: (_averaged([a for a, _ in pairs], seeds, values), _averaged([b for _, b in pairs], seeds, values))
+        for label, (pairs, seeds) in chosen.items()
+    }
+    comparisons = compare_pairs(arms, larger_is_better=_larger(metric), level=LEVEL)
+    return tuple(_change(runs, q, planned[q.label], *chosen[q.label], comparisons[q.label], values) for q in questions)
 
 
-def _difference(left: Mapping[int, float], right: Mapping[int, float]) -> dict[int, float]:
-    return {seed: left[seed] - right[seed] for seed in left if seed in right}
+def _planned(runs: Runs, pairs: Sequence[Pair]) -> set[int]:
+    """The seeds under which all cells of these pairs are planned."""
+    return set.intersection(*({*runs.plan.seeds_of(cell)} for pair in pairs for cell in pair))
 
 
-def _averaged(pairs: list[dict[int, float]]) -> dict[int, float]:
-    """Over the pairs, by seed; of the seeds that all of them have, so that no seed mixes other pairs than the next."""
-    shared = set.intersection(*map(set, pairs)) if pairs else set()
-    return {seed: sum(by_seed[seed] for by_seed in pairs) / len(pairs) for seed in sorted(shared)}
+def _complete(
+    pairs: Sequence[Pair], planned: set[int], values: Mapping[str, Mapping[int, float]]
+) -> tuple[list[Pair], list[int]]:
+    """The pairs to average, and the seeds that all of these have, so that no seed mixes other pairs than the next.
+
+    Which runs are missing decides, never what the others say: of all pairs, joined in turn by the one that costs the
+    fewest seeds, as many as use the most runs.
+    """
+    left = {pair: values[pair[0]].keys() & values[pair[1]].keys() for pair in pairs}
+    if planned.intersection(*left.values()) == planned:
+        return list(pairs), sorted(planned)
+    joined: list[Pair] = []
+    shared = planned
+    best: tuple[list[Pair], set[int]] = ([], set())
+    while left:
+        pair = max(left, key=lambda pair: len(left[pair] & shared))
+        shared = left.pop(pair) & shared
+        joined.append(pair)
+        if len(joined) * len(shared) > len(best[0]) * len(best[1]):
+            best = (list(joined), shared)
+    return [pair for pair in pairs if pair in best[0]], sorted(best[1])
+
+
+def _averaged(
+    cells: Sequence[str], seeds: Sequence[int], values: Mapping[str, Mapping[int, float]]
+) -> dict[int, float]:
+    return {seed: sum(values[cell][seed] for cell in cells) / len(cells) for seed in seeds}
 
 
 def _change(
-    runs: Runs, question: _Question, differences: list[dict[int, float]], arm: dict[int, float], found: Comparison
+    runs: Runs,
+    question: _Question,
+    planned: set[int],
+    used: Sequence[Pair],
+    seeds: Sequence[int],
+    found: Comparison,
+    values: Mapping[str, Mapping[int, float]],
 ) -> Change:
-    used = tuple(pair for pair, by_seed in zip(question.pairs, differences, strict=True) if by_seed)
-    planned = set.intersection(*({*runs.plan.seeds_of(cell)} for pair in used or question.pairs for cell in pair))
-    with_it = [trial for cell, _ in used for seed in arm if (trial := runs.plan.ids[cell, seed])]
+    cells = [cell for pair in used or question.pairs for cell in pair]
+    dropped = tuple(sorted(planned - {*seeds}))
     return Change(
         label=question.label,
         against=question.against,
         patch=question.patch,
-        pairs=used,
+        pairs=tuple(used),
         unpaired=len(question.pairs) - len(used),
         comparison=found,
-        effects=tuple(sum(by_seed[seed] for seed in arm) / len(arm) for by_seed in differences if by_seed and arm),
-        dropped=tuple(sorted(planned - arm.keys())),
-        time=_time(runs, used, list(arm)),
-        times=tuple(time for seed in arm if (time := _time(runs, used, [seed])) is not None),
+        effects=tuple(sum(values[a][seed] - values[b][seed] for seed in seeds) / len(seeds) for a, b in used),
+        dropped=dropped,
+        unknown=tuple(s for s in dropped if all(runs.plan.ids[cell, s] in runs.records for cell in cells)),
+        time=_time(runs, used, seeds),
+        times=tuple(time for seed in seeds if (time := _time(runs, used, [seed])) is not None),
         params=_params(runs, used),
-        taught=any(runs.plan.needs.get(trial) for trial in with_it),
+        taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
+        first=question.first,
     )
 
 
-def _time(runs: Runs, pairs: tuple[Pair, ...], seeds: list[int]) -> float | None:
+def _time(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> float | None:
     with_it, without = (
         [runs.records[runs.plan.ids[pair[side], seed]] for pair in pairs for seed in seeds] for side in (0, 1)
     )
@@ -252,7 +299,7 @@ def _time(runs: Runs, pairs: tuple[Pair, ...], seeds: list[int]) -> float | None
     return sum(record.seconds for record in with_it) / spent
 
 
-def _params(runs: Runs, pairs: tuple[Pair, ...]) -> float | None:
+def _params(runs: Runs, pairs: Sequence[Pair]) -> float | None:
     known = [(runs.fact(left, "params"), runs.fact(right, "params")) for left, right in pairs]
     ratios = [left / right for left, right in known if left and right]
     return sum(ratios) / len(ratios) if ratios and len(ratios) == len(known) else None

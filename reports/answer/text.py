@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from experiments.language.wording import count
+from experiments.language.wording import count, listed, seeds_named
 from trainer.metrics import direction, plain
 
 from .. import numbers
 from ..runs import Runs
 from ..significance import Verdict
-from .pairs import Change, StudyAnswer
+from .pairs import WITHOUT, Change, StudyAnswer
 
 Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 
@@ -63,10 +63,10 @@ def headline(answer: StudyAnswer) -> list[str]:
     if untested or by_standing["undecided"]:
         sentences += _open(answer, [*untested, *by_standing["undecided"]])
     if by_standing["no pair"]:
-        sentences.append(f"No pair of finished runs: {_listed([c.label for c in by_standing['no pair']])}.")
+        sentences.append(f"No pair of finished runs: {listed([c.name for c in by_standing['no pair']])}.")
     if answer.confounded:
         verb = "is" if len(answer.confounded) == 1 else "are"
-        named = _listed(list(answer.confounded))
+        named = listed(list(answer.confounded))
         sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
     return sentences
 
@@ -74,20 +74,28 @@ def headline(answer: StudyAnswer) -> list[str]:
 def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
     """A sentence each; of many, one that names them all."""
     if len(changes) > _EACH:
-        return [f"{_listed([_with_effect(change, metric) for change in changes])} {word.removesuffix('s')}."]
+        return [f"{listed([_with_effect(change, metric) for change in changes])} {word.removesuffix('s')}."]
     name = numbers.title(metric)
-    return [f"{change.label} {word}: {name} {evidence(change, metric)}. {cost(change)}" for change in changes]
+    return [f"{change.name} {word}: {name} {evidence(change, metric)}. {cost(change)}" for change in changes]
 
 
 def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
-    size = count(len(answer.changes), "change")
+    every = answer.changes
+    all_of = f"None of {len(every)} changes"
     if not untested:
-        return f"None of {size} is shown to help."
-    most = max((c.comparison.difference.n for c in untested if c.comparison.difference), default=0)
+        return f"{every[0].name} is not shown to help." if len(every) == 1 else f"{all_of} is shown to help."
+    compared = [change for change in every if change.comparison.difference]
+    if len(untested) == len(compared) > 1:
+        lead = f"{all_of} can"
+    else:
+        others = "" if len(untested) == len(compared) else "No change is shown to help; "
+        lead = f"{others}{listed([change.name for change in untested])} can't"
+    most = max(change.comparison.difference.n for change in untested if change.comparison.difference)
+    over = " for so many comparisons" if len(compared) > 1 else ""
     enough = f"; {answer.needed} seeds could" if answer.needed else ""
     return (
-        f"None of {size} can be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't "
-        f"reach its level of 5 % for so many comparisons{enough}."
+        f"{lead} be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't reach its "
+        f"level of 5 %{over}{enough}."
     )
 
 
@@ -96,30 +104,30 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
     sentences = []
     if sides["for"] or sides["against"]:
         parts = [
-            f"{word} {_listed([_with_effect(c, answer.metric) for c in sides[side]])}"
+            f"{word} {listed([_with_effect(c, answer.metric) for c in sides[side]])}"
             for side, word in (("for", "for"), ("against", "against"))
             if sides[side]
         ]
         sentences.append(f"Their 95 % intervals alone, not corrected for their number, speak {' and '.join(parts)}.")
-    unclear = [c.label for c in changes if c not in sides["for"] and c not in sides["against"]]
+    unclear = [c.name for c in changes if c not in sides["for"] and c not in sides["against"]]
     if unclear:
-        sentences.append(f"Undecided: {_listed(unclear)}.")
+        sentences.append(f"Undecided: {listed(unclear)}.")
     return sentences
 
 
 def _with_effect(change: Change, metric: str) -> str:
     found = change.comparison.difference
     if found is None:
-        return change.label
+        return change.name
     interval = ""
     if found.low is not None and found.high is not None:
         interval = f", {ends(found.low, found.high, metric)}"
-    return f"{change.label} ({effect(found.mean, metric)}{interval})"
+    return f"{change.name} ({effect(found.mean, metric)}{interval})"
 
 
 def change_sentence(change: Change, metric: str) -> str:
     """All of one change: effect, interval, test, what it was compared on, cost."""
-    return f"{change.label}: {evidence(change, metric)}; {compared_on(change, metric)}. {cost(change)}"
+    return f"{change.name}: {evidence(change, metric)}; {compared_on(change, metric)}. {cost(change)}"
 
 
 def evidence(change: Change, metric: str) -> str:
@@ -153,13 +161,20 @@ def compared_on(change: Change, metric: str) -> str:
         ((left, right),) = change.pairs
         text = f"{left} against {right}"
     else:
-        text = f"mean over {len(change.pairs)} pairs of cells that differ in nothing else"
+        against = f"against {change.against}, " if change.first and change.against != WITHOUT else ""
+        text = f"{against}mean over {len(change.pairs)} pairs of cells that differ in nothing else"
         if change.effects:
             text += f" (by pair {spread(change, metric)})"
     if change.unpaired:
-        text += f", {change.unpaired} more without a common seed"
-    if change.dropped:
-        text += f", without seed {', '.join(map(str, change.dropped))} (a run is missing)"
+        text += (
+            f", {count(change.unpaired, 'other pair')} left out that {'lacks' if change.unpaired == 1 else 'lack'} runs"
+        )
+    if missing := [seed for seed in change.dropped if seed not in change.unknown]:
+        text += f", without {seeds_named(missing)} (a run is missing)"
+    if change.unknown:
+        text += (
+            f", without {seeds_named(change.unknown)} ({numbers.title(metric)} is no finite number in a finished run)"
+        )
     return text
 
 
@@ -208,11 +223,18 @@ def best_sentence(answer: StudyAnswer) -> str:
         return f"{found.replace('Best cell', 'Best mean')}."
     if answer.equals is None:
         return f"{found}; the seeds are too few to tell any other cell from it."
-    others = [cell for cell in answer.means if cell in answer.equals and cell != answer.best]
+    others = [
+        cell for cell in answer.means if cell in answer.equals.arms and cell not in (answer.best, answer.equals.to)
+    ]
+    rest, it = len(answer.means) - 1, "it"
+    if answer.equals.to != answer.best:
+        # a mean of a run or two may be the best by luck
+        found = f"{found.replace('Best cell', 'Best mean')}, of too few seeds to tell any other cell from it"
+        rest, it = rest - 1, answer.equals.to
     if not others:
-        return f"{found}; every other cell is shown to be worse."
-    named = f": {_listed(others)}" if len(others) <= 6 else ""
-    return f"{found}; {count(len(others), 'other cell')} of {len(answer.means) - 1} can't be told from it{named}."
+        return f"{found}; every other cell is shown to be worse{'' if it == 'it' else f' than {it}'}."
+    named = f": {listed(others)}" if len(others) <= 6 else ""
+    return f"{found}; {count(len(others), 'other cell')} of {rest} can't be told from {it}{named}."
 
 
 def lacking_sentence(runs: Runs) -> str:
@@ -247,7 +269,7 @@ def ends(low: float, high: float, metric: str) -> str:
 def size(value: float, metric: str, *, signed: bool = False) -> str:
     """A difference as a number: percentage points of accuracies, else the metric's own unit."""
     shown = 100 * value if in_points(metric) else value
-    decimals = 4 if not in_points(metric) else 1 if abs(shown) >= 0.1 else 2
+    decimals = numbers.decimals(shown, 4) if not in_points(metric) else 1 if abs(shown) >= 0.1 else 2
     text = f"{abs(shown):.{decimals}f}"
     sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
     return f"{sign}{text}"
@@ -256,7 +278,3 @@ def size(value: float, metric: str, *, signed: bool = False) -> str:
 def probability(p: float) -> str:
     """`0.031`, or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{min(p, 1.0):.3f}" if p < 0.1 else f"{min(p, 1.0):.2f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

@@ -55,6 +55,9 @@ class Forest(FigureData):
     answered: bool = False
     """Whether these are the changes of the report's answer, instead of estimates by least squares."""
 
+    repeated: bool = False
+    """Whether their intervals pay for several looks; there is no p then."""
+
     untold: tuple[str, ...] = ()
     """Sentences on what the design does not tell."""
 
@@ -91,7 +94,9 @@ class Forest(FigureData):
         if self.empty:
             return f"Nothing to draw yet: no two cells have a finished run with {title(self.metric)}."
         text = self._points()
-        text += " Filled: p < 0.05 after Holm's correction over all rows."
+        text += " Filled: " + (
+            "the interval leaves out zero." if self.repeated else "p < 0.05 after Holm's correction over all rows."
+        )
         if direction(self.metric) == "min":
             text += " Less is better: what lies left of zero helps."
         if (self.data["low"].isna()).any():
@@ -111,7 +116,8 @@ class Forest(FigureData):
                 f"Point: mean of the paired differences to {self.reference}; bar: 95 % t interval; n: pairs of seeds."
             )
         if self.answered:
-            return "The answer's changes. Point: mean of the differences by seed; bar: 95 % t interval; n: seeds."
+            bar = "repeated interval, which pays for every look" if self.repeated else "95 % t interval"
+            return f"The answer's changes. Point: mean of the differences by seed; bar: {bar}; n: seeds."
         crossed = (self.data["kind"] == "interaction").any()
         parts = ["Point: estimate by least squares, the seed held constant", "bar: 95 % t interval"]
         if crossed:
@@ -131,12 +137,13 @@ def effect_forest(runs: Runs, id: str, metric: str, cells: Sequence[str] | None 
         first = next((c for c in chosen if runs.values(c, metric)), chosen[0])
         return differences(runs, id, metric, chosen, reference if reference in chosen else first)
     factors = runs.plan.study.factors
+    choices = [choice for choice, *_ in runs.observations(chosen, metric)]
     rows = [
         (
             _kind(effect.factors),
             option_names(effect.factors, factors),
             effect,
-            _with(effect.factors, runs, metric, chosen),
+            sum(all(choice[name] == option for name, option in effect.factors) for choice in choices),
         )
         for effect in found.effects
     ]
@@ -160,7 +167,7 @@ def answered_forest(answer: StudyAnswer, id: str) -> Forest:
     known = [(change, d) for change in answer.changes if (d := change.comparison.difference)]
     known.sort(key=lambda row: -row[1].mean)
     table = [
-        (f"{id}.row{place}", "main effect", c.label, d.mean, d.low, d.high, d.n, c.comparison.p, c.comparison.adjusted)
+        (f"{id}.row{place}", "main effect", c.name, d.mean, d.low, d.high, d.n, c.comparison.p, c.comparison.adjusted)
         for place, (c, d) in enumerate(known)
     ]
     return Forest(
@@ -169,6 +176,7 @@ def answered_forest(answer: StudyAnswer, id: str) -> Forest:
         data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
         metric=answer.metric,
         answered=True,
+        repeated=answer.repeated,
     )
 
 
@@ -210,11 +218,7 @@ def make_effects(figure: EffectsFigure, runs: Runs) -> Forest:
 
 def fitted(runs: Runs, metric: str, cells: Sequence[str]) -> least_squares.Effects | None:
     """The effects of the factors in which these cells differ; None where fewer than two cells have the metric."""
-    rows = [
-        (runs.plan.designed[cell].choice, seed, value)
-        for cell in cells
-        for seed, value in runs.values(cell, metric).items()
-    ]
+    rows = runs.observations(cells, metric)
     factors = {
         name: tuple(option for option in factor.options if any(choice[name] == option for choice, _, _ in rows))
         for name, factor in runs.plan.study.factors.items()
@@ -231,9 +235,3 @@ def option_names(term: Term, factors: Mapping[str, Factor]) -> str:
 
 def _kind(term: Term) -> str:
     return "main effect" if len(term) == 1 else "interaction"
-
-
-def _with(term: Term, runs: Runs, metric: str, cells: Sequence[str]) -> int:
-    """Runs with all options of the term."""
-    chosen = (cell for cell in cells if all(runs.plan.designed[cell].choice[name] == o for name, o in term))
-    return sum(len(runs.values(cell, metric)) for cell in chosen)

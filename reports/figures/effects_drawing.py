@@ -35,7 +35,7 @@ def draw(forest: Forest) -> Figure:
                 if beyond:
                     (mark,) = axis.plot([edge], [place], marker, color=colour, markersize=4, clip_on=False)
                     mark.set(transform=axis.get_yaxis_transform(), in_layout=False)
-        filled = row.adjusted < 0.05
+        filled = row.low > 0 or row.high < 0 if forest.repeated else row.adjusted < 0.05
         axis.plot(
             [row.estimate], [place], _MARKERS[row.kind], color=colour, markersize=4, zorder=3, gid=row.gid,
             markerfacecolor=colour if filled else "white",

@@ -73,7 +73,7 @@ def changes_view(answer: StudyAnswer) -> View:
 def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float]) -> list[Field]:
     found, compared = change.comparison.difference, change.comparison
     return [
-        Field(change.label, small=_patch(change)),
+        Field(change.name, small=_patch(change)),
         _verdict(change, answer.metric),
         Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
         _interval(change, answer.metric, scale),
@@ -151,7 +151,11 @@ def _changes_note(answer: StudyAnswer) -> str:
         f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
     ]
     if answer.repeated:
-        tests = ["interval: pays for every look and for all changes together, see the section Seeds", "n: seeds"]
+        tests = [
+            "interval: pays for every look, together with those of the section Seeds for a change that is one of these "
+            "comparisons, and of the others for one that is none",
+            "n: seeds",
+        ]
     parts = [
         "Differences are with minus without, paired by seed, the mean of all pairs of cells that differ in nothing else"
         if answer.isolated

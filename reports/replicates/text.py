@@ -11,6 +11,7 @@ from experiments.plan import Plan
 from experiments.questions.comparisons import Comparison
 
 from ..escape import markdown
+from ..numbers import signed, within
 from .seeds import Followed, at_most, largest, rule_of, smallest
 
 HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
@@ -36,10 +37,13 @@ def tally(found: Sequence[Followed]) -> str:
     )
 
 
-def saved(plan: Plan) -> str:
+def saved(plan: Plan, found: Sequence[Followed]) -> str:
     """What the plan does without, in words."""
     most = len(largest(plan).trials)
-    return f"{most - len(plan.trials)} of {count(most, 'trial')} saved against {rule_of(plan).most} seeds for all"
+    so_far = " so far" if any(each.may_get_seeds for each in found) else ""
+    return (
+        f"{most - len(plan.trials)} of {count(most, 'trial')} saved against {rule_of(plan).most} seeds for all{so_far}"
+    )
 
 
 def row(each: Followed, plan: Plan) -> tuple[str, str, str, str]:
@@ -55,7 +59,7 @@ def section(plan: Plan, found: Sequence[Followed]) -> str:
     rows = [row(each, plan) for each in found]
     lines += [[markdown(name), difference, n, stands] for name, difference, n, stands in rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    first, *others = notes(plan)
+    first, *others = notes(plan, found)
     return "\n\n".join([markdown(first), table, markdown(" ".join(others))])
 
 
@@ -63,7 +67,7 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
     """What a reader should know first, in sentences: what is settled, and how sure that is."""
     level = f"{100 * rule_of(plan).level:g} %"
     sentences = []
-    for verdict, word in (("decided", "Decided"), ("equivalent", f"Smaller than {rule_of(plan).margin}")):
+    for verdict, word in (("decided", "Decided"), ("equivalent", f"Equivalent, to within {rule_of(plan).margin}")):
         if settled := [each for each in found if each.standing.verdict == verdict]:
             sentences.append(f"{word}: {', '.join(map(_in_short, settled))}.")
     left = sum(each.standing.verdict in ("futile", "open") for each in found)
@@ -76,15 +80,18 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
 
 def _in_short(each: Followed) -> str:
     assert each.estimate is not None, "it has been looked at"
-    return f"{difference_of(each.comparison)} ({each.estimate.mean:+.4f}, n = {each.estimate.n})"
+    return f"{difference_of(each.comparison)} ({_signed(each.estimate.mean)}, n = {each.estimate.n})"
 
 
-def notes(plan: Plan) -> list[str]:
+def notes(plan: Plan, found: Sequence[Followed]) -> list[str]:
     """What a reader must know of the comparisons, in sentences."""
     rule = rule_of(plan)
     equivalent = ""
     if rule.margin is not None:
-        equivalent = f" Equivalent: two one-sided tests at that level show it to be smaller than {rule.margin:g}."
+        equivalent = (
+            f" Equivalent: two one-sided tests at that level show it to be within {rule.margin:g} of zero, or of the "
+            f"margin of a claim."
+        )
     futile = ""
     if rule.futility:
         futile = (
@@ -93,12 +100,12 @@ def notes(plan: Plan) -> list[str]:
         )
     return [
         f"Each cell has {rule.least} to {rule.most} seeds: those of a comparison that was open after a look got one "
-        f"more. {saved(plan)}.",
+        f"more. {saved(plan, found)}.",
         f"Differences are paired by seed, with their repeated confidence intervals (Jennison and Turnbull 1989) at the "
         f"look that settled them, or the last one: with probability {1 - rule.level:g} none of them misses the true "
         f"difference, over all looks and comparisons, for differences that are normal.",
         f"Decided: the interval leaves out zero, or the margin of a claim.{equivalent}{futile}",
-        "The answer and the claims have these intervals; those of tables and figures take n as fixed.",
+        "The answer, its figure and the claims have these intervals; tables and other figures take n as fixed.",
     ]
 
 
@@ -135,11 +142,17 @@ def difference_of(comparison: Comparison) -> str:
 
 
 def _estimate(each: Followed) -> str:
-    found = each.estimate
+    found, compared = each.estimate, each.comparison
     if found is None:
         return ""
-    interval = f" ({found.low:+.4f} to {found.high:+.4f})" if found.low is not None else " (no spread)"
-    return f"{found.mean:+.4f}{interval}"
+    if found.low is None or found.high is None:
+        return f"{_signed(found.mean)} (no spread)"
+    low, high = within(found.low, found.high, compared.left.metric, -1.0 if compared.right else 0.0)
+    return f"{_signed(found.mean)} ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(value: float) -> str:
+    return signed(value, 4)
 
 
 def _stands(each: Followed, plan: Plan) -> str:
@@ -147,7 +160,7 @@ def _stands(each: Followed, plan: Plan) -> str:
     if each.unreported:
         return f"can't be told: its trials finish without {each.unreported}"
     if standing.chance is not None:
-        chance = f"{standing.chance:.0%}, less than {rule.futility:.0%},".replace("%", " %")
+        chance = f"{100 * standing.chance:.1f} %, less than {100 * rule.futility:g} %,"
         return f"futile: {chance} to be settled by {rule.most} seeds"
     if standing.verdict != "open":
         return standing.verdict

@@ -11,7 +11,7 @@ from experiments.questions.lines import table_lines
 
 from ..runs import Runs
 from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
-from .footnotes import confounder_note, provenance_note
+from .footnotes import confounder_note, fixed_n_note, provenance_note, unit_note
 from .printed import Column, Layout, PrintedTable
 
 __all__ = ["Column", "Layout", "PrintedTable", "make_table", "make_tables"]
@@ -35,7 +35,12 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     made = _KINDS[table.kind](table, runs)
     cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
     notes = [*runs.mixed_of(cells), confounder_note(table, runs)]
-    printed = [replace(one, footnotes=[*one.footnotes, *filter(None, notes)]) for one in made]
+    printed = [
+        replace(
+            one, footnotes=[*filter(None, [*one.footnotes, unit_note(table), fixed_n_note(one.layout, runs), *notes])]
+        )
+        for one in made
+    ]
     # the document has no table of differences
     return [replace(one, number=table.number if one.id == table.id else None) for one in printed]
 

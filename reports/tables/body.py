@@ -11,6 +11,7 @@ from experiments.questions.lines import Line
 from experiments.questions.named import settings_of
 from experiments.questions.tables import by_row
 
+from ..numbers import better
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts
 from .entries import Measured, measure
@@ -33,12 +34,12 @@ def labels_of(table: Table, lines: Sequence[Line], runs: Runs) -> list[str]:
 
 
 def make_body(
-    table: Table, lines: Sequence[Line], leading: Leading, runs: Runs, *, word: str = "Difference", within: bool = False
+    table: Table, lines: Sequence[Line], leading: Leading, runs: Runs, *, gains: bool = False, within: bool = False
 ) -> list[PrintedTable]:
     """The rows with settings, metrics, n and notes; and where they would be too many columns, a table of differences.
 
     Differences stand within the table where it prints one metric and no published number, or, if `within`, any number
-    of metrics. word: what a difference is called.
+    of metrics. gains: whether differences are of steps, each over the one before.
     """
     metrics = measure(table, lines, runs)
     labels = labels_of(table, lines, runs)
@@ -49,7 +50,8 @@ def make_body(
     for metric in metrics:
         columns = metric_columns(metric.title, metric.entries, metric.metric, table.unit)
         if within and metric.is_compared:
-            columns += difference_columns(word, metric, table.unit)
+            step = "Gain" if better(metric.metric) == "max" else "Change"
+            columns += difference_columns(step if gains else "Difference", metric, table.unit)
         groups.append(columns)
     notes = by_row(table, "notes", lines, runs.plan.study)
     layout = Layout(

@@ -10,6 +10,10 @@ from ..numbers import NOTHING, Unit
 from .entries import Entry, Measured
 from .printed import Column
 
+INTERVAL, P = "95 % interval", "p"
+TESTED = (INTERVAL, P)
+"""Heads of columns of inference."""
+
 
 def settings_column(title: str, values: Sequence[Any]) -> Column:
     """A recipe's setting in each row; None where a row has none."""
@@ -71,7 +75,7 @@ def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Colum
     columns = [
         Column(title, texts, values=[gap.mean if gap else None for gap in gaps]),
         Column(
-            "95 % interval",
+            INTERVAL,
             [
                 "" if entry.line.reference is None
                 else numbers.interval(gap.low, gap.high, measured.metric, unit) if gap else NOTHING
@@ -90,7 +94,7 @@ def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Colum
         else numbers.probability(comparison.adjusted if comparison else None)
         for entry, comparison in zip(measured.entries, found, strict=True)
     ]  # fmt: skip
-    return [*columns, Column("p", p, values=[comparison.adjusted if comparison else None for comparison in found])]
+    return [*columns, Column(P, p, values=[comparison.adjusted if comparison else None for comparison in found])]
 
 
 def is_tested(measured: Measured) -> bool:

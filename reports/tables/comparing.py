@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.questions.lines import Line
 
-from ..significance import Comparison, among_the_best, compare_pairs, smallest_p
+from ..significance import Comparison, Equals, among_the_best, compare_pairs, smallest_p
 
 LEVEL = 0.05
 """Of all tests of a column together."""
@@ -25,11 +25,11 @@ def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) 
     return compare_pairs(pairs, larger_is_better=larger_is_better, level=LEVEL)
 
 
-def not_told_from_best(arms: Arms, *, larger_is_better: bool) -> frozenset[str] | None:
-    """The cells that can't be told from the best, itself included; None where there are too few runs to tell any."""
+def not_told_from_best(arms: Arms, *, larger_is_better: bool) -> Equals | None:
+    """The cells that can't be told from the best; None where there are too few runs to tell any."""
     run = {cell: values for cell, values in arms.items() if values}
     if len(run) < 2:
-        return frozenset()
+        return Equals(next(iter(run), ""), frozenset(run))
     # asked first, as pairing thousands of cells with each other takes minutes
     if smallest_p(max(map(len, run.values()))) > LEVEL / (len(run) - 1):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,7 @@ def _peak(records: Records) -> Summary | None:
 
 def _mean_sd(pace: Summary) -> str:
     # three digits that count: epochs take milliseconds or hours
-    decimals = 0 if pace.mean >= 100 else 1 if pace.mean >= 10 else 2
+    decimals = 0 if pace.mean >= 100 else min(4, 2 - math.floor(math.log10(pace.mean))) if pace.mean > 0 else 2
     return f"{pace.mean:.{decimals}f}" + ("" if pace.sd is None else f" ± {pace.sd:.{decimals}f}")
 
 

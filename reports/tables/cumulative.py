@@ -14,4 +14,4 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """None of the steps, then one more in each row; with a `reference` the gain is over that instead."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     rows = Column(table.titles.get("rows", "step"), labels_of(table, lines, runs), numeric=False)
-    return make_body(table, lines, Leading(rows), runs, word="Gain", within=True)
+    return make_body(table, lines, Leading(rows), runs, gains=True, within=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.language.shapes import Table
+from experiments.language.wording import count
 from experiments.questions.lines import Line, table_lines
 
 from .. import numbers
@@ -15,6 +16,7 @@ from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
+from .columns import INTERVAL, P
 from .footnotes import runs_note, sentence
 from .printed import Column, Layout, PrintedTable
 
@@ -28,7 +30,8 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         line for line in table_lines(table, runs.plan.study, runs.plan.designed) if line.cell not in runs.plan.excluded
     ]
     factors = varying(lines, runs)
-    fits = {metric: effects(_rows(lines, metric, runs), factors) for metric in table.metrics}
+    cells = [line.cell for line in lines]
+    fits = {metric: effects(runs.observations(cells, metric), factors) for metric in table.metrics}
     crossed = any(len(effect.factors) > 1 for fit in fits.values() for effect in fit.effects)
     if table not in runs.plan.study.tables and not crossed and isolates_all(runs):
         return []
@@ -62,14 +65,6 @@ def varying(lines: Sequence[Line], runs: Runs) -> dict[str, list[str]]:
     return found
 
 
-def _rows(lines: Sequence[Line], metric: str, runs: Runs) -> list[tuple[Mapping[str, str], int, float]]:
-    return [
-        (runs.plan.designed[line.cell].choice, seed, value)
-        for line in lines
-        for seed, value in runs.values(line.cell, metric).items()
-    ]
-
-
 def _name(term: Term, factors: Mapping[str, Sequence[str]], runs: Runs) -> str:
     """A switch's name, `model: B` against the first option, two with a cross between them."""
     parts = []
@@ -92,7 +87,10 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
         return numbers.NOTHING if effect is None else numbers.change(effect.estimate, metric, table.unit)
 
     def interval(effect: Effect | None) -> str:
-        return numbers.interval(effect.low, effect.high, metric, table.unit) if effect else numbers.NOTHING
+        if effect is None:
+            return numbers.NOTHING
+        # a difference of differences goes twice as far
+        return numbers.interval(effect.low, effect.high, metric, table.unit, most=len(effect.factors))
 
     columns = [
         Column(
@@ -101,12 +99,12 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
             values=[effect.estimate if effect else None for effect in found],
         ),
         Column(
-            "95 % interval",
+            INTERVAL,
             [interval(effect) for effect in found],
             values=[effect.low if effect else None for effect in found],
         ),
         Column(
-            "p",
+            P,
             [numbers.probability(effect.adjusted if effect else None) for effect in found],
             values=[effect.adjusted if effect else None for effect in found],
         ),
@@ -115,19 +113,29 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
 
 
 def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], table: Table, runs: Runs) -> list[str]:
-    fit = next(iter(fits.values()))
+    """Once for all metrics, or one by one where they do not come from the same runs."""
+    notes = {table.titles.get(metric, title(metric)): _fit_notes(fit, factors, runs) for metric, fit in fits.items()}
+    several = list(dict.fromkeys(note for found in notes.values() for note in found))
+    if all(found == several for found in notes.values()):
+        return several
+    whose = {note: [name for name, found in notes.items() if note in found] for note in several}
+    return [note if len(names) == len(notes) else f"{', '.join(names)}: {note}" for note, names in whose.items()]
+
+
+def _fit_notes(fit: Effects, factors: Mapping[str, Sequence[str]], runs: Runs) -> list[str]:
     blocks = f"with {' and '.join(fit.blocks)} as a block, " if fit.blocks else ""
     parts = [
-        f"ordinary least squares over {fit.runs} runs, {blocks}{fit.df} residual degrees of freedom; an option's "
-        "effect is the mean over the options of the other factors that were run with it",
-        "× is an interaction: what two add together beyond what each adds",
+        f"ordinary least squares over {count(fit.runs, 'run')}, {blocks}{fit.df} residual degrees of freedom; an "
+        "option's effect is the mean over the options of the other factors that were run with it"
     ]
-    if not any(len(effect.factors) > 1 for effect in fit.effects):
-        parts.pop()
+    if any(len(effect.factors) > 1 for effect in fit.effects):
+        parts.append("× is an interaction: what two add together beyond what each adds")
     if any(effect.adjusted is not None for effect in fit.effects):
-        parts.append(f"Student's t intervals; p Holm-corrected over {len(fit.effects)} effects")
+        over = f"; p Holm-corrected over {len(fit.effects)} effects" if len(fit.effects) > 1 else ""
+        parts.append(f"Student's t intervals{over}")
     elif fit.effects:
-        parts.append("no interval: no degree of freedom is left to estimate the spread by")
+        left = "the model leaves nothing over" if fit.df else "no degree of freedom is left"
+        parts.append(f"no interval: {left} to estimate the spread by")
     notes = [sentence(parts)]
     if fit.additive:
         notes.append("The design does not identify all interactions: an effect holds if those it leaves out are none.")

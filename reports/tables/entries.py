@@ -88,6 +88,9 @@ class Measured:
     told_apart: bool = True
     """Whether there are enough runs to tell any of several entries from the best."""
 
+    told_from: str = ""
+    """The label of the entry that the others are told from, where the best mean is of too few runs for that."""
+
     @property
     def is_fact(self) -> bool:
         """Whether it is known without a run."""
@@ -127,16 +130,17 @@ def _measured(
     summaries = [summarize(list(arms[line.cell].values())) for line in lines]
     ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
     comparisons = compare_lines(lines, arms, larger_is_better=better(metric) != "min")
-    # where all are equal there is no best to be told from
-    shown = {line.cell: arms[line.cell] for line in lines} if any(ranks) else {}
+    # where all are equal there is no best to be told from, and no level where n followed from what was seen
+    told = any(ranks) and runs.plan.study.replicates is None
+    shown = {line.cell: arms[line.cell] for line in lines} if told else {}
     among = not_told_from_best(shown, larger_is_better=better(metric) != "min")
+    equal = among.arms - {among.to} if among else frozenset()
     entries = [
-        Entry(
-            line, metric, summary, said, comparisons.get(line.key), rank, rank != "best" and line.cell in (among or ())
-        )
+        Entry(line, metric, summary, said, comparisons.get(line.key), rank, rank != "best" and line.cell in equal)
         for line, summary, said, rank in zip(lines, summaries, document, ranks, strict=True)
     ]
-    return Measured(metric, name, entries, told_apart=among is not None)
+    other = (e.line.label for e in entries if among and e.line.cell == among.to and e.rank != "best")
+    return Measured(metric, name, entries, told_apart=among is not None, told_from=next(other, ""))
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:

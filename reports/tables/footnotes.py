@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.language.shapes import Table
-from experiments.language.wording import count, duration
+from experiments.language.wording import count, duration, seeds_named
 from experiments.questions.confounders import table_notes
 from experiments.questions.lines import FULL, Line, reference_of
+from experiments.questions.named import is_accuracy
 from experiments.tracking.records import TrialRecord
 
 from ..numbers import NOTHING
 from ..power import fewest_seeds
 from ..provenance import command
 from ..runs import Runs
-from .columns import is_tested
+from .columns import TESTED, is_tested
 from .comparing import LEVEL
 from .entries import Measured
 from .printed import MARK, Layout
@@ -33,12 +34,13 @@ def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) 
     parts = []
     if any(not metric.is_fact for metric in metrics):
         parts.append("mean ± sd over n runs" if any(entry.n > 1 for entry in every) else "one run each")
+    told_from = list(dict.fromkeys(metric.told_from for metric in metrics if metric.told_from))
+    of_whom = f" (of those with runs enough: {some(told_from)})" if told_from else ""
     marks = {
         "best in bold": any(column.bold for column in layout.columns),
         "second underlined": any(column.underlined for column in layout.columns),
-        f"{MARK}: not distinguishable from the best, which was chosen by looking (sign-flip, 5 %, Bonferroni)": any(
-            column.marked for column in layout.columns
-        ),
+        f"{MARK}: not distinguishable from the best{of_whom}, which was chosen by looking (sign-flip, 5 %, "
+        "Bonferroni)": any(column.marked for column in layout.columns),
         "n too small to tell any from the best": any(not metric.told_apart for metric in metrics),
     }
     parts += [text for text, shown in marks.items() if shown]
@@ -66,7 +68,7 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
         ]
         parts.append(_too_small(max(pairs), tests))
     dropped = {
-        f"seed {', '.join(map(str, entry.comparison.dropped))} of {entry.line.label}": None
+        f"{seeds_named(entry.comparison.dropped)} of {entry.line.label}": None
         for metric in compared
         for entry in metric.entries
         if entry.comparison and entry.comparison.dropped
@@ -74,6 +76,24 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
     if dropped:
         parts.append(f"without a pair: {some(list(dropped))}")
     return sentence(parts)
+
+
+def unit_note(table: Table) -> str:
+    """What accuracies are printed in, where that is not as fractions."""
+    if table.unit != "percent" or not any(is_accuracy(metric) for metric in table.metrics):
+        return ""
+    return "Accuracies are in per cent, their differences in percentage points."
+
+
+def fixed_n_note(layout: Layout, runs: Runs) -> str:
+    """Of a study that adds seeds to what is open: what the intervals, p and marks of a table do not know."""
+    tested = any(column.marked or column.head in TESTED for column in layout.columns)
+    if runs.plan.study.replicates is None or not tested:
+        return ""
+    return (
+        "Seeds were added where comparisons were open; what is tested here takes n as fixed, and errs more often than "
+        "it says. Intervals that pay for every look stand in the report's answer."
+    )
 
 
 def _too_small(n: int, tests: int) -> str:
@@ -133,9 +153,7 @@ def _seeds(planned: Iterable[tuple[int, ...]]) -> str:
         sizes = [len(seeds) for seeds in several]
         return f"{min(sizes)} to {max(sizes)} seeds" if min(sizes) < max(sizes) else f"{min(sizes)} seeds each"
     seeds = several[0] if several else ()
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    return seeds_named(seeds) if seeds else "no seeds"
 
 
 def provenance_note(runs: Runs) -> str:
