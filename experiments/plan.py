@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from trainer import SEMANTICS
+from trainer.errors import UserError
 
 from .catalog import kind_of
 from .language.constraints import parse_constraints
@@ -40,7 +41,10 @@ class Cell:
         classes = self.recipe.dataset.num_classes()
         if classes is None:
             return None
-        return cost_of(self.recipe.architecture, classes, self.recipe.dataset.image_size)
+        try:
+            return cost_of(self.recipe.architecture, classes, self.recipe.dataset.image_size)
+        except UserError as error:
+            raise UserError(f"cell {self.name}: {error}") from error
 
     @property
     def known_macs(self) -> int | None:

@@ -25,6 +25,7 @@ from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
 from .training.log import discreet, trial_logger
+from .training.plugged import checked_loss, checked_schedule
 from .training.resident import resident_data
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         return train(
             build_model=lambda: recipe.architecture.build(setup.num_classes),
             build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
-            schedule=recipe.schedule,
-            loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
+            schedule=checked_schedule(recipe.schedule),
+            loss=checked_loss(recipe.loss, loss.to(device) if isinstance(loss, torch.nn.Module) else loss),
             data=data,
             epochs=recipe.epochs,
             batch_size=batch_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from experiments.recipe import Recipe
 from experiments.tracking.attempts import Attempt, read_record
 from experiments.tracking.records import NewerRecord, TrialRecord
 from experiments.tracking.states import State, data_fingerprints, trial_states
+from experiments.training.costs import Cost
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
@@ -59,13 +61,25 @@ class Runs:
         return [*found.values()][::-1]
 
     def fact(self, cell: str, name: str) -> int | None:
-        """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run."""
-        cost = self.plan.designed[cell].cost
+        """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run.
+
+        None as well of a network that can't be built: its trials have failed, and say why.
+        """
+        cost = self._costs.get(cell)
         if cost is not None:
             return int(getattr(cost, name))
         ids = [self.plan.ids[cell, seed] for seed in self.plan.seeds_of(cell)]
         recorded = (getattr(self.records[i], name) for i in ids if i in self.records)
         return next((value for value in recorded if value is not None), None)
+
+    @cached_property
+    def _costs(self) -> dict[str, Cost]:
+        found = {}
+        for cell in self.plan.designed.values():
+            with suppress(UserError):
+                if cell.cost is not None:
+                    found[cell.name] = cell.cost
+        return found
 
     @cached_property
     def followed(self) -> list[Followed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -131,6 +132,17 @@ def study_file(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: collecting garbage need not look at it again, a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Some libraries report what is left of them at the very end."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

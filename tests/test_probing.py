@@ -88,6 +88,18 @@ def test_a_batch_holds_all_images_at_most(study_file: WriteStudy, monkeypatch: p
     assert found.epoch_seconds(recipe.batch_size) == pytest.approx(0.1438 + 359 * 0.001)
 
 
+@pytest.mark.parametrize("freeze", [[], ["stem", 1, 2], ["stem", 1, 2, 3, 4]])
+@pytest.mark.parametrize("refinements", [{}, {"flip": {}}])
+def test_networks_that_begin_behind_their_frozen_modules_are_measured(
+    study_file: WriteStudy, freeze: list[str | int], refinements: dict[str, Any]
+) -> None:
+    changed = f"tweak: A, freeze: {json.dumps(freeze)}}}\n  refinements: {json.dumps(refinements)}"
+    recipe = load_plan(study_file(("tweak: A}", changed)), None, None).cells[0].recipe
+    found = probe.measure(recipe, 0, {}, lambda: None)
+    assert found.step_seconds > 0
+    assert found.image_seconds > 0
+
+
 class TestShare:
     @pytest.mark.parametrize(
         ("seconds", "most", "share"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -209,3 +210,21 @@ def test_the_schema_completes_the_section(tmp_path: Path) -> None:
         wrong = json.loads(json.dumps(data))
         wrong["search"][path] = value
         assert not validator.is_valid(wrong), path
+
+
+def test_a_range_of_which_nothing_was_tried_has_an_axis_all_the_same() -> None:
+    """Of a choice that no configuration has made, or of which all have failed."""
+    from types import SimpleNamespace
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from reports.search.drawing import _scale
+
+    figure = Figure()
+    axis = figure.subplots()
+    dimension: Any = SimpleNamespace(word="loguniform", log=True, low=1e-4, high=1e-1)
+    _scale(axis, dimension)
+    FigureCanvasAgg(figure).draw()
+    low, high = axis.get_xlim()
+    assert 0 < low < 1e-4 < 1e-1 < high

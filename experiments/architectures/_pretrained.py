@@ -155,4 +155,8 @@ def read_state(file: Path, what: str) -> dict[str, torch.Tensor]:
     for key, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{what}: got {type(value).__name__} at {key!r}, expected a state dict")
+    # of a network that DistributedDataParallel, or torch.compile, has wrapped
+    for wrapped in ("module.", "_orig_mod."):
+        if state and all(key.startswith(wrapped) for key in state):
+            state = {key.removeprefix(wrapped): value for key, value in state.items()}
     return dict(state)

@@ -47,7 +47,7 @@ def emit(search: SearchPlan, point: Point, file: Path) -> None:
         MARK + f"# Question   {data['question']}\n"
         f"# Source     {search.study.source.file.name}, its best configuration by {search.aims[0].metric}.\n"
         f"# Cost       {len(data['factors']) + 2} cells x {len(data['seeds'])} seeds of the recipe below.\n"
-        "# Expected   What the importances of the search suggest; it is tested here.\n"
+        "# Expected   Each choice helps, or the search would hardly have made it; that is tested here.\n"
         f"# Command    ablate run {file.as_posix()}\n\n"
     )
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)

@@ -16,6 +16,7 @@ from .. import catalog
 from ..language.validation import Problem, validate
 from ..options import Architecture, Dataset, Refinement
 from ..recipe import Recipe
+from .plugged import checked_hook
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
     spans.sort(key=lambda span: (span[0].order, catalog.kind_of(type(span[0])), span[1]))
     hooks = []
     for refinement, first, last in spans:
-        hook = refinement.build(setup)
+        hook = checked_hook(refinement, refinement.build(setup))
         hook.first, hook.last = first, last
         hooks.append(hook)
     return hooks

@@ -110,8 +110,9 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
+        settings = {name: value for name, value in architecture.identity().items() if name != "code"}
         raise UserError(
-            f"architecture {json.dumps(architecture.identity())} can't be built for {num_classes} classes at "
+            f"architecture {json.dumps(settings)} can't be built for {num_classes} classes at "
             f"{image_size} px: {type(error).__name__}: {reason}"
         ) from error
     return Cost(params=params, macs=macs)

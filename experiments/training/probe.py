@@ -140,7 +140,7 @@ def _steps(
     # compiling would take longer than all that is measured
     numerics = Numerics(**{**recipe.numerics.model_dump(), "compile": False})
     device = data.device
-    clock = _Clock(device, numerics, recipe.dataset.image_size, ready)
+    clock = _Clock(device, numerics, ready)
     _forget_peak(device)
     with suppress(_Enough):
         train(
@@ -165,15 +165,21 @@ class _Enough(Exception):
 class _Clock(Hook):
     """Ends a training once it is measured."""
 
-    def __init__(self, device: torch.device, numerics: Numerics, image_size: int, ready: Callable[[], None]) -> None:
+    def __init__(self, device: torch.device, numerics: Numerics, ready: Callable[[], None]) -> None:
         self.device = device
         self.numerics = numerics
-        self.image_size = image_size
         self.ready = ready
         # the first steps choose algorithms and make the optimizer's state
         self.warm = 5 if device.type == "cuda" else 1
         self.steps = 0
         self.begin = self.step_seconds = self.image_seconds = 0.0
+
+    def start(self, model: nn.Module) -> None:
+        def sees(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            self.input = inputs[0]
+
+        # images, or what the frozen beginning of a network makes of them
+        model.register_forward_pre_hook(sees)
 
     def step_end(self, model: nn.Module) -> None:
         self.steps += 1
@@ -192,8 +198,9 @@ class _Clock(Hook):
         import torch
 
         count = 32
-        images = torch.zeros(count, 3, self.image_size, self.image_size, device=self.device)
-        images = images.contiguous(memory_format=self.numerics.memory_format())
+        images = torch.zeros((count, *self.input.shape[1:]), dtype=self.input.dtype, device=self.device)
+        if images.dim() == 4:
+            images = images.contiguous(memory_format=self.numerics.memory_format())
         model.eval()
         with torch.no_grad(), self.numerics.autocast(self.device):
             model(images)

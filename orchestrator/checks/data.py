@@ -11,6 +11,8 @@ from experiments.datasets.digits import Digits
 from experiments.datasets.glyphs import font_files
 from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
+from experiments.recipe import options_in
+from experiments.training.probe import UNKNOWN_CLASSES
 from trainer.errors import UserError
 
 from .finding import Finding, size
@@ -62,6 +64,23 @@ def _dataset(name: str, dataset: Dataset) -> Finding:
 
 def _raise(line: str) -> None:
     raise _WouldDo(line)
+
+
+def study_networks(plan: Plan) -> Iterator[Finding]:
+    """Each network that a plugin builds, or that starts from a file of weights: built, as a trial would."""
+    seen = {cell.recipe.architecture.model_dump_json(): cell for cell in plan.cells}
+    for cell in seen.values():
+        architecture = cell.recipe.architecture
+        code = [option.code for _, option in options_in(architecture) if option.code]
+        start = getattr(architecture, "start", None)
+        try:
+            if code:
+                _ = cell.cost
+            if start is not None and start().name is None and start().local() is not None:
+                architecture.build(cell.recipe.dataset.num_classes() or UNKNOWN_CLASSES)
+        except UserError as error:
+            message = str(error) if code else f"cell {cell.name}: {error}"
+            yield Finding("problem", "network", message, "mend what the line names; its trials would fail")
 
 
 def study_weights(plan: Plan) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from trainer.errors import UserError
 
 from ..commands.loading import load_plan
 from .cuda import torch_and_gpus
-from .data import embedded_data, study_data, study_weights
+from .data import embedded_data, study_data, study_networks, study_weights
 from .finding import Check, Finding, failure
 from .folders import cache, temporary_folder, working_folder
 from .machine import cores, memory, shared_memory
@@ -44,7 +44,8 @@ def study_checks(study: Path | None, profile: str | None) -> dict[str, Check]:
     # a plan may need torch, and a broken one is what is looked for here
     except Exception as error:
         return {"study": partial(_failed, error)}
-    return {"data": partial(study_data, plan), "weights": partial(study_weights, plan)}
+    checks = {"data": study_data, "weights": study_weights, "networks": study_networks}
+    return {name: partial(check, plan) for name, check in checks.items()}
 
 
 def _failed(error: Exception) -> Iterator[Finding]:

@@ -80,7 +80,11 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
 
 def _in_short(each: Followed) -> str:
     assert each.estimate is not None, "it has been looked at"
-    return f"{difference_of(each.comparison)} ({_signed(each.estimate.mean)}, n = {each.estimate.n})"
+    margin = each.comparison.margin
+    side = ""
+    if margin and each.standing.verdict == "decided":
+        side = f"{'above' if each.estimate.mean > margin else 'below'} it, "
+    return f"{difference_of(each.comparison)} ({side}{_signed(each.estimate.mean)}, n = {each.estimate.n})"
 
 
 def notes(plan: Plan, found: Sequence[Followed]) -> list[str]:

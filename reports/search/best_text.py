@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from experiments.language.wording import count
+from experiments.language.wording import count, seeds_named
+from experiments.questions.named import FACTS
 from experiments.search.plan import Aim
 from experiments.search.space import Value
 
 from ..escape import markdown
-from ..numbers import NOTHING, ours, setting, title
+from ..numbers import NOTHING, large, ours, setting, title
 from ..statistics import Difference
 from .told import RECIPE, Told, front_of
 
@@ -59,6 +60,13 @@ def _value(value: Value | None) -> str:
     return setting(float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
+def _plain(value: float, aim: Aim, sign: str = "") -> str:
+    """An objective, or with a sign a difference of one; sizes of networks in thousands and so on."""
+    if aim.metric not in FACTS:
+        return f"{value:{sign}.4g}"
+    return f"{'-' if value < 0 else sign if value else ''}{large(abs(value), '.1f')}"
+
+
 def _under_fresh_seeds(report: SearchReport) -> str:
     aims, fresh = report.search.aims, report.search.fresh_seeds
     heads = ["", *(f"{title(aim.metric)}, {when}" for aim in aims for when in ("search", "fresh seeds")), "n"]
@@ -73,16 +81,15 @@ def _under_fresh_seeds(report: SearchReport) -> str:
         for place, aim in enumerate(aims):
             summary = report.summary(cell, aim)
             n = max(n, summary.n if summary else 0)
-            searched = f"{of.values[place]:.4g}" if of and of.values else NOTHING
+            searched = _plain(of.values[place], aim) if of and of.values else NOTHING
             row += [searched, ours(summary, aim.metric)]
         lines.append([*row, str(n)])
     chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
     trained = all(report.summary(cell, aim) for _, cell, _ in rows for aim in aims)
     again = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
-    seeds = ", ".join(map(str, fresh))
     return (
-        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} trained again under seeds {seeds}, by "
-        f"which nothing was chosen: mean ± sample standard deviation."
+        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} trained again under {seeds_named(fresh)}, "
+        f"by which nothing was chosen: mean ± sample standard deviation."
     )
 
 
@@ -90,7 +97,7 @@ def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     metric = title(aim.metric)
     if difference is None:
         return f"- {metric}: {name} and the recipe have no fresh seed in common that both were trained under."
-    size = f"{metric}: {name} minus recipe is {difference.mean:+.4g}"
+    size = f"{metric}: {name} minus recipe is {_plain(difference.mean, aim, '+')}"
     if difference.low is None or difference.high is None:
         why = "the same under every seed" if difference.n > 1 else "no interval can be given"
         return f"- {size} (n = {difference.n}); {why}."
@@ -98,7 +105,7 @@ def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     ends = sorted((sign * difference.low, sign * difference.high))
     verdict = "better" if ends[0] > 0 else "worse" if ends[1] < 0 else "not shown to differ"
     return (
-        f"- {size}, 95 % interval {difference.low:+.4g} to {difference.high:+.4g} "
+        f"- {size}, 95 % interval {_plain(difference.low, aim, '+')} to {_plain(difference.high, aim, '+')} "
         f"(paired by seed, n = {difference.n}): **{verdict}**."
     )
 
@@ -112,7 +119,7 @@ def _front(report: SearchReport) -> str:
         settings = ", ".join(f"{name} {_value(value)}" for name, value in told.point.items())
         recipe = dict(told.point) == dict(report.search.starts[0])
         again = "yes" if told.number in finalists else "as the recipe" if recipe and finalists else "no"
-        lines.append([f"#{told.number}", *(f"{value:.4g}" for value in told.values), settings, again])
+        lines.append([f"#{told.number}", *map(_plain, told.values, aims), settings, again])
     left = [line[0] for line in lines[2:] if line[-1] == "no"]
     text = f"{_table(lines)}\n\nConfigurations that no other beats in both objectives, by the values of the search."
     if left and finalists:

@@ -185,6 +185,9 @@ def _scale(axis: Axes, dimension: Dimension) -> None:
         axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
     elif dimension.log:
         axis.set_xscale("log")
+        # where no configuration has a value, nothing else says where the axis lies
+        beside = (dimension.high / dimension.low) ** 0.05
+        axis.set_xlim(dimension.low / beside, dimension.high * beside)
         axis.xaxis.set_minor_formatter(NullFormatter())
         if dimension.high < 100 * dimension.low:
             # fewer than two decades: powers of ten alone would be one tick, or none

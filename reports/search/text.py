@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.language.wording import count
+from experiments.language.wording import count, seeds_named
 
 from ..escape import markdown
 from ..numbers import title
@@ -45,11 +45,10 @@ def _what(report: SearchReport) -> str:
         "running": "not ended yet",
     }
     came_to = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
-    seeds = ", ".join(map(str, search.seeds))
     return (
         f"A search for the {goal}, over {count(len(search.space.dimensions), 'dimension')}: "
-        f"{count(sum(states.values()), 'configuration')}, {came_to}{_repeats(report)}. Each was trained under seed "
-        f"{seeds}; sampler {search.sampler}, pruning {search.pruning.kind}."
+        f"{count(sum(states.values()), 'configuration')}, {came_to}{_repeats(report)}. Each was trained under "
+        f"{seeds_named(search.seeds)}; sampler {search.sampler}, pruning {search.pruning.kind}."
     )
 
 

@@ -58,15 +58,16 @@ def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) 
 def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Sequence[str]) -> str:
     """What differences are against, and how they were tested."""
     tests = max(sum(entry.comparison is not None for entry in metric.entries) for metric in compared)
-    parts = [f"differences are to {_reference(lines, labels)}, paired by seed, with Student's t interval"]
+    found = [e.comparison.difference for m in compared for e in m.entries if e.comparison and e.comparison.difference]
+    interval = ", with Student's t interval" if any(each.low is not None for each in found) else ""
+    parts = [f"differences are to {_reference(lines, labels)}, paired by seed{interval}"]
+    if interval and any(each.low is None for each in found):
+        parts.append(f"{NOTHING}: of one pair, or of pairs that all differ by the same, there is none")
     if any(is_tested(metric) for metric in compared):
         correction = f", Holm-corrected over {tests} comparisons a column" if tests > 1 else ""
         parts.append(f"p: exact sign-flip test{correction}")
     if not all(is_tested(metric) for metric in compared):
-        pairs = [
-            e.comparison.difference.n for m in compared for e in m.entries if e.comparison and e.comparison.difference
-        ]
-        parts.append(_too_small(max(pairs), tests))
+        parts.append(_too_small(max(each.n for each in found), tests))
     dropped = {
         f"{seeds_named(entry.comparison.dropped)} of {entry.line.label}": None
         for metric in compared

@@ -1,0 +1,170 @@
+"""What a plugin gives back that the loop can't take is a line that names the option, and the point where it gave it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY
+from made_up import planned
+from plugins import FEW, attempt, of_few, written
+
+from reports.runs import collect_runs
+from reports.tables import make_tables
+
+OWN = '''
+"""A refinement, a schedule and a loss of one's own."""
+from dataclasses import replace
+from typing import Literal
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from experiments.options import Loss, Refinement, Schedule
+from trainer.hooks import Hook
+
+
+class Odd(Refinement):
+    """Does what its setting says."""
+
+    kind: Literal["odd"] = "odd"
+    what: str = "nothing"
+
+    def build(self, setup):
+        found = OddHook(self.what)
+        return {"no hook": None, "a class": OddHook}.get(self.what, found)
+
+
+class OddHook(Hook):
+    def __init__(self, what):
+        self.what = what
+
+    def place(self, frame, samples, draws):
+        return None if self.what == "no frame" else frame
+
+    def augment(self, batch, draws):
+        smaller = replace(batch, images=batch.images[:, :, :10, :10])
+        return {"no batch": None, "a tensor": batch.images, "smaller": smaller}.get(self.what, batch)
+
+    def rate(self, factor, moment):
+        return float("nan") if self.what == "no rate" else factor
+
+    def loss(self, value, logits, batch):
+        return value[None] if self.what == "no scalar" else value
+
+
+class OddRate(Schedule):
+    """Likewise."""
+
+    kind: Literal["odd_rate"] = "odd_rate"
+    what: str = "one"
+
+    def factor(self, moment):
+        return {"none": None, "less": -1, "tensor": torch.ones(1), "numpy": np.float32(1), "whole": 1}.get(self.what, 1.0)
+
+
+class OddLoss(Loss):
+    """Likewise."""
+
+    kind: Literal["odd_loss"] = "odd_loss"
+    what: str = "mean"
+
+    def build(self, setup):
+        if self.what == "nothing":
+            return None
+        how = "none" if self.what == "each" else "mean"
+        loss = lambda logits, targets: functional.cross_entropy(logits, targets, reduction=how)
+        return (lambda *given: loss(*given).item()) if self.what == "a number" else loss
+'''
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Any:
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    few = written(tmp_path, FEW)
+    folders = iter(range(9))
+
+    def trained(**changed: Any) -> str:
+        recipe = of_few([0, 1, 2, 0, 1, 2], epochs=1, batch_size=3, **changed)
+        result = attempt(recipe, [few, own], f"trial{next(folders)}")
+        assert (result.status == "finished") == (not result.reason)
+        assert not result.again or not result.reason, "the same code would do the same again"
+        return result.reason
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("nothing", ""),
+        ("no hook", "odd: build gave None, expected an instance of a class derived from trainer.hooks.Hook"),
+        ("a class", "odd: build gave <class"),
+        ("no frame", "odd: place gave None, expected the frame that it was given, with one more map"),
+        ("no batch", "odd: augment gave None, expected a batch, dataclasses.replace of the one that it was given"),
+        ("a tensor", "odd: augment gave Tensor of shape [3, 3, 16, 16], expected a batch"),
+        (
+            "smaller",
+            "odd: augment gave images of shape [3, 3, 10, 10], expected images of the shape that it was given, "
+            "[3, 3, 16, 16]",
+        ),
+        ("no rate", "odd: rate gave nan, expected a finite number"),
+        ("no scalar", "odd: loss gave Tensor of shape [1], expected a tensor of one number, the batch's mean"),
+    ],
+)
+def test_of_a_refinement(train: Any, what: str, reason: str) -> None:
+    found = train(refinements={"odd": {"what": what}, "flip": {}})
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("what", "got"),
+    [("one", ""), ("numpy", ""), ("whole", ""), ("none", "None"), ("less", "-1"), ("tensor", "Tensor of shape [1]")],
+)
+def test_of_a_schedule(train: Any, what: str, got: str) -> None:
+    expected = f"odd_rate: factor gave {got}, expected a finite number from 0 on" if got else ""
+    assert train(schedule={"kind": "odd_rate", "what": what}) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("mean", ""),
+        ("nothing", "odd_loss: build gave None, expected a function of logits and targets"),
+        ("each", "odd_loss: what it builds gave Tensor of shape [3], expected a tensor of one number"),
+        ("a number", "odd_loss: what it builds gave "),
+    ],
+)
+def test_of_a_loss(train: Any, what: str, reason: str) -> None:
+    found = train(loss={"kind": "odd_loss", "what": what})
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+WRONG = '''
+from typing import Literal
+from experiments.options import Architecture
+
+
+class Wrong(Architecture):
+    """Forgets to return."""
+
+    kind: Literal["wrong"] = "wrong"
+
+    def build(self, num_classes):
+        from torch import nn
+        nn.Linear(3, num_classes)
+'''
+
+
+def test_a_network_that_cannot_be_built_costs_no_report(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG)
+    text = TINY.replace("\nstudy: tiny", "\nplugins: [wrong.py]\nstudy: tiny")
+    text = text.replace("deep: {architecture.tweak: D}", "deep: {architecture: {kind: wrong}}")
+    runs = collect_runs(planned(tmp_path, text))
+    assert runs.fact("deep", "params") is None
+    assert runs.fact("plain", "params") == 20382
+    assert make_tables(runs)
