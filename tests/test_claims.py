@@ -223,3 +223,16 @@ def test_what_was_killed_before_it_wrote_its_claim_is_cleared() -> None:
     with claimed(["a"]):
         assert sorted(path.suffix for path in folder.iterdir()) == ["", ".json", ".lock"]
     assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_another_account_with_another_cache_sees_what_is_taken(tmp_path: Path) -> None:
+    script = "from experiments.sharing.claims import claims_of_others; print(*claims_of_others())"
+    environment = {**os.environ, "ABLATE_CACHE": str(tmp_path / "theirs")}
+
+    def seen() -> str:
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    with claimed(["t-1"]):
+        assert seen() == "t-1"
+    assert seen() == ""

@@ -22,7 +22,7 @@ from uuid import uuid4
 from trainer.errors import UserError
 
 from ..tracking.uris import embedded_record, tracking_uri
-from ..training.folders import cache_folder, is_held
+from ..training.folders import LOCK_MODE, STATE, cache_folder, is_held
 from .process import TOKEN
 
 PAUSE = 1.0
@@ -75,7 +75,7 @@ class Held:
         """Take on these as well, but for those that another process has: `others` holds these then."""
         from filelock import FileLock
 
-        with FileLock(claims_folder() / "lock"):
+        with FileLock(claims_folder() / "lock", mode=LOCK_MODE):
             self._take(_of_others(), trials)
 
     def _take(self, others: Iterable[Claim], trials: Iterable[str]) -> None:
@@ -102,11 +102,14 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     from filelock import FileLock
 
     folder = claims_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{uuid4().hex}.json"
-    lock = FileLock(_lock_of(file))
     try:
-        with FileLock(folder / "lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be made ({error.strerror}); expected a folder that can be written") from error
+    file = folder / f"{uuid4().hex}.json"
+    lock = FileLock(_lock_of(file), mode=LOCK_MODE)
+    try:
+        with FileLock(folder / "lock", mode=LOCK_MODE):
             # before this process's lock is there, as to ask for one that is held takes a while
             others = _of_others(tidy=True)
             lock.acquire()
@@ -191,10 +194,14 @@ def _process() -> dict[str, object]:
 
 
 def claims_folder() -> Path:
-    """Where all processes of this machine that write to this record say what they have."""
-    file = embedded_record()
-    record = str(file.resolve()) if file is not None else tracking_uri().rstrip("/")
-    return cache_folder() / "claims" / hashlib.blake2b(record.encode(), digest_size=12).hexdigest()
+    """Where all processes of this machine that write to this record say what they have.
+
+    Beside a file, whoever's caches they have: two accounts, a container and its host. A server's is in the cache.
+    """
+    if (file := embedded_record()) is not None:
+        return file.resolve().parent / STATE / "claims" / file.name
+    server = tracking_uri().rstrip("/")
+    return cache_folder() / "claims" / hashlib.blake2b(server.encode(), digest_size=12).hexdigest()
 
 
 def living_processes() -> set[str]:

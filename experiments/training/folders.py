@@ -10,6 +10,12 @@ from pathlib import Path
 
 from trainer.errors import UserError
 
+STATE = ".ablate"
+"""The folder of what a working folder holds."""
+
+LOCK_MODE = 0o664
+"""Of lock files that other accounts of a group that shares a folder must be able to ask for."""
+
 
 def cache_folder() -> Path:
     """Per machine and user: decoded images, rendered data sets, measured costs. May be deleted at any time.
@@ -23,7 +29,7 @@ def cache_folder() -> Path:
 
 def state_folder() -> Path:
     """Per working folder: journals, checkpoints and logs of trials."""
-    return Path(".ablate")
+    return Path(STATE)
 
 
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
@@ -51,9 +57,10 @@ def is_held(lock: Path) -> bool:
         return False
     try:
         # another process may be asking the same, for a moment
-        with FileLock(lock, timeout=0.1, poll_interval=0.02):
+        with FileLock(lock, timeout=0.1, poll_interval=0.02, mode=LOCK_MODE):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):
+        # what may not be opened is another account's, of whom nothing is known
         return True
 
 
