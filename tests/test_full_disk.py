@@ -132,3 +132,18 @@ def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(schedule.engine, "_LOG_BYTES", 2**60)
     with pytest.raises(UserError, match=f"no space left in {temporary} for Ray's files"), schedule.start(cpus=1):
         pass
+
+
+def test_no_room_for_a_new_record_is_said(tmp_path: Path, study_file: WriteStudy) -> None:
+    try:
+        disk = SmallDisk(tmp_path / "tiny", 3)
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        process = begin(disk, study_file(), "--executor", "inline")
+        output, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2, output
+        assert output.splitlines()[-1] == f"ablate: no space left in {disk.folder} for a new record; make room there"
+        assert [file.name for file in disk.seen.iterdir() if "mlflow" in file.name] == []
+    finally:
+        disk.end()

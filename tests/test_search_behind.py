@@ -8,19 +8,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import OperationalError
 from test_search import searched, study, told
 
 from experiments import load_study
 from experiments.plan import Trial
 from experiments.search.plan import plan_search
 from experiments.tracking import RunWriter
-from orchestrator.search.memory import Memory
+from orchestrator.search.memory import Memory, memory
 from orchestrator.search.memory.behind import WrittenBehind
 from orchestrator.search.memory.opening import opened
 from trainer.errors import UserError
@@ -243,3 +245,23 @@ def test_working_folders_that_share_the_file_search_one_at_a_time(
     with FileLock(shared / ".ablate" / "searches" / "fast.lock"):
         assert "is running in another process; expected one at a time" in searched(file, code=2).stderr
     searched(file, "--trials", "2")
+
+
+@pytest.mark.parametrize(("said", "waits"), [("database or disk is full", True), ("database is locked", False)])
+def test_a_full_disk_is_waited_for_longer(said: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_PATIENCE", 0.0)
+    answers = iter([OperationalError("x", {}, Exception(said)), 7])
+
+    def call() -> object:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    asked: Any = SimpleNamespace(url="sqlite:///optuna.db", search=None)
+    asked._speaking = lambda: Memory._speaking(asked)
+    if waits:
+        assert Memory._told(asked, call) == 7
+    else:
+        with pytest.raises(UserError, match="can't be used: database is locked"):
+            Memory._told(asked, call)

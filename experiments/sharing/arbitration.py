@@ -28,6 +28,9 @@ BEAT_SECONDS = 15.0
 LIMIT = 8
 """Beats that a process may leave out. Taken to be dead too early, it trains a trial in vain; too late, others wait."""
 
+SILENCE = LIMIT * BEAT_SECONDS
+"""Seconds after which a process that gave no sign of life is dead."""
+
 PAUSE = 0.1
 TRIES = 30
 """How long and how often one waits for another process that asks for the same at the same moment."""

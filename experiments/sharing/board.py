@@ -6,6 +6,7 @@ Each process has a run in an experiment of their own, and its tags are what it s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 from ..tracking.attempts import HOST, PID, PROCESS, Attempt
 from ..tracking.opening import end_run, open_client, open_experiment
 from ..tracking.reading import search_attempts
-from .arbitration import BEAT, BEAT_SECONDS, LIMIT, Gone, claim_of, is_dead_here
+from ..tracking.uris import embedded_record
+from .arbitration import BEAT, SILENCE, Gone, claim_of, is_dead_here
 from .claims import Claim
 
 if TYPE_CHECKING:
@@ -126,7 +128,14 @@ def living(now: float) -> list[dict[str, str]]:
     if not board.exists():
         return []
     said = [marks for marks in board.read().values() if marks.get(PROCESS) != TOKEN]
-    return [m for m in said if not is_dead_here(m) and now - float(m.get(BEAT, "0")) < LIMIT * BEAT_SECONDS]
+    return [m for m in said if not is_dead_here(m) and now - float(m.get(BEAT, "0")) < SILENCE]
+
+
+def living_tokens() -> set[str]:
+    """Of the processes that seem to live, this one left out; none where no other machine writes to the record."""
+    if embedded_record() is not None:
+        return set()
+    return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
 
 
 def _code(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -14,6 +16,12 @@ SECONDS = 5.0
 
 TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
 """What a driver calls the seconds to connect in, where it is not connect_timeout."""
+
+
+_COLLIDED = ("already exists", "duplicate key value", "Duplicate entry")
+_TRIES, _PAUSE = 5, 1.0
+
+Made = TypeVar("Made")
 
 
 def impatient_engine(url: URL, seconds: float = SECONDS) -> Engine:
@@ -33,6 +41,18 @@ def check_reached(uri: str, seconds: float = SECONDS) -> None:
         impatient_engine(sqlalchemy.make_url(uri), seconds).connect().close()
     except sqlalchemy.exc.DBAPIError as error:
         raise OSError(str(error.orig)) from error
+
+
+def past_collisions(make: Callable[[], Made]) -> Made:
+    """What `make` gives. Of two that make a database's tables at once, one is refused, and finds them soon after."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except Exception as error:
+            if not any(words in str(error) for words in _COLLIDED):
+                raise
+        time.sleep(_PAUSE)
+    return make()
 
 
 def _name_of_timeout(url: URL) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -11,17 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
+from trainer.room import is_full
 
 from ..sharing.process import is_alive
 from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
-from .databases import DATABASES, check_reached
+from .databases import DATABASES, check_reached, past_collisions
 from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
 from .write_ahead import rest, write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+_FRESH_BYTES = 8 * 2**20
+"""What a record takes while it is made, logs of its changes included."""
 
 ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 """Our word for how an attempt ended, and MLflow's."""
@@ -39,8 +44,6 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    from mlflow import MlflowClient
-
     try:
         if scheme() in DATABASES:
             check_reached(tracking_uri())
@@ -53,13 +56,20 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
                 moved_places(file, put_right=True)
             if to_write and file is not None:
                 write_ahead(file)
-            client = MlflowClient(tracking_uri())
-            client.search_experiments(max_results=1)
+            client = past_collisions(_connected) if scheme() in DATABASES else _connected()
     except UserError:
         raise
     except Exception as error:
         reason = without_secrets(" ".join(str(error).split()))[:160]
         raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
+    return client
+
+
+def _connected() -> MlflowClient:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri())
+    client.search_experiments(max_results=1)
     return client
 
 
@@ -69,14 +79,25 @@ def _begin(file: Path) -> None:
 
     draft = file.with_name(f".{file.name}.begun")
     # a killed process has left these
+    _remove(draft)
+    try:
+        write_ahead(draft)
+        client = MlflowClient(f"sqlite:///{draft}")
+        client.search_experiments(max_results=1)
+        client._tracking_client.store.engine.dispose()
+        rest(draft)
+        draft.replace(file)
+    except Exception as error:
+        _remove(draft)
+        # MLflow tries again on a full disk, and then says what it made of the half-made file
+        if is_full(error) or shutil.disk_usage(file.parent).free < _FRESH_BYTES:
+            raise UserError(f"no space left in {file.parent} for a new record; make room there") from error
+        raise
+
+
+def _remove(draft: Path) -> None:
     for suffix in ("", "-journal", "-wal", "-shm"):
         Path(f"{draft}{suffix}").unlink(missing_ok=True)
-    write_ahead(draft)
-    client = MlflowClient(f"sqlite:///{draft}")
-    client.search_experiments(max_results=1)
-    client._tracking_client.store.engine.dispose()
-    rest(draft)
-    draft.replace(file)
 
 
 def close_left_open(study: str) -> None:

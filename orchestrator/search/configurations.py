@@ -6,12 +6,14 @@ A configuration is a trial for each of its seeds. What the record holds already 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from experiments.job import Result
+from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.search.plan import ALONE, SearchPlan, grown
 from experiments.sharing.leases import Lease
@@ -69,9 +71,16 @@ class Configurations:
         """First trials of configurations that have come to something."""
 
         self.begun = len(counted(history))
-        """Configurations that count: those told, each once, and those at which this process is."""
+        """Configurations that count: those told before this process began, each once, and its own."""
 
-        self.begun_elsewhere = sum(told.state == "running" for told in history) - len(self.left)
+        self.mine = {configuration.number for configuration in self.left}
+        """Numbers of those that this process is at, or was."""
+
+        self.begun_elsewhere = self.running_elsewhere = 0
+        """Of other machines, besides `begun`; and those that these are at."""
+
+        self.looked = -math.inf
+        self._look_around()
         self.claims = Claims(fingerprints, lease)
         self.awaited = Awaited(search, memory, self.claims)
         self.elsewhere: list[tuple[Open, float]] = []
@@ -79,6 +88,10 @@ class Configurations:
 
         self.refused_in_a_row = self.repeated_in_a_row = 0
         self.confirming = False
+        self.fresh_elsewhere: list[Trial] = []
+        """Trials under fresh seeds that another process trains."""
+
+        self.said: set[str] = set()
 
     @property
     def rule(self) -> Rule | None:
@@ -91,7 +104,7 @@ class Configurations:
 
     def has_ended(self) -> bool:
         """Whether nothing is left to train, the trials under fresh seeds included."""
-        if self.left or not self._is_spent():
+        if self.left or self.running_elsewhere or not self._is_spent():
             return False
         plan = fresh_plan(self.search, self.memory.history())
         self.fingerprints |= self.fingerprint(plan)
@@ -107,7 +120,7 @@ class Configurations:
 
     def is_over(self) -> bool:
         """See events.Supply."""
-        return self.broken is not None or (self.confirming and not self.awaited.open)
+        return self.broken is not None or (self.confirming and not self.awaited.open and not self.fresh_elsewhere)
 
     def watched(self, trial: str) -> str | None:
         """Of each configuration the first seed is watched; the others follow when it was not pruned."""
@@ -152,19 +165,43 @@ class Configurations:
             if configuration is None:
                 break
             self._begin(driver, configuration)
-        if not driver.waiting and not self.awaited.open and not self.confirming:
-            self._confirm(driver)
+        if not driver.waiting and not self.awaited.open:
+            if self.running_elsewhere:
+                self._say_once(driver, f"{count(self.running_elsewhere, 'configuration')} left to other machines")
+            else:
+                self._confirm(driver)
         self._expect(driver)
 
     def _next(self) -> Configuration | None:
         if self.left:
             self.begun += 1
             return self.left.pop(0)
-        if self.confirming or self._is_spent():
+        if self.confirming:
+            return None
+        # others may have begun the last one meanwhile, or died at one
+        self._look_around(_POLL if self._is_spent() else 0.0)
+        if self.left or self._is_spent():
             return None
         self.begun += 1
         self.begin = self.clock() if self.begin is None else self.begin
-        return self.memory.ask(self.refused_in_a_row, self.repeated_in_a_row)
+        asked = self.memory.ask(self.refused_in_a_row, self.repeated_in_a_row)
+        self.mine.add(asked.number)
+        return asked
+
+    def _look_around(self, pause: float = 0.0) -> None:
+        """What machines that share the search have come to since `pause` seconds, and what dead ones have left."""
+        if not self.memory.is_shared or self.clock() < self.looked + pause:
+            return
+        self.looked = self.clock()
+        found = self.memory.left_running()
+        self.mine |= {configuration.number for configuration in found}
+        self.left += found
+        history = self.memory.history()
+        known, running = counted(history), [told for told in history if told.state == "running"]
+        self.running_elsewhere = sum(told.number not in self.mine for told in running)
+        # what two are at, such as a starting point that each has put in, counts once
+        begun = {told.first or str(told.number) for told in running} - {told.first for told in known}
+        self.begun_elsewhere = len(known) + len(begun) - self.begun
 
     def _is_spent(self) -> bool:
         if self.repeated_in_a_row >= ALONE:
@@ -244,16 +281,29 @@ class Configurations:
             self._train(driver, configuration)
 
     def _confirm(self, driver: Driver) -> None:
-        """Train the finalists and the recipe under seeds by which nothing was chosen."""
-        self.confirming = True
-        fresh = fresh_plan(self.search, self.memory.history())
-        plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
-        self.fingerprints |= self.fingerprint(fresh)
-        found = recorded(plan, trials, self.fingerprints, pruned=False)
+        """Train the finalists and the recipe under seeds by which nothing was chosen; wait for what others train."""
+        if not self.confirming:
+            self.confirming = True
+            fresh = fresh_plan(self.search, self.memory.history())
+            driver.plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
+            self.fingerprints |= self.fingerprint(fresh)
+        elif self.fresh_elsewhere and self.clock() >= self.looked + _POLL:
+            trials = self.fresh_elsewhere
+        else:
+            return
+        self.looked = self.clock()
+        found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
         missing = [trial for trial in trials if trial.id not in found]
-        if not self.claims.take(missing):
-            raise UserError("another process trains a trial under a fresh seed; once it is done, the same command ends")
-        driver.add(plan, missing)
+        taken = [trial for trial in missing if self.claims.take([trial])]
+        self.fresh_elsewhere = [trial for trial in missing if trial not in taken]
+        driver.add(driver.plan, taken)
+        if self.fresh_elsewhere:
+            self._say_once(driver, f"{count(len(self.fresh_elsewhere), 'trial')} under fresh seeds left to others")
+
+    def _say_once(self, driver: Driver, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            driver.progress.say(line)
 
     def _expect(self, driver: Driver) -> None:
         """Tell the display how much is still to come."""

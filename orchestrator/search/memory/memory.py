@@ -7,14 +7,13 @@ from training; FAIL with its reason; RUNNING while it trains, also after a kill.
 
 from __future__ import annotations
 
-import socket
+import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
@@ -24,8 +23,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.search.plan import SearchPlan, changes
 from experiments.search.space import Value
+from experiments.sharing.arbitration import SILENCE
+from experiments.sharing.process import TOKEN, is_alive, machine
 from reports.search.told import Told
 from trainer.errors import UserError
+from trainer.room import is_full
 
 from ..storage import shown_storage, storage_file
 from .behind import WrittenBehind
@@ -34,9 +36,12 @@ from .opening import close, opened
 from .samplers import at_random, learns_of_refusals, pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
 
-_MEANING, _PLACE = "ablate.meaning", "ablate.place"
+_MEANING, _PROCESS = "ablate.meaning", "ablate.process"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
+
+_ROOM = 3600.0
+"""Seconds for which it is asked again while the disk is full: somebody has to notice, and to make room."""
 
 _TRIES = 5
 """So often Optuna itself tries to add a trial to a file that is locked."""
@@ -90,16 +95,26 @@ class Memory:
                     study_name=study.study_name, storage=self._behind, sampler=study.sampler, pruner=study.pruner
                 )
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other working folders may be at the same search."""
+        return not self.url.startswith("sqlite")
+
     def left_running(self) -> list[Configuration]:
-        """Those that a killed search of this working folder was at; they are taken up where they were.
+        """Those that a process was at which is dead, taken up where it was; each is told of once.
 
         The caller holds the folder's lock of this search, so that none of them is being trained. In a file, all are of
-        this folder; what a server has of other folders may well be running.
+        this folder; of a server's, those of processes that have given no sign of life for so long that they are dead.
         """
         with self._speaking():
             running = self._study.get_trials(False, (TrialState.RUNNING,))
-            stale = [trial for trial in running if self._is_here(trial)]
-            return [self._taken(optuna.Trial(self._study, trial._trial_id)) for trial in stale]
+            others = [trial for trial in running if trial.number not in self._trials]
+            alive = _alive() if self.is_shared and others else set()
+            return [
+                self._taken(optuna.Trial(self._study, trial._trial_id))
+                for trial in others
+                if not self.is_shared or _is_dead(trial, alive)
+            ]
 
     def ask(self, refused: int = 0, repeated: int = 0) -> Configuration:
         """The next configuration, after everything told so far.
@@ -116,8 +131,8 @@ class Memory:
                 self._study.sampler = sampler
 
     def _taken(self, trial: optuna.Trial) -> Configuration:
-        if not self.url.startswith("sqlite"):
-            trial.set_user_attr(_PLACE, _place())
+        if self.is_shared:
+            trial.set_user_attr(_PROCESS, {"token": TOKEN, "machine": machine(), "pid": os.getpid(), "at": time.time()})
         point: dict[str, Value] = {}
         for dimension in self.search.space.dimensions:
             if dimension.applies(point):
@@ -158,8 +173,11 @@ class Memory:
 
     def within(self, number: int, excesses: Mapping[str, float]) -> None:
         """It keeps the constraints, by so much (at most 0)."""
-        for constraint, excess in excesses.items():
-            self._told(partial(self._trials[number].set_constraint, constraint, excess))
+        with warnings.catch_warnings():
+            # of one that is taken up again this is known
+            warnings.filterwarnings("ignore", "The constraint value is ignored")
+            for constraint, excess in excesses.items():
+                self._told(partial(self._trials[number].set_constraint, constraint, excess))
 
     def failed(self, number: int, reason: str) -> None:
         """It has no result, for this reason."""
@@ -210,13 +228,13 @@ class Memory:
         return study
 
     def _is_unknown(self, study: optuna.Study) -> bool:
-        """Whether no configuration has come to anything, nor is another folder of a server's at one."""
-        mine = (TrialState.WAITING, TrialState.RUNNING)
-        return all(trial.state in mine and self._is_here(trial) for trial in study.get_trials(deepcopy=False))
-
-    def _is_here(self, trial: FrozenTrial) -> bool:
-        """Whether it is this folder's, if it runs; in a file all are."""
-        return self.url.startswith("sqlite") or trial.user_attrs.get(_PLACE, _place()) == _place()
+        """Whether no configuration has come to anything, nor is a living process at one."""
+        trials = study.get_trials(deepcopy=False)
+        if any(trial.state not in (TrialState.WAITING, TrialState.RUNNING) for trial in trials):
+            return False
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        alive = _alive() if self.is_shared and running else set()
+        return not self.is_shared or all(_is_dead(trial, alive) for trial in running)
 
     def _check_meaning(self, study: optuna.Study, meaning: Mapping[str, Any]) -> None:
         before = study.user_attrs.get(_MEANING)
@@ -236,13 +254,13 @@ class Memory:
         )
 
     def _told(self, call: Callable[[], Found]) -> Found:
-        """What a call returns; a storage that does not answer is asked again for a while."""
-        end = time.monotonic() + _PATIENCE
+        """What a call returns; a storage that does not answer is asked again for a while, without room for longer."""
+        begin = time.monotonic()
         while True:
             try:
                 return call()
-            except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
-                if time.monotonic() > end:
+            except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+                if time.monotonic() - begin > (_ROOM if is_full(error) else _PATIENCE):
                     with self._speaking():
                         raise
                 time.sleep(0.5)
@@ -263,6 +281,9 @@ class Memory:
         try:
             yield
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+            if is_full(error):
+                place = shown_storage(self.url)
+                raise UserError(f"no space left for the search's storage at {place}; make room there") from error
             cause = error.__cause__ or error
             said = " ".join(str(getattr(cause, "orig", None) or cause).split())
             reason = said.replace(self.url, shown_storage(self.url))[:160]
@@ -272,6 +293,24 @@ class Memory:
             ) from error
 
 
-def _place() -> str:
-    """Who trains a configuration: a working folder of a machine."""
-    return f"{socket.gethostname()}:{Path.cwd()}"
+def _is_dead(trial: FrozenTrial, alive: Collection[str]) -> bool:
+    """Whether the process that is at a configuration of a server's is dead. alive: tokens of those that are not."""
+    process = trial.user_attrs.get(_PROCESS)
+    if process is None:
+        # it was killed between two words to the server, or is about to say the second
+        return trial.datetime_start is not None and _age(trial.datetime_start.timestamp()) > SILENCE
+    if process["machine"] == machine():
+        return not is_alive(process["pid"], process["at"])
+    return process["token"] not in alive and _age(process["at"]) > SILENCE
+
+
+def _alive() -> set[str]:
+    """Tokens of the processes that are not dead, as far as the record tells."""
+    # here, because it imports MLflow
+    from experiments.sharing.board import living_tokens
+
+    return living_tokens()
+
+
+def _age(since: float) -> float:
+    return time.time() - since

@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 from sqlalchemy import create_engine, event, text
 
+from experiments.tracking.databases import past_collisions
 from experiments.tracking.write_ahead import hasten, rest, write_ahead
 
 from ..storage import SCHEMA, storage_file
@@ -13,12 +14,12 @@ from ..storage import SCHEMA, storage_file
 def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
     """The storage. patience: seconds for which a file that another process has locked is waited for."""
     if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
-        _make_schema(url)
+        past_collisions(lambda: _make_schema(url))
     options = {"connect_args": {"timeout": patience}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     if (file := storage_file(url)) is not None:
         write_ahead(file)
     try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+        storage = past_collisions(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
     except RuntimeError as error:
         # of another release's schema, or of what is no storage of Optuna's
         raise optuna.exceptions.StorageInternalError(str(error)) from error
