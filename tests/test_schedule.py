@@ -167,17 +167,22 @@ def test_an_interrupt_leaves_nothing_running_and_the_same_command_goes_on(
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     wait_until(lambda: len(journals := epochs_written()) >= 2 and 0 < journals[-1] < 8, "the second trial's epochs")
-    held = {process.pid, *ray_processes()}
-    for pid in held:  # a trial is over before another terminal has started
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        seen = ablate("status", str(study)).stdout
-    finally:
-        for pid in held:
-            os.kill(pid, signal.SIGCONT)
-    assert re.search(r"^running: \S+ seed 0: epoch \d+ of 12 is done, top-1 0\.\d{4} \(1 core, process", seen, re.M), (
-        seen
-    )
+    told, seen = r"^running: \S+ seed 0: epoch \d+ of 12 is done, top-1 0\.\d{4} \(1 core, process", ""
+
+    def an_epoch_is_seen() -> bool:
+        nonlocal seen
+        held = {process.pid, *ray_processes()}
+        for pid in held:  # a trial is over before another terminal has started
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            seen = ablate("status", str(study)).stdout
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+        assert "4 of 4 trials done" not in seen
+        return re.search(told, seen, re.M) is not None
+
+    wait_until(an_epoch_is_seen, "a trial that tells its epoch")
     assert re.search(r"^\d of 4 trials done; about 0:\d\d left, until \w{3} \d\d:\d\d$", seen, re.M), seen
     lines = [Path(f"/proc/{process}/cmdline").read_text() for process in ray_processes()]
     assert any("raylet" in line for line in lines)

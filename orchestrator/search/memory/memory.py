@@ -40,7 +40,7 @@ _MEANING, _PROCESS = "ablate.meaning", "ablate.process"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
 
-_ROOM = 3600.0
+_ROOM = 300.0
 """Seconds for which it is asked again while the disk is full: somebody has to notice, and to make room."""
 
 _TRIES = 5
@@ -154,11 +154,11 @@ class Memory:
 
     def is_hopeless(self, number: int) -> bool:
         """Whether Optuna's pruner would end the configuration after what it has reported."""
-        return self._told(lambda: self._trials[number].should_prune())
+        return bool(self._told(lambda: self._trials[number].should_prune()))
 
     def complete(self, number: int, values: Sequence[float]) -> None:
         """Its objectives, means over its seeds."""
-        self._told(lambda: self._study.tell(self._trials[number], list(values)))
+        self._told(lambda: self._study.tell(self._trials[number], list(values), skip_if_finished=True))
 
     def pruned(self, number: int, reason: str) -> None:
         """It was ended early."""
@@ -185,7 +185,7 @@ class Memory:
 
     def _end(self, number: int, state: TrialState, reason: str) -> None:
         self._told(lambda: self._trials[number].set_user_attr(REASON, reason))
-        self._told(lambda: self._study.tell(self._trials[number], state=state))
+        self._told(lambda: self._study.tell(self._trials[number], state=state, skip_if_finished=True))
 
     def history(self) -> list[Told]:
         """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
@@ -253,12 +253,19 @@ class Memory:
             f"was, or --name NAME for a search of its own"
         )
 
-    def _told(self, call: Callable[[], Found]) -> Found:
-        """What a call returns; a storage that does not answer is asked again for a while, without room for longer."""
+    def _told(self, call: Callable[[], Found]) -> Found | None:
+        """What a call returns; a storage that does not answer is asked again for a while, without room for longer.
+
+        None where another machine has told what became of the configuration: two may take up what a dead one left.
+        """
         begin = time.monotonic()
         while True:
             try:
                 return call()
+            except optuna.exceptions.UpdateFinishedTrialError:
+                if not self.is_shared:
+                    raise
+                return None
             except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
                 if time.monotonic() - begin > (_ROOM if is_full(error) else _PATIENCE):
                     with self._speaking():
