@@ -176,7 +176,8 @@ class _Clock(Hook):
 
     def start(self, model: nn.Module) -> None:
         def sees(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            self.input = inputs[0]
+            # no more of them: a batch that is kept would count as memory of the next step
+            self.shape, self.dtype = inputs[0].shape[1:], inputs[0].dtype
 
         # images, or what the frozen beginning of a network makes of them
         model.register_forward_pre_hook(sees)
@@ -198,7 +199,7 @@ class _Clock(Hook):
         import torch
 
         count = 32
-        images = torch.zeros((count, *self.input.shape[1:]), dtype=self.input.dtype, device=self.device)
+        images = torch.zeros((count, *self.shape), dtype=self.dtype, device=self.device)
         if images.dim() == 4:
             images = images.contiguous(memory_format=self.numerics.memory_format())
         model.eval()
