@@ -6,8 +6,9 @@
 
 race. A trial of ours is a whole training: one step, one evaluation, a checkpoint, kept weights, all of it recorded in
 MLflow (parameters, metrics, artifacts). Every side runs 1 trial and then all of them, both as whole commands; the first
-is its start-up, the difference divided by the other trials is what a trial costs. inline: the same in one process,
-without Ray, one trial at a time. The others record nothing:
+is its start-up, the difference divided by the other trials is what a trial costs. Ours has a new folder and a new
+record each time, and its cache as any command finds it but the first on a machine, whose time is printed besides.
+inline: the same in one process, without Ray, one trial at a time. The others record nothing:
 
 raw Tune        tune.Tuner over a function that reports one number, with reuse_actors, two at once, in a process of its
                 own; once as it is, and once importing torch in the function, as any training must.
@@ -93,8 +94,8 @@ def study(folder: Path, trials: int, seeds: int = 1) -> Path:
 
 
 def timed(command: list[str], folder: Path, stdin: str | None = None) -> float:
-    """Seconds of a command that must succeed, in this working folder."""
-    environment = {**os.environ, "ABLATE_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+    """Seconds of a command that must succeed, in this working folder; its cache is that of all folders beside it."""
+    environment = {**os.environ, "ABLATE_CACHE": str(folder.parent / "cache"), "CUDA_VISIBLE_DEVICES": ""}
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, input=stdin, capture_output=True, text=True)
     seconds = time.perf_counter() - begin
@@ -149,12 +150,17 @@ def race(trials: int, repeats: int, python: str | None) -> None:
         print("Hydra is left out: expected --hydra PYTHON, an interpreter that has it")
     one: dict[str, list[float]] = {name: [] for name in sides}
     many: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats):
-        for name, run in sides.items():
-            for number, found in ((1, one), (trials, many)):
-                with tempfile.TemporaryDirectory() as folder:
-                    found[name].append(run(Path(folder), number))
-            print(f"{repeat + 1}/{repeats} {name}: {one[name][-1]:.1f} s, {many[name][-1]:.1f} s", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+
+        def clean() -> Path:
+            return Path(tempfile.mkdtemp(dir=place))
+
+        print(f"ablate run, the first on a machine: {ours(clean(), 1):.1f} s", flush=True)
+        for repeat in range(repeats):
+            for name, run in sides.items():
+                for number, found in ((1, one), (trials, many)):
+                    found[name].append(run(clean(), number))
+                print(f"{repeat + 1}/{repeats} {name}: {one[name][-1]:.1f} s, {many[name][-1]:.1f} s", flush=True)
     first = {name: statistics.median(values) for name, values in one.items()}
     whole = {name: statistics.median(values) for name, values in many.items()}
     each = {name: (whole[name] - first[name]) / (trials - 1) for name in sides}
@@ -176,7 +182,8 @@ def race(trials: int, repeats: int, python: str | None) -> None:
 def scale(trials: int, repeats: int) -> None:
     """Print the time and memory of `plan` and `status` for many trials, none and all of them recorded."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name, "work")
+        folder.mkdir()
         ours(folder, 1)
         file = study(folder, trials, seeds=10)
         timed([str(ABLATE), "plan", str(file)], folder)
@@ -191,7 +198,7 @@ def scale(trials: int, repeats: int) -> None:
 
 def peak(folder: Path, command: str) -> float:
     """MB of memory that the command takes at most."""
-    environment = {**os.environ, "ABLATE_CACHE": str(folder / "cache")}
+    environment = {**os.environ, "ABLATE_CACHE": str(folder.parent / "cache")}
     asked = [str(ABLATE), command, str(folder / "nothing.yaml")]
     # started by a small process: a child counts what its parent held when it was forked
     script = (
@@ -208,7 +215,7 @@ def fill_record(folder: Path, file: Path) -> None:
     """Copy the one run that the record holds for every trial of the study, with its tags and its record's file."""
     listed = subprocess.run(
         [str(ABLATE), "plan", str(file), "--json"], cwd=folder, capture_output=True, text=True, check=True,
-        env={**os.environ, "ABLATE_CACHE": str(folder / "cache")},
+        env={**os.environ, "ABLATE_CACHE": str(folder.parent / "cache")},
     )  # fmt: skip
     import json
 
@@ -246,9 +253,10 @@ def _changed(row: dict[str, object], run: str, copy: str, trial: str) -> tuple[o
 def memory(trials: int) -> None:
     """Print the driver's resident memory as trials end."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name, "work")
+        folder.mkdir()
         command = [str(ABLATE), "run", str(study(folder, trials)), "--concurrency", "2"]
-        environment = {**os.environ, "ABLATE_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "ABLATE_CACHE": str(folder.parent / "cache"), "CUDA_VISIBLE_DEVICES": ""}
         print("| trials ended | driver's memory, MB |\n|---|---|")
         with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

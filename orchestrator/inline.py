@@ -30,6 +30,9 @@ class Inline:
 
     def run(self, work: Work) -> None:
         """One after the other, each with the whole machine."""
+        # takes as long as another process takes to open the record
+        import torch  # noqa: F401
+
         work.check(wait=True)
         while not work.is_over():
             found = work.next_job()

@@ -137,16 +137,24 @@ def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPat
         pass
 
 
-def test_no_room_for_a_new_record_is_said(tmp_path: Path, study_file: WriteStudy) -> None:
+@pytest.mark.parametrize(("full", "megabytes"), [("folder", 2), ("cache", 5)])
+def test_no_room_for_a_new_record_is_said(
+    full: str, megabytes: int, tmp_path: Path, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
-        disk = SmallDisk(tmp_path / "tiny", 3)
+        disk = SmallDisk(tmp_path / "tiny", megabytes)
     except OSError as error:
         pytest.skip(str(error))
     try:
+        place = disk.folder
+        if full == "cache":
+            place = disk.folder / "cache" / "records"
+            monkeypatch.setenv("ABLATE_CACHE", str(place.parent))
+        (disk.seen / "filler").write_bytes(b"x" * 1_500_000)
         process = begin(disk, study_file(), "--executor", "inline")
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2, output
-        assert output.splitlines()[-1] == f"ablate: no space left in {disk.folder} for a new record; make room there"
+        assert output.splitlines()[-1] == f"ablate: no space left in {place} for a new record; make room there"
         assert [file.name for file in disk.seen.iterdir() if "mlflow" in file.name] == []
     finally:
         disk.end()

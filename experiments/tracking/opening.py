@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
-from trainer.room import is_full
 
 from ..sharing.process import is_alive
 from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
 from .databases import DATABASES, check_reached, past_collisions
+from .fresh import begin_record
 from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
-from .write_ahead import rest, write_ahead
+from .write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-_FRESH_BYTES = 8 * 2**20
-"""What a record takes while it is made, logs of its changes included."""
 
 ENDED = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 """Our word for how an attempt ended, and MLflow's."""
@@ -52,7 +47,7 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
             file = embedded_record()
             if file is not None:
                 if not is_begun(file):
-                    _begin(file)
+                    begin_record(file)
                 moved_places(file, put_right=True)
             if to_write and file is not None:
                 write_ahead(file)
@@ -71,33 +66,6 @@ def _connected() -> MlflowClient:
     client = MlflowClient(tracking_uri())
     client.search_experiments(max_results=1)
     return client
-
-
-def _begin(file: Path) -> None:
-    """Make a fresh record, which appears whole or not at all: one with half its tables MLflow would never open."""
-    from mlflow import MlflowClient
-
-    draft = file.with_name(f".{file.name}.begun")
-    # a killed process has left these
-    _remove(draft)
-    try:
-        write_ahead(draft)
-        client = MlflowClient(f"sqlite:///{draft}")
-        client.search_experiments(max_results=1)
-        client._tracking_client.store.engine.dispose()
-        rest(draft)
-        draft.replace(file)
-    except Exception as error:
-        _remove(draft)
-        # MLflow tries again on a full disk, and then says what it made of the half-made file
-        if is_full(error) or shutil.disk_usage(file.parent).free < _FRESH_BYTES:
-            raise UserError(f"no space left in {file.parent} for a new record; make room there") from error
-        raise
-
-
-def _remove(draft: Path) -> None:
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        Path(f"{draft}{suffix}").unlink(missing_ok=True)
 
 
 def close_left_open(study: str) -> None:

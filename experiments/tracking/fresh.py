@@ -1,0 +1,84 @@
+"""A record that does not exist yet appears whole or not at all: one with half its tables MLflow would never open.
+
+MLflow makes tables by replaying every change that they have ever had, for seconds: that is done once a machine and
+version, in the cache, and copied.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+
+from trainer.errors import UserError
+from trainer.room import is_full
+
+from ..training.folders import cache_folder, locked
+from .write_ahead import rest, write_ahead
+
+_FRESH_BYTES = 8 * 2**20
+"""What a record takes while it is made, logs of its changes included."""
+
+
+def begin_record(file: Path) -> None:
+    """Make an empty record; raises UserError where there is no room for one."""
+    blank = cache_folder() / "records" / f"mlflow-{version('mlflow')}.db"
+    draft = file.with_name(f".{file.name}.begun")
+    with locked(str(blank)):
+        if not _is_whole(blank):
+            _make(blank)
+    try:
+        shutil.copyfile(blank, draft)
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        if is_full(error):
+            raise _no_room(file.parent) from error
+        raise
+
+
+def _make(blank: Path) -> None:
+    from mlflow import MlflowClient
+
+    blank.parent.mkdir(parents=True, exist_ok=True)
+    draft = blank.with_suffix(".part")
+    # a killed process has left these
+    _remove(draft)
+    try:
+        write_ahead(draft)
+        client = MlflowClient(f"sqlite:///{draft}")
+        client.search_experiments(max_results=1)
+        client._tracking_client.store.engine.dispose()
+        rest(draft)
+        with closing(sqlite3.connect(draft)) as connection, connection:
+            # the default one's artifacts would lie here; whoever opens a record without it makes it
+            connection.execute("DELETE FROM experiments")
+        draft.replace(blank)
+    except Exception as error:
+        _remove(draft)
+        # MLflow tries again on a full disk, and then says what it made of the half-made file
+        if is_full(error) or shutil.disk_usage(blank.parent).free < _FRESH_BYTES:
+            raise _no_room(blank.parent) from error
+        raise
+
+
+def _is_whole(blank: Path) -> bool:
+    if not blank.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(blank)) as connection:
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _no_room(folder: Path) -> UserError:
+    return UserError(f"no space left in {folder} for a new record; make room there")
+
+
+def _remove(draft: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{draft}{suffix}").unlink(missing_ok=True)
