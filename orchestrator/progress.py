@@ -20,6 +20,9 @@ from trainer.recorder import Epoch
 
 from .estimates.eta import Estimate
 
+_PAUSE = 0.25
+"""Seconds between two things told of the same trials: to play the rest through takes longer the more is to come."""
+
 
 @dataclass
 class _Running:
@@ -32,8 +35,8 @@ class _Running:
 class Progress:
     """Shows the trials of one `ablate run`; use as a context manager.
 
-    tell: hears after every event when the last trial is expected to end (seconds since the epoch), and what each
-    running trial (by its id) has of the machine.
+    tell: hears when the last trial is expected to end (seconds since the epoch), and what each running trial (by its
+    id) has of the machine; at once when another trial runs, else a few times a second at most.
     """
 
     def __init__(
@@ -58,6 +61,9 @@ class Progress:
         self.failed = 0
         self.running: dict[str, _Running] = {}
         self.begin = time.monotonic()
+        self.told: tuple[float, set[str]] = (-_PAUSE, set())
+        """When something was told last, and of which trials."""
+
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -138,6 +144,10 @@ class Progress:
         self.console.print(f"the record at {shown_uri()} {what}", style="yellow", highlight=False, markup=False)
 
     def _tell(self) -> None:
+        at, trials = self.told
+        if trials == self.running.keys() and time.monotonic() < at + _PAUSE:
+            return
+        self.told = time.monotonic(), set(self.running)
         left = self.estimate.remaining()
         shares = {id: running.share for id, running in self.running.items()}
         self.tell(time.time() + left if left is not None else None, shares)

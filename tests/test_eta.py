@@ -193,3 +193,18 @@ def test_the_start_is_part_of_what_is_left_until_something_trains() -> None:
     assert estimate.remaining() == pytest.approx(6.0 + epochs)
     now[0] = 50.0
     assert estimate.remaining() == pytest.approx(epochs)
+
+
+def test_of_a_long_study_as_much_is_looked_at_as_of_a_short_one() -> None:
+    """Only what was measured lately counts, so that every estimate costs the same and a lasting change is believed."""
+    clock = Clock()
+    listed = trials({"c": 1.0}, seeds=2000, epochs=1)
+    estimate = Estimate(listed, at_once=1, clock=clock)  # type: ignore[arg-type]
+    for number, trial in enumerate(listed[:1500]):
+        estimate.started(trial)  # type: ignore[arg-type]
+        seconds = 1.0 if number < 1000 else 4.0
+        clock.now += seconds
+        estimate.epoch(trial, 1, seconds)  # type: ignore[arg-type]
+        estimate.ended(trial)  # type: ignore[arg-type]
+    assert estimate.remaining() == pytest.approx(500 * 4.0)
+    assert max(map(len, estimate._epochs.values())) < 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,25 @@ def test_agents_start_with_a_release_that_nobody_tried(tmp_path: Path, monkeypat
     command = agent(tmp_path, lean._AGENTS[0])
     assert line(command) == subprocess.list2cmdline(command)
     assert not list(tmp_path.iterdir())
+
+
+def test_tune_asks_once_for_what_it_trains_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune import registry
+
+    stored: dict[bytes, bytes] = {}
+    asked: list[bytes] = []
+
+    def get(key: bytes) -> bytes | None:
+        asked.append(key)
+        return stored.get(key)
+
+    monkeypatch.setattr(registry, "_internal_kv_initialized", lambda: True)
+    monkeypatch.setattr(registry, "_internal_kv_get", get)
+    with lean.lean_tune():
+        assert not registry._global_registry.contains(registry.TRAINABLE_CLASS, "train")
+        # found as soon as it is there
+        stored[asked[0]] = pickle.dumps("what trains")
+        for _ in range(5):
+            assert registry.get_trainable_cls("train") == "what trains"
+    assert len(asked) == 2
+    assert registry._internal_kv_get is get

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 
 from experiments.plan import Trial
 
+_SPAN = 101
+"""The last so many of each measured time count: a study of any length is estimated at the same cost."""
+
+
+def _times() -> deque[float]:
+    return deque(maxlen=_SPAN)
+
 
 @dataclass
 class _Course:
@@ -53,13 +60,16 @@ class Estimate:
     clock: Callable[[], float] = time.monotonic
     _waiting: dict[str, Trial] = field(init=False)
     _running: dict[str, _Course] = field(default_factory=dict)
-    _paces: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Cell to the seconds of each measured epoch."""
+    _epochs: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(_times))
+    """Cell to the seconds of measured epochs."""
 
-    _leads: list[float] = field(default_factory=list)
+    _paces: dict[str, float] = field(default_factory=dict)
+    """Cell to their median."""
+
+    _leads: deque[float] = field(default_factory=_times)
     """Seconds from the start of each attempt in a worker that was warm to its first epoch: data, network."""
 
-    _tails: list[float] = field(default_factory=list)
+    _tails: deque[float] = field(default_factory=_times)
     """Seconds from the last epoch of each ended attempt to its end: scoring, keeping weights."""
 
     _recent: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=16))
@@ -93,7 +103,8 @@ class Estimate:
         elif course.warm:
             self._leads.append(max(0.0, now - course.since - seconds))
         course.epoch, course.reported = number, now
-        self._paces[trial.cell].append(seconds)
+        self._epochs[trial.cell].append(seconds)
+        self._paces[trial.cell] = statistics.median(self._epochs[trial.cell])
         self._recent.append((trial.cell, seconds))
 
     def ended(self, trial: Trial, *, again: bool = False) -> None:
@@ -131,7 +142,7 @@ class Estimate:
 
     def _pace(self) -> Callable[[Trial], float]:
         """What tells the seconds of a trial's epoch."""
-        now = {cell: statistics.median(seconds) for cell, seconds in self._paces.items()}
+        now = self._paces
         # the machine may be slower or faster than it was, for instance because more trials share it
         ratios = [now[cell] / self.known[cell] for cell in now if cell in self.known]
         factor = statistics.median(ratios) if ratios else 1.0
@@ -139,9 +150,9 @@ class Estimate:
         # other work on the machine comes and goes
         lately = statistics.median(seconds / now[cell] for cell, seconds in self._recent) if now else 1.0
         measured = {cell: seconds * lately for cell, seconds in measured.items()}
-        average = statistics.mean(measured.values())
+        average = statistics.fmean(measured.values())
         rates = [measured[cell] / work for cell, work in self.work.items() if work and cell in measured]
-        rate = statistics.mean(rates) if rates else None
+        rate = statistics.fmean(rates) if rates else None
 
         def pace(trial: Trial) -> float:
             if trial.cell in measured:

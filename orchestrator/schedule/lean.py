@@ -55,13 +55,34 @@ def lean_ray() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lean_tune() -> Iterator[None]:
-    """Inside, Tune does not import MLflow only to count, for statistics that are off, who uses it."""
+    """Inside, Tune does not import MLflow only to count, for statistics that are off, who uses it.
+
+    And it asks Ray's store for what it trains with once, not five times a trial, waiting each time.
+    """
     with contextlib.ExitStack() as replaced:
         with contextlib.suppress(ImportError, AttributeError):
             from ray.air._internal import usage
 
             replaced.enter_context(patch.object(usage, "tag_callbacks", _uncounted))
+        with contextlib.suppress(ImportError, AttributeError):
+            from ray.tune import registry
+
+            asked = _remembered(cast(Any, registry)._internal_kv_get)
+            replaced.enter_context(patch.object(registry, "_internal_kv_get", asked))
         yield
+
+
+def _remembered(get: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+    """Answers that were found; nothing that is in the store by then is changed while Tune runs."""
+    known: dict[str, bytes] = {}
+
+    def asked(key: str) -> bytes | None:
+        found = known.get(key) or get(key)
+        if found is not None:
+            known[key] = found
+        return found
+
+    return asked
 
 
 def _uncounted(callbacks: Any) -> bool:
