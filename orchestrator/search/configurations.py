@@ -19,7 +19,7 @@ from experiments.search.plan import ALONE, SearchPlan, grown
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
-from reports.search.told import cell_of, counted, fresh_plan
+from reports.search.told import cell_of, fresh_plan
 from trainer.errors import UserError
 from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
@@ -28,11 +28,9 @@ from ..driver import Driver
 from ..events import Rule
 from ..holdings import Claims, recorded
 from .awaited import Awaited, Open
+from .budget import POLL, Budget
 from .memory import Configuration, Memory
 from .outcomes import excesses_of
-
-_POLL = 2.0
-"""Seconds between two looks at a trial that another process is training."""
 
 
 class Configurations:
@@ -56,13 +54,10 @@ class Configurations:
         self.fingerprints = fingerprints
         self.fingerprint = fingerprint
         self.clock = clock
-        self.begin: float | None = None
-        """When the first was asked for; starting workers is no part of the budget."""
-
         self.broken: UserError | None = None
         """Why the search can't go on."""
 
-        self.left = memory.left_running()
+        self.budget = Budget(search, memory, clock)
         history = memory.history()
         self.courses = tuple(told.course for told in history if told.state in ("complete", "pruned") and told.course)
         """Of what was told before this process began, for the engine's rule."""
@@ -70,26 +65,18 @@ class Configurations:
         self.known = {told.first for told in history if told.state in ("complete", "pruned")}
         """First trials of configurations that have come to something."""
 
-        self.begun = len(counted(history))
-        """Configurations that count: those told before this process began, each once, and its own."""
-
-        self.mine = {configuration.number for configuration in self.left}
-        """Numbers of those that this process is at, or was."""
-
-        self.begun_elsewhere = self.running_elsewhere = 0
-        """Of other machines, besides `begun`; and those that these are at."""
-
-        self.looked = -math.inf
-        self._look_around()
         self.claims = Claims(fingerprints, lease)
         self.awaited = Awaited(search, memory, self.claims)
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""
 
-        self.refused_in_a_row = self.repeated_in_a_row = 0
+        self.refused_in_a_row = 0
         self.confirming = False
         self.fresh_elsewhere: list[Trial] = []
         """Trials under fresh seeds that another process trains."""
+
+        self.looked = -math.inf
+        """When these were looked for last."""
 
         self.said: set[str] = set()
 
@@ -104,7 +91,7 @@ class Configurations:
 
     def has_ended(self) -> bool:
         """Whether nothing is left to train, the trials under fresh seeds included."""
-        if self.left or self.running_elsewhere or not self._is_spent():
+        if self.budget.left or self.budget.running_elsewhere or not self.budget.is_spent():
             return False
         plan = fresh_plan(self.search, self.memory.history())
         self.fingerprints |= self.fingerprint(plan)
@@ -166,50 +153,16 @@ class Configurations:
                 break
             self._begin(driver, configuration)
         if not driver.waiting and not self.awaited.open:
-            if self.running_elsewhere:
-                self._say_once(driver, f"{count(self.running_elsewhere, 'configuration')} left to other machines")
+            if left := self.budget.running_elsewhere:
+                self._say_once(driver, f"{count(left, 'configuration')} left to other machines")
             else:
                 self._confirm(driver)
         self._expect(driver)
 
     def _next(self) -> Configuration | None:
-        if self.left:
-            self.begun += 1
-            return self.left.pop(0)
-        if self.confirming:
+        if self.confirming and not self.budget.left:
             return None
-        # others may have begun the last one meanwhile, or died at one
-        self._look_around(_POLL if self._is_spent() else 0.0)
-        if self.left or self._is_spent():
-            return None
-        self.begun += 1
-        self.begin = self.clock() if self.begin is None else self.begin
-        asked = self.memory.ask(self.refused_in_a_row, self.repeated_in_a_row)
-        self.mine.add(asked.number)
-        return asked
-
-    def _look_around(self, pause: float = 0.0) -> None:
-        """What machines that share the search have come to since `pause` seconds, and what dead ones have left."""
-        if not self.memory.is_shared or self.clock() < self.looked + pause:
-            return
-        self.looked = self.clock()
-        found = self.memory.left_running()
-        self.mine |= {configuration.number for configuration in found}
-        self.left += found
-        history = self.memory.history()
-        known, running = counted(history), [told for told in history if told.state == "running"]
-        self.running_elsewhere = sum(told.number not in self.mine for told in running)
-        # what two are at, such as a starting point that each has put in, counts once
-        begun = {told.first or str(told.number) for told in running} - {told.first for told in known}
-        self.begun_elsewhere = len(known) + len(begun) - self.begun
-
-    def _is_spent(self) -> bool:
-        if self.repeated_in_a_row >= ALONE:
-            return True
-        budget = self.search.words.budget
-        spent = self.clock() - self.begin if self.begin is not None else 0.0
-        late = budget.hours is not None and spent > budget.hours * 3600
-        return late or (budget.trials is not None and self.begun + self.begun_elsewhere >= budget.trials)
+        return self.budget.next(lambda: self.memory.ask(self.refused_in_a_row, self.budget.repeated_in_a_row))
 
     def _begin(self, driver: Driver, configuration: Configuration) -> None:
         """Tell at once what needs no training, and train the rest."""
@@ -231,11 +184,11 @@ class Configurations:
     def _count(self, driver: Driver, first: str) -> None:
         """What is known, or is being trained, costs nothing and does not count; a space may hold nothing else."""
         if first not in self.known and first not in self.awaited.records and not self.awaited.of(first):
-            self.repeated_in_a_row = 0
+            self.budget.repeated_in_a_row = 0
             return
-        self.begun -= 1
-        self.repeated_in_a_row += 1
-        if self.repeated_in_a_row == ALONE:
+        self.budget.refund()
+        self.budget.repeated_in_a_row += 1
+        if self.budget.repeated_in_a_row == ALONE:
             driver.progress.say(f"nothing new in {ALONE} suggestions in a row: the search ends here")
 
     def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
@@ -244,7 +197,7 @@ class Configurations:
             self.memory.within(number, excesses)
             return False
         self.memory.refused(number, excesses)
-        self.begun -= 1
+        self.budget.refund()
         self.refused_in_a_row += 1
         if self.refused_in_a_row >= ALONE:
             limits = ", ".join(excesses)
@@ -264,7 +217,7 @@ class Configurations:
         found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
         missing = [trial for trial in trials if trial.id not in found]
         if not self.claims.take(missing):
-            self.elsewhere.append((configuration, self.clock() + _POLL))
+            self.elsewhere.append((configuration, self.clock() + POLL))
             return
         first = configuration.first
         now = [first] if self.rule and first in missing else missing
@@ -287,7 +240,7 @@ class Configurations:
             fresh = fresh_plan(self.search, self.memory.history())
             driver.plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
             self.fingerprints |= self.fingerprint(fresh)
-        elif self.fresh_elsewhere and self.clock() >= self.looked + _POLL:
+        elif self.fresh_elsewhere and self.clock() >= self.looked + POLL:
             trials = self.fresh_elsewhere
         else:
             return
@@ -307,8 +260,7 @@ class Configurations:
 
     def _expect(self, driver: Driver) -> None:
         """Tell the display how much is still to come."""
-        budget = self.search.words.budget.trials
-        more = max(0, budget - self.begun - self.begun_elsewhere) if budget and not self.confirming else 0
+        more = 0 if self.confirming else self.budget.to_come() or 0
         later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
         fresh = 0 if self.confirming else (1 + self.search.finalists) * self.search.words.confirm
         like = Trial("", "#0", 0, self.search.study.recipe)

@@ -66,7 +66,7 @@ def run_search(
         closing(Memory(search, url, fingerprints[first[0].id], prunes=prunes)) as memory,
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
-        summary = Summary(done_before=supply.begun)
+        summary = Summary(done_before=supply.budget.begun)
         room, ended = room_here(), supply.has_ended()
         if room.gpus and terms.has_no_share() and not ended:
             probe_missing(plan, _at_hand(search), room, console)
@@ -148,12 +148,12 @@ def _announce(search: SearchPlan, supply: Configurations, at_once: int | None, c
     budget = search.words.budget
     limits = [count(budget.trials, "configuration")] if budget.trials else []
     limits += [f"{budget.hours:g} h"] if budget.hours else []
-    already = f", {supply.begun} of them done" if supply.begun else ""
+    already = f", {supply.budget.begun} of them done" if supply.budget.begun else ""
     goal = " and ".join(f"{aim.direction} {aim.metric}" for aim in search.aims)
     how = search.sampler + (f" with {search.pruning.kind}" if search.pruning.kind != "none" else "")
     head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
     together = f"; {at_once} at once" if at_once else ""
     console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
-    if supply.left:
-        line = f"{count(len(supply.left), 'configuration')} taken up that an earlier search left"
+    if supply.budget.left:
+        line = f"{count(len(supply.budget.left), 'configuration')} taken up that an earlier search left"
         console.print(line, highlight=False, markup=False)

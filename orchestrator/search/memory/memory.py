@@ -7,36 +7,33 @@ from training; FAIL with its reason; RUNNING while it trains, also after a kill.
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from experiments.search.plan import SearchPlan, changes
+from experiments.search.plan import SearchPlan
 from experiments.search.space import Value
-from experiments.sharing.arbitration import SILENCE
-from experiments.sharing.process import TOKEN, is_alive, machine
 from reports.search.told import Told
 from trainer.errors import UserError
 from trainer.room import is_full
 
 from ..storage import shown_storage, storage_file
+from .beginning import begun, is_shared
 from .behind import WrittenBehind
 from .importance import importances_of
 from .opening import close, opened
+from .processes import is_dead, living, sign
 from .samplers import at_random, learns_of_refusals, pruner_of, sampler_of
 from .values import NOTE, REASON, TRIALS, as_told, suggested
 
-_MEANING, _PROCESS = "ablate.meaning", "ablate.process"
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
 
@@ -48,8 +45,6 @@ _TRIES = 5
 
 _STUCK = 3
 """So many in a row that were of no use, and one is drawn at random: the sampler may suggest the same for ever."""
-
-_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 Found = TypeVar("Found")
 
@@ -77,11 +72,9 @@ class Memory:
         self._trials: dict[int, optuna.Trial] = {}
         with self._speaking():
             storage = self._storage = opened(url, _PATIENCE / _TRIES)
-            meaning = {**search.meaning(), "data": fingerprint}
-            study = self._study = self._begun(meaning)
+            study = self._study = begun(search, storage, url, {**search.meaning(), "data": fingerprint})
             study.pruner = pruner_of(search) if prunes else optuna.pruners.NopPruner()
             study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
-            study.set_user_attr(_MEANING, meaning)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([aim.metric for aim in search.aims])
@@ -98,7 +91,7 @@ class Memory:
     @property
     def is_shared(self) -> bool:
         """Whether other working folders may be at the same search."""
-        return not self.url.startswith("sqlite")
+        return is_shared(self.url)
 
     def left_running(self) -> list[Configuration]:
         """Those that a process was at which is dead, taken up where it was; each is told of once.
@@ -109,11 +102,11 @@ class Memory:
         with self._speaking():
             running = self._study.get_trials(False, (TrialState.RUNNING,))
             others = [trial for trial in running if trial.number not in self._trials]
-            alive = _alive() if self.is_shared and others else set()
+            alive = living() if self.is_shared and others else set()
             return [
                 self._taken(optuna.Trial(self._study, trial._trial_id))
                 for trial in others
-                if not self.is_shared or _is_dead(trial, alive)
+                if not self.is_shared or is_dead(trial, alive)
             ]
 
     def ask(self, refused: int = 0, repeated: int = 0) -> Configuration:
@@ -132,7 +125,7 @@ class Memory:
 
     def _taken(self, trial: optuna.Trial) -> Configuration:
         if self.is_shared:
-            trial.set_user_attr(_PROCESS, {"token": TOKEN, "machine": machine(), "pid": os.getpid(), "at": time.time()})
+            sign(trial)
         point: dict[str, Value] = {}
         for dimension in self.search.space.dimensions:
             if dimension.applies(point):
@@ -209,50 +202,6 @@ class Memory:
         with self._speaking():
             return importances_of(self._study)
 
-    def _begun(self, meaning: Mapping[str, Any]) -> optuna.Study:
-        """The study, made where there is none. One of another meaning from which nothing is known yet is made anew."""
-        name = self.search.study.title
-
-        def create() -> optuna.Study:
-            directions = [_DIRECTIONS[aim.direction] for aim in self.search.aims]
-            return optuna.create_study(
-                storage=self._storage, study_name=name, directions=directions, load_if_exists=True
-            )
-
-        study = create()
-        before = study.user_attrs.get(_MEANING)
-        if before is not None and changes(before, meaning) and self._is_unknown(study):
-            optuna.delete_study(study_name=name, storage=self._storage)
-            study = create()
-        self._check_meaning(study, meaning)
-        return study
-
-    def _is_unknown(self, study: optuna.Study) -> bool:
-        """Whether no configuration has come to anything, nor is a living process at one."""
-        trials = study.get_trials(deepcopy=False)
-        if any(trial.state not in (TrialState.WAITING, TrialState.RUNNING) for trial in trials):
-            return False
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        alive = _alive() if self.is_shared and running else set()
-        return not self.is_shared or all(_is_dead(trial, alive) for trial in running)
-
-    def _check_meaning(self, study: optuna.Study, meaning: Mapping[str, Any]) -> None:
-        before = study.user_attrs.get(_MEANING)
-        if before is None and study.get_trials(deepcopy=False):
-            raise UserError(
-                f"{shown_storage(self.url)} holds an Optuna study {self.search.study.title!r} that is no search of "
-                f"ablate; expected --name NAME for one beside it"
-            )
-        changed = changes(before, meaning) if before is not None else []
-        if not changed:
-            return
-        more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
-        raise UserError(
-            f"{self.search.study.source.file}: the search {self.search.study.title!r} in {shown_storage(self.url)} was "
-            f"begun otherwise: {'; '.join(changed[:2])}{more}. Its results would not compare; expected the study as it "
-            f"was, or --name NAME for a search of its own"
-        )
-
     def _told(self, call: Callable[[], Found]) -> Found | None:
         """What a call returns; a storage that does not answer is asked again for a while, without room for longer.
 
@@ -298,26 +247,3 @@ class Memory:
                 f"the search's storage at {shown_storage(self.url)} can't be used: {reason}; expected a database that "
                 f"answers (ABLATE_OPTUNA_STORAGE names another)"
             ) from error
-
-
-def _is_dead(trial: FrozenTrial, alive: Collection[str]) -> bool:
-    """Whether the process that is at a configuration of a server's is dead. alive: tokens of those that are not."""
-    process = trial.user_attrs.get(_PROCESS)
-    if process is None:
-        # it was killed between two words to the server, or is about to say the second
-        return trial.datetime_start is not None and _age(trial.datetime_start.timestamp()) > SILENCE
-    if process["machine"] == machine():
-        return not is_alive(process["pid"], process["at"])
-    return process["token"] not in alive and _age(process["at"]) > SILENCE
-
-
-def _alive() -> set[str]:
-    """Tokens of the processes that are not dead, as far as the record tells."""
-    # here, because it imports MLflow
-    from experiments.sharing.board import living_tokens
-
-    return living_tokens()
-
-
-def _age(since: float) -> float:
-    return time.time() - since

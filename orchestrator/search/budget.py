@@ -1,0 +1,92 @@
+"""How much of a search's budget is spent, by this process and by machines that share the search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from experiments.search.plan import ALONE, SearchPlan
+from reports.search.told import counted
+
+from .memory import Configuration, Memory
+
+POLL = 2.0
+"""Seconds between two looks at what other processes are at."""
+
+
+class Budget:
+    """Counts configurations that are begun; what is known already, or breaks a constraint, costs nothing."""
+
+    def __init__(self, search: SearchPlan, memory: Memory, clock: Callable[[], float]) -> None:
+        """Begins with what was told before, and with what a dead process has left."""
+        self._words = search.words.budget
+        self._memory = memory
+        self._clock = clock
+        self._begin: float | None = None
+        """When the first was asked for; starting workers is no part of the budget."""
+
+        self.left = memory.left_running()
+        """To take up before anything new is asked for."""
+
+        self.begun = len(counted(memory.history()))
+        """Configurations that count: those told before this process began, each once, and its own."""
+
+        self._mine = {configuration.number for configuration in self.left}
+        """Numbers of those that this process is at, or was."""
+
+        self._begun_elsewhere = self.running_elsewhere = 0
+        """Of other machines, besides `begun`; and those that these are at."""
+
+        self.repeated_in_a_row = 0
+        """Suggestions that were known already: a space may hold nothing else."""
+
+        self._looked = -math.inf
+        self._look_around()
+
+    def is_spent(self) -> bool:
+        """Whether nothing new is to be asked for."""
+        if self.repeated_in_a_row >= ALONE:
+            return True
+        spent = self._clock() - self._begin if self._begin is not None else 0.0
+        late = self._words.hours is not None and spent > self._words.hours * 3600
+        return late or self.to_come() == 0
+
+    def to_come(self) -> int | None:
+        """How many more may be begun; None where hours limit them alone."""
+        if self._words.trials is None:
+            return None
+        return max(0, self._words.trials - self.begun - self._begun_elsewhere)
+
+    def next(self, ask: Callable[[], Configuration]) -> Configuration | None:
+        """What a dead process has left, else what `ask` suggests; None once the budget is spent."""
+        if not self.left:
+            # others may have begun the last one meanwhile, or died at one
+            self._look_around(POLL if self.is_spent() else 0.0)
+        if not self.left and self.is_spent():
+            return None
+        self.begun += 1
+        if self.left:
+            return self.left.pop(0)
+        self._begin = self._clock() if self._begin is None else self._begin
+        asked = ask()
+        self._mine.add(asked.number)
+        return asked
+
+    def refund(self) -> None:
+        """The last one does not count."""
+        self.begun -= 1
+
+    def _look_around(self, pause: float = 0.0) -> None:
+        """What machines that share the search have come to since `pause` seconds, and what dead ones have left."""
+        if not self._memory.is_shared or self._clock() < self._looked + pause:
+            return
+        self._looked = self._clock()
+        found = self._memory.left_running()
+        self._mine |= {configuration.number for configuration in found}
+        self.left += found
+        history = self._memory.history()
+        known, running = counted(history), [told for told in history if told.state == "running"]
+        self.running_elsewhere = sum(told.number not in self._mine for told in running)
+        # what two are at, such as a starting point that each has put in, counts once
+        begun = {told.first or str(told.number) for told in running} - {told.first for told in known}
+        self._begun_elsewhere = len(known) + len(begun) - self.begun

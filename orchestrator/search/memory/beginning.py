@@ -1,0 +1,74 @@
+"""The Optuna study of a search: begun, gone on with, or refused because it was begun with another meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from experiments.search.plan import SearchPlan, changes
+from trainer.errors import UserError
+
+from ..storage import shown_storage
+from .processes import is_dead, living
+
+_MEANING = "ablate.meaning"
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
+
+def begun(search: SearchPlan, storage: BaseStorage, url: str, meaning: Mapping[str, Any]) -> optuna.Study:
+    """The study of this search, made where there is none.
+
+    One of another meaning from which nothing is known yet is made anew; else it raises UserError.
+    """
+    name = search.study.title
+
+    def create() -> optuna.Study:
+        directions = [_DIRECTIONS[aim.direction] for aim in search.aims]
+        return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+
+    study = create()
+    before = study.user_attrs.get(_MEANING)
+    if before is not None and changes(before, meaning) and _is_unknown(study, url):
+        optuna.delete_study(study_name=name, storage=storage)
+        study = create()
+    _check_meaning(search, study, url, meaning)
+    study.set_user_attr(_MEANING, meaning)
+    return study
+
+
+def is_shared(url: str) -> bool:
+    """Whether other working folders may be at the searches of this storage."""
+    return not url.startswith("sqlite")
+
+
+def _is_unknown(study: optuna.Study, url: str) -> bool:
+    """Whether no configuration has come to anything, nor is a living process at one."""
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state not in (TrialState.WAITING, TrialState.RUNNING) for trial in trials):
+        return False
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    alive = living() if is_shared(url) and running else set()
+    return not is_shared(url) or all(is_dead(trial, alive) for trial in running)
+
+
+def _check_meaning(search: SearchPlan, study: optuna.Study, url: str, meaning: Mapping[str, Any]) -> None:
+    before = study.user_attrs.get(_MEANING)
+    if before is None and study.get_trials(deepcopy=False):
+        raise UserError(
+            f"{shown_storage(url)} holds an Optuna study {search.study.title!r} that is no search of ablate; expected "
+            f"--name NAME for one beside it"
+        )
+    changed = changes(before, meaning) if before is not None else []
+    if not changed:
+        return
+    more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
+    raise UserError(
+        f"{search.study.source.file}: the search {search.study.title!r} in {shown_storage(url)} was begun otherwise: "
+        f"{'; '.join(changed[:2])}{more}. Its results would not compare; expected the study as it was, or --name NAME "
+        f"for a search of its own"
+    )
