@@ -147,7 +147,7 @@ class Optimizer(Option):
     """Base learning rate."""
 
     decay_bias: bool = True
-    """Whether weight decay acts on biases and norm parameters as well (false: bag of tricks, section 3.1)."""
+    """Whether weight decay acts on biases, norms and all else that is one-dimensional (false: bag of tricks, 3.1)."""
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """What of `model` is trained, as torch's parameter groups; without `decay_bias`, 1-D parameters don't decay."""

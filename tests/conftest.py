@@ -19,6 +19,8 @@ from filelock import FileLock
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 
+from near import store_near
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -45,6 +47,16 @@ def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.options("datasets")
     monkeypatch.setattr(catalog, "_found", {point: dict(found) for point, found in catalog._found.items()})
     monkeypatch.setattr(catalog, "_plugins", {})
+
+
+@pytest.fixture(autouse=True)
+def _store_near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that a test runs in its own process write the record there: MLflow is loaded already.
+
+    Marked `apart`, a test has the process that writes it, as has every command that is a process of its own.
+    """
+    if request.node.get_closest_marker("apart") is None:
+        monkeypatch.setattr("orchestrator.run.store_apart", store_near)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from torchvision.transforms.v2 import functional
 
 from trainer.decoding import decode_array, decode_file
@@ -24,18 +25,20 @@ def saved(image: Image.Image, file: Path, **options: Any) -> NDArray[np.uint8]:
     return decode_file(file, min(image.size))
 
 
-def deep_png(pixels: np.ndarray, clear: tuple[int, int, int]) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow does not write; pixels: [H, W, 3]."""
+def png(levels: np.ndarray, bits: int, *clear: int) -> bytes:
+    """A PNG such as Pillow does not write: so many bits a channel, a clear colour; levels: [H, W] or [H, W, 3]."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    height, width = levels.shape[:2]
+    # the highest bit first; a row ends with a byte
+    digits = (levels.reshape(height, -1, 1) >> np.arange(bits)[::-1]) & 1
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in digits.astype(np.uint8))
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-        + chunk(b"tRNS", struct.pack(">3H", *clear))
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2 if levels.ndim == 3 else 0, 0, 0, 0))
+        + chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear))
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
@@ -92,10 +95,26 @@ class TestModes:
         grey = np.array([[257 * 10, 257 * 20]] * 2, dtype=np.uint16)
         pixels = saved(Image.fromarray(grey), tmp_path / "l.png", transparency=257 * 20)
         assert pixels[..., 0].tolist() == [[10, 255]] * 2
-        (tmp_path / "rgb.png").write_bytes(
-            deep_png(np.array([[[257, 514, 771], [5140, 257, 257]]] * 2), (257, 514, 771))
-        )
+        (tmp_path / "rgb.png").write_bytes(png(np.array([[[257, 514, 771], [5140, 257, 257]]] * 2), 16, 257, 514, 771))
         assert decode_file(tmp_path / "rgb.png", 2).tolist() == [[[255, 255, 255], [20, 1, 1]]] * 2
+
+    @pytest.mark.parametrize("side", [16, 20, 116, 150, 160])
+    def test_a_clear_colour_whatever_the_size_and_wherever_the_pixels_begin(self, side: int, tmp_path: Path) -> None:
+        colours = np.full((side, side, 3), (255, 0, 255), np.uint8)
+        colours[side // 4 : -side // 4, side // 4 : -side // 4] = 0
+        expected = np.where((colours == 0).all(2, keepdims=True), 0, 255).repeat(3, axis=2)
+        for comment in range(0, 300, 1 if side == 16 else 60):
+            text = PngInfo()
+            text.add_text("Comment", "x" * comment)
+            pixels = saved(Image.fromarray(colours), tmp_path / "k.png", transparency=(255, 0, 255), pnginfo=text)
+            assert np.array_equal(pixels, expected), comment
+
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8])
+    def test_a_clear_level_of_few_bits(self, bits: int, tmp_path: Path) -> None:
+        most = 2**bits - 1
+        (tmp_path / "g.png").write_bytes(png(np.array([[0, most, most // 2, 0]] * 4), bits, most // 2))
+        row = [0 if most // 2 else 255, 255, 255, 0 if most // 2 else 255]
+        assert decode_file(tmp_path / "g.png", 4)[..., 0].tolist() == [row] * 4
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_values_that_are_no_numbers_are_named(self, value: float, tmp_path: Path) -> None:

@@ -295,6 +295,33 @@ class TestClassWeights:
         one_hot = nn.functional.one_hot(targets, 4).float()
         assert criterion(logits, one_hot).item() == pytest.approx(criterion(logits, targets).item(), rel=1e-5)
 
+    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+    def test_smoothing_leaves_an_images_weight_and_a_mixed_one_counts_by_its_parts(self, smoothing: float) -> None:
+        """As if each part of an image were an image of its own, with its own smoothed target."""
+        setup = replace(SETUP, class_counts=(900, 80, 15, 5))
+        criterion = CrossEntropy(class_weights="balanced", label_smoothing=smoothing).build(setup)
+        logits = torch.randn(6, 4, dtype=torch.float64)
+        first, second = torch.randint(0, 4, (6,)), torch.randint(0, 4, (6,))
+        w = [1000 / (4 * n) for n in setup.class_counts]
+
+        def smoothed_loss(row: list[float], target: int) -> float:
+            logs = [value - math.log(sum(map(math.exp, row))) for value in row]
+            return -sum(((1 - smoothing) * (k == target) + smoothing / 4) * logs[k] for k in range(4))
+
+        for share in (1.0, 0.3):
+            total = weight = 0.0
+            for row, a, b in zip(logits.tolist(), first.tolist(), second.tolist(), strict=True):
+                for part, target in ((share, a), (1 - share, b)):
+                    total += part * w[target] * smoothed_loss(row, target)
+                    weight += part * w[target]
+            mixed = share * nn.functional.one_hot(first, 4) + (1 - share) * nn.functional.one_hot(second, 4)
+            assert float(criterion(logits, mixed.double())) == pytest.approx(total / weight, rel=1e-6)
+        # alone in its batch, an image counts as it does without weights
+        plain = CrossEntropy(label_smoothing=smoothing).build(setup)
+        for i in range(6):
+            alone = (logits[i : i + 1].float(), first[i : i + 1])
+            assert float(criterion(*alone)) == pytest.approx(float(plain(*alone)), rel=1e-5)
+
 
 class TestDistillation:
     def test_the_loss_is_t_squared_times_the_cross_entropy_of_softened_outputs(self) -> None:

@@ -16,12 +16,16 @@ from .errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
-DECODER = 3
+DECODER = 4
 """Raised by hand when the same file would now decode to other pixels; part of the cache's key."""
 
 _PHOTOMETRIC = 262
 """The TIFF tag; 0: white is zero."""
+
+_SCALED = {"L;2": 85, "L;4": 17}
+"""Raw modes of few levels of grey, and what Pillow multiplies these with."""
 
 ELONGATED = 16
 """Longer sides than this many times the shorter one are cut before resizing, which would need gigabytes."""
@@ -45,9 +49,9 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
 
     try:
         with Image.open(io.BytesIO(file.read_bytes())) as image:
-            deep = "16" in str(image.tile)
+            raw = _raw_mode(image)
             image.load()
-            return _fit(_upright(_to_rgb(image, deep), _orientation(image)), size, squash)
+            return _fit(_upright(_to_rgb(image, raw), _orientation(image)), size, squash)
     except Exception as error:
         # Pillow's own message for this one is the address of a buffer
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
@@ -65,6 +69,13 @@ def decode_array(pixels: NDArray[np.uint8], size: int, squash: bool = False) -> 
     from PIL import Image
 
     return _fit(Image.fromarray(pixels), size, squash)
+
+
+def _raw_mode(image: ImageFile) -> str:
+    """How the file holds a pixel, in Pillow's words, such as `RGB;16B`; it is forgotten once the image is loaded."""
+    told = image.tile[0].args if image.tile else None
+    first = told[0] if isinstance(told, tuple) and told else told
+    return first if isinstance(first, str) else ""
 
 
 def _orientation(image: Image.Image) -> int:
@@ -87,8 +98,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _to_rgb(image: Image.Image, deep: bool) -> Image.Image:
-    """deep: whether the file has 16 bits a channel, of which Pillow keeps the upper 8 where there are three."""
+def _to_rgb(image: Image.Image, raw: str) -> Image.Image:
     from PIL import Image
 
     clear = image.info.get("transparency")
@@ -100,8 +110,11 @@ def _to_rgb(image: Image.Image, deep: bool) -> Image.Image:
         if isinstance(clear, int):
             levels[grey == clear] = 255
         return Image.fromarray(levels).convert("RGB")
-    if deep and isinstance(clear, tuple):
+    # Pillow brings levels to 8 bits, and leaves the one that is clear as the file has it
+    if isinstance(clear, tuple) and raw.endswith(";16B"):
         image.info["transparency"] = tuple(level >> 8 for level in clear)
+    if isinstance(clear, int) and raw in _SCALED:
+        image.info["transparency"] = clear * _SCALED[raw]
     if image.mode in ("RGBA", "LA", "PA") or clear is not None:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))

@@ -37,7 +37,10 @@ class CrossEntropy(Loss):
     """epsilon: the target becomes (1 - epsilon) * target + epsilon / K for K classes."""
 
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: an image of class k counts N / (K n_k), by the training split's class counts; the mean is weighted."""
+    """balanced: an image of class k counts N / (K n_k), by the training split's class counts; the mean is weighted.
+
+    Of a mixed image each part counts by its class. Smoothing leaves an image's weight as it is.
+    """
 
     def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: D102
         import torch
@@ -49,7 +52,7 @@ class CrossEntropy(Loss):
         smoothing = self.label_smoothing
 
         class Weighted(nn.Module):
-            """The weighted mean, of probabilities as of classes: torch's own divides these by their number."""
+            """The weighted mean of images. torch's own weighs the classes of a smoothed target, not the image."""
 
             def __init__(self) -> None:
                 super().__init__()
@@ -58,8 +61,10 @@ class CrossEntropy(Loss):
 
             def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
                 weights = self.get_buffer("weights")
-                total = functional.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=smoothing)
-                heaviness = weights[targets] if targets.dim() == 1 else targets @ weights
-                return total / heaviness.sum()
+                classes = logits.shape[1]
+                parts = functional.one_hot(targets, classes) if targets.dim() == 1 else targets
+                weighed = parts * weights
+                smoothed = (1 - smoothing) * weighed + smoothing / classes * weighed.sum(1, keepdim=True)
+                return functional.cross_entropy(logits, smoothed, reduction="sum") / weighed.sum()
 
         return Weighted()

@@ -27,6 +27,8 @@ from .uris import embedded_record
 from .write_ahead import rest
 
 _Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+Answer = tuple[Any, Exception | None]
+"""What a call returns, or its error."""
 
 
 @contextmanager
@@ -67,14 +69,14 @@ class _Remote:
             raise error
         return answer
 
-    def _answer(self, *call: Any) -> tuple[Any, Exception | None]:
+    def _answer(self, *call: Any) -> Answer:
         process = self._living()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             pickle.dump(call, process.stdin)
             process.stdin.flush()
-            return cast(tuple[Any, Exception | None], pickle.load(process.stdout))
+            return cast(Answer, pickle.load(process.stdout))
         except (EOFError, OSError, pickle.UnpicklingError) as broken:
             with self._lock:
                 self._drop()
@@ -117,17 +119,18 @@ def main() -> None:
     threading.Thread(target=_read, args=(sys.stdin.buffer, calls), daemon=True).start()
     store = MlflowStore()
     while True:
-        name, arguments, named = calls.get()
-        answer: tuple[Any, Any]
-        try:
-            answer = getattr(store, name)(*arguments, **named), None
-        except UserError as error:
-            answer = None, UserError(str(error))
-        except Exception as error:
-            # MLflow's own may not be pickled
-            answer = None, StoreError(described(error), may_pass(error))
-        pickle.dump(answer, out)
+        pickle.dump(answer_of(store, *calls.get()), out)
         out.flush()
+
+
+def answer_of(store: Store, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Answer:
+    """What a call returns, or its error in words that can be pickled, as MLflow's own may not be."""
+    try:
+        return getattr(store, name)(*arguments, **named), None
+    except UserError as error:
+        return None, UserError(str(error))
+    except Exception as error:
+        return None, StoreError(described(error), may_pass(error))
 
 
 def _read(source: BinaryIO, calls: queue.SimpleQueue[_Call]) -> None:
