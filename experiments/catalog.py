@@ -6,19 +6,22 @@ offer options: every subclass of an extension point's class that their module de
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from trainer.errors import UserError, nearest
 
+from .imported import imported_texts
 from .language.validation import Problem, shown, validate
 from .options import (
     Architecture,
@@ -66,7 +69,13 @@ def _discover() -> None:
             _register(importlib.import_module(f"{package.__name__}.{module.name}"))
     for entry in entry_points(group="ablate.options"):
         module = entry.load()
-        _register(module, digest(_text_of(module)))
+        _register(module, _digest(module, _text_of(module)))
+
+
+def _digest(module: ModuleType, text: str) -> str:
+    """Of a plugin's text, and of what it imports of its author's own."""
+    imported = imported_texts(module, text) if module.__file__ and module.__file__.endswith(".py") else {}
+    return digest([text, imported]) if imported else digest(text)
 
 
 def _text_of(module: ModuleType) -> str:
@@ -121,6 +130,8 @@ def parse_named(point: str, value: object, path: tuple[str | int, ...] = ()) -> 
             raise Problem(
                 (*path, kind), f"got {shown(settings)}, expected a mapping of settings ({{}} for the defaults)"
             )
+        if settings.get("kind", kind) != kind:
+            raise Problem((*path, kind, "kind"), f"got {shown(settings['kind'])}, but its key says {kind}")
         settings = {k: v for k, v in settings.items() if k != "kind"}
         parsed[kind] = _validate(point, kind, settings, (*path, kind))
     return parsed
@@ -143,8 +154,11 @@ def add_plugin(path: Path) -> str:
     try:
         # read once: the digest is of what runs, whatever becomes of the file
         code = path.read_bytes()
-        found = digest(code.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"))
-        exec(compile(code, path, "exec", dont_inherit=True), vars(module))
+        text = code.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        # what it prints is no answer of the command's
+        with contextlib.redirect_stdout(sys.stderr):
+            exec(compile(code, path, "exec", dont_inherit=True), vars(module))
+        found = _digest(module, text)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = line_in(error, path)
@@ -166,12 +180,18 @@ def _register(module: ModuleType, code: str | None = None) -> int:
                 _check_option(value, module)
                 value.code = code
                 kind = kind_of(value)
-                taken = _found[point].get(kind)
-                if taken is not None:
-                    raise UserError(f"{module.__file__}: the {point} option {kind!r} is already in {taken.__module__}")
+                for name in (kind, *value.presets):
+                    if (taken := _owner(point, name)) is not None:
+                        place = sys.modules[taken.__module__].__file__
+                        raise UserError(f"{module.__file__}: the {point} option {name!r} is already in {place}")
                 _found[point][kind] = value
                 count += 1
     return count
+
+
+def _owner(point: str, name: str) -> type[Option] | None:
+    """The option that has this kind, or a preset of this name."""
+    return next((o for kind, o in _found[point].items() if name == kind or name in o.presets), None)
 
 
 def _check_option(option: type[Option], module: ModuleType) -> None:
@@ -180,6 +200,10 @@ def _check_option(option: type[Option], module: ModuleType) -> None:
     if kind is None or not isinstance(kind.default, str):
         name = option.__name__.lower()
         raise UserError(f'{where} has no kind; expected a line such as `kind: Literal["{name}"] = "{name}"`')
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind.default):
+        raise UserError(f"{where} has the kind {kind.default!r}; expected letters, digits and '_', as paths hold it")
+    if get_args(kind.annotation) not in ((), (kind.default,)):
+        raise UserError(f"{where} has the kind {kind.default!r}, but allows {shown(get_args(kind.annotation)[0])} only")
     if missing := sorted(getattr(option, "__abstractmethods__", ())):
         raise UserError(f"{where} does not define {', '.join(missing)}")
 
@@ -213,6 +237,12 @@ def line_in(error: BaseException, path: Path) -> str:
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return f":{lines[-1]}" if lines else ""
+
+
+def plugin_line(error: BaseException) -> str:
+    """`my.py:12` of the last plugin that an error went through; nothing for one that went through none."""
+    lines = [(path, line_in(error, path)) for path in _plugins]
+    return "".join([f"{path}{line}" for path, line in lines if line][-1:])
 
 
 def _base_names() -> str:

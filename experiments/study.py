@@ -11,7 +11,7 @@ from typing import Any
 from trainer.errors import UserError, nearest
 
 from . import catalog
-from .language.factors import BadPath, Factor, Patch, parse_factors, patch_data
+from .language.factors import BadPath, Factor, Patch, parse_factors, patch_data, refuse_overlap
 from .language.shapes import Claim, Design, Document, Outline, Replicates, Table
 from .language.validation import Problem, validate
 from .language.yaml_source import Source, YamlPath, read_yaml
@@ -62,6 +62,9 @@ class Study:
     source: Source
     origins: Mapping[YamlPath, YamlPath]
     """Where in the file the profile set a path."""
+
+    own_name: str = ""
+    """What the file calls it, also where the command line gives it another name."""
 
     own_seeds: int = 0
     """How many seeds the file says, also where `seeds` are others that the command line asks for."""
@@ -119,6 +122,10 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
     except Problem as problem:
         raise source.error(("recipe", *problem.path), problem.message) from None
     where: dict[str, YamlPath] = {path: ("profiles", str(profile), path) for path in recipe_patch}
+    try:
+        refuse_overlap(recipe_patch, ("profiles", str(profile)))
+    except Problem as problem:
+        raise source.error(problem.path, problem.message) from None
     base, recipe = _recipe_with(source, outline.recipe, recipe, recipe_patch, where, {})
     try:
         factors = parse_factors(outline.factors)
@@ -126,6 +133,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         raise source.error(_blame(("factors", *problem.path), origins), problem.message) from None
     study = Study(
         name=outline.study,
+        own_name=outline.study,
         profile=profile,
         question=outline.question,
         document=outline.document,

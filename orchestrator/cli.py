@@ -62,6 +62,15 @@ def _harmless(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
+def _plugin_line(error: Exception) -> str:
+    """Where in a plugin it comes from, if it does."""
+    if "experiments.catalog" not in sys.modules:
+        return ""
+    from experiments.catalog import plugin_line
+
+    return plugin_line(error)
+
+
 class _Commands(click.Group):
     """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
 
@@ -77,6 +86,10 @@ class _Commands(click.Group):
                 ctx.exit(130)
         except Exception as error:
             if not is_full(error):
+                if line := _plugin_line(error):
+                    said = " ".join(str(error).split())[:300]
+                    click.echo(f"ablate: {line}: {type(error).__name__}: {_harmless(said)}", err=True)
+                    ctx.exit(2)
                 raise
             place = getattr(error, "filename", None) or Path.cwd()
             click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)

@@ -32,8 +32,11 @@ class Settings(BaseModel):
             value = getattr(self, name)
             if NOT_IDENTITY in field.metadata:
                 continue
-            if name != "kind" and not field.is_required() and value == field.get_default(call_default_factory=True):
-                continue
+            if name != "kind" and not field.is_required():
+                default = field.get_default(call_default_factory=True)
+                # False is not 0 where a setting may be either
+                if value == default and isinstance(value, bool) == isinstance(default, bool):
+                    continue
             found[name] = _plain(value)
         return found
 

@@ -119,7 +119,11 @@ def _step(text: str, factors: Mapping[str, Factor], path: tuple[str | int, ...])
     name, dot, option = text.partition(".")
     factor = find_factor(name, factors, path)
     if dot:
-        return name, _option(factor, option, path)
+        found = _option(factor, option, path)
+        if found == factor.default:
+            others = ", ".join(f"{name}.{other}" for other in list(factor.options)[1:])
+            raise Problem(path, f"{text!r} is what cells have without this step; expected one of {others}")
+        return name, found
     if not factor.switch:
         hint = ", ".join(f"{name}.{o}" for o in list(factor.options)[1:])
         raise Problem(path, f"{name!r} has the options {', '.join(factor.options)}; a step names one: {hint}")

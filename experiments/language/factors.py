@@ -53,7 +53,7 @@ def parse_factors(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Factor]:
     factors = {name: _parse_factor(name, value) for name, value in data.items()}
     taken: dict[str, str] = {}
     for factor in factors.values():
-        for label in filter(None, map(factor.label, factor.options)):
+        for label in [factor.name] if factor.switch else factor.options:
             check_name(label, (factor.name,) if factor.switch else (factor.name, label))
             if label in taken:
                 raise Problem(
@@ -128,9 +128,15 @@ def check_name(name: str, path: YamlPath) -> None:
     """Raise Problem at `path` for a name that cells' names can't hold."""
     if name == BASELINE:
         raise Problem(path, f"the name {name!r} is that of the cell in which everything is at its first option")
-    if not name or name != name.strip() or any(c in "+.=," or not c.isprintable() for c in name):
+    if not name:
+        raise Problem(path, "got an empty name, by which nothing can be called")
+    if hidden := next((letter for letter in name if not letter.isprintable()), ""):
+        raise Problem(path, f"got the name {name!r}, expected one without {hidden!r}, which can't be seen")
+    if name != name.strip() or any(c in "+.=," for c in name):
         message = f"got the name {name!r}, expected one without '+', '.', ',' and '=', which cells' names use"
         raise Problem(path, f"{message}, and without blanks at its ends")
+    if word := re.search(r" (and|or|not|[<>]) ", name):
+        raise Problem(path, f"got the name {name!r}, expected one without {word[0]!r}, which claims use")
 
 
 class BadPath(Problem):
@@ -157,6 +163,8 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
     for depth, part in enumerate(parents):
         if not isinstance(known.get(part), dict):
             so_far = ".".join(parents[: depth + 1])
+            if isinstance(known.get(part), list | tuple):
+                raise BadPath((path,), f"{so_far!r} is a list, which is patched as a whole: expected `{so_far}: [...]`")
             here = ", ".join(known) or "nothing"
             raise BadPath(
                 (path,),

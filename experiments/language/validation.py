@@ -96,12 +96,14 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
-    return f"got {shown(error['input'])}, expected {expected}"
+    quoted = "; put it in quotes" if expected == "text" and isinstance(error["input"], int | float) else ""
+    return f"got {shown(error['input'])}, expected {expected}{quoted}"
 
 
 def _expected(error: ErrorDetails) -> str:
     if error["type"] == "too_short":
-        return f"a list of at least {count(error['ctx']['min_length'], 'item')}"
+        what = "mapping" if error["ctx"].get("field_type") == "Dictionary" else "list"
+        return f"a {what} of at least {count(error['ctx']['min_length'], 'item')}"
     if error["type"] == "too_long":
         return f"a list of at most {count(error['ctx']['max_length'], 'item')}"
     message = error["msg"].removeprefix("Input should be ")

@@ -80,6 +80,8 @@ def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Compariso
             right = _quantity(match["right"], study, cells)
             if plain(left.metric) != plain(right.metric):
                 raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
+            if is_accuracy(left.metric) and abs(margin) > 1:
+                raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
             if left == right:
                 raise Problem((), f"{part.strip()!r} compares {left} with itself; expected another cell")
             comparisons.append(Comparison(left, match["relation"], right, margin))

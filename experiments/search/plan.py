@@ -170,8 +170,13 @@ _GOOD = {"max": "more", "min": "less"}
 
 def _may_average(study: Study, words: Search) -> bool:
     """Whether averaged weights can be there; a plugin may keep some as well."""
+    return averages(study, words) or bool(study.plugins)
+
+
+def averages(study: Study, words: Search) -> bool:
+    """Whether the recipe or the space has refinements.ema."""
     text = label_of([study.recipe.as_data(), {name: sampled.model_dump() for name, sampled in words.sample.items()}])
-    return '"ema"' in text or "refinements.ema" in text or bool(study.plugins)
+    return '"ema"' in text or "refinements.ema" in text
 
 
 def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:

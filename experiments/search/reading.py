@@ -32,6 +32,7 @@ def read_space(study: Study, sample: Mapping[str, Sampled]) -> Space:
     except Problem as problem:
         raise study.error(("search", "sample", *problem.path), problem.message) from None
     space = Space(study, tuple(found[name] for name in order))
+    _refuse_impossible(space)
     _refuse_overlaps(space)
     _refuse_factors(space)
     _try_out(space)
@@ -174,8 +175,18 @@ def _conditions(space: Space, dimension: Dimension) -> dict[str, tuple[str, ...]
     """Its own conditions and those of what they are on."""
     found = dict(dimension.when)
     for name in dimension.when:
-        found = {**_conditions(space, space.by_name[name]), **found}
+        for other, labels in _conditions(space, space.by_name[name]).items():
+            found[other] = tuple(label for label in found.get(other, labels) if label in labels)
     return found
+
+
+def _refuse_impossible(space: Space) -> None:
+    """What could never be sampled is a mistake."""
+    for dimension in space.dimensions:
+        for name, labels in _conditions(space, dimension).items():
+            if not labels:
+                message = f"this never holds: of its conditions, two want another {name!r}; expected one that may hold"
+                raise space.study.error(("search", "sample", dimension.name, "when"), message)
 
 
 def _refuse_factors(space: Space) -> None:

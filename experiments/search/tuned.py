@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from trainer.errors import UserError
-from trainer.metrics import METRIC_NAMES, direction
+from trainer.metrics import METRIC_NAMES
 
 from ..language.names import file_name
 from ..questions.named import FACTS
@@ -22,7 +23,7 @@ _Path = tuple[str, ...]
 MARK = "# Emitted by `ablate search`; edit it under another name.\n"
 
 
-def check_emitted(file: Path) -> None:
+def check_emitted(search: SearchPlan, file: Path) -> None:
     """Raise UserError for a file that no study may be written to: a wrong name, or somebody's own."""
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"--emit {file}: expected a file that ends with .yaml")
@@ -30,6 +31,8 @@ def check_emitted(file: Path) -> None:
         file_name(file.stem)
     except ValueError as error:
         raise UserError(f"--emit {file}: it names the study: {error}") from None
+    if file.stem == search.plan.study.title:
+        raise UserError(f"--emit {file}: a study of that name would replace the search's own report; expected another")
     if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UserError(f"--emit {file}: exists and is no study that a search emitted; expected a new file")
     try:
@@ -40,21 +43,34 @@ def check_emitted(file: Path) -> None:
         raise UserError(f"--emit {file}: nothing may be written to {file.parent}")
 
 
-def emit(search: SearchPlan, point: Point, file: Path) -> None:
-    """Write the study of the winner `point`, which differs from the recipe in some dimension."""
-    data = _study(search, point, file)
+def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
+    """Write the study of the winner `point`, which differs from the recipe in some dimension.
+
+    better: whether the search found it better than the recipe by the first objective; of two it may be a compromise.
+    """
+    data = _study(search, point, file, better=better)
+    # without a second design, the recipe of the search is the only switch
+    most = 1 + len(data["factors"]) + len(data["designs"]) - 1
+    cost = f"{'at most ' if search.constraints else ''}{most} cells x {len(data['seeds'])} seeds of the recipe below"
+    best, metric = "best" if better else "most promising", search.aims[0].metric
+    expected = "Each choice helps, or the search would hardly have made it; that is tested here."
+    if "claims" not in data:
+        expected = "What each choice costs and gains; nothing is claimed, as the search weighed more than one metric."
+        if len(search.aims) == 1:
+            expected = f"What each choice costs and gains; nothing is claimed of {metric}, which claims don't know."
     header = (
         MARK + f"# Question   {data['question']}\n"
-        f"# Source     {search.study.source.file.name}, its best configuration by {search.aims[0].metric}.\n"
-        f"# Cost       {len(data['factors']) + 2} cells x {len(data['seeds'])} seeds of the recipe below.\n"
-        "# Expected   Each choice helps, or the search would hardly have made it; that is tested here.\n"
+        f"# Source     {search.study.source.file.name}, its {best} configuration by "
+        f"{' and '.join(aim.metric for aim in (search.aims[:1] if better else search.aims))}.\n"
+        f"# Cost       {cost}.\n"
+        f"# Expected   {expected}\n"
         f"# Command    ablate run {file.as_posix()}\n\n"
     )
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
     file.write_text(header + text, encoding="utf-8")
 
 
-def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
+def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dict[str, Any]:
     study, space = search.study, search.space
     taken_back = _taken_back(search, point)
     factors = {name: patch for name, (patch, _, _) in taken_back.items()}
@@ -63,8 +79,8 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
     outer = [name for name, (_, dimension, _) in taken_back.items() if not _inside(search, dimension, dimensions)]
     aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
     metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
-    way = next((aim.direction for aim in search.aims if aim.metric == metric), direction(metric))
-    sign = "<" if way == "min" else ">"
+    claimed = better and search.aims[0].metric in METRIC_NAMES
+    sign = "<" if search.aims[0].direction == "min" else ">"
     whole = "+".join(outer)
     designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
     if len(outer) > 1:
@@ -89,11 +105,15 @@ def _study(search: SearchPlan, point: Point, file: Path) -> dict[str, Any]:
                 },
             }
         ],
-        "claims": [
-            {"says": f"It matters: {label}", "test": f"baseline.{metric} {sign} {name}.{metric}"}
-            for name, (_, _, label) in taken_back.items()
-        ],
     }
+    if claimed:
+        first = search.aims[0].metric
+        data["claims"] = [
+            {"says": f"It matters: {label}", "test": f"baseline.{first} {sign} {name}.{first}"}
+            for name, (_, _, label) in taken_back.items()
+        ]
+    if not study.keep_weights:
+        data["keep_weights"] = False
     if study.constraints:
         data["constraints"] = list(study.constraints)
     if study.plugins:
@@ -117,9 +137,15 @@ def _taken_back(search: SearchPlan, point: Point) -> dict[str, tuple[dict[str, A
         back = search.space.recipe(_without(search, point, name)).as_data()
         patch = dict(_differences(winner, back, ()))
         if patch:
-            label = f"{name} {_text(own)} instead of {_text(point[name])}"
+            label = f"{name} {_text(_own(own, patch))} instead of {_text(point[name])}"
             found[_switch(name, found)] = (patch, name, label)
     return found
+
+
+def _own(value: Value | None, patch: Mapping[str, Any]) -> Value | None:
+    """What the recipe has in a dimension's place; of one that applies to other choices, what the patch sets."""
+    sets = list(patch.values())
+    return sets[0] if value is None and len(sets) == 1 and isinstance(sets[0], int | float | str) else value
 
 
 def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
@@ -152,8 +178,9 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: _Pat
 
 
 def _switch(name: str, taken: Mapping[str, Any]) -> str:
-    last = f"old_{name.split('.')[-1]}"
-    return last if last not in taken else "old_" + name.replace(".", "_")
+    short, long = f"old_{name.split('.')[-1]}", "old_" + name.replace(".", "_")
+    names = chain((short, long), (f"{long}_{i}" for i in count(2)))
+    return next(switch for switch in names if switch not in taken)
 
 
 def _text(value: Value | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,9 +10,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainer.errors import UserError
+
 from ..catalog import kind_of
 from ..plan import Plan, Trial
 from .folders import cache_folder
+from .plugged import checked_source
 
 LONG = 1.0
 """Seconds of decoding that pass without a word where there is no terminal for a bar."""
@@ -32,10 +36,12 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
         if key not in known:
             dataset.prepare(lambda line: console.print(line, highlight=False, markup=False))
             fingerprint = dataset.fingerprint()
-            assert fingerprint is not None, "prepare() leaves files"
+            if fingerprint is None:
+                kind, plugin = kind_of(type(dataset)), sys.modules[type(dataset).__module__].__file__
+                raise UserError(f"{plugin}: {kind} has no files after prepare(); expected files() to name some")
             with _display(console, kind_of(type(dataset))) as progress:
                 decoded(
-                    dataset.read(trial.seed),
+                    checked_source(dataset, dataset.read(trial.seed)),
                     dataset.stored_size or dataset.image_size,
                     cache_folder(),
                     progress,

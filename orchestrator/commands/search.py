@@ -37,7 +37,7 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
     with interruptible():
         search = load_search(study, profile, trials, name)
         if emit is not None:
-            check_emitted(emit)
+            check_emitted(search, emit)
         terms = checked(terms, results_folder(search.plan), search.study.recipe.numerics.threads)
         # here: it imports optuna, and what is wrong with the study is said at once
         from ..search.run import run_search
@@ -70,10 +70,12 @@ def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console:
     report = make_search_report(search, found.history, found.importances)
     say(f"report: {write_search_report(report, results_folder(search.plan))}")
     if emitted is not None and report.winner is not None:
-        emit_study(search, report.winner.point, emitted)
+        emit_study(search, report.winner.point, emitted, better=report.is_better)
         say(f"study of #{report.winner.number}: {emitted}")
     elif emitted is not None:
         why = "no configuration is better than the recipe" if report.best else "no configuration was trained to its end"
+        # it would be of an earlier search
+        emitted.unlink(missing_ok=True)
         say(f"{why}, so there is no {emitted}", style="yellow")
     return 1 if failed or summary.record_errors or report.best is None else 0
 

@@ -87,7 +87,9 @@ class Awaited:
         elif record.status != "finished":
             self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: {record.reason}"))
         elif (values := objectives(self.search, trial, record)) is None:
-            self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: its objective is not a number"))
+            self._tell(
+                number, lambda: self.memory.failed(number, f"seed {trial.seed}: {_why_none(self.search, record)}")
+            )
         else:
             # another configuration of the same recipe may have trained it
             if trial.id == configuration.first.id:
@@ -111,3 +113,8 @@ class Awaited:
         if self.search.pruning.kind != "none":
             for epoch, value in enumerate(course_of(record, self.search.aims[0]), start=1):
                 self.memory.report(configuration.number, epoch, value)
+
+
+def _why_none(search: SearchPlan, record: TrialRecord) -> str:
+    missing = [aim.metric for aim in search.aims if aim.value(record) is None and not record.reports(aim.metric)]
+    return f"it reports no {missing[0]}" if missing else "its objective is not a number"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from experiments.search.plan import ALONE, SearchPlan
-from reports.search.told import counted
+from reports.search.told import counted, repeated_last
 
 from .memory import Configuration, Memory
 
@@ -28,7 +28,8 @@ class Budget:
         self.left = memory.left_running()
         """To take up before anything new is asked for."""
 
-        self.begun = len(counted(memory.history()))
+        history = memory.history()
+        self.begun = len(counted(history))
         """Configurations that count: those told before this process began, each once, and its own."""
 
         self._mine = {configuration.number for configuration in self.left}
@@ -37,7 +38,7 @@ class Budget:
         self._begun_elsewhere = self.running_elsewhere = 0
         """Of other machines, besides `begun`; and those that these are at."""
 
-        self.repeated_in_a_row = 0
+        self.repeated_in_a_row = repeated_last(history)
         """Suggestions that were known already: a space may hold nothing else."""
 
         self._looked = -math.inf

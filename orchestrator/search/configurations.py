@@ -20,7 +20,7 @@ from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
 from reports.search.told import cell_of, fresh_plan
-from trainer.errors import UserError
+from trainer.errors import Diverged, UserError
 from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
 
@@ -31,6 +31,9 @@ from .awaited import Awaited, Open
 from .budget import POLL, Budget
 from .memory import Configuration, Memory
 from .outcomes import excesses_of
+
+DIVERGED = f"{Diverged.__name__}: "
+"""How the reason begins of a training that would end so again."""
 
 
 class Configurations:
@@ -64,6 +67,11 @@ class Configurations:
 
         self.known = {told.first for told in history if told.state in ("complete", "pruned")}
         """First trials of configurations that have come to something."""
+
+        self.diverged = {
+            told.first: told.reason for told in history if told.state == "failed" and DIVERGED in told.reason
+        }
+        """Those of configurations that would diverge again, and why they failed."""
 
         self.claims = Claims(fingerprints, lease)
         self.awaited = Awaited(search, memory, self.claims)
@@ -118,7 +126,7 @@ class Configurations:
         # a result in the record of what the memory may have lost would be lost to the search
         self._guarded(self.memory.keep)
         for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
-            value = value_so_far(self.search.aims[0].metric, course, self.search.study.recipe.select)
+            value = value_so_far(self.search.aims[0].metric, course, configuration.first.recipe.select)
             self._guarded(partial(self.memory.report, configuration.number, len(course), value))
 
     def is_hopeless(self, trial: str) -> bool:
@@ -134,6 +142,8 @@ class Configurations:
         self.claims.release(trial.id)
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
         for configuration in self.awaited.ended(trial, record):
+            if record.status == "failed" and DIVERGED in record.reason:
+                self.diverged[configuration.first.id] = f"seed {trial.seed}: {record.reason}"
             self._guarded(partial(self.awaited.hear, driver, configuration, trial, record))
         self._expect(driver)
 
@@ -179,11 +189,15 @@ class Configurations:
         trials = self._trials(driver, cell, self.search.seeds)
         self._count(driver, trials[0].id)
         self.memory.note_trials(number, {trial.seed: trial.id for trial in trials})
+        if trials[0].id in self.diverged:
+            self.memory.failed(number, self.diverged[trials[0].id])
+            return
         self._train(driver, self.awaited.add(number, {trial.seed: trial for trial in trials}))
 
     def _count(self, driver: Driver, first: str) -> None:
         """What is known, or is being trained, costs nothing and does not count; a space may hold nothing else."""
-        if first not in self.known and first not in self.awaited.records and not self.awaited.of(first):
+        known = first in self.known or first in self.diverged or first in self.awaited.records
+        if not known and not self.awaited.of(first):
             self.budget.repeated_in_a_row = 0
             return
         self.budget.refund()

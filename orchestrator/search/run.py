@@ -154,6 +154,11 @@ def _announce(search: SearchPlan, supply: Configurations, at_once: int | None, c
     head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
     together = f"; {at_once} at once" if at_once else ""
     console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
+    if budget.trials and (late := len(search.starts) - budget.trials) > 0:
+        say_aside(
+            console,
+            f"note: the budget ends before {count(late, 'starting point')}; expected trials: {len(search.starts)}",
+        )
     if supply.budget.left:
         line = f"{count(len(supply.budget.left), 'configuration')} taken up that an earlier search left"
         console.print(line, highlight=False, markup=False)

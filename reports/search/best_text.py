@@ -86,9 +86,11 @@ def _under_fresh_seeds(report: SearchReport) -> str:
         lines.append([*row, str(n)])
     chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
     trained = all(report.summary(cell, aim) for _, cell, _ in rows for aim in aims)
-    again = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
+    everyone = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
+    # a constraint may have kept the recipe from being trained before
+    again = "trained again" if all(of is not None and of.values for _, _, of in rows) else "trained"
     return (
-        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {again} trained again under {seeds_named(fresh)}, "
+        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {everyone} {again} under {seeds_named(fresh)}, "
         f"by which nothing was chosen: mean ± sample standard deviation."
     )
 

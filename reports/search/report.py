@@ -53,6 +53,13 @@ class SearchReport:
         """The first of the finalists: of one objective the best, of two the best of the front besides the recipe."""
         return self.finalists[0] if self.finalists else None
 
+    @property
+    def is_better(self) -> bool:
+        """Whether the winner is better than the recipe by the search's own first objective, or the recipe has none."""
+        recipe = next((told for told in self.history if told.number == 0 and told.values), None)
+        won = self.winner
+        return won is not None and (recipe is None or self.search.aims[0].better(won.values[0], recipe.values[0]))
+
     def under_fresh_seeds(self, cell: str, aim: Aim) -> dict[int, float]:
         """Seed to the objective, of the trials that have finished."""
         plan = self.fresh.plan

@@ -47,9 +47,17 @@ def _what(report: SearchReport) -> str:
     came_to = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
     return (
         f"A search for the {goal}, over {count(len(search.space.dimensions), 'dimension')}: "
-        f"{count(sum(states.values()), 'configuration')}, {came_to}{_repeats(report)}. Each was trained under "
-        f"{seeds_named(search.seeds)}; sampler {search.sampler}, pruning {search.pruning.kind}."
+        f"{count(sum(states.values()), 'configuration')}, {came_to}{_repeats(report)}. {_under(report)}; sampler "
+        f"{search.sampler}, pruning {search.pruning.kind}."
     )
+
+
+def _under(report: SearchReport) -> str:
+    seeds, states = report.search.seeds, report.states
+    if set(states) == {"complete"}:
+        return f"Each was trained under {seeds_named(seeds)}"
+    first = f", those ended early under {seeds_named(seeds[:1])}" if states["pruned"] and len(seeds) > 1 else ""
+    return f"Those trained to the end were trained under {seeds_named(seeds)}{first}"
 
 
 def _repeats(report: SearchReport) -> str:
@@ -62,7 +70,7 @@ def _figure(figure: SearchFigure) -> str:
 
 
 def _failures(report: SearchReport) -> str:
-    failed = [told for told in report.history if told.state == "failed"]
+    failed = [told for told in counted(report.history) if told.state == "failed"]
     lines = [f"- #{told.number}: {markdown(told.reason)}" for told in failed]
     plan = report.fresh.plan
     for trial in plan.trials:
@@ -75,6 +83,7 @@ def _failures(report: SearchReport) -> str:
 def _provenance(report: SearchReport) -> str:
     search, cost = report.search, report.cost
     profile = f" --profile {search.study.profile}" if search.study.profile else ""
+    name = f" --name {search.study.name}" if search.study.name != search.study.own_name else ""
     trained = [told for told in counted(report.history) if told.state != "failed"]
     spent = {told.number: max(told.course, default=search.space.recipe(told.point).epochs) for told in trained}
     # what trained to its end has had all of its epochs, also where it stopped by itself
@@ -82,7 +91,7 @@ def _provenance(report: SearchReport) -> str:
         search.space.recipe(told.point).epochs - spent[told.number] for told in trained if told.state == "pruned"
     )
     lines = [
-        f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}`",
+        f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}{name}`",
         f"- Cost: {count(cost.trials, 'trial')}, {count(cost.epochs, 'epoch')}, {cost.seconds:.0f} s of training, the "
         f"fresh seeds included"
         + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else ""),

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import pandas as pd
 
@@ -46,9 +47,18 @@ class Told:
 
 
 def counted(history: Sequence[Told]) -> list[Told]:
-    """What a budget counts: each configuration that came to something once, and each that failed."""
-    first = {told.first: told for told in reversed(history) if told.state in ("complete", "pruned")}
-    return [t for t in history if t.state == "failed" or (t.state in ("complete", "pruned") and first[t.first] is t)]
+    """What a budget counts: each configuration that came to something, or failed, once."""
+    ended = [told for told in history if told.state in ("complete", "pruned", "failed")]
+    # one that failed before any trial of it began is told from others by its number alone
+    first = {(told.state == "failed", told.first or told.number): told for told in reversed(ended)}
+    return [told for told in ended if first[told.state == "failed", told.first or told.number] is told]
+
+
+def repeated_last(history: Sequence[Told]) -> int:
+    """How many suggestions in a row, to the last one that has ended, were of what was known already."""
+    new = {told.number for told in counted(history)}
+    ended = [told.number for told in history if told.state in ("complete", "pruned", "failed")]
+    return sum(1 for _ in takewhile(lambda number: number not in new, reversed(ended)))
 
 
 def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:

@@ -58,6 +58,6 @@ def pruner_of(search: SearchPlan) -> optuna.pruners.BasePruner:
             epochs = search.study.recipe.epochs
             return optuna.pruners.HyperbandPruner(rule.grace, epochs, reduction_factor=rule.factor or 3)
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=rule.grace - 1)
+            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=rule.grace)
         case _:
             return optuna.pruners.NopPruner()

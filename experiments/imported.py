@@ -1,0 +1,52 @@
+"""What a plugin imports of its author's own: the text of these modules decides results as much as the plugin's does."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+from types import ModuleType
+
+_OURS = Path(__file__).resolve().parent.parent
+_PACKAGES = ("experiments", "orchestrator", "reports", "trainer")
+
+
+def imported_texts(module: ModuleType, code: str) -> dict[str, str]:
+    """Name to text of every module that `module`, loaded from this code, imports from a file that nobody installed.
+
+    Directly or by another such module; of packages that are installed the version is recorded.
+    """
+    found: dict[str, str] = {}
+    _add(code, module.__package__ or "", found)
+    return dict(sorted(found.items()))
+
+
+def _add(code: str, package: str, found: dict[str, str]) -> None:
+    for name in _names(code, package):
+        parts = name.split(".")
+        for prefix in (".".join(parts[: i + 1]) for i in range(len(parts))):
+            module = sys.modules.get(prefix)
+            file = Path(getattr(module, "__file__", None) or "")
+            if module is None or prefix in found or file.suffix != ".py" or not _is_own(file.resolve()):
+                continue
+            found[prefix] = file.read_text(encoding="utf-8")
+            _add(found[prefix], module.__package__ or "", found)
+
+
+def _names(code: str, package: str) -> Iterator[str]:
+    """Every module that the code may import, also inside of functions; `from a import b` may mean `a.b`."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _is_own(file: Path) -> bool:
+    installed = [Path(place).resolve() for place in sysconfig.get_paths().values()]
+    ours = [_OURS / package for package in _PACKAGES]
+    return not any(file.is_relative_to(place) for place in (*installed, *ours))

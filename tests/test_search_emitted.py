@@ -1,0 +1,90 @@
+"""The study that a search emits: what it asks, what it claims, what its header says, and which files it may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_search import ablate, searched, study
+from test_search_hard_cases import SAMPLED, START, WIDTH
+
+from experiments import expand, load_study
+from experiments.search.tuned import MARK
+
+pytestmark = pytest.mark.usefixtures("record")
+
+__all__ = ["study"]
+
+
+@pytest.mark.parametrize("objective", ["params", "{params: min, train_loss: min}", "{train_loss: min, params: min}"])
+def test_it_claims_what_the_search_was_for(objective: str, study: Callable[..., str]) -> None:
+    file = study((SAMPLED, WIDTH), (START, ""), ("objective: train_loss", f"objective: {objective}"))
+    # wider first, so that something is better than the recipe
+    text = Path(file).read_text().replace("{kind: wide}", "{kind: wide, hidden: 60}")
+    Path(file).write_text(text)
+    searched(file, "--emit", "tuned.yaml")
+    emitted, header = load_study("tuned.yaml"), Path("tuned.yaml").read_text().split("\n\n")[0]
+    report = json.loads(Path("results/fast-search/report.json").read_text())
+    won = next(one for one in report["front"] or [report["best"]] if one["number"] == report["finalists"][0])
+    recipe = next(one for one in [*(report["front"] or []), won] if one)
+    tests = [claim.test for claim in emitted.claims]
+    if objective.startswith("{train_loss") and "best configuration by train_loss" in header:
+        assert tests
+        assert all("baseline.train_loss < old_" in test for test in tests)
+    else:
+        assert tests == []
+        assert "nothing is claimed" in header
+    assert recipe
+    cells = len(expand(emitted).cells)
+    assert f"# Cost       {cells} cells x {len(emitted.seeds)} seeds" in header
+    assert ablate("plan", "tuned.yaml", "--no-probe").exit_code == 0
+
+
+def test_choices_of_one_last_name_are_switches_of_their_own(study: Callable[..., str]) -> None:
+    sampled = (
+        "    optimizer.lr: {loguniform: [0.1, 1.0]}\n"
+        "    lr: {path: optimizer.momentum, uniform: [0.0, 0.9]}\n"
+        "    optimizer_lr: {path: loss.label_smoothing, uniform: [0.0, 0.3]}\n"
+    )
+    start = "  start: [{optimizer.lr: 1.0, lr: 0.9, optimizer_lr: 0.3}]\n"
+    searched(study((SAMPLED, sampled), (START, start)), "--trials", "2", "--emit", "tuned.yaml")
+    if json.loads(Path("results/fast-search/report.json").read_text())["finalists"] == [1]:
+        factors = load_study("tuned.yaml").factors
+        patched = {path for factor in factors.values() for path in factor.options["on"]}
+        assert patched == {"optimizer.lr", "optimizer.momentum", "loss.label_smoothing"}
+        assert len(factors) == 3
+
+
+def test_names_of_switches_never_meet() -> None:
+    from experiments.search.tuned import _switch
+
+    taken: dict[str, str] = {}
+    for name in ("optimizer.lr", "lr", "optimizer_lr", "a.lr", "old.lr", "lr"):
+        taken[_switch(name, taken)] = name
+    assert len(taken) == 6
+
+
+def test_the_report_s_own_name_is_refused_and_an_earlier_study_does_not_stay(study: Callable[..., str]) -> None:
+    line = searched(study(), "--emit", "fast-search.yaml", code=2).stderr
+    assert "--emit fast-search.yaml: a study of that name would replace the search's own report" in line
+    Path("tuned.yaml").write_text(f"{MARK}study: tuned\n")
+    said = searched(study((START, "")), "--trials", "1", "--emit", "tuned.yaml").stdout
+    assert "no configuration is better than the recipe, so there is no tuned.yaml" in said
+    assert not Path("tuned.yaml").exists()
+
+
+def test_another_name_is_part_of_the_command(study: Callable[..., str]) -> None:
+    searched(study(), "--name", "other")
+    command = "- Command: `ablate search {}{}`"
+    file = Path("study.yaml").resolve().as_posix()
+    assert command.format(file, " --name other") in Path("results/other-search/report.md").read_text()
+    searched(study())
+    assert command.format(file, "") in Path("results/fast-search/report.md").read_text()
+
+
+def test_weights_are_kept_as_the_search_keeps_them(study: Callable[..., str]) -> None:
+    file = study(("\nsearch:", "\nkeep_weights: false\nsearch:"), ("confirm: 2", "confirm: 2\n  sampler: random"))
+    searched(file, "--trials", "8", "--emit", "tuned.yaml")
+    assert load_study("tuned.yaml").keep_weights is False
