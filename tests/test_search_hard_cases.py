@@ -312,7 +312,14 @@ def test_a_space_that_is_at_its_end_is_not_asked_again(study: Callable[..., str]
 def test_each_course_is_seen_by_its_own_selection(study: Callable[..., str]) -> None:
     space = "    select: {choice: [last, val_loss]}\n    optimizer.lr: {loguniform: [0.1, 1.0]}\n"
     start = "  pruning: {kind: median, grace: 3}\n  start: [{select: val_loss, optimizer.lr: 0.9}]\n"
-    searched(study((SAMPLED, space), (START, start), ("objective: train_loss", "objective: selected_val_loss"), ("epochs: 3", "epochs: 4")))
+    searched(
+        study(
+            (SAMPLED, space),
+            (START, start),
+            ("objective: train_loss", "objective: selected_val_loss"),
+            ("epochs: 3", "epochs: 4"),
+        )
+    )
     for trial in told():
         course = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
         assert course[-1] == pytest.approx(trial.value)

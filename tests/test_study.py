@@ -234,3 +234,10 @@ def test_a_profile_may_change_the_figures(study_file: WriteStudy) -> None:
     assert [figure.cells for figure in expand(load_study(file, "quick")).study.figures] == [("deep",)]
     with pytest.raises(UserError, match=r"figures\.0\.epochs: got \[2, 3\], expected epochs up to 1"):
         expand(load_study(file, "bad"))
+
+
+def test_a_profile_that_sets_one_place_twice_is_refused_whatever_the_order(study_file: WriteStudy) -> None:
+    for patches in ("optimizer.lr: 0.5, optimizer: {kind: adam, lr: 1}", "optimizer: {kind: adam}, optimizer.lr: 0.5"):
+        file = study_file(("tables:", f"profiles: {{p: {{{patches}}}}}\ntables:"))
+        with pytest.raises(UserError, match=r"profiles\.p\.optimizer\.lr: the patch sets 'optimizer' as well"):
+            load_study(file, "p")

@@ -171,5 +171,5 @@ def _mistake(option: Option, point: str, found: object, expected: str) -> UserEr
     elif hasattr(found, "shape"):
         got = f"{type(found).__name__} of shape {list(found.shape)}"
     else:
-        got = repr(found)[:80]
+        got = " ".join(repr(found).split())[:80]
     return UserError(f"{kind_of(type(option))}: {point} gave {got}, expected {expected}")

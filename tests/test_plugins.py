@@ -1,0 +1,162 @@
+"""Options of a study's own file: what belongs to their identity, what they may be called, what their mistakes say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from plugins import FEW
+
+from experiments import catalog
+from orchestrator.cli import main
+
+WriteStudy = Callable[..., Path]
+
+TRICK = '''
+from typing import Literal
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+
+class Trick(Refinement):
+    """Does nothing."""
+
+    kind: Literal["trick"] = "trick"
+
+    def build(self, setup):
+        return Hook()
+'''
+DATA = "{kind: digits, image_size: 16}"
+USED = "l: {refinements.trick: {}}"
+
+
+def ablate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def study(study_file: WriteStudy, tmp_path: Path) -> Callable[..., str]:
+    """Write the tiny study with a plugin, `my.py`, of this text."""
+
+    def write(plugin: str, *replaced: tuple[str, str]) -> str:
+        (tmp_path / "my.py").write_text(plugin)
+        head = ("\nstudy: tiny", "\nplugins: [my.py]\nstudy: tiny")
+        return str(study_file(head, *(replaced or [("l: {loss.label_smoothing: 0.1}", USED)])))
+
+    return write
+
+
+def ids(file: str) -> dict[str, str]:
+    """Cell to the id of its trial, in a process that has imported nothing before."""
+    catalog._plugins.clear()
+    for found in catalog._found.values():
+        for kind in [kind for kind, option in found.items() if option.__module__.startswith("ablate_plugin")]:
+            del found[kind]
+    return {trial["cell"]: trial["id"] for trial in json.loads(ablate("plan", file, "--json").stdout)["trials"]}
+
+
+def test_what_a_plugin_imports_of_its_author_s_own_is_part_of_its_identity(
+    study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "own")])
+    package = tmp_path / "own" / "deep_tricks"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "first.py").write_text("from .second import STRENGTH\n")
+    (package / "second.py").write_text("STRENGTH = 1\n")
+    file = study(f"from deep_tricks import first\nimport numpy\n{TRICK}")
+
+    def planned() -> dict[str, str]:
+        for name in [name for name in sys.modules if name.startswith("deep_tricks")]:
+            del sys.modules[name]
+        return ids(file)
+
+    before = planned()
+    assert planned() == before
+    (package / "second.py").write_text("STRENGTH = 2\n")
+    after = planned()
+    assert after["plain+l"] != before["plain+l"]
+    assert after["plain"] == before["plain"]
+
+
+def test_a_plugin_alone_is_known_by_its_text(study: Callable[..., str]) -> None:
+    file = study(f"import numpy, json\nfrom torch import nn\n{TRICK}")
+    before = ids(file)
+    Path("my.py").write_text(Path("my.py").read_text() + "# more\n")
+    assert ids(file)["plain+l"] != before["plain+l"]
+
+
+def test_what_it_prints_is_no_answer(study: Callable[..., str]) -> None:
+    assert "plain+l" in ids(study(f"print('loading')\n{TRICK}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TRICK.replace('"trick"', '"mixup"'), "the refinements option 'mixup' is already in"),
+        (
+            TRICK.replace("kind: L", 'presets = {"cutout": {}}\n    kind: L'),
+            "the refinements option 'cutout' is already in",
+        ),
+        (TRICK.replace('"trick"', '"my.trick"'), "the kind 'my.trick'; expected letters, digits and '_'"),
+        (TRICK.replace('Literal["trick"]', 'Literal["other"]'), "the kind 'trick', but allows \"other\" only"),
+        (TRICK + "raise KeyError('x')\n", "my.py:14: the plugin fails to import: KeyError: 'x'"),
+    ],
+)
+def test_what_it_may_not_be(text: str, said: str, study: Callable[..., str]) -> None:
+    result = ablate("plan", study(text))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert said in result.stderr
+
+
+def test_two_of_one_kind_are_named_by_their_files(study: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(TRICK)
+    file = Path(study(TRICK))
+    file.write_text(file.read_text().replace("[my.py]", "[my.py, other.py]"))
+    result = ablate("plan", str(file))
+    assert (
+        f"{tmp_path / 'other.py'}: the refinements option 'trick' is already in {tmp_path / 'my.py'}" in result.stderr
+    )
+
+
+def test_a_preset_of_an_architecture_is_taken(study: Callable[..., str]) -> None:
+    text = TRICK.replace("Refinement", "Architecture").replace('"trick"', '"resnet50"').replace("setup", "num_classes")
+    result = ablate("plan", study(text))
+    assert "the architectures option 'resnet50' is already in" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("return 3", "raise KeyError('k')", "my.py:18: KeyError: 'k'"),
+        ("return [Path(__file__)]", "return []", "few has no files after prepare(); expected files() to name some"),
+        ("        labels =", "        raise RuntimeError('r')\n        labels =", "my.py:27: RuntimeError: r"),
+        ("return Source(", "return dict(", "read gave {'images'"),
+        (".astype(np.uint8)", "", "read gave images int64 [5, 20, 20, 3], expected uint8 [N, H, W, 3]"),
+        ('("a", "b", "c")', '("a", "b", "b")', "read gave the classes a, b, b, expected each name once"),
+        ('("a", "b", "c")', '("a", "b")', "read gave 2 classes, expected 3, as num_classes() says"),
+        (
+            "labels=labels",
+            "labels=labels / 2",
+            "read gave labels float64 [5], expected whole numbers [5], one an image",
+        ),
+        ("labels=labels", "labels=labels + 1", "read gave labels from 1 to 3, expected 0 to 2"),
+        ('"val": np', '"valid": np', "read gave the splits train, valid, expected val as well"),
+        ("np.arange(len(self.train))", "[0, 1]", "read gave the split train as list, expected numbers of images"),
+        ("len(labels))}", "len(labels) + 1)}", "read gave the split val with images 3 to 5, expected 0 to 4"),
+        ("np.arange(len(self.train), len", "np.arange(0, len", "read gave image 0 in the splits train and val"),
+    ],
+)
+def test_data_that_no_trainer_could_take_are_refused_before_anything_trains(
+    old: str, new: str, said: str, study: Callable[..., str], record: Path
+) -> None:
+    assert old in FEW
+    file = study(FEW.replace(old, new), (DATA, "{kind: few, train: [0, 1, 2], val: [1, 2], image_size: 16}"))
+    result = ablate("run", file, "--executor", "inline")
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
