@@ -160,3 +160,30 @@ def test_data_that_no_trainer_could_take_are_refused_before_anything_trains(
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "got"),
+    [
+        ("Path = Path('x')", "y", "PosixPath 'y'"),
+        ("frozenset[str] = frozenset('a')", "[b]", "frozenset"),
+        ("bytes = b'x'", "y", "bytes"),
+    ],
+)
+def test_a_setting_that_no_identity_can_hold_is_named(
+    field: str, value: str, got: str, study: Callable[..., str]
+) -> None:
+    text = TRICK.replace("    def build", f"    strange: {field}\n\n    def build")
+    used = ("l: {loss.label_smoothing: 0.1}", f"l: {{refinements.trick: {{strange: {value}}}}}")
+    result = ablate("plan", study("from pathlib import Path\n" + text, used))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"a setting is {got}" in result.stderr
+    assert "which no identity can hold" in result.stderr
+
+
+def test_false_is_not_zero(study: Callable[..., str]) -> None:
+    text = TRICK.replace("    def build", "    limit: bool | float = False\n\n    def build")
+    found = [ids(study(text, ("l: {loss.label_smoothing: 0.1}", f"l: {{refinements.trick: {{{value}}}}}")))["plain+l"]
+             for value in ("", "limit: 0", "limit: false", "limit: true", "limit: 1")]  # fmt: skip
+    assert found[0] == found[2]
+    assert len(set(found)) == 4

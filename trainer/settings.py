@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from .errors import UserError
+
 
 class _NotIdentity:
     """Marks a setting that cannot change a result (a path, a device): it stays out of the trial's identity."""
@@ -48,4 +50,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in sorted(value.items())}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise UserError(
+        f"a setting is {type(value).__name__} {str(value)[:40]!r}, which no identity can hold; expected numbers, text, "
+        f"lists, mappings or a class derived from Settings, for a path of one machine MachinePath"
+    )
