@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -220,28 +221,42 @@ class TestWarmStart:
         assert "study.yaml:6: recipe.architecture.weights_run: run 0123456789ab: the record at" in line
 
 
-@pytest.mark.usefixtures("record")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, empty_record: Path) -> tuple[Path, str]:
+    """A folder with a network that tells black from white, on class folders whose order by name is not that by number."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_record, folder / "mlflow.db")
+    generator = np.random.default_rng(0)
+    for name, level in (("10", 30), ("2", 130), ("1", 230)):
+        images = folder / "images" / name
+        images.mkdir(parents=True)
+        for i in range(24):
+            noise = generator.integers(-20, 20, (20, 16, 3))
+            Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(images / f"{i}.png")
+    text = STUDY.split("factors:")[0]
+    for old, new in (
+        ("{kind: digits, image_size: 16}", "{kind: image_folder, path: images, image_size: 8, stored_size: 10}"),
+        ("epochs: 1", "epochs: 16"),
+        ("lr: 0.05", "lr: 0.005"),
+        ("batch_size: 256", "batch_size: 8"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "study.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ABLATE_CACHE", str(shared_cache))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        ablate("run", "study.yaml", "--executor", "inline")
+        return folder, expand(load_study(Path("study.yaml"))).trials[0].id
+
+
 class TestPredict:
     @pytest.fixture
-    def trial(self, tmp_path: Path, study_file: WriteStudy) -> str:
-        """A network that tells black from white, on class folders whose order by name is not that by number."""
-        generator = np.random.default_rng(0)
-        for name, level in (("10", 30), ("2", 130), ("1", 230)):
-            folder = tmp_path / "images" / name
-            folder.mkdir(parents=True)
-            for i in range(24):
-                noise = generator.integers(-20, 20, (20, 16, 3))
-                Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-        study = study_file(
-            ("{kind: digits, image_size: 16}", "{kind: image_folder, path: images, image_size: 8, stored_size: 10}"),
-            ("epochs: 1", "epochs: 16"),
-            ("lr: 0.05", "lr: 0.005"),
-            ("batch_size: 256", "batch_size: 8"),
-            text=STUDY,
-        )
-        study.write_text(study.read_text().split("factors:")[0])
-        ablate("run", str(study), "--executor", "inline")
-        return expand(load_study(study)).trials[0].id
+    def trial(self, trained: tuple[Path, str], tmp_path: Path) -> str:
+        """Its trial, in a copy of the folder."""
+        shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+        return trained[1]
 
     def test_classes_are_named_by_their_folders(self, trial: str, tmp_path: Path) -> None:
         unknown = tmp_path / "unknown"
@@ -280,6 +295,7 @@ class TestPredict:
         assert f"run {runs[0]}, the newest of 2 on different data; others: {runs[1]}" in said
         assert "newest" not in ablate("predict", runs[1], "images").stdout
 
+    @pytest.mark.usefixtures("record")
     def test_a_plugin_goes_with_its_folder_and_must_be_what_it_was(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
