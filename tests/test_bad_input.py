@@ -55,6 +55,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a name that stands twice": ((C, f"{C}\n  c: {{epochs: 3}}"), (":14:", "factors.c", "stands twice")),
     "an unknown word of the study": (("study: tiny", "studdy: tiny"), (":2:", "studdy", "did you mean 'study'")),
     "an unknown setting": (("momentum: 0.9", "momentun: 0.9"), (":7:", "recipe.optimizer.momentun", "'momentum'?")),
+    "a number without end": (("  epochs: 2", f"  epochs: {'9' * 5000}"), (":9:", "a number of 5,000 digits")),
+    "the same in another base": (("  epochs: 2", f"  epochs: 0x{'f' * 5000}"), (":9:", "a number of 5,002 digits")),
     "an empty option": ((STEM, "stem: {plain: {}, '': {architecture.tweak: D}}"), (":12:", "factors.stem", "an empty name")),
     "a name that claims could not say": (("c: {schedule", "a and b: {schedule"), ("factors.a and b", "' and '")),
     "a name with a letter that can't be seen": (("c: {schedule", '"c\\u200b": {schedule'), ("which can't be seen",)),

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from plugins import FEW
 
 from experiments import catalog
+from experiments.language.schema import study_schema
 from orchestrator.cli import main
 
 WriteStudy = Callable[..., Path]
@@ -187,3 +188,16 @@ def test_false_is_not_zero(study: Callable[..., str]) -> None:
              for value in ("", "limit: 0", "limit: false", "limit: true", "limit: 1")]  # fmt: skip
     assert found[0] == found[2]
     assert len(set(found)) == 4
+
+
+def test_the_schema_tells_classes_of_one_name_apart(study: Callable[..., str]) -> None:
+    text = (
+        TRICK.replace("class Trick", "class Cosine").replace("Refinement", "Schedule").replace('"trick"', '"my_cosine"')
+    )
+    text = text.replace("build(self, setup)", "factor(self, moment)").replace("return Hook()", "return 1.0")
+    study(text)
+    catalog.add_plugin(Path("my.py"))
+    schema = study_schema()
+    kinds = [found["properties"]["kind"] for found in schema["$defs"].values() if "kind" in found.get("properties", {})]
+    assert {"enum": ["my_cosine"]} in kinds
+    assert {"enum": ["cosine"]} in kinds

@@ -362,3 +362,16 @@ def test_a_budget_that_ends_before_the_starting_points_says_so(study: Callable[.
     assert (
         "note: the budget ends before 1 starting point; expected trials: 2" in searched(study(), "--trials", "1").stdout
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("{kind: asha, grace: 0}", "search.pruning.grace: got 0, expected greater than 0"),
+        ("{kind: asha, factor: 1}", "search.pruning.factor: got 1, expected greater than or equal to 2"),
+        ("{kind: asha, gracee: 1}", "search.pruning.gracee: unknown setting 'gracee'"),
+        ("{grace: 1}", "search.pruning.kind: 'kind' is missing"),
+    ],
+)
+def test_what_is_wrong_with_pruning_is_said_of_its_setting(words: str, said: str, study: Callable[..., str]) -> None:
+    assert said in searched(study((START, f"  pruning: {words}\n")), code=2).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -22,17 +23,18 @@ def study_schema() -> dict[str, Any]:
     for point in catalog.EXTENSION_POINTS:
         models += catalog.options(point).values()
     refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    # two options may have classes of one name
+    at: dict[type[Any], str] = {model: str(ref["$ref"]) for (model, _), ref in refs.items()}
     defs: dict[str, Any] = definitions["$defs"]
     for point in catalog.EXTENSION_POINTS:
         for kind, option in catalog.options(point).items():
-            _require_kind(defs[option.__name__], kind, option, keyed=point in KEYED)
+            _require_kind(defs[at[option].rpartition("/")[2]], kind, option, keyed=point in KEYED)
     for schema in defs.values():
         for name, setting in schema.get("properties", {}).items():
             if "x-options" in setting:
-                schema["properties"][name] = _options(setting)
+                schema["properties"][name] = _options(setting, at)
     outline: dict[str, Any] = defs.pop("Outline")
     outline["properties"]["recipe"] = {"$ref": _REF.format(model="Recipe")}
-    del refs
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of ablate",
@@ -41,9 +43,9 @@ def study_schema() -> dict[str, Any]:
     }
 
 
-def _options(setting: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a setting that is an option, or a mapping from kind to settings."""
-    refs = {kind: {"$ref": _ref(option)} for kind, option in catalog.options(setting.pop("x-options")).items()}
+def _options(setting: dict[str, Any], at: Mapping[type[Any], str]) -> dict[str, Any]:
+    """The schema of a setting that is an option, or a mapping from kind to settings. at: where each option's is."""
+    refs = {kind: {"$ref": at[option]} for kind, option in catalog.options(setting.pop("x-options")).items()}
     if setting.pop("x-keyed"):
         return {**setting, "type": "object", "properties": refs, "additionalProperties": False}
     return {**setting, "anyOf": list(refs.values())}
@@ -60,7 +62,3 @@ def _require_kind(schema: dict[str, Any], kind: str, option: type[Option], *, ke
         "kind",
         *(name for name in schema.get("required", []) if name != "kind" and name not in preset),
     ]
-
-
-def _ref(option: type[Option]) -> str:
-    return _REF.format(model=option.__name__)

@@ -17,6 +17,9 @@ from trainer.errors import UserError
 
 YamlPath = tuple[str | int, ...]
 _NODE_LIMIT = 100_000
+_MOST_DIGITS = 400
+"""More than any number has that a setting may be; Python takes hours over millions of them."""
+
 _CORE = {
     "tag:yaml.org,2002:null": re.compile(r"~|null|Null|NULL|"),
     "tag:yaml.org,2002:bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
@@ -129,6 +132,10 @@ class _Builder:
         text = node.value
         for tag, pattern in _CORE.items():
             if pattern.fullmatch(text):
+                if len(text) > _MOST_DIGITS:
+                    raise self.error(
+                        node, path, f"got a number of {len(text):,} digits, expected at most {_MOST_DIGITS}"
+                    )
                 return _convert(tag.rsplit(":", 1)[1], text)
         return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
 from trainer.settings import Settings
 
@@ -75,6 +75,10 @@ class Pruning(Settings):
     """Of asha and hyperband: one in so many goes on at each decision (3)."""
 
 
+def _word_or_settings(value: object) -> str:
+    return "<settings>" if isinstance(value, dict | Pruning) else "<word>"
+
+
 class Search(Settings):
     """The search section: what `ablate search` varies, towards what, for how long."""
 
@@ -90,7 +94,9 @@ class Search(Settings):
     sampler: _Sampler | None = None
     """tpe (the default), gp, random, cmaes or nsga2 (the default for two objectives)."""
 
-    pruning: _Pruning | Pruning = "none"
+    pruning: Annotated[
+        Annotated[_Pruning, Tag("<word>")] | Annotated[Pruning, Tag("<settings>")], Discriminator(_word_or_settings)
+    ] = "none"
     """How unpromising configurations are ended early; one word, or with its settings."""
 
     seeds: PositiveInt = 1
