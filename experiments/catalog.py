@@ -206,6 +206,27 @@ def _check_option(option: type[Option], module: ModuleType) -> None:
         raise UserError(f"{where} has the kind {kind.default!r}, but allows {shown(get_args(kind.annotation)[0])} only")
     if missing := sorted(getattr(option, "__abstractmethods__", ())):
         raise UserError(f"{where} does not define {', '.join(missing)}")
+    base = next(base for base in EXTENSION_POINTS.values() if issubclass(option, base))
+    if wrong := misfit(option, base):
+        raise UserError(f"{where}.{wrong}")
+
+
+def misfit(own: type[Any], base: type[Any]) -> str:
+    """`build(self), expected build(self, setup)` for a method that can't be called as the base's is; else nothing."""
+    for name, method in vars(base).items():
+        found = getattr(own, name, None)
+        if name.startswith("_") or not inspect.isfunction(method) or not inspect.isfunction(found) or found is method:
+            continue
+        expected = inspect.signature(method)
+        try:
+            inspect.signature(found).bind(*expected.parameters)
+        except TypeError:
+            return f"{name}{_names_of(inspect.signature(found))}, expected {name}{_names_of(expected)}"
+    return ""
+
+
+def _names_of(signature: inspect.Signature) -> str:
+    return f"({', '.join(signature.parameters)})"
 
 
 def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str | int, ...]) -> Option:

@@ -105,6 +105,8 @@ def test_what_it_prints_is_no_answer(study: Callable[..., str]) -> None:
         ),
         (TRICK.replace('"trick"', '"my.trick"'), "the kind 'my.trick'; expected letters, digits and '_'"),
         (TRICK.replace('Literal["trick"]', 'Literal["other"]'), "the kind 'trick', but allows \"other\" only"),
+        (TRICK.replace("self, setup", "self"), "my.py: Trick.build(self), expected build(self, setup)"),
+        (TRICK.replace("self, setup", "self, a, b"), "Trick.build(self, a, b), expected build(self, setup)"),
         (TRICK + "raise KeyError('x')\n", "my.py:14: the plugin fails to import: KeyError: 'x'"),
     ],
 )
@@ -201,3 +203,27 @@ def test_the_schema_tells_classes_of_one_name_apart(study: Callable[..., str]) -
     kinds = [found["properties"]["kind"] for found in schema["$defs"].values() if "kind" in found.get("properties", {})]
     assert {"enum": ["my_cosine"]} in kinds
     assert {"enum": ["cosine"]} in kinds
+
+
+def test_what_may_be_called_as_its_base_is_fits() -> None:
+    class Base:
+        def build(self, setup: int, other: int = 0) -> None: ...
+
+    class Loose(Base):
+        def build(self, *anything: int, more: int = 1) -> None: ...
+
+    class Short(Base):
+        def build(self, setup: int) -> None: ...  # type: ignore[override]
+
+    assert catalog.misfit(Loose, Base) == ""
+    assert catalog.misfit(Short, Base) == "build(self, setup), expected build(self, setup, other)"
+
+
+def test_a_hook_with_points_of_another_shape_is_named(study: Callable[..., str], record: Path) -> None:
+    text = (
+        TRICK.replace("return Hook()", "return Own()")
+        + "\nclass Own(Hook):\n    def augment(self, batch):\n        return batch\n"
+    )
+    result = ablate("run", study(text), "--executor", "inline")
+    assert "trick: its hook has augment(self, batch), expected augment(self, batch, draws)" in result.output
+    assert "will be tried again" not in result.output

@@ -13,7 +13,7 @@ from trainer.errors import UserError
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment
 
-from ..catalog import kind_of
+from ..catalog import kind_of, misfit
 from ..options import Dataset, Loss, Option, Refinement, Schedule
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def checked_hook(option: Refinement, hook: object) -> Hook:
         raise _mistake(option, "build", hook, "an instance of a class derived from trainer.hooks.Hook")
     if option.code:
         own = type(hook)
+        if wrong := misfit(own, Hook):
+            raise UserError(f"{kind_of(type(option))}: its hook has {wrong}")
         points = {
             point: _checking(getattr(own, point), option, check)
             for point, check in _POINTS.items()
