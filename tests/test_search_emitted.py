@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_search import ablate, searched, study
+from test_search import ablate, searched, study, told
 from test_search_hard_cases import SAMPLED, START, WIDTH
 
 from experiments import expand, load_study
@@ -26,17 +26,16 @@ def test_it_claims_what_the_search_was_for(objective: str, study: Callable[..., 
     Path(file).write_text(text)
     searched(file, "--emit", "tuned.yaml")
     emitted, header = load_study("tuned.yaml"), Path("tuned.yaml").read_text().split("\n\n")[0]
-    report = json.loads(Path("results/fast-search/report.json").read_text())
-    won = next(one for one in report["front"] or [report["best"]] if one["number"] == report["finalists"][0])
-    recipe = next(one for one in [*(report["front"] or []), won] if one)
+    number = json.loads(Path("results/fast-search/report.json").read_text())["finalists"][0]
+    better = told()[number].values[0] < told()[0].values[0]
     tests = [claim.test for claim in emitted.claims]
-    if objective.startswith("{train_loss") and "best configuration by train_loss" in header:
+    if objective.startswith("{train_loss") and better:
         assert tests
         assert all("baseline.train_loss < old_" in test for test in tests)
+        assert "best configuration by train_loss." in header
     else:
         assert tests == []
         assert "nothing is claimed" in header
-    assert recipe
     cells = len(expand(emitted).cells)
     assert f"# Cost       {cells} cells x {len(emitted.seeds)} seeds" in header
     assert ablate("plan", "tuned.yaml", "--no-probe").exit_code == 0

@@ -49,25 +49,29 @@ def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
     better: whether the search found it better than the recipe by the first objective; of two it may be a compromise.
     """
     data = _study(search, point, file, better=better)
-    # without a second design, the recipe of the search is the only switch
-    most = 1 + len(data["factors"]) + len(data["designs"]) - 1
-    cost = f"{'at most ' if search.constraints else ''}{most} cells x {len(data['seeds'])} seeds of the recipe below"
-    best, metric = "best" if better else "most promising", search.aims[0].metric
-    expected = "Each choice helps, or the search would hardly have made it; that is tested here."
-    if "claims" not in data:
-        expected = "What each choice costs and gains; nothing is claimed, as the search weighed more than one metric."
-        if len(search.aims) == 1:
-            expected = f"What each choice costs and gains; nothing is claimed of {metric}, which claims don't know."
-    header = (
-        MARK + f"# Question   {data['question']}\n"
-        f"# Source     {search.study.source.file.name}, its {best} configuration by "
-        f"{' and '.join(aim.metric for aim in (search.aims[:1] if better else search.aims))}.\n"
-        f"# Cost       {cost}.\n"
-        f"# Expected   {expected}\n"
-        f"# Command    ablate run {file.as_posix()}\n\n"
-    )
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-    file.write_text(header + text, encoding="utf-8")
+    file.write_text(f"{MARK}{_header(search, data, file, better=better)}\n{text}", encoding="utf-8")
+
+
+def _header(search: SearchPlan, data: Mapping[str, Any], file: Path, *, better: bool) -> str:
+    """The comment that tells what the study asks, where it is from, and what it costs."""
+    metrics = [aim.metric for aim in search.aims]
+    source = f"best configuration by {metrics[0]}" if better else f"most promising by {' and '.join(metrics)}"
+    # the winner, one cell a switch, and where there are several all at once; a constraint may leave some out
+    cells = f"{'at most ' if search.constraints else ''}{len(data['factors']) + len(data['designs'])} cells"
+    if "claims" in data:
+        expected = "Each choice helps, or the search would hardly have made it; that is tested here."
+    elif len(metrics) > 1:
+        expected = "What each choice costs and gains; nothing is claimed, as the search weighed two metrics."
+    else:
+        expected = f"What each choice costs and gains; nothing is claimed, as {metrics[0]} is not to be tested."
+    return (
+        f"# Question   {data['question']}\n"
+        f"# Source     {search.study.source.file.name}, its {source}.\n"
+        f"# Cost       {cells} x {len(data['seeds'])} seeds of the recipe below.\n"
+        f"# Expected   {expected}\n"
+        f"# Command    ablate run {file.as_posix()}\n"
+    )
 
 
 def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dict[str, Any]:
