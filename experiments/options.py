@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from pydantic_core import core_schema
 
 from trainer.hooks import Hook, Moment, Setup
-from trainer.settings import NOT_IDENTITY, MachinePath, Settings
+from trainer.settings import NOT_IDENTITY, MachinePath, Settings, refuse
 
 if TYPE_CHECKING:
     import torch
@@ -275,5 +275,5 @@ __all__ = [
 
 def digest(value: object, length: int = 12) -> str:
     """Short hex digest of a JSON-like value in canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=refuse)
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]

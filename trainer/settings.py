@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,8 +50,14 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in sorted(value.items())}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    # a file of weights stands for its content, which is put in its path's place
+    if value is None or isinstance(value, bool | int | float | str | Path):
         return value
+    return refuse(value)
+
+
+def refuse(value: object) -> NoReturn:
+    """Raise UserError for a setting that a trial can't be identified by."""
     raise UserError(
         f"a setting is {type(value).__name__} {str(value)[:40]!r}, which no identity can hold; expected numbers, text, "
         f"lists, mappings or a class derived from Settings, for a path of one machine MachinePath"
