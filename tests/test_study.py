@@ -139,8 +139,8 @@ class Halves(Schedule):
 
     kind: Literal["halves"] = "halves"
 
-    def factor(self, epoch: float, epochs: int) -> float:
-        return 1.0 if epoch < epochs / 2 else 0.1
+    def factor(self, moment: object) -> float:
+        return 1.0 if moment.epoch < moment.epochs / 2 else 0.1
 '''
 
 
