@@ -150,7 +150,7 @@ def test_a_plugin_offers_an_option(study_file: WriteStudy, tmp_path: Path) -> No
     for _ in range(2):
         plan = expand(load_study(study_file(text=text)))
         schedule = plan.by_name["plain+c"].recipe.schedule
-        assert [schedule.factor(epoch, 2) for epoch in (0, 0.9, 1.0)] == [1.0, 1.0, 0.1]
+        assert [schedule.factor(Moment(epoch, 2)) for epoch in (0, 0.9, 1.0)] == [1.0, 1.0, 0.1]
 
 
 def test_a_plugins_code_is_part_of_the_identity(study_file: WriteStudy, tmp_path: Path) -> None:
