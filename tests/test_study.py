@@ -14,6 +14,7 @@ from experiments.language.schema import study_schema
 from experiments.language.yaml_source import read_yaml
 from experiments.plan import trial_id
 from experiments.questions.lines import table_lines
+from trainer.hooks import Moment
 
 WriteStudy = Callable[..., Path]
 
