@@ -50,13 +50,12 @@ def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _store_near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _store_near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that a test runs in its own process write the record there: MLflow is loaded already.
 
-    Marked `apart`, a test has the process that writes it, as has every command that is a process of its own.
+    A command that is a process of its own has another that writes, as outside of tests.
     """
-    if request.node.get_closest_marker("apart") is None:
-        monkeypatch.setattr("orchestrator.run.store_apart", store_near)
+    monkeypatch.setattr("orchestrator.run.store_apart", store_near)
 
 
 @pytest.fixture(scope="session")
