@@ -231,6 +231,7 @@ def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
 
 def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str, str]]:
     excluded: dict[str, str] = {}
+    worst: dict[str, float] = {}
     for index, constraint in enumerate(parse_constraints(study)):
         for cell in cells:
             if cell.cost is None:
@@ -239,14 +240,16 @@ def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str,
                     f"{constraint.text!r} needs the number of classes, which {kind} knows only with its data at hand"
                 )
                 raise study.error(("constraints", index), f"{message}; expected dataset.classes")
-            if constraint.excess(cell.cost) > 0:
+            excess = constraint.excess(cell.cost)
+            worst[cell.name] = max(excess, worst.get(cell.name, 0.0))
+            if excess > 0:
                 excluded.setdefault(cell.name, constraint.text)
     kept = [cell for cell in cells if cell.name not in excluded]
     if not kept:
-        smallest = min(cells, key=lambda cell: cell.cost.params if cell.cost else 0)
-        assert smallest.cost is not None
-        size = f"params {smallest.cost.params:,} and macs {smallest.cost.macs:,}"
-        raise study.error(("constraints",), f"they leave no cell to run; the smallest, {smallest.name!r}, has {size}")
+        nearest = min(cells, key=lambda cell: worst[cell.name])
+        assert nearest.cost is not None
+        size = f"params {nearest.cost.params:,} and macs {nearest.cost.macs:,}"
+        raise study.error(("constraints",), f"they leave no cell to run; the nearest, {nearest.name!r}, has {size}")
     return kept, excluded
 
 

@@ -16,7 +16,8 @@ from experiments.questions.unreported import unreported
 from experiments.sharing.claims import Held, claimed
 from experiments.sharing.leases import leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
-from experiments.tracking.states import trial_states
+from experiments.tracking.earlier import why_again
+from experiments.tracking.states import State, trial_states
 from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
@@ -49,11 +50,13 @@ def run_plan(
     and if everything is being trained elsewhere.
     """
     # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
-    prepare_weights(_pending(plan, dict.fromkeys(trial.id for trial in plan.trials)), console)
+    known = trial_states(plan, dict.fromkeys(trial.id for trial in plan.trials))
+    prepare_weights(_pending(plan, known), console)
     plan, fingerprints = _prepared(plan, console)
     folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
     with claimed(folders.values()) as held, leased(partial(say_aside, console)) as lease:
-        pending = _pending(plan, fingerprints)
+        states = trial_states(plan, fingerprints)
+        pending = _pending(plan, states)
         summary = Summary(done_before=len(plan.trials) - len(pending))
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
         summary.elsewhere = _elsewhere(plan, pending, taken)
@@ -69,6 +72,8 @@ def run_plan(
         # what a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, at_once, console)
+        for line in why_again(plan, states):
+            say_aside(console, line)
         _tidy_done(plan, pending, fingerprints)
         if not mine:
             close_left_open(plan.study.title)
@@ -213,8 +218,7 @@ def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[
     return found
 
 
-def _pending(plan: Plan, fingerprints: Mapping[str, str | None]) -> list[Trial]:
-    states = trial_states(plan, fingerprints)
+def _pending(plan: Plan, states: Mapping[str, State]) -> list[Trial]:
     return [trial for trial in plan.trials if states[trial.id].name != "done"]
 
 

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -18,8 +19,13 @@ from filelock import FileLock
 # read by MLflow and Ray when they are imported
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
+# read by what multiplies matrices: threads that wait for each other by spinning keep other tests from their core
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from near import store_near
+
+# a shell ignores it for what runs in its background, and so would every command that a test starts and interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

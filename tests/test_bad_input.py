@@ -133,6 +133,15 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a claim with a number on the left": (("plain+c.top1 > plain.top1", "0.9 < plain.top1"), (":21:", "claims.0.test")),
     "a claim with or": (("> plain.top1", "> plain.top1 or deep.top1 > 0.5"), (":21:", "claims.0.test", "got 'or'")),
     "a claim with itself": (("plain+c.top1 >", "plain.top1 >"), (":21:", "claims.0.test", "compares plain.top1 with itself")),
+    "a claim with a difference": (
+        ("plain+c.top1 > plain.top1", "plain+c.top1 - plain.top1 > 0.01"),
+        (":21:", "claims.0.test", "expected a cell on each side: `plain+c.top1 > plain.top1 + 0.01`"),
+    ),
+    "a claim with a margin in per cent": (
+        ("> plain.top1", "> plain.top1 + 0.9 %"),
+        (":21:", "claims.0.test", "got '0.9 %', expected a fraction: 0.009"),
+    ),
+    "a claim with >=": (("> plain.top1", ">= plain.top1"), (":21:", "claims.0.test", "got '>=', expected > or <")),
     "a claim in per cent": (("> plain.top1", "> 90"), (":21:", "claims.0.test", "got 90 for top1, expected a fraction")),
     "a claim that compares two metrics": (("> plain.top1", "> plain.val_loss"), (":21:", "claims.0.test", "one metric")),
     "a published number in per cent": (("{top1: 0.5}", "{top1: 50}"), (":19:", "tables.0.published.plain.top1", "got 50", "fraction")),
@@ -273,6 +282,10 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":18:", "constraints.0", "did you mean 'params'"),
     ),
     "constraints that leave nothing": (("tables:", "constraints: [params < 10]\ntables:"), (":18:", "leave no cell")),
+    "constraints that ask for more than there is": (
+        ("tables:", "constraints: [params > 20383]\ntables:"),
+        (":18:", "leave no cell to run; the nearest, 'plain', has params 20,382"),
+    ),
     "a plugin that is missing": (("tables:", "plugins: [gone.py]\ntables:"), (":18:", "plugins.0", "gone.py", "no such file")),
     "an unknown path in a profile": (
         ("tables:", "profiles: {demo: {epoch: 1}}\ntables:"),

@@ -17,6 +17,7 @@ from mlflow.entities import Run
 from test_image_folder import fill
 
 from orchestrator.cli import main
+from trainer.errors import UserError
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("record")
@@ -287,6 +288,20 @@ def test_a_record_that_was_deleted_is_made_again(study_file: WriteStudy) -> None
     assert "(4 trials: its record was deleted)" in ablate("report", study, code=2).stderr
     ablate("run", study, "--executor", "inline")
     assert len(results()) == 4
+
+
+def test_a_report_that_fails_after_training_is_no_mistake_of_the_user_s(
+    study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("orchestrator.commands.run.renew_report", refuse)
+    study = str(study_file())
+    trained = ablate("run", study, "--executor", "inline", code=1)
+    assert "4 trials trained in" in trained.stdout
+    assert trained.stdout.splitlines()[-1] == "no report: the disk is full"
+    assert "the disk is full" in ablate("run", study, "--executor", "inline", code=2).stderr, "nothing was trained"
 
 
 @pytest.mark.parametrize("name", ["results", ".ablate"])

@@ -58,6 +58,11 @@ def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[Change, ...]:
     return tuple(_collapsed(found, preset))
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Every setting, or whole option, in which two recipes as plain data differ."""
+    return list(_compare(before, after, "", frozenset()))
+
+
 def _named(patch: Patch) -> Iterator[str]:
     """Every path that a patch speaks of."""
     for path, value in patch.items():

@@ -24,6 +24,8 @@ NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _COMPARISON = re.compile(
     rf"(?P<left>.+?)\s+(?P<relation>[<>])\s+(?P<right>.+?)(?:\s+(?P<sign>[+-])\s+(?P<margin>{NUMBER}))?"
 )
+_DIFFERENCE = re.compile(rf"(.+\.\w+)\s+-\s+(.+\.\w+)\s*([<>])\s*({NUMBER})")
+"""A difference of two cells and what it is to be, which is written with the second cell on the right."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +67,42 @@ def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Compariso
         raise Problem(
             (), f"got {word[1]!r}, expected comparisons that `and` joins; a claim each for what may hold alone"
         )
-    comparisons = []
-    for part in re.split(r"\s+and\s+", test):
-        match = _COMPARISON.fullmatch(part.strip())
+    return [_comparison(part.strip(), study, cells) for part in re.split(r"\s+and\s+", test)]
+
+
+def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
+    try:
+        match = _COMPARISON.fullmatch(part)
         if not match or re.fullmatch(rf"-?{NUMBER}", match["left"]):
             raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, `+ 0.01` for a margin")
-        margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
-        left = _quantity(match["left"], study, cells)
-        if re.fullmatch(rf"-?{NUMBER}", match["right"]):
-            comparisons.append(Comparison(left, match["relation"], None, float(match["right"]) + margin))
-            if is_accuracy(left.metric) and not 0 <= comparisons[-1].margin <= 1:
-                raise Problem((), f"got {comparisons[-1].margin:g} for {left.metric}, expected a fraction, from 0 to 1")
-        else:
-            right = _quantity(match["right"], study, cells)
-            if plain(left.metric) != plain(right.metric):
-                raise Problem((), f"{part.strip()!r} compares {left.metric} with {right.metric}; expected one metric")
-            if is_accuracy(left.metric) and abs(margin) > 1:
-                raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
-            if left == right:
-                raise Problem((), f"{part.strip()!r} compares {left} with itself; expected another cell")
-            comparisons.append(Comparison(left, match["relation"], right, margin))
-    return comparisons
+        left, number = _quantity(match["left"], study, cells), re.fullmatch(rf"-?{NUMBER}", match["right"])
+        right = None if number else _quantity(match["right"], study, cells)
+    except Problem:
+        _refuse_other_words(part)
+        raise
+    margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
+    if right is None:
+        margin += float(match["right"])
+        if is_accuracy(left.metric) and not 0 <= margin <= 1:
+            raise Problem((), f"got {margin:g} for {left.metric}, expected a fraction, from 0 to 1")
+    elif plain(left.metric) != plain(right.metric):
+        raise Problem((), f"{part!r} compares {left.metric} with {right.metric}; expected one metric")
+    elif is_accuracy(left.metric) and abs(margin) > 1:
+        raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
+    elif left == right:
+        raise Problem((), f"{part!r} compares {left} with itself; expected another cell")
+    return Comparison(left, match["relation"], right, margin)
+
+
+def _refuse_other_words(part: str) -> None:
+    """Raise Problem for what is often written and can be written otherwise, saying how."""
+    if difference := _DIFFERENCE.fullmatch(part):
+        left, right, relation, margin = difference.groups()
+        raise Problem((), f"got {part!r}, expected a cell on each side: `{left} {relation} {right} + {margin}`")
+    if percent := re.search(rf"({NUMBER})\s*%$", part):
+        raise Problem((), f"got {percent[0]!r}, expected a fraction: {float(percent[1]) / 100:g}")
+    if relation := re.search(r"[<>]=|==?|[≤≥]", part):
+        raise Problem((), f"got {relation[0]!r}, expected > or < in {part!r}")
 
 
 def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:

@@ -7,7 +7,7 @@ for people in the UI.
 
 from .apart import store_apart
 from .opening import close_left_open, open_client
-from .reading import download_content, download_file, search_attempts
+from .reading import download_content, download_file, search_attempts, search_finished
 from .writer import RunWriter
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "download_file",
     "open_client",
     "search_attempts",
+    "search_finished",
     "store_apart",
 ]

@@ -40,6 +40,15 @@ _TAGS_OF_ATTEMPTS = f"""
       {{only}}
     ORDER BY r.start_time DESC, r.run_uuid
 """
+_FINISHED = f"""
+    SELECT r.name, r.run_uuid, r.experiment_id, r.artifact_uri, r.start_time, t.value
+    FROM runs r
+    JOIN experiments e ON e.experiment_id = r.experiment_id
+    JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = '{TRIAL}'
+    JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = '{STATUS}' AND s.value = 'finished'
+    WHERE e.name = ? AND r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
+    ORDER BY r.start_time DESC, r.run_uuid
+"""
 _FEW = 50
 """So many trials are asked for by their ids; for more it is quicker to read all."""
 
@@ -137,6 +146,28 @@ def read_embedded(file: Path, trials: Sequence[str] | None = None) -> list[Attem
             place = at_home(artifacts or "", moved) if moved else artifacts or ""
             runs.setdefault((run_id, str(experiment), place, started or 0), {})[key] = value
     return [attempt_from(*run, tags) for run, tags in runs.items()]
+
+
+def finished_in(study: str) -> list[tuple[str, Attempt]]:
+    """Every finished attempt of a study (by its experiment's name), newest first, with its run's name."""
+    file = embedded_record()
+    if file is None:
+        from . import search_finished
+
+        return search_finished(study)
+    with _reading(file) as connection:
+        if connection is None:
+            return []
+        moved = homes(connection, file)
+        found = connection.execute(_FINISHED, (study,)).fetchall()
+    return [
+        (name or "", attempt_from(run, str(experiment), at_home(place or "", moved), started or 0, _finished(trial)))
+        for name, run, experiment, place, started, trial in found
+    ]
+
+
+def _finished(trial: str) -> dict[str, str]:
+    return {TRIAL: trial, STATUS: "finished"}
 
 
 def moved_places(file: Path, *, put_right: bool) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
-from .attempts import TRIAL, Attempt, attempt_from
+from .attempts import STATUS, TRIAL, Attempt, attempt_from
 from .opening import open_client
 from .uris import shown_uri, without_secrets
 
@@ -21,18 +22,28 @@ def search_attempts(trial: str = "", client: MlflowClient | None = None) -> list
     client = client or open_client()
     asked = f"tags.`{TRIAL}` {'=' if trial else '!='} '{trial}'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found: list[Attempt] = []
+    return [attempt for _, attempt in _search(client, experiments, asked)]
+
+
+def search_finished(study: str) -> list[tuple[str, Attempt]]:
+    """Every finished attempt of a study on a server, newest first, with its run's name."""
+    client = open_client()
+    experiment = client.get_experiment_by_name(study)
+    asked = f"tags.`{TRIAL}` != '' AND tags.`{STATUS}` = 'finished'"
+    return list(_search(client, [experiment.experiment_id], asked)) if experiment else []
+
+
+def _search(client: MlflowClient, experiments: list[str], asked: str) -> Iterator[tuple[str, Attempt]]:
     token = None
     while True:
         page = client.search_runs(experiments, asked, max_results=5000, page_token=token)
-        found += [
-            attempt_from(info.run_id, info.experiment_id, info.artifact_uri or "", info.start_time or 0, run.data.tags)
-            for run in page
-            for info in [run.info]
-        ]
+        for run in page:
+            info, tags = run.info, run.data.tags
+            place, started = info.artifact_uri or "", info.start_time or 0
+            yield info.run_name or "", attempt_from(info.run_id, info.experiment_id, place, started, tags)
         token = page.token
         if not token:
-            return found
+            return
 
 
 def download_content(run_id: str, artifact: str) -> bytes:

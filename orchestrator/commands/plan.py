@@ -17,6 +17,7 @@ from experiments.plan import Cell, Plan, Trial
 from experiments.questions.confounders import study_notes
 from experiments.questions.tables import published_facts
 from experiments.questions.unreported import unreported
+from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
 
 from ..checks.data import study_data
@@ -74,8 +75,8 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     if shared:
         line = f"{count(shared, 'trial')} saved, which cells of one recipe share: {_shared(plan)}"
         console.print(line, highlight=False, markup=False)
-    for reason, number in Counter(s.reason for s in states.values() if s.name == "to run" and s.reason).items():
-        console.print(f"{count(number, 'trial')} to run although trained before: {reason}", highlight=False)
+    for line in why_again(plan, states):
+        console.print(line, highlight=False, markup=False)
     for note in (*unreported(plan), *study_notes(plan)):
         console.print(f"note: {note}", highlight=False, markup=False)
     if plan.study.search is not None:

@@ -117,7 +117,14 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
         show_comparisons(by_now(plan), console)
     left_out = bool(summary.failed or summary.record_errors or summary.elsewhere)
     if summary.report is not None:
-        renewed = summary.report()
+        try:
+            renewed = summary.report()
+        except UserError as error:
+            if not (summary.finished or left_out):
+                raise
+            # after what has been trained it is no mistake of the user's
+            say(f"no report: {error}", style="red")
+            return 1
         say(f"report: {renewed.path}")
         whole = left_out or goes_on or renewed.finished == renewed.planned
         if not whole and (missing := _unreadable(by_now(plan))):
