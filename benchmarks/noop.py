@@ -36,7 +36,7 @@ class Noise(Dataset):
     def files(self) -> list[Path]:
         return [Path(__file__)]
 
-    def read(self, seed: int) -> Source:
+    def read(self, split_key: int) -> Source:
         from trainer.data import Source
 
         images = np.random.default_rng(0).integers(0, 256, (16, SIDE, SIDE, 3)).astype(np.uint8)

@@ -39,6 +39,9 @@ class Job:
     fingerprint: str = ""
     """Of the images, as whoever makes the job found them."""
 
+    pretrained: str = ""
+    """The file of the weights that training starts from, where the job is made; nothing: from scratch."""
+
     def as_data(self) -> dict[str, Any]:
         """For a worker that takes dictionaries."""
         return asdict(self)
@@ -110,7 +113,8 @@ def make_job(
     watched: str | None = None,
     fingerprint: str = "",
 ) -> Job:
-    """The trial as something to send to a worker."""
+    """The trial as something to send to a worker; raises UserError where the weights that it starts from are gone."""
+    start = trial.recipe.architecture.pretrained_file()
     return Job(
         id=trial.id,
         cell=trial.cell,
@@ -123,4 +127,5 @@ def make_job(
         watched=watched,
         teachers=teachers or {},
         fingerprint=fingerprint,
+        pretrained=str(start.resolve()) if start else "",
     )

@@ -239,11 +239,11 @@ class Dataset(Option):
         """The files whose content is the data, in a stable order; empty where the data are not at hand."""
 
     @abstractmethod
-    def read(self, seed: int) -> Source:
-        """The undecoded images, labels and split; `seed` is the trial's, for splits drawn per trial."""
+    def read(self, split_key: int) -> Source:
+        """The undecoded images, labels and the split of this key."""
 
     def split_key(self, seed: int) -> int:
-        """What `read` makes of a trial's seed: the same number, the same split."""
+        """The key of the split that a trial of this seed trains on; 0 unless overridden, one split for all of them."""
         return 0
 
     def fingerprint(self) -> str | None:

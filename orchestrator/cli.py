@@ -59,7 +59,7 @@ def command() -> None:
 
 def _harmless(text: str) -> str:
     """A name in it may hold what moves a terminal's cursor, or breaks the line."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _plugin_line(error: Exception) -> str:

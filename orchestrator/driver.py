@@ -105,7 +105,7 @@ class Driver:
             try:
                 job = self._job(trial)
             except UserError as error:
-                self.ended(trial.id, Result("failed", reason=f"its teacher is missing: {error}"))
+                self.ended(trial.id, Result("failed", reason=f"what it needs is missing: {error}"))
                 continue
             self.handed[trial.id] = self.shares.of(trial)
             return job, self.handed[trial.id]

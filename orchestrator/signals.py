@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+_DELICATE = ("<frozen importlib._bootstrap>", weakref.__file__)
+"""Files of code that is importing a module, or told of an object that is no more."""
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 _STOPPING: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
     # nohup's user wants it to go on
     _STOPPING = (*_STOPPING, signal.SIGHUP)
+
+_LATER = 0.05
+"""Seconds after which a request is heard again that came where an exception would get lost."""
+
+_AT_LAST = 10.0
+"""Seconds after which it is heard wherever the program is."""
 
 AGAIN = 3.0
 """Seconds for which a request to stop is not heard again: clearing up takes as long, and cut short it leaves things."""
@@ -26,6 +37,21 @@ class _Requests:
 
     def __init__(self) -> None:
         self.last = -math.inf
+        self.late: signal.Signals | None = None
+        """What is to be heard again, and since when."""
+        self.since = -math.inf
+
+    def waits(self, number: int, frame: FrameType | None) -> bool:
+        """Whether it comes at the wrong moment; it is then heard again a little later."""
+        now = time.monotonic()
+        if self.late is None:
+            self.since = now
+        if not _would_get_lost(frame) or now - self.since > _AT_LAST:
+            self.late = None
+            return False
+        self.late = signal.Signals(number)
+        signal.setitimer(signal.ITIMER_REAL, _LATER)
+        return True
 
     def is_new(self) -> bool:
         now = time.monotonic()
@@ -55,14 +81,33 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt at once, and pressed twice or thrice they raise it once."""
-    _requests.last = -math.inf
-    with handled(_raise_interrupt, *_STOPPING):
-        yield
+    _requests.last, _requests.late = -math.inf, None
+    with handled(_hear_again, signal.SIGALRM), handled(_raise_interrupt, *_STOPPING):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
-    if _requests.is_new():
+    if not _requests.waits(number, frame) and _requests.is_new():
         raise KeyboardInterrupt
+
+
+def _hear_again(number: int, frame: FrameType | None) -> None:
+    # to whoever takes such requests by now
+    if _requests.late is not None:
+        os.kill(os.getpid(), _requests.late)
+
+
+def _would_get_lost(frame: FrameType | None) -> bool:
+    """Whether an exception raised there would vanish in a callback, or leave a module half imported, or abort."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename in _DELICATE or code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Stop:

@@ -37,8 +37,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def a_job(recipe: dict[str, Any], **more: Any) -> Job:
     recipe = {"numerics": {"precision": "fp32"}, **recipe}
+    data = parse_recipe(recipe).dataset.fingerprint() or ""
     # its working folder is none of the node's
-    return Job("tiny", "baseline", 1, recipe, str(Path("trials/tiny").resolve()), "/nowhere/at/all", **more)
+    folder = str(Path("trials/tiny").resolve())
+    return Job("tiny", "baseline", 1, recipe, folder, "/nowhere/at/all", fingerprint=data, **more)
 
 
 def needs_of(job: Job, plugins: tuple[Path, ...] = (), weights: Path | None = None) -> Needs:
@@ -74,7 +76,7 @@ def test_weights_plugins_and_results_travel(node: Path, tmp_path: Path, monkeypa
     # by a run's id, the record is asked, which only the driver can
     of_run = {**recipe["architecture"], "weights_run": "0123456789ab"}
     del of_run["weights_file"]
-    job = replace(job, recipe=job.recipe | {"architecture": of_run})
+    job = replace(job, recipe=job.recipe | {"architecture": of_run}, pretrained=str(weights))
     needs = replace(needs, weights={key(of_run): str(weights)})
 
     plugin_text = plugin.read_text()
@@ -147,6 +149,20 @@ def test_weights_of_a_name_are_put_where_they_are_looked_for(node: Path, tmp_pat
     job = a_job(a_recipe({}))
     away.prepare(needs_of(job, weights=weights), Desk())
     assert (node / "cache" / "weights" / weights.name).read_bytes() == b"tensors"
+
+
+def test_what_a_search_comes_to_later(node: Path, tmp_path: Path) -> None:
+    """Data and weights of no trial that was known when the nodes were asked."""
+    first = a_job(a_recipe({}))
+    other = a_recipe({})
+    other["dataset"] = other["dataset"] | {"image_size": other["dataset"].get("image_size", 32) + 8}
+    start = run_trial(replace(a_job(other), folder=str(tmp_path / "start"), working_folder=str(tmp_path)), Ignores())
+    assert start.status == "finished"
+    weights = tmp_path / "start" / WEIGHTS
+    other["architecture"] = other["architecture"] | {"weights_file": str(weights)}
+    later = a_job(other, pretrained=str(weights))
+    whole = run_trial(replace(later, folder=str(tmp_path / "whole"), working_folder=str(tmp_path)), Ignores())
+    assert numbers(away.run_away(later, needs_of(first), Desk(), Ignores(), HERE)) == numbers(whole)
 
 
 def test_other_versions(node: Path) -> None:

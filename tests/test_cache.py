@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,26 @@ class TestBuilding:
         (tmp_path / "link").symlink_to(tmp_path)
         linked = source_of([tmp_path / "link" / Path(file).name for file in source.images])
         assert np.array_equal(decoded(linked, 4, tmp_path / "cache"), first)
+
+    def test_a_link_that_leads_to_another_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of one size, written at one moment, as by a program that unpacks an archive."""
+        for name in ("one", "two"):
+            (tmp_path / name).write_text("same")
+        link, original = tmp_path / "link.png", os.stat
+        moment = ["st_mtime_ns", "st_ctime_ns"]
+
+        def coarse(file: Any, **more: Any) -> Any:
+            found = original(file, **more)
+            return SimpleNamespace(**{name: getattr(found, name) for name in dir(found)} | dict.fromkeys(moment, 7))
+
+        names = []
+        for target in ("one", "two"):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "stat", coarse)
+                names.append(cache_file([link], 4, tmp_path / "cache", squash=False))
+        assert names[0] != names[1]
 
     def test_by_all_cores_that_the_process_may_use(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         together = threading.Barrier(7)

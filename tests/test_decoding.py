@@ -44,7 +44,29 @@ def png(levels: np.ndarray, bits: int, *clear: int) -> bytes:
     )
 
 
+def tiff(levels: np.ndarray, bits: int) -> bytes:
+    """A grey TIFF of so many bits a pixel, rows of whole bytes, the highest bit first; levels: [H, W]."""
+    height, width = levels.shape
+    digits = (levels.reshape(height, -1, 1) >> np.arange(bits)[::-1]) & 1
+    pixels = b"".join(np.packbits(row).tobytes() for row in digits.astype(np.uint8))
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+
+
 class TestModes:
+    def test_twelve_bits(self, tmp_path: Path) -> None:
+        levels = np.array([[0, 1000, 2048, 4095]] * 4)
+        (tmp_path / "12.tif").write_bytes(tiff(levels, 12))
+        pixels = decode_file(tmp_path / "12.tif", 4)
+        assert np.array_equal(pixels[..., 1], np.round(levels * 255 / 4095))
+
+    def test_fractions_by_another_suffix(self, tmp_path: Path) -> None:
+        fractions = np.array([[0, 0.25, 0.5, 1]] * 4, dtype="<f4")
+        (tmp_path / "map.pgm").write_bytes(b"Pf\n4 4\n-1.0\n" + fractions.tobytes())
+        assert np.array_equal(decode_file(tmp_path / "map.pgm", 4)[..., 0], np.round(fractions * 255))
+
     def test_grey(self, tmp_path: Path) -> None:
         pixels = saved(Image.fromarray(GREY), tmp_path / "l.png")
         assert np.array_equal(pixels, np.repeat(GREY[..., None], 3, axis=2))

@@ -75,6 +75,13 @@ def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:
     assert "\\x1b[31my" in line
 
 
+def test_a_name_of_two_lines_is_written_on_one(study_file: WriteStudy) -> None:
+    study = study_file(("{kind: digits, image_size: 16}", '{kind: image_folder, path: "a\\nb", image_size: 16}'))
+    Path("a\nb", "cat").mkdir(parents=True)
+    (line,) = run(study, code=2).stderr.splitlines()
+    assert "a\\nb" in line
+
+
 MEMORY = ["sqlite://", "sqlite:///:memory:", "sqlite:///", "sqlite:///file::memory:?cache=shared&uri=true"]
 
 

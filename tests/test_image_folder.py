@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -225,3 +226,46 @@ class TestPlanning:
     def test_settings_that_contradict_each_other(self, settings: dict[str, float], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             ImageFolder(path=Path("x"), **settings)
+
+    def test_links_to_folders_above_add_nothing(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=3)
+        (folder / "cat" / "all").symlink_to("..")
+        (folder / "cat" / "me").symlink_to(".")
+        (folder / "dog" / "everything").symlink_to("/")
+        source = ImageFolder(path=folder).read(0)
+        assert np.bincount(source.labels).tolist() == [2, 3]
+
+    @pytest.mark.parametrize("name", ["loop.jpg", "loop"])
+    def test_links_that_lead_nowhere(self, name: str, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        (folder / "cat" / name).symlink_to(name)
+        assert f"{folder}/cat/{name}: a link that can't be followed (" in fails(lambda: prepare(folder))
+
+    def test_names_that_are_not_utf_8(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        bad = os.fsdecode(b"\xff\xe9.png")
+        (folder / "cat" / "00.png").rename(folder / "cat" / bad)
+        assert f"{folder}/cat: the name \\xff\\xe9.png in it is not UTF-8" in fails(lambda: prepare(folder))
+
+    def test_files_of_other_kinds(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=0)
+        Image.new("L", (4, 4)).save(folder / "dog" / "0.gif")
+        message = fails(lambda: prepare(folder))
+        assert f"{folder}/dog: a class without images (it holds 0.gif), expected files of .jpg, " in message
+
+    def test_splits_in_other_words(self, tmp_path: Path) -> None:
+        for name in ("Train", "Val"):
+            fill(tmp_path / "pets" / name, cat=1, dog=1)
+        assert f"{tmp_path}/pets: holds Train/, Val/, expected a folder per class" in fails(
+            lambda: prepare(tmp_path / "pets")
+        )
+
+    def test_where_results_would_come(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=2)
+        for inside in (folder, folder / "cat"):
+            monkeypatch.chdir(inside)
+            assert f"{folder}: the working folder is in it" in fails(lambda: prepare(folder))
+
+    @pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/pets"])
+    def test_paths_that_can_not_be(self, name: str) -> None:
+        assert name in fails(lambda: prepare(Path(name)))

@@ -181,7 +181,7 @@ class TestRun:
 
         monkeypatch.setattr(trial, "_train", fails)
         said = ablate("run", str(study_file(text=STUDY)), "--executor", "inline", code=1).stdout
-        assert "failed: small+d seed 1: its teacher is missing: trial " in said
+        assert "failed: small+d seed 1: what it needs is missing: trial " in said
         assert "failed: large seed 0: no such luck" in said
         assert list(states(study_file(text=STUDY)).values()).count("done") == 2
 
@@ -324,6 +324,21 @@ class TestPredict:
         assert "few.py is not what it was when this was trained" in edited.stderr
         assert edited.returncode == 2
 
+    @pytest.mark.parametrize("out", ["x" * 300, "/proc/x.csv", "study.yaml/x.csv"])
+    def test_what_can_not_be_written_is_said_first(self, out: str, trial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("orchestrator.commands.predict.predict", lambda *_: pytest.fail("predicted first"))
+        line = ablate("predict", trial, "images", "--out", out, code=2).stderr
+        assert out.partition("/x")[0] in line
+        assert line.count("\n") == 1
+
+    def test_predictions_that_fail_leave_a_file_as_it_was(self, trial: str) -> None:
+        Path("mine.csv").write_text("mine")
+        Path("images/1/bad.png").write_text("no image")
+        for out in ("mine.csv", "new.csv"):
+            ablate("predict", trial, "images", "--out", out, code=2)
+        assert Path("mine.csv").read_text() == "mine"
+        assert not Path("new.csv").exists()
+
     @pytest.mark.parametrize(
         ("run", "folder", "said"),
         [
@@ -331,6 +346,7 @@ class TestPredict:
             ("best one", "images", "run 'best one': expected a trial id (12 hex digits) or an MLflow run id (32)"),
             (None, "nowhere", "nowhere: no such folder"),
             (None, "results", "results: holds no images"),
+            (None, "study.yaml", "study.yaml: is a file, expected a folder with images"),
         ],
     )
     def test_mistakes_are_one_line(self, run: str | None, folder: str, said: str, trial: str) -> None:

@@ -75,7 +75,8 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
     """The file of these images' pixels: `<which>-<decoder>-<state>.npy`, uint8 [N, S, S, 3], below folder `cache`.
 
     `which` covers the images (their paths; of arrays, their bytes), the side and how they become square; `decoder`
-    DECODER and Pillow's version; `state` the files' sizes and times. Raises UserError naming a file that is gone.
+    DECODER and Pillow's version; `state` the files' inodes, sizes and times. Raises UserError naming a file that is
+    gone.
     """
     import PIL
 
@@ -95,8 +96,8 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
             except OSError as error:
                 raise UserError(f"{file}: can't be read ({error.strerror})") from error
             which.update(os.fsencode(os.path.join(resolved(folder), name)) + b"\0")
-            # the last of them nobody can set back
-            state.update(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\0".encode())
+            # a link may lead to another file of one size and one moment; and the last of the times nobody can set back
+            state.update(f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\0".encode())
     return cache / "decoded" / f"{which.hexdigest()}-{decoder.hexdigest()}-{state.hexdigest()}.npy"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
-DECODER = 4
+DECODER = 5
 """Raised by hand when the same file would now decode to other pixels; part of the cache's key."""
 
 _PHOTOMETRIC = 262
@@ -104,7 +104,7 @@ def _to_rgb(image: Image.Image, raw: str) -> Image.Image:
     clear = image.info.get("transparency")
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
-        levels = (grey * _level_of_one(image, grey)).round().astype(np.uint8)
+        levels = (grey * _level_of_one(image, grey, raw)).round().astype(np.uint8)
         if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
             levels = 255 - levels
         if isinstance(clear, int):
@@ -122,13 +122,15 @@ def _to_rgb(image: Image.Image, raw: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _level_of_one(image: Image.Image, grey: NDArray[np.float64]) -> float:
-    """What of 0..255 a value of 1 is.
+def _level_of_one(image: Image.Image, grey: NDArray[np.float64], raw: str) -> float:
+    """What of 0..255 a value of 1 is. raw: see `_raw_mode`.
 
     Raises ValueError where that can't be told: images of one data set must not be scaled each by its own values.
     """
+    if raw.startswith("I;12"):
+        return 255 / 4095
     # Pillow scales what a PGM file says is its depth to 16 bits
-    if image.mode.startswith("I;16") or image.format == "PPM":
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return 1 / 257
     if image.mode == "I":
         raise ValueError("32-bit integers, of which no one says how deep they are; expected 8 or 16 bits")

@@ -14,13 +14,15 @@ from trainer.errors import UserError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What torchvision.datasets.folder.IMG_EXTENSIONS lists, in lower case; a file's suffix may have any case."""
 
+_SUFFIXES = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
+
 ImagesByClass = dict[str, list[Path]]
 """Image files by class, both in sorted order; a class's index is its position."""
 
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in `folder` in torchvision's order (by code point), hidden ones left out."""
-    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    return sorted(_name(entry) for entry in _entries(folder) if _is_folder(entry))
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -33,7 +35,9 @@ def images_by_class(folder: Path, names: list[str]) -> ImagesByClass:
     found = {name: images_below(folder / name) for name in names}
     for name, images in found.items():
         if not images:
-            raise UserError(f"{folder / name}: a class without images, expected files such as 1.jpg in it")
+            other = next((entry.name for entry in _entries(folder / name)), None)
+            instead = f" (it holds {other})" if other else ""
+            raise UserError(f"{folder / name}: a class without images{instead}, expected files of {_SUFFIXES} in it")
     return found
 
 
@@ -56,17 +60,34 @@ def put_in_place(draft: Path, place: Path) -> None:
 
 def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     here = os.path.realpath(folder)
-    # a link to a folder above it would be followed until the system refuses, each round a set of duplicates
-    if here in above:
+    # a link to a folder above it would be followed until the system refuses, each round a set of duplicates; and one
+    # to where all classes lie would give their images to this class
+    if any(before == here or before.startswith(f"{here.rstrip(os.sep)}{os.sep}") for before in above):
         return
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
-        if entry.is_dir():
-            yield from _images_below(folder / entry.name, above | {here})
+        if _is_folder(entry):
+            yield from _images_below(folder / _name(entry), above | {here})
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             if not entry.is_file():
                 what = "a link to a file that does not exist" if entry.is_symlink() else "not a file"
                 raise UserError(f"{entry.path}: {what}")
-            yield folder / entry.name
+            yield folder / _name(entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise UserError(f"{entry.path}: a link that can't be followed ({error.strerror})") from error
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(entry.name).decode(errors="backslashreplace")
+        raise UserError(f"{Path(entry.path).parent}: the name {name} in it is not UTF-8; expected it renamed") from None
+    return entry.name
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -51,11 +51,11 @@ class Caltech101(SplitSettings, Dataset):
         names = [name for name in class_folders(folder) if name != BACKGROUND]
         return [file for name in names for file in images_below(folder / name)]
 
-    def read(self, seed: int) -> Source:  # noqa: D102
+    def read(self, split_key: int) -> Source:  # noqa: D102
         # not through torchvision's loader, which only hands out images decoded one by one
         categories = self._categories()
         files, labels = flatten(images_by_class(self._folder(), categories), categories)
-        return Source(files, labels, tuple(categories), self.split(labels, seed))
+        return Source(files, labels, tuple(categories), self.split(labels, split_key))
 
     def _folder(self) -> Path:
         return self.root.expanduser() / "caltech101" / CATEGORIES

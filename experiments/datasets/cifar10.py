@@ -52,7 +52,7 @@ class Cifar10(SplitSeed, Dataset):
         files = [self.root.expanduser() / FOLDER / name for name in FILES]
         return files if all(file.is_file() for file in files) else []
 
-    def read(self, seed: int) -> Source:  # noqa: D102
+    def read(self, split_key: int) -> Source:  # noqa: D102
         from torchvision.datasets import CIFAR10
 
         root = self.root.expanduser()
@@ -70,7 +70,7 @@ class Cifar10(SplitSeed, Dataset):
             images=np.concatenate([train.data, test.data]),
             labels=labels,
             classes=tuple(train.classes),
-            splits=self._splits(labels, len(train.targets), seed),
+            splits=self._splits(labels, len(train.targets), split_key),
         )
 
     def _splits(self, labels: NDArray[np.int64], official: int, seed: int) -> dict[str, NDArray[np.int64]]:

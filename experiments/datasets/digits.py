@@ -44,7 +44,7 @@ class Digits(SplitSettings, Dataset):
         file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         return [file] if file.is_file() else []
 
-    def read(self, seed: int) -> Source:  # noqa: D102
+    def read(self, split_key: int) -> Source:  # noqa: D102
         self.prepare(lambda line: None)
         # the file itself: importing scikit-learn for it takes seconds
         with gzip.open(self.files()[0]) as text:
@@ -56,5 +56,5 @@ class Digits(SplitSettings, Dataset):
             images=np.repeat(grey[..., None], 3, axis=3),
             labels=labels,
             classes=tuple(str(digit) for digit in range(10)),
-            splits=self.split(labels, seed),
+            splits=self.split(labels, split_key),
         )

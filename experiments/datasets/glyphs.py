@@ -86,11 +86,11 @@ class Glyphs(SplitSettings, Dataset):
             return []
         return [file for name in class_folders(folder) for file in images_below(folder / name)]
 
-    def read(self, seed: int) -> Source:  # noqa: D102
+    def read(self, split_key: int) -> Source:  # noqa: D102
         self.prepare(lambda line: None)
         classes = list(CHARACTERS)
         files, labels = flatten(images_by_class(self.folder(), classes), classes)
-        return Source(files, labels, tuple(classes), self.split(labels, seed))
+        return Source(files, labels, tuple(classes), self.split(labels, split_key))
 
     def folder(self) -> Path:
         """Where the images are or will be; another release of Pillow or matplotlib renders its own."""

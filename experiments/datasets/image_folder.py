@@ -21,6 +21,8 @@ from ._split import SplitSettings
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """The split that a folder of this name holds."""
 
+_LIKE_SPLITS = {*SPLIT_FOLDERS, "training", "testing", "dev"}
+
 LAYOUT = "a folder per class with images in it, or train/ and val/ (and test/) with such folders in each"
 
 
@@ -62,7 +64,7 @@ class ImageFolder(SplitSettings, Dataset):
         tops = list(self._split_folders().values()) or [self._folder()]
         return [file for top in tops for name in class_folders(top) for file in images_below(top / name)]
 
-    def read(self, seed: int) -> Source:  # noqa: D102
+    def read(self, split_key: int) -> Source:  # noqa: D102
         scanned = self._scan()
         classes = list(next(iter(scanned.values())))
         files: list[Path] = []
@@ -74,11 +76,17 @@ class ImageFolder(SplitSettings, Dataset):
             files += more_files
             labels = np.concatenate([labels, more_labels])
         if len(splits) == 1:
-            splits = self.split(labels, seed)
+            splits = self.split(labels, split_key)
         return Source(files, labels, tuple(classes), splits)
 
     def _folder(self) -> Path:
-        return self.path.expanduser()
+        # a user whom the system does not know stays as written
+        folder = Path(os.path.expanduser(self.path))
+        try:
+            folder.exists()
+        except OSError as error:
+            raise UserError(f"{folder}: can't be a folder ({error.strerror})") from error
+        return folder
 
     def _split_folders(self) -> dict[str, Path]:
         """The folders of the splits, `train` first; empty where the folder holds classes."""
@@ -118,6 +126,11 @@ class ImageFolder(SplitSettings, Dataset):
         names = class_folders(top)
         if not names:
             raise UserError(f"{top}: holds no class folders, expected {LAYOUT}")
+        if len(names) > 1 and {name.lower() for name in names} <= _LIKE_SPLITS:
+            raise UserError(f"{top}: holds {', '.join(f'{name}/' for name in names)}, expected {LAYOUT}")
+        if Path.cwd().is_relative_to(top.resolve()):
+            what = "the working folder is in it, so that records and results would count as classes"
+            raise UserError(f"{top}: {what}; expected a folder of its own for the images, or another to run in")
         return images_by_class(top, names)
 
     def _check_classes(self, scanned: dict[str, ImagesByClass], tops: dict[str, Path]) -> None:

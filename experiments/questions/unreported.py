@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def lacks_test_split(dataset: Dataset, seed: int) -> bool:
     """Whether the data, which must be at hand, have no test split."""
-    return "test" not in dataset.read(seed).splits
+    return "test" not in dataset.read(dataset.split_key(seed)).splits
 
 
 def unreported(plan: Plan) -> list[str]:

@@ -41,7 +41,7 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
                 raise UserError(f"{plugin}: {kind} has no files after prepare(); expected files() to name some")
             with _display(console, kind_of(type(dataset))) as progress:
                 decoded(
-                    checked_source(dataset, dataset.read(trial.seed)),
+                    checked_source(dataset, dataset.read(dataset.split_key(trial.seed))),
                     dataset.stored_size or dataset.image_size,
                     cache_folder(),
                     progress,

@@ -45,7 +45,7 @@ def _content_digest(files: list[Path]) -> str:
     stats = [file.stat() for file in files]
     # names besides resolved paths: links of other names may lead to the same files
     known_by = [
-        (name, str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        (name, str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         for name, file, stat in zip(names, files, stats, strict=True)
     ]
     key = hashlib.blake2b(json.dumps(known_by).encode(), digest_size=16).hexdigest()
@@ -59,7 +59,7 @@ def _content_digest(files: list[Path]) -> str:
     total = hashlib.blake2b(digest_size=LENGTH // 2)
     for name, file in zip(names, files, strict=True):
         content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-        total.update(f"{name}\0{content}\n".encode())
+        total.update(os.fsencode(f"{name}\0{content}\n"))
     if now - max(max(stat.st_mtime, stat.st_ctime) for stat in stats) < SETTLED:
         return total.hexdigest()
     # a cache that can't be written only costs time

@@ -48,7 +48,8 @@ def predict(
     Raises UserError where the run, its weights or an image can't be read.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected one with images")
+        what = "is a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {what}, expected a folder with images")
     files = images_below(folder)
     if not files:
         raise UserError(f"{folder}: holds no images, expected files such as 1.jpg")

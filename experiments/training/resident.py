@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+from trainer.errors import UserError
+
 from ..options import Dataset
 from .folders import cache_folder
 
@@ -21,12 +23,16 @@ def resident_data(dataset: Dataset, split_key: int, device: torch.device, where:
     """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded.
 
     where: the folder that relative paths refer to, and the fingerprint of the images there; a process that outlives a
-    run may see others under the same settings.
+    run may see others under the same settings. Raises UserError where the images are not those any more.
     """
     key = (dataset, split_key, device, where)
     if key not in _resident:
         _resident.clear()
-        _resident[key] = _load(dataset, split_key, device)
+        loaded = _load(dataset, split_key, device)
+        # after reading them: what has changed before or meanwhile is not what the trial is recorded with
+        if where[1] and dataset.fingerprint() != where[1]:
+            raise UserError("the images have changed since this run began; the same command trains on the new ones")
+        _resident[key] = loaded
     return _resident[key]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from experiments.catalog import kind_of
 from experiments.datasets.digits import Digits
 from experiments.datasets.glyphs import font_files
+from experiments.language.wording import count
 from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
@@ -41,8 +43,8 @@ def study_data(plan: Plan) -> Iterator[Finding]:
 
 
 def _dataset(name: str, dataset: Dataset) -> Finding:
-    """Lists files at most: a fingerprint would read all of them."""
-    remedy = "put the data there, or correct `dataset` in the study"
+    """Looks at no file's content: a fingerprint would read all of them."""
+    remedy = "mend what the line names, or correct `dataset` in the study"
     try:
         if type(dataset).__module__.startswith("experiments.datasets."):
             dataset.prepare(_raise)
@@ -59,7 +61,21 @@ def _dataset(name: str, dataset: Dataset) -> Finding:
         return Finding(
             "warning", name, found, "run it where there is a network; without one, it says what belongs where"
         )
-    return Finding("ok", name, "at hand")
+    return _files(name, dataset)
+
+
+def _files(name: str, dataset: Dataset) -> Finding:
+    """What can be told of files without reading them."""
+    try:
+        files = dataset.files()
+        for file in files:
+            if not os.access(file, os.R_OK):
+                return Finding("problem", name, f"{file}: can't be read", "give yourself the right to, or take it away")
+            if file.stat().st_size == 0:
+                return Finding("problem", name, f"{file}: an empty file", "copy it again, or take it away")
+    except UserError as error:
+        return Finding("problem", name, str(error), "mend what the line names")
+    return Finding("ok", name, f"at hand, {count(len(files), 'file')}" if len(files) > 1 else "at hand")
 
 
 def _raise(line: str) -> None:

@@ -43,7 +43,10 @@ def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str
             (folder / name).write_bytes(content)
         try:
             _basics(needs, files)
-            _prepare_data(needs.data[key(job.recipe["dataset"])])
+            # what is checked beforehand is of the trials that are known then: a search may come to others
+            _prepare_data(Data(job.recipe["dataset"], job.fingerprint, job.seed))
+            if job.pretrained:
+                _named_weights(job.recipe["architecture"], job.pretrained, files)
             local = _localised(job, folder, needs, files)
         except UserError as error:
             # another node may do better
@@ -75,10 +78,14 @@ def _basics(needs: Needs, files: Files) -> None:
     for path, text in needs.plugins.items():
         catalog.add_plugin(_plugin(path, text))
     for architecture, file in needs.weights.items():
-        place = cache_folder() / "weights" / Path(file).name
-        # those of a name are looked for there; others travel with each trial
-        if not _from_file(json.loads(architecture)) and not place.exists():
-            _put(place, file, files)
+        _named_weights(json.loads(architecture), file, files)
+
+
+def _named_weights(architecture: Mapping[str, Any], file: str, files: Files) -> None:
+    """The driver's file of weights that are known by a name, where they are looked for; others travel with a trial."""
+    place = cache_folder() / "weights" / Path(file).name
+    if not _from_file(architecture) and not place.exists():
+        _put(place, file, files)
 
 
 def _plugin(path: str, text: str) -> Path:
@@ -114,7 +121,7 @@ def _prepare_data(data: Data) -> None:
                 f"(fingerprint {(found or 'none')[:12]}, there {data.fingerprint[:12]})"
             )
         size = dataset.stored_size or dataset.image_size
-        decoded(dataset.read(data.seed), size, cache_folder(), squash=dataset.fit == "squash")
+        decoded(dataset.read(dataset.split_key(data.seed)), size, cache_folder(), squash=dataset.fit == "squash")
     except UserError as error:
         raise UserError(f"{error}; {where}: put the same files there, or give a path that all nodes share") from error
     _ready.add(name)
@@ -125,9 +132,8 @@ def _localised(job: Job, folder: Path, needs: Needs, files: Files) -> Job:
     recipe = json.loads(json.dumps(job.recipe))
     architecture = recipe["architecture"]
     if _from_file(architecture):
-        origin = needs.weights[key(architecture)]
-        place = folder.parent / f"start{Path(origin).suffix}"
-        architecture |= {"weights_file": str(_put(place, origin, files)), "weights_run": None}
+        place = folder.parent / f"start{Path(job.pretrained).suffix}"
+        architecture |= {"weights_file": str(_put(place, job.pretrained, files)), "weights_run": None}
     teachers = {}
     for number, (trial, teacher) in enumerate(job.teachers.items()):
         file = _put(folder.parent / f"teacher-{number}.safetensors", teacher["weights"], files)

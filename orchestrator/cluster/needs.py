@@ -43,7 +43,7 @@ class Needs:
     """Path of each plugin there to its text."""
 
     data: dict[str, Data]
-    """By `key` of the data set."""
+    """By `key` of the data set; those of the trials that are known beforehand, as are the weights."""
 
     weights: dict[str, str]
     """The driver's file of the pretrained weights, by `key` of the architecture."""

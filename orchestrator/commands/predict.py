@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,23 +16,23 @@ from experiments.training.predict import predict, to_csv
 from experiments.training.weights import finished_attempts
 from trainer.errors import UserError
 
-from ..estimates.resources import check_writable
+from ..estimates.resources import check_writable, writing
 
 
 def write(run: str, folder: Path, out: Path) -> None:
     """Write the predictions file and say what is in it."""
-    check_writable(out.parent)
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; expected a file to write, such as predictions.csv")
     console = Console(soft_wrap=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    with (
+        _open(out) as file,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
+    ):
         task = bars.add_task("predicting", total=None)
         attempts = finished_attempts(run)
         record, predictions = predict(
             attempts[0], folder, lambda done, total: bars.update(task, completed=done, total=total)
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(to_csv(predictions), encoding="utf-8")
+        file.truncate(0)
+        file.write(to_csv(predictions))
     which = f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}"
     console.print(which, highlight=False, markup=False)
     if len({attempt.fingerprint for attempt in attempts}) > 1:
@@ -44,3 +47,25 @@ def write(run: str, folder: Path, out: Path) -> None:
         markup=False,
     )
     console.print(f"predictions: {out}", highlight=False, markup=False)
+
+
+@contextmanager
+def _open(out: Path) -> Iterator[TextIO]:
+    """The file, to append to: what can't be written is said before minutes of predictions, not after them.
+
+    Where something goes wrong inside, a file that was there is as it was, and one that was not is gone.
+    """
+    check_writable(out.parent)
+    with writing():
+        if out.is_dir():
+            raise UserError(f"{out}: is a folder; expected a file to write, such as predictions.csv")
+        before = out.exists()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = out.open("a", encoding="utf-8")
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if not before:
+            out.unlink(missing_ok=True)
+        raise
