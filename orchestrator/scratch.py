@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,11 @@ from .signals import unstoppable
 
 _PREFIX = "ablate-run-"
 _LOCK = ".ablate-alive"
-_LONGEST = 18
-"""Characters: a socket's path has 104 (on Linux 107), of which Ray's names and ours take 86."""
+_SOCKET = len("/ablate-run-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""What of a socket's path comes behind the temporary folder."""
+
+LONGEST = (107 if sys.platform == "linux" else 103) - _SOCKET
+"""Bytes that the path of the temporary folder may have, so that those of Ray's sockets fit."""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def scratch_folder() -> Iterator[Path]:
     from filelock import FileLock
 
     base = Path(tempfile.gettempdir())
-    if len(str(base)) > _LONGEST and os.access("/tmp", os.W_OK):
+    if len(os.fsencode(base)) > LONGEST and os.access("/tmp", os.W_OK):
         base = Path("/tmp")
     for other in base.glob(f"{_PREFIX}*"):
         _delete_if_dead(other)

@@ -25,6 +25,7 @@ from conftest import REPOSITORY
 from experiments.plan import expand
 from experiments.study import load_study
 from experiments.tracking import open_client
+from orchestrator import scratch
 from orchestrator.checks import cuda, data, folders, listed, machine, packages, probe, ray_start, schema, servers
 from orchestrator.checks import record as records
 from orchestrator.checks.finding import Check, Finding, findings
@@ -371,7 +372,7 @@ class TestRay:
 
     def test_the_longest_path_of_a_socket(self) -> None:
         session = "session_2026-11-21_16-18-22_474793_1028251"
-        assert len(f"/ablate-run-abcd1234/{session}/sockets/plasma_store") == folders.SOCKET
+        assert len(f"/ablate-run-abcd1234/{session}/sockets/plasma_store") == scratch._SOCKET
 
     @pytest.mark.slow
     def test_ray_itself(self) -> None:

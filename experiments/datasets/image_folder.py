@@ -31,6 +31,8 @@ class ImageFolder(SplitSettings, Dataset):
 
     Split beforehand means that the folder holds train/ and val/ (or valid/, validation/) and perhaps test/,
     with a folder per class in each. A test/ without class folders holds unlabelled images and is left alone.
+    Images are files that end in .jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff or .webp, in letters of any case, also
+    in folders below a class's and behind links; all others, and hidden ones, are left alone.
     """
 
     kind: Literal["image_folder"] = "image_folder"

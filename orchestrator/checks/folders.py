@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from experiments.training.folders import cache_folder, state_folder
 
+from ..scratch import LONGEST
 from .finding import Finding, size
 
 LITTLE = 5 * 2**30
@@ -19,12 +19,6 @@ LITTLE = 5 * 2**30
 
 FULL = 2**29
 """Bytes free below which the first trials may already fail."""
-
-SOCKET = len("/ablate-run-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
-"""What of a socket's path comes behind the temporary folder; see scratch.scratch_folder."""
-
-SOCKET_PATH = 107 if sys.platform == "linux" else 103
-"""Bytes that the path of a socket may have."""
 
 
 def working_folder(folder: Path = Path(), little: int = LITTLE, full: int = FULL) -> Iterator[Finding]:
@@ -49,7 +43,7 @@ def cache(folder: Path | None = None, little: int = LITTLE, full: int = FULL) ->
 def temporary_folder(
     folder: Path | None = None,
     asked: str | None = None,
-    longest: int = SOCKET_PATH - SOCKET,
+    longest: int = LONGEST,
     short: Path = Path("/tmp"),
 ) -> Iterator[Finding]:
     """Can be written to, and one is there for Ray's sockets: itself with at most `longest` bytes, else `short`.
