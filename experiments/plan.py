@@ -224,8 +224,8 @@ def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
         if other.recipe != cell.recipe:
             raise study.error(
                 ("factors",),
-                f"cells {other.name!r} and {cell.name!r} differ only in paths or in `classes`, which are no part of a trial's "
-                f"identity; expected a setting besides these that tells them apart",
+                f"cells {other.name!r} and {cell.name!r} differ only in paths or in `classes`, which are no part of a "
+                f"trial's identity; expected a setting besides these that tells them apart",
             )
 
 
