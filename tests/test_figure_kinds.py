@@ -9,7 +9,6 @@ from conftest import TINY
 from made_up import made_up_runs
 from matplotlib.colors import to_rgb
 
-from experiments.questions.figure_words import KINDS
 from reports.answer.pairs import answer_study
 from reports.effects_text import POOLED
 from reports.figures import (
@@ -302,7 +301,7 @@ EVERY = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_kind_becomes_files_whose_csv_is_what_is_drawn(kind: str, tmp_path: Path) -> None:
     figure = asked(grid(tmp_path, EVERY[kind]))
     assert write_figures([figure], tmp_path) == ["x"]
@@ -314,7 +313,7 @@ def test_every_kind_becomes_files_whose_csv_is_what_is_drawn(kind: str, tmp_path
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_kind_says_that_there_is_nothing_to_draw(kind: str, tmp_path: Path) -> None:
     figure = asked(grid(tmp_path, EVERY[kind], missing=list(VALUES)))
     assert figure.empty
