@@ -32,10 +32,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from bca import bca
 from numpy.typing import NDArray
 
 from reports.effects import effects
-from reports.intervals import bca
 from reports.significance import among_the_best, compare
 
 LEVEL = 0.05
@@ -52,7 +52,7 @@ DESIGNS = {
     ],
     "leave one out of 3": [("A", *("off" if i == j else "on" for j in range(3))) for i in range(4)],
 }
-SWITCHES = dict.fromkeys(("a", "b", "c"), ("off", "on"))
+SWITCHES = ("a", "b", "c")
 
 
 @dataclass
@@ -133,12 +133,14 @@ def one_real(cells: int, seeds: int, studies: int) -> Tally:
 def factor_effects(design: str, kind: str, seeds: int, size: float, studies: int) -> Tally:
     """Switch a adds `size` standard deviations of a paired difference; all else adds nothing."""
     cells, tally = DESIGNS[design], Tally()
+    names = ("architecture", *SWITCHES)
+    options = [dict(zip(names, cell, strict=True)) for cell in cells]
+    factors = {name: sorted({chosen[name] for chosen in options}) for name in names}
     values = draw_studies(kind, studies, len(cells), seeds, 2)
     values += size * np.array([cell[1] == "on" for cell in cells])[:, None]
-    options = [dict(zip(("architecture", *SWITCHES), cell, strict=True)) for cell in cells]
     for study in values.tolist():
         rows = [(options[i], seed, value) for i, row in enumerate(study) for seed, value in enumerate(row)]
-        found = effects(rows, SWITCHES, blocks=["architecture"], level=LEVEL).effects
+        found = effects(rows, factors, level=LEVEL).effects
         false = [effect for effect in found if effect.factors != (("a", "on"),) or size == 0]
         for effect in found:
             if effect.low is not None and effect.high is not None:

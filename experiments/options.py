@@ -115,7 +115,7 @@ class Block(Option):
     """Stages (from 1) that are each followed by one."""
 
     order: int = 0
-    """Which of several blocks comes first behind a stage, the least first; kind decides between equals."""
+    """Which of several blocks comes first in one place, the least first; kind decides between equals."""
 
     @model_validator(mode="after")
     def _is_placed_once(self) -> Block:

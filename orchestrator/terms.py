@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.language.wording import count
+from trainer.cores import cores
 from trainer.errors import UserError
 
-from .estimates.resources import cores, gpu_count
+from .estimates.resources import gpu_count
 
 
 @dataclass(frozen=True)

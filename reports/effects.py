@@ -16,10 +16,10 @@ from .significance import holm
 from .statistics import Floats
 
 Row = tuple[Mapping[str, str], int, float]
-"""A run: factor (or block) to option, the seed, the metric's value."""
+"""A run: factor to option, the seed, the metric's value."""
 
 SEED = "the seed"
-"""The block that is always there; worded so that no factor is called that."""
+"""The block, as an alias; worded so that no factor is called that."""
 
 _EXACT = 1e-10
 """A residual below this share of the values is rounding: the model fits exactly, and no spread can be estimated."""
@@ -72,19 +72,16 @@ class Effects:
     sd: float | None
     """Residual standard deviation; None without a degree of freedom."""
 
-    blocks: tuple[str, ...]
-    """What is held constant: `SEED` and the blocks, those with more than one level."""
+    blocked: bool
+    """Whether the seed is held constant: whether there are several."""
 
 
-def effects(
-    rows: Iterable[Row], factors: Mapping[str, Sequence[str]], blocks: Sequence[str] = (), level: float = 0.05
-) -> Effects:
+def effects(rows: Iterable[Row], factors: Mapping[str, Sequence[str]], level: float = 0.05) -> Effects:
     """Main effects and two-way interactions of the `factors` (name to its options, the first the reference).
 
     Ordinary least squares on indicators, errors of one variance (Montgomery, Design and Analysis of Experiments,
-    chapters 4 to 8). The seed is always a block: its level is taken out, as pairing does. `blocks` names more keys of
-    the rows that are held constant without being asked for, such as the architecture; an architecture whose effect is
-    asked for is a factor, and then not a block.
+    chapters 4 to 8). The seed is a block: its level is taken out, as pairing does. What else the rows say of a run than
+    its options of `factors` is not looked at.
 
     A main effect is the difference to the first option, averaged over those options of every other factor that were run
     with both. An interaction is a difference of differences: both options less each alone, above the two first options.
@@ -92,13 +89,12 @@ def effects(
     not identify is `unidentified`, with what it is aliased with. Where keeping such interactions would take main
     effects along, they are left out of the model (`additive`); otherwise what is common to them stays in it.
 
-    Rows whose value is not finite are left out. ValueError for a name that is both factor and block, and for a row with
-    an option that `factors` does not list.
+    Rows whose value is not finite are left out. ValueError for a row with an option that `factors` does not list.
     """
     kept = [row for row in rows if math.isfinite(row[2])]
     values = np.array([value for _, _, value in kept], dtype=np.float64)
-    has = _indicators(kept, factors, blocks)
-    held, mains, crossed = _held(has, factors, len(kept)), _mains(has, factors), _crossed(has, factors)
+    has = _indicators(kept, factors)
+    held, mains, crossed = _held(has, len(kept)), _mains(has, factors), _crossed(has, factors)
     full = LeastSquares(held | mains | crossed, values)
     base = full if full.complete else LeastSquares(held | mains, values)
     told: dict[Term, Contrast] = {term: {term: 1.0} for term in crossed if full.identifies({term: 1.0})}
@@ -118,19 +114,15 @@ def effects(
         len(kept),
         full.df,
         full.sd,
-        tuple(dict.fromkeys(name for term in held for name, _ in term)),
+        len(held) > 1,
     )
 
 
-def _indicators(rows: Sequence[Row], factors: Mapping[str, Sequence[str]], blocks: Sequence[str]) -> _Indicators:
-    """(factor, option) to the runs that have it; the levels of blocks and seeds likewise, those that occur."""
-    both = [name for name in blocks if name in factors]
-    if both:
-        raise ValueError(f"{both[0]!r} is a factor and a block; expected one: an effect is asked for, or held constant")
+def _indicators(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> _Indicators:
+    """(factor, option) to the runs that have it; the seeds that occur likewise."""
     has: _Indicators = {}
-    for name in (*factors, *blocks):
+    for name, levels in factors.items():
         options = np.array([options[name] for options, _, _ in rows], dtype=np.str_)
-        levels = factors.get(name, sorted(set(options.tolist())))
         unknown = set(options.tolist()) - set(levels)
         if unknown:
             raise ValueError(f"a run has {name}={min(unknown)!r}; expected one of {', '.join(map(repr, levels))}")
@@ -139,15 +131,11 @@ def _indicators(rows: Sequence[Row], factors: Mapping[str, Sequence[str]], block
     return has | {(SEED, str(seed)): seeds == seed for seed in np.unique(seeds)}
 
 
-def _held(has: _Indicators, factors: Mapping[str, Sequence[str]], runs: int) -> dict[Term, Floats]:
-    """The intercept, and all levels of a block but its first."""
+def _held(has: _Indicators, runs: int) -> dict[Term, Floats]:
+    """The intercept, and all seeds but the first."""
     columns: dict[Term, Floats] = {(): np.ones(runs)}
-    seen: set[str] = set()
-    for (name, level), runs_with in has.items():
-        if name not in factors and name in seen:
-            columns[((name, level),)] = runs_with.astype(np.float64)
-        seen.add(name)
-    return columns
+    seeds = [(name, level) for name, level in has if name == SEED]
+    return columns | {(seed,): has[seed].astype(np.float64) for seed in seeds[1:]}
 
 
 def _mains(has: _Indicators, factors: Mapping[str, Sequence[str]]) -> dict[Term, Floats]:

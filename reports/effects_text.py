@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from experiments.language.wording import first_few
+
 from .effects import Unidentified
 from .least_squares import Term
 
@@ -13,9 +15,6 @@ POOLED = (
 )
 """Where estimates of least squares stand in the same report as the answer's."""
 
-_MOST = 6
-"""The most effects that a sentence names."""
-
 
 def untold(found: Sequence[Unidentified], name: Callable[[Term], str]) -> list[str]:
     """A sentence on what never ran, and one on what cannot be told from what."""
@@ -24,16 +23,11 @@ def untold(found: Sequence[Unidentified], name: Callable[[Term], str]) -> list[s
     groups = {
         frozenset(
             [effect.factors, *effect.aliases]
-        ): f"{name(effect.factors)} from {_some([name(term) for term in effect.aliases])}"
+        ): f"{name(effect.factors)} from {first_few([name(term) for term in effect.aliases])}"
         for effect in reversed(found)
         if effect.aliases
     }
-    sentences = [f"No run tells of {_some(never)}."] if never else []
+    sentences = [f"No run tells of {first_few(never)}."] if never else []
     if groups:
-        sentences.append(f"These runs do not tell {_some([*groups.values()][::-1], '; ')}.")
+        sentences.append(f"These runs do not tell {first_few([*groups.values()][::-1], '; ')}.")
     return sentences
-
-
-def _some(names: Sequence[str], between: str = ", ") -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return between.join(names[:_MOST]) + more

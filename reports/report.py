@@ -19,6 +19,7 @@ from experiments.tracking.uris import shown_uri
 from trainer.errors import UserError
 
 from .answer.pairs import StudyAnswer, answer_study
+from .answer.plain import as_json as answer_json
 from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.files import DRAWN, SUFFIXES
@@ -153,6 +154,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "planned": len(report.runs.plan.trials),
         "finished": len(report.runs.records),
         "missing": report.runs.missing,
+        "answer": answer_json(report.answer),
         "numbers": [number for table in report.tables for number in table.numbers],
         "settings": [setting for table in report.tables for setting in table.settings],
         "claims": [_claim_json(answer) for answer in report.answers],

@@ -46,20 +46,15 @@ class Comparison:
     """Seeds that one of the two lacks."""
 
 
-def sign_flip(differences: Sequence[float]) -> float:
-    """Two-sided p of the mean paired difference: the share of sign flips whose mean is as far from zero, or farther.
-
-    Fisher (1935, section 21) and Pitman (1937): without an effect each difference could as well have had the other
-    sign. Exact, over all 2^n flips, up to n = 20; beyond, 2^19 - 1 flips are drawn with a fixed seed, and p is
-    (1 + hits) / 2^19 (Phipson & Smyth 2010), never zero, so that the test keeps its level. Sums that differ by rounding
-    only are equal; a difference of zero stays and decides nothing; one that is not finite is left out. 1.0 of nothing,
-    and where all are zero.
-    """
-    return float(sign_flips(finite(differences)[None])[0])
-
-
 def sign_flips(rows: Floats) -> Floats:
-    """`sign_flip` of each row of an array of shape (comparisons, pairs)."""
+    """Two-sided p of the mean of each row of paired differences, finite, of shape (comparisons, pairs).
+
+    It is the share of sign flips whose mean is as far from zero, or farther. Fisher (1935, section 21) and Pitman
+    (1937): without an effect each difference could as well have had the other sign. Exact, over all 2^n flips, up to
+    n = 20; beyond, 2^19 - 1 flips are drawn with a fixed seed, and p is (1 + hits) / 2^19 (Phipson & Smyth 2010), never
+    zero, so that the test keeps its level. Sums that differ by rounding only are equal; a difference of zero stays and
+    decides nothing. 1.0 of nothing, and where all are zero.
+    """
     count, n = rows.shape
     if n == 0 or count == 0:
         return np.ones(count)
@@ -96,7 +91,7 @@ def _threshold(rows: Floats) -> Floats:
 
 
 def smallest_p(n: int) -> float:
-    """What `sign_flip` of n pairs can reach at best: 2 / 2^n, from n = 20 on 2 / 2^20; 1.0 for n < 1."""
+    """What `sign_flips` of n pairs can reach at best: 2 / 2^n, from n = 20 on 2 / 2^20; 1.0 for n < 1."""
     return 1.0 if n < 1 else 2.0 / 2 ** min(n, EXACT)
 
 
@@ -167,7 +162,7 @@ def compare_pairs(
 
 
 def _p_values(paired: Iterable[Pairs]) -> list[float]:
-    """`sign_flip` of each, those with as many pairs together."""
+    """`sign_flips` of each, those with as many pairs together."""
     found = [pairs.differences for pairs in paired]
     p: Floats = np.ones(len(found))
     by_size: dict[int, list[int]] = defaultdict(list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import product
@@ -25,7 +26,7 @@ from reports.answer.text import (
     relative,
     standing,
 )
-from reports.report import Report
+from reports.report import Report, write_report
 from reports.runs import Runs
 from reports.significance import Equals
 from reports.text import to_text
@@ -353,6 +354,35 @@ def test_the_report_begins_with_the_same_answer(tmp_path: Path) -> None:
     assert "1 trial failed" in text
     for change in answer.changes:
         assert f"- {change.label}: " in text
+
+
+def test_report_json_has_the_numbers_of_the_answer(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL, failed=("deep+l", 8))
+    write_report(Report(runs, [], [], [], []), tmp_path / "out")
+    said = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=pytest.fail)["answer"]
+    top1 = {cell: np.array(found) for cell, found in values().items()}
+    assert said["metric"] == "top1"
+    assert said["best"] == max(top1, key=lambda cell: top1[cell][:8].mean() if cell == "deep+l" else top1[cell].mean())
+    assert said["means"]["plain"]["mean"] == pytest.approx(top1["plain"].mean())
+    changes = {change["change"]: change for change in said["changes"]}
+    assert list(changes) == ["deep", "c", "l"]
+    with_c = changes["c"]
+    assert (with_c["unpaired"], with_c["dropped_seeds"], len(with_c["pairs"])) == (0, [8], 4)
+    gaps = [[float(top1[p["cell"]][s] - top1[p["against"]][s]) for s in range(8)] for p in with_c["pairs"]]
+    interval = stats.ttest_1samp(np.mean(gaps, axis=0), 0).confidence_interval(0.95)
+    found = with_c["difference"]
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx((float(np.mean(gaps)), *interval))
+    assert [pair["difference"] for pair in with_c["pairs"]] == pytest.approx([float(np.mean(gap)) for gap in gaps])
+    assert (with_c["time"], with_c["params"], found["n"]) == (1.0, 1.0, 8)
+
+
+def test_report_json_has_null_where_the_answer_has_no_number(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(1), FACTORIAL)
+    write_report(Report(runs, [], [], [], []), tmp_path / "out")
+    said = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=pytest.fail)["answer"]
+    assert said["equals"] is None
+    assert said["changes"][0]["difference"]["low"] is None
+    assert said["means"]["plain"]["sd"] is None
 
 
 def test_zero_spread_decides_nothing(tmp_path: Path) -> None:

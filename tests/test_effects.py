@@ -62,7 +62,7 @@ def test_one_factor_is_the_paired_difference_with_its_interval() -> None:
     assert expected is not None
     assert (effect.estimate, effect.low, effect.high) == pytest.approx((expected.mean, expected.low, expected.high))
     assert effect.adjusted == effect.p
-    assert (found.runs, found.df, found.blocks, found.unidentified) == (12, 5, (SEED,), ())
+    assert (found.runs, found.df, found.blocked, found.unidentified) == (12, 5, True, ())
 
 
 @pytest.mark.parametrize("dropped", [0, 1, 7])
@@ -100,22 +100,21 @@ def test_factorials_are_statsmodels(dropped: int, level: float) -> None:
     assert [effect.adjusted for effect in found.effects] == pytest.approx(adjusted.tolist())
 
 
-def test_an_architecture_is_a_factor_or_a_block_and_then_its_level_is_taken_out() -> None:
+def test_the_level_of_a_seed_is_taken_out_and_what_is_no_factor_is_not_looked_at() -> None:
     draw = np.random.default_rng(2)
     rows: list[Row] = [
-        ({"model": m, "c": c}, seed, (m == "B") + float(draw.normal(0, 0.1)))
+        ({"model": m, "c": c}, seed, seed + 0.2 * (c == "on") + float(draw.normal(0, 0.1)))
         for m, c, seed in product("AB", OFF_ON, range(4))
         if (m, c, seed) != ("B", "on", 3)
     ]
-    found = effects(rows, factors_of("c"), blocks=["model"])
-    theirs = smf.ols("y ~ C(c) + C(model) + C(seed)", frame_of(rows)).fit()
+    found = effects(rows, factors_of("c"))
+    theirs = smf.ols("y ~ C(c) + C(seed)", frame_of(rows)).fit()
     (effect,) = found.effects
     assert effect.estimate == pytest.approx(theirs.params["C(c)[T.on]"])
     assert (effect.low, effect.high) == pytest.approx(tuple(theirs.conf_int().loc["C(c)[T.on]"]))
-    assert (found.df, set(found.blocks)) == (theirs.df_resid, {SEED, "model"})
+    assert (found.df, found.blocked) == (theirs.df_resid, True)
+    assert not effects([row for row in rows if row[1] == 0], factors_of("c")).blocked
     assert len(effects(rows, {"model": "AB", "c": OFF_ON}).effects) == 3
-    with pytest.raises(ValueError, match="'c' is a factor and a block"):
-        effects(rows, factors_of("c"), blocks=["c"])
     with pytest.raises(ValueError, match="a run has model='B'; expected one of 'A', 'C'"):
         effects(rows, {"model": "AC"})
 
@@ -191,9 +190,6 @@ def test_factors_that_change_together_are_named_with_each_other() -> None:
     assert by_term(together).keys() == {on("c")}
     assert by_term(together)[on("c")] == pytest.approx(0.1, abs=1e-3)
     assert together.unidentified[:2] == (Unidentified(on("a"), (on("b"),)), Unidentified(on("b"), (on("a"),)))
-    rows: list[Row] = [({"model": m, "c": OFF_ON[m == "B"]}, s, s + (m == "B")) for m in "AB" for s in range(3)]
-    blocked = effects(rows, factors_of("c"), blocks=["model"])
-    assert (blocked.effects, blocked.unidentified) == ((), (Unidentified(on("c"), ((("model", "B"),),)),))
     seeded: list[Row] = [({"c": OFF_ON[s]}, s, 0.5 + s) for s in (0, 1)]
     assert effects(seeded, factors_of("c")).unidentified == (Unidentified(on("c"), (((SEED, "1"),),)),)
 
@@ -243,7 +239,7 @@ def test_effects_against_a_first_option_that_no_run_has_are_not_identified() -> 
 @pytest.mark.parametrize("rows", [[], [({"c": "on"}, 0, math.nan)]])
 def test_of_nothing_nothing_is_identified(rows: list[Row]) -> None:
     found = effects(rows, factors_of("c"))
-    assert found == Effects((), (Unidentified(on("c"), ()),), False, 0, 0, None, ())
+    assert found == Effects((), (Unidentified(on("c"), ()),), False, 0, 0, None, False)
 
 
 def test_one_seed_without_freedom_and_runs_without_noise_have_no_intervals() -> None:

@@ -9,7 +9,6 @@ from conftest import TINY
 from made_up import made_up_runs
 from matplotlib.colors import to_rgb
 
-from experiments.questions.figure_words import KINDS
 from reports.answer.pairs import answer_study
 from reports.effects_text import POOLED
 from reports.figures import (
@@ -200,6 +199,22 @@ def test_a_heat_map_of_interactions_is_centred_at_zero(tmp_path: Path) -> None:
     assert inks[2, 2] == "black"
 
 
+def test_runs_that_cells_share_are_counted_once(tmp_path: Path) -> None:
+    # n sets what is set already: eight cells, four recipes
+    text = TINY[: TINY.index("designs:")] + "  n: {optimizer.momentum: 0.9}\ndesigns:\n  - subsets: [c, l, n]\n"
+    values = {"plain": [0.5, 0.51], "plain+c": [0.6, 0.62], "plain+l": [0.5, 0.53], "plain+c+l": [0.6, 0.61]}
+    runs = made_up_runs(tmp_path, values, text)
+    forest = effect_forest(runs, "x", "top1")
+    assert len(runs.records) == 8
+    assert dict(zip(forest.data["label"], forest.data["n"], strict=True)) == {"c": 4, "l": 4, "c × l": 2}
+    heat = interactions(runs, "x", "top1")
+    assert {(row.row, row.column): row.n for row in heat.data.itertuples()} == {
+        ("c", "c"): 4, ("l", "l"): 4, ("l", "c"): 2,
+    }  # fmt: skip
+    means = factor_means(runs, "x", "top1", "c", "l")
+    assert set(means.data["n"]) == {2}
+
+
 def test_the_unasked_heat_map_is_what_the_design_can_tell(tmp_path: Path) -> None:
     heat = interaction_map(grid(tmp_path), "x", "top1")
     assert heat is not None
@@ -286,7 +301,7 @@ EVERY = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_kind_becomes_files_whose_csv_is_what_is_drawn(kind: str, tmp_path: Path) -> None:
     figure = asked(grid(tmp_path, EVERY[kind]))
     assert write_figures([figure], tmp_path) == ["x"]
@@ -298,7 +313,7 @@ def test_every_kind_becomes_files_whose_csv_is_what_is_drawn(kind: str, tmp_path
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_kind_says_that_there_is_nothing_to_draw(kind: str, tmp_path: Path) -> None:
     figure = asked(grid(tmp_path, EVERY[kind], missing=list(VALUES)))
     assert figure.empty

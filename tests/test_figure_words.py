@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from made_up import planned
 
 from experiments.language.schema import study_schema
-from experiments.questions.figure_words import KINDS
+from experiments.questions.figure_words import CostFigure, CurvesFigure, EffectsFigure, InteractionFigure
 from trainer.errors import UserError
 
 WRONG = {
@@ -54,6 +54,9 @@ def test_interactions_need_two_factors_of_two_options(tmp_path: Path) -> None:
     text = text.replace("  - add_one: [c, l]\n", "").split("claims:")[0] + "figures: [{id: x, kind: interaction}]\n"
     with pytest.raises(UserError, match=r"factors with two options, and the study has 'stem'; expected `factors`"):
         planned(tmp_path, text)
+
+
+KINDS = {"curves": CurvesFigure, "effects": EffectsFigure, "interaction": InteractionFigure, "cost": CostFigure}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -229,3 +229,4 @@ class TestCommits:
 
     def test_without_a_log_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
         keep(tmp_path / "x.db")
+        assert not (tmp_path / "x.db-wal").exists()

@@ -231,6 +231,16 @@ def test_cost_says_what_was_measured(tmp_path: Path) -> None:
     assert "was not recorded" in unknown.footnotes[1]
 
 
+def test_columns_of_cost_have_the_titles_and_the_unit_that_the_study_says(tmp_path: Path) -> None:
+    words = "  - {id: bare, kind: cost, rows: [plain], titles: {rows: Net, params: Size, macs: Work}}\n"
+    words += "  - {id: more, kind: cost, rows: [plain], unit: percent, metrics: [top1], titles: {top1: Hits}}\n"
+    found = tables_of(made(tmp_path, words))
+    assert printed(found["bare"])[0] == ["Net", "Size", "Work", "s/epoch", "core-hours", "n"]
+    assert printed(found["more"])[0][:3] == ["cell", "Hits", "Parameters"]
+    percent = [100 * value for value in values("plain")]
+    assert printed(found["more"])[1][1] == f"{statistics.mean(percent):.1f} ± {statistics.stdev(percent):.1f}"
+
+
 @pytest.mark.parametrize(
     ("designs", "ids"),
     [

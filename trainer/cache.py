@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cores import cores
 from .decoding import DECODER, decode_array, decode_file, without_warnings
 from .errors import UserError
 
@@ -190,7 +191,6 @@ def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, pro
     So a user hears of every image that can't be decoded, and not of the next one after each hour.
     """
     decode: Callable[..., Any] = decode_array if isinstance(images, np.ndarray) else decode_file
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     def pixels_or_error(image: Any) -> Any:
         try:
@@ -200,7 +200,7 @@ def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, pro
 
     bad: list[UserError] = []
     # threads, because Pillow decodes and resizes without the interpreter's lock
-    with without_warnings(), ThreadPoolExecutor(cores) as pool:
+    with without_warnings(), ThreadPoolExecutor(cores()) as pool:
         try:
             for begin in range(0, len(images), AHEAD):
                 some = pool.map(pixels_or_error, images[begin : begin + AHEAD])

@@ -74,7 +74,7 @@ def train(
     recorder: Recorder | None = None,
     folder: Path | None = None,
 ) -> Outcome:
-    """Train a network on `data.images`' device and evaluate it after every epoch.
+    """Train a network on `data.device` and evaluate it after every epoch.
 
     build_model: draws the initial weights from torch's default generator, which is seeded here.
     build_optimizer: takes the network; its learning rate is the base that `schedule` scales at every step.

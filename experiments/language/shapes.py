@@ -108,13 +108,14 @@ class Table(Settings):
     `cost`: those that stand before the costs; default: none."""
 
     unit: Literal["fraction", "percent"] = "fraction"
-    """In which accuracies are printed and `published` states them."""
+    """In which accuracies are printed and `published` states them; a table without metrics has none."""
 
     siunitx: bool = False
     """Whether the LaTeX aligns numbers by their decimal points, which needs the package siunitx."""
 
     titles: dict[str, str] = Field(default_factory=dict)
-    """What the document calls a metric's column; `rows`: the first one; a factor's name: its column of switches."""
+    """What the document calls a metric's column; `rows`: the first one; a factor's name: its column of switches; of
+    `cost`, `params` and `macs`: those columns."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     """What the document calls a row; of a pivot, an option."""

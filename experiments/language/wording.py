@@ -22,6 +22,12 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
+def first_few(names: Sequence[str], between: str = ", ", most: int = 6) -> str:
+    """The first `most` of many names, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `8 min 20 s`, `3 h 12 min`."""
     whole = round(seconds)

@@ -52,7 +52,7 @@ def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[Change, ...]:
         # weights of two families may come from other images
         preset -= {"architecture.weights"}
     found = [*_compare(before, after, "", named)]
-    found += _smuggled(found, before, after, named)
+    found += _smuggled(found, before, named)
     if (scaled := _scaled_rate(before, after)) and not any(change.path == "optimizer.lr" for change in found):
         found.append(scaled)
     return tuple(_collapsed(found, preset))
@@ -110,9 +110,7 @@ def _is_named(path: str, before: Any, after: Any, named: frozenset[str]) -> bool
     return whole and parent in _KEYED and parent in named
 
 
-def _smuggled(
-    found: list[Change], before: Mapping[str, Any], after: Mapping[str, Any], named: frozenset[str]
-) -> Iterator[Change]:
+def _smuggled(found: list[Change], before: Mapping[str, Any], named: frozenset[str]) -> Iterator[Change]:
     """Settings of an added or removed refinement that the recipe has elsewhere, with another value, by default."""
     common = {key: value for place in _COMMON for key, value in _at(before, place).items() if key != "kind"}
     for change in found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, Tag
 
@@ -88,12 +88,6 @@ class CostFigure(_Common):
 
     band: Band = "sd"
     """The bars: sample standard deviation of the seeds, 95 % interval of the mean, or lowest to highest seed."""
-
-
-KINDS: dict[str, type[_Common]] = {
-    get_args(shape.model_fields["kind"].annotation)[0]: shape
-    for shape in (CurvesFigure, EffectsFigure, InteractionFigure, CostFigure)
-}
 
 
 def _tag(kind: object) -> str:

@@ -61,6 +61,11 @@ def _cell(key: str, study: Study) -> str:
         return ""
 
 
+def stated_metrics(table: Table) -> tuple[str, ...]:
+    """The metrics that are columns of the table; of `cost` those that the study states, as it has others besides."""
+    return table.metrics if table.kind != "cost" or "metrics" in table.model_fields_set else ()
+
+
 def published(table: Table, lines: Sequence[Line], study: Study) -> dict[str, dict[str, tuple[float, ...]]]:
     """The document's numbers by row key and metric, accuracies as fractions of 1."""
     found = {}
@@ -94,14 +99,16 @@ def check_table(table: Table, study: Study, cells: Mapping[str, Cell]) -> None:
     _check_words(table, study)
     lines = table_lines(table, study, cells)
     _check_settings(table, [cells[line.cell].recipe for line in lines] if table.settings else [])
-    for index, metric in enumerate(table.metrics):
-        check_metric(metric, ("metrics", index), METRIC_NAMES if table.kind == "effects" else (*METRIC_NAMES, *FACTS))
-        if metric in table.metrics[:index]:
-            raise Problem(("metrics", index), f"the column {metric!r} stands twice")
-    factors = study.factors if table.kind in ("switches", "pivot") else {}
+    _check_metrics(table)
+    columns = (
+        _ROWS_TITLE,
+        *stated_metrics(table),
+        *(study.factors if table.kind in ("switches", "pivot") else ()),
+        *(FACTS if table.kind == "cost" else ()),
+    )
     for name in table.titles:
-        if name not in (*table.metrics, _ROWS_TITLE, *factors):
-            raise _no_column(("titles", name), name, (_ROWS_TITLE, *table.metrics, *factors))
+        if name not in columns:
+            raise _no_column(("titles", name), name, columns)
     for word in ("notes", "published", *(() if table.kind == "pivot" else ("labels",))):
         by_row(table, word, lines, study)
     if table.kind == "pivot":
@@ -117,6 +124,18 @@ def _check_words(table: Table, study: Study) -> None:
     for other in study.tables:
         if table.id == f"{other.id}_differences":
             raise Problem(("id",), f"the differences of the table {other.id!r} have this name; expected another id")
+
+
+def _check_metrics(table: Table) -> None:
+    for index, metric in enumerate(table.metrics):
+        if table.kind == "cost" and metric in FACTS:
+            message = f"a table of kind 'cost' has the column {metric!r} already, expected metrics beside it"
+            raise Problem(("metrics", index), message)
+        check_metric(metric, ("metrics", index), METRIC_NAMES if table.kind == "effects" else (*METRIC_NAMES, *FACTS))
+        if metric in table.metrics[:index]:
+            raise Problem(("metrics", index), f"the column {metric!r} stands twice")
+    if "unit" in table.model_fields_set and not stated_metrics(table):
+        raise Problem(("unit",), "the table has no metric that this would be the unit of, expected `metrics` as well")
 
 
 def _check_options(table: Table, study: Study) -> None:

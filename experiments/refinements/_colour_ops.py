@@ -77,7 +77,9 @@ def solarize(images: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def autocontrast(images: torch.Tensor) -> torch.Tensor:
-    """Stretch each channel so that its least level is 0 and its highest 255; one of a single level stays."""
+    """Stretch each channel so that its least level is 0 and its highest 255, or 254 where rounding falls short, as
+    torchvision's; one of a single level stays.
+    """
     whole = levels(images)
     least, most = whole.amin((2, 3), keepdim=True), whole.amax((2, 3), keepdim=True)
     stretched = (whole - least).div_((most - least) * (1 / 255)).floor_()

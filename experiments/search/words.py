@@ -66,7 +66,7 @@ class Pruning(Settings):
     """How configurations that promise little are ended early."""
 
     kind: _Pruning
-    """asha: successive halving; hyperband: the same from several first epochs; median: against the others' mean."""
+    """asha: successive halving; hyperband: the same from several first epochs; median: against the others' median."""
 
     grace: PositiveInt = 1
     """Epochs that each configuration has at least."""

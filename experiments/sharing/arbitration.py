@@ -155,7 +155,7 @@ class Claimant:
         self._silence.heard({entry: marks.get(BEAT, "") for entry, marks in entries.items()})
         for entry, marks in list(entries.items()):
             silent = self._silence.of(entry)
-            if is_dead_here(marks) or silent >= LIMIT * BEAT_SECONDS:
+            if is_dead_here(marks) or silent >= SILENCE:
                 self._board.bury(entry, marks.get(PROCESS, ""))
                 del entries[entry]
                 self._say(f"{claim_of(marks)}, is dead: what it was at is free")

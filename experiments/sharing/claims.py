@@ -63,7 +63,7 @@ class Held:
     def __init__(self, file: Path, others: Iterable[Claim], trials: Iterable[str]) -> None:
         """Claims `trials`, but for those of the others; called while the folder is locked."""
         self.others: dict[str, Claim] = {}
-        """Those of the trials asked for that another process has, with its claim."""
+        """Every trial that another process had when this one last took trials on, or before, with its claim."""
 
         self._file = file
         self._claim: dict[str, Any] = {**_process(), "trials": ()}
@@ -72,7 +72,7 @@ class Held:
         self._trained: set[str] = set()
 
     def add(self, trials: Iterable[str]) -> None:
-        """Take on these as well, but for those that another process has: `others` holds these then."""
+        """Take on these as well, but for those that another process has: they are among `others` then."""
         from filelock import FileLock
 
         with FileLock(claims_folder() / "lock", mode=LOCK_MODE):

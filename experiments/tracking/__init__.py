@@ -1,4 +1,4 @@
-"""The record in MLflow. Nothing else in the project imports mlflow.
+"""The record in MLflow. Nothing else in the project imports mlflow; sharing/board.py speaks to the client opened here.
 
 In MLflow's words: an *experiment* is a study (with its profile), a *parent run* an `ablate run`, a *child run* an
 attempt at a trial. What is read back (see attempts) is its `trial.json` and a few tags; names, params and metrics are

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -103,13 +102,10 @@ def end_run(client: MlflowClient, run: Run) -> None:
 
 def _living_processes() -> set[str]:
     """Tokens (see process) of those that give signs of life: claims of this machine, entries in a shared record."""
+    from ..sharing.board import living_tokens
     from ..sharing.claims import living_processes
 
-    if embedded_record() is not None:
-        return living_processes()
-    from ..sharing.board import living
-
-    return living_processes() | {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
+    return living_processes() | living_tokens()
 
 
 def open_experiment(client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.language.wording import count
 
+from ..estimates.resources import listed_gpus, smi
 from .finding import Finding, one_line, size
 from .packages import pip_install
 from .probe import Unanswered, answer
@@ -35,7 +34,7 @@ def torch_and_gpus(drivers: Mapping[str, str] = DRIVERS) -> Iterator[Finding]:
         found = f"torch {torch['version']} works, torchvision can't be imported: {torch['torchvision']}"
         yield Finding("problem", "torch", found, _reinstall())
         return
-    listed = [line for line in smi("-L") if line.startswith("GPU ")]
+    listed = listed_gpus()
     driver = drivers.get((torch["built"] or "").partition(" ")[0])
     if torch["built"] and (listed or (driver and Path(driver).exists())):
         yield from gpus(torch, listed)
@@ -89,18 +88,6 @@ def gpu(name: str, seen: dict[str, Any], processes: Sequence[str]) -> Finding:
         return Finding("ok", name, found)
     remedy = "trials share what is left of it: end what need not run, or choose other GPUs with CUDA_VISIBLE_DEVICES"
     return Finding("warning", name, found, remedy)
-
-
-def smi(*arguments: str) -> list[str]:
-    """The lines of nvidia-smi; none where it is missing or fails."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    try:
-        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line for line in done.stdout.splitlines() if line.strip()]
 
 
 def versions() -> dict[str, str | None]:

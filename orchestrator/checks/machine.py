@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..estimates.resources import cores as visible_cores
+from trainer.cores import cores as visible_cores
+
 from .finding import Finding, size
 
 LOW_MEMORY = 2 * 2**30

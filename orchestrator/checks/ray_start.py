@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ..estimates.resources import cores
+from trainer.cores import cores
+
 from .finding import Finding
 from .probe import Unanswered, answer
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainer.cores import cores
 from trainer.errors import UserError
 from trainer.room import is_full
 
@@ -20,24 +21,29 @@ def room_here() -> Room:
     return Room(cores(), gpu_count())
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpu_count() -> int:
     """CUDA devices that this process may use, asked of the driver's tool, so that torch stays unimported."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    return len(listed_gpus())
+
+
+def listed_gpus() -> list[str]:
+    """The driver's line on each GPU, whether this process may use it or not."""
+    return [line for line in smi("-L") if line.startswith("GPU ")]
+
+
+def smi(*arguments: str) -> list[str]:
+    """The lines of nvidia-smi; none where it is missing or fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return 0
+        return []
     try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.splitlines())
+        return []
+    return [line for line in done.stdout.splitlines() if line.strip()]
 
 
 def check_writable(folder: Path) -> None:

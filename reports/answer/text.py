@@ -144,7 +144,7 @@ def evidence(change: Change, metric: str) -> str:
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
-        p = probability(compared.adjusted)
+        p = numbers.probability(compared.adjusted)
         inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
     if change.stands:
         inside += f"; {change.stands}"
@@ -273,8 +273,3 @@ def size(value: float, metric: str, *, signed: bool = False) -> str:
     text = f"{abs(shown):.{decimals}f}"
     sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
     return f"{sign}{text}"
-
-
-def probability(p: float) -> str:
-    """`0.031`, or `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"{min(p, 1.0):.3f}" if p < 0.1 else f"{min(p, 1.0):.2f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +77,3 @@ def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:
 def rows_of(data: pd.DataFrame) -> Iterator[Any]:
     """The rows, each with its columns as attributes."""
     return data.itertuples(index=False)
-
-
-def listed(parts: Sequence[str], between: str = ", ", most: int = 6) -> str:
-    """The first few of what a caption names, and how many more there are."""
-    more = f" and {len(parts) - most} more" if len(parts) > most else ""
-    return between.join(parts[:most]) + more

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from experiments.language.wording import first_few
 from experiments.questions.figure_words import Band, Cost, CostFigure
 from experiments.questions.figures import figure_cells, figure_labels
 from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
-from .base import BANDS, FigureData, band_ends, listed
+from .base import BANDS, FigureData, band_ends
 from .labels import labelled, table_labels
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Costs(FigureData):
         )
         text += (
             " The line is the Pareto front, the cells that no other one beats in cost and mean at once: "
-            f"{listed(list(self.front['label']), '; ')}."
+            f"{first_few(list(self.front['label']), '; ')}."
         )
         if self.cost in ("epoch_seconds", "seconds"):
             text += " Seconds depend on what else the machine did."

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from experiments.language.wording import count
+from experiments.language.wording import count, first_few
 from experiments.questions.figure_words import Band
 
 from ..numbers import title
-from .base import BANDS, FigureData, listed
+from .base import BANDS, FigureData
 from .scale import common_range, stretched
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Curves(FigureData):
     def _failures(self) -> list[str]:
         if not self.broken:
             return []
-        named = listed([str(run) for run in self.broken], "; ")
+        named = first_few([str(run) for run in self.broken], "; ")
         mark = ", thin and ending in an x" if self.failed else ""
         return [f"{count(len(self.broken), 'run')} failed{mark}: {named}."]
 
@@ -191,7 +191,7 @@ class Curves(FigureData):
             f"{self.labels[cell]} ({title(metric)} {low:.3g} to {high:.3g})"
             for (cell, metric), (low, high) in self.outside.items()
         ]
-        return [f"Off the common scale, at a triangle on its edge: {listed(parts)}."]
+        return [f"Off the common scale, at a triangle on its edge: {first_few(parts)}."]
 
     def _lacking(self) -> list[str]:
         known = set(self.data["metric"])

@@ -31,8 +31,9 @@ _COLUMNS = {
 class HeatMap(FigureData):
     """Fields of a heat map.
 
-    `data`: a row a field, with its value and n runs; of interactions with the 95 % interval and the p corrected after
-    Holm, as the forest of effects has them. A field without a value has no row.
+    `data`: a row a field, with its value and n runs, those that cells of one recipe share counted once; of interactions
+    with the 95 % interval and the p corrected after Holm, as the forest of effects has them. A field without a value
+    has no row.
     """
 
     metric: str
@@ -82,10 +83,10 @@ def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> Heat
     factors are at their first options, and what was not run there stays empty.
     """
     factors = runs.plan.study.factors
-    blocks: dict[tuple[str, ...], dict[tuple[str, str], list[float]]] = {}
+    blocks: dict[tuple[str, ...], dict[tuple[str, str], dict[str, float]]] = {}
     rest = [name for name in factors if name not in (one, other)]
     for cell in runs.plan.designed.values():
-        values = list(runs.values(cell.name, metric).values())
+        values = {runs.plan.ids[cell.name, seed]: value for seed, value in runs.values(cell.name, metric).items()}
         if values:
             block = blocks.setdefault(tuple(cell.choice[name] for name in rest), {})
             block[cell.choice[one], cell.choice[other]] = values
@@ -99,7 +100,7 @@ def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> Heat
     for row, column in fields:
         cells = [block[row, column] for block in chosen if (row, column) in block]
         if cells:
-            mean, n = float(np.mean([np.mean(values) for values in cells])), sum(map(len, cells))
+            mean, n = float(np.mean([np.mean([*values.values()]) for values in cells])), len(set().union(*cells))
             gid = f"{id}.row{options[one].index(row)}.column{options[other].index(column)}"
             table.append((gid, _option(factors[one], row), _option(factors[other], column), mean, None, None, n, None))
     averaged = [name for place, name in enumerate(rest) if len({key[place] for key in blocks}) > 1]
@@ -124,17 +125,14 @@ def interactions(runs: Runs, id: str, metric: str) -> HeatMap:
     found = fitted(runs, metric, list(runs.plan.designed))
     two = [name for name, factor in factors.items() if len(factor.options) == 2]
     names = {name: option_names(((name, list(factors[name].options)[1]),), factors) for name in two}
+    choices = [choice for choice, *_ in runs.observations(list(runs.plan.designed), metric)]
     table = []
     for effect in found.effects if found else ():
         places = [two.index(name) if name in two else -1 for name, _ in effect.factors]
         if min(places) < 0:
             continue
         row, column = max(places), min(places)
-        n = sum(
-            len(runs.values(cell.name, metric))
-            for cell in runs.plan.designed.values()
-            if all(cell.choice[name] == option for name, option in effect.factors)
-        )
+        n = sum(all(choice[name] == option for name, option in effect.factors) for choice in choices)
         gid = f"{id}.row{row}.column{column}"
         ends = (effect.low, effect.high, n, effect.adjusted)
         table.append((gid, names[two[row]], names[two[column]], effect.estimate, *ends))

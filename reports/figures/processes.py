@@ -6,7 +6,6 @@ Who knows beforehand that a report is coming, and has time meanwhile, calls `get
 from __future__ import annotations
 
 import atexit
-import os
 import pickle
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trainer.cores import cores
 
 if TYPE_CHECKING:
     from .base import FigureData
@@ -40,7 +41,7 @@ def get_ready() -> None:
     """
     from .files import load_drawing
 
-    if _cores() > 2 and not _ready:
+    if cores() > 2 and not _ready:
         _ready.append(_start())
     load_drawing()
 
@@ -95,7 +96,7 @@ def draw_what_comes() -> None:
 def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
     """The figures dealt out to as many processes as pay, the slowest first and always to who has least."""
     pay = max(1 + len(_ready), int(sum(map(_seconds, figures)) / WORTH))
-    number = max(1, min(_cores(), MOST, len(figures), pay))
+    number = max(1, min(cores(), MOST, len(figures), pay))
     shares: list[list[FigureData]] = [[] for _ in range(number)]
     for figure in sorted(figures, key=_seconds, reverse=True):
         min(shares, key=lambda share: sum(map(_seconds, share))).append(figure)
@@ -105,10 +106,6 @@ def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
 def _seconds(figure: FigureData) -> float:
     """About what drawing takes on one core: the files, and each pair of axes."""
     return 0.35 + 0.035 * figure.axes
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start() -> subprocess.Popen[bytes]:

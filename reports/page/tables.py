@@ -13,14 +13,13 @@ from ..answer.text import (
     ends,
     in_points,
     leaning,
-    probability,
     relative,
     size,
     spread,
     standing,
     times,
 )
-from ..numbers import NOTHING, setting, title
+from ..numbers import NOTHING, probability, setting, title
 from ..significance import Comparison
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View

@@ -84,7 +84,7 @@ def make_body(
         if within or not compared
         else [
             printed,
-            differences(table, compared, lines, "cell" if leading.naming else leading.rows.head, labels, runs),
+            differences(table, compared, lines, "cell" if leading.naming else leading.rows.head, labels),
         ]
     )
 
@@ -95,7 +95,7 @@ def numbers_of(table: Table, metrics: Sequence[Measured]) -> list[dict[str, Any]
 
 
 def differences(
-    table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str], runs: Runs
+    table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str]
 ) -> PrintedTable:
     """A table of its own for the differences of another, whose numbers hold them already."""
     shown = [index for index, line in enumerate(lines) if line.reference]

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.language.shapes import Table
 from experiments.questions.lines import Line, table_lines
-from experiments.questions.tables import by_row
+from experiments.questions.tables import by_row, stated_metrics
 from experiments.tracking.records import TrialRecord
 
 from .. import numbers
@@ -39,7 +39,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """The metrics that the table states, parameters, MACs, seconds an epoch, hours of a device, peak memory, n."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     records = [_records(line, runs) for line in lines]
-    metrics = measure(table, lines, runs, table.metrics if "metrics" in table.model_fields_set else ())
+    metrics = measure(table, lines, runs, stated_metrics(table))
     costs, what = _costs([record for cell in records for record in cell])
     found = {cost.name: [cost.of(cell) for cell in records] for cost in costs}
     facts = {name: [runs.fact(line.cell, name) for line in lines] for name in ("params", "macs")}

@@ -123,9 +123,9 @@ def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], ta
 
 
 def _fit_notes(fit: Effects, factors: Mapping[str, Sequence[str]], runs: Runs) -> list[str]:
-    blocks = f"with {' and '.join(fit.blocks)} as a block, " if fit.blocks else ""
+    held = "with the seed as a block, " if fit.blocked else ""
     parts = [
-        f"ordinary least squares over {count(fit.runs, 'run')}, {blocks}{fit.df} residual degrees of freedom; an "
+        f"ordinary least squares over {count(fit.runs, 'run')}, {held}{fit.df} residual degrees of freedom; an "
         "option's effect is the mean over the options of the other factors that were run with it"
     ]
     if any(len(effect.factors) > 1 for effect in fit.effects):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.language.shapes import Table
-from experiments.language.wording import count, duration, seeds_named
+from experiments.language.wording import count, duration, first_few, seeds_named
 from experiments.questions.confounders import table_notes
 from experiments.questions.lines import FULL, Line, reference_of
 from experiments.questions.named import is_accuracy
@@ -24,9 +24,6 @@ from .printed import MARK, Layout
 _SHORT = 40
 """The longest label that is named in a footnote, where "the first row" will do."""
 
-_NAMED = 6
-"""The most cells that a footnote names."""
-
 
 def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) -> str:
     """What the table's numbers and marks are, of those that it shows. lines: whether places of it have no cell."""
@@ -35,7 +32,7 @@ def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) 
     if any(not metric.is_fact for metric in metrics):
         parts.append("mean ± sd over n runs" if any(entry.n > 1 for entry in every) else "one run each")
     told_from = list(dict.fromkeys(metric.told_from for metric in metrics if metric.told_from))
-    of_whom = f" (of those with runs enough: {some(told_from)})" if told_from else ""
+    of_whom = f" (of those with runs enough: {first_few(told_from)})" if told_from else ""
     marks = {
         "best in bold": any(column.bold for column in layout.columns),
         "second underlined": any(column.underlined for column in layout.columns),
@@ -75,7 +72,7 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
         if entry.comparison and entry.comparison.dropped
     }
     if dropped:
-        parts.append(f"without a pair: {some(list(dropped))}")
+        parts.append(f"without a pair: {first_few(list(dropped))}")
     return sentence(parts)
 
 
@@ -137,10 +134,10 @@ def runs_note(lines: Sequence[Line], runs: Runs) -> str:
             what = ", ".join(f"{states[state]} {state}" for state in ("failed", "missing") if states[state])
             short.append(f"{cell} {what} of {len(seeds)}")
     if short:
-        parts.append(some(short))
+        parts.append(first_few(short))
     excluded = [line.cell for line in lines if line.cell in runs.plan.excluded]
     if excluded:
-        parts.append(f"left out by a constraint: {some(excluded)}")
+        parts.append(f"left out by a constraint: {first_few(excluded)}")
     return sentence(parts)
 
 
@@ -164,19 +161,13 @@ def provenance_note(runs: Runs) -> str:
         return ""
 
     def distinct(value: Callable[[TrialRecord], str]) -> str:
-        return some(sorted({value(record) for record in records}))
+        return first_few(sorted({value(record) for record in records}))
 
     code = distinct(lambda r: f"{(r.commit or 'no commit')[:10]}{' with local changes' if r.dirty else ''}")
     data = distinct(lambda r: f"{r.recipe['dataset']['kind']} {r.fingerprint[:8]}")
     cost = duration(sum(record.seconds for record in records))
     hardware = distinct(lambda r: r.hardware)
     return f"Code {code}; data {data}; {hardware}; {cost} of training in all; {command(runs)}."
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of many names, and how many more there are."""
-    shown = ", ".join(names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def sentence(parts: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         aligned=table.siunitx,
     )
     labels = [line.label for line in lines]
-    return [printed, *([differences(table, compared, lines, "cell", labels, runs)] if compared else [])]
+    return [printed, *([differences(table, compared, lines, "cell", labels)] if compared else [])]
 
 
 def _shown(factor: Factor, lines: Sequence[Line], runs: Runs) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from .statistics import ROUNDING, finite
+from reports.statistics import ROUNDING, finite
 
 RESAMPLES = 9999
 FEWEST = 3
