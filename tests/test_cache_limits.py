@@ -221,7 +221,12 @@ class TestResidentData:
         assert resident_data(Digits(image_size=9), 0, CPU).image_size == 9
 
     @pytest.mark.parametrize("other", [("there", "1"), ("here", "2")], ids=["another folder", "other images"])
-    def test_it_is_not_taken_for_others_under_the_same_settings(self, other: tuple[str, str]) -> None:
+    def test_it_is_not_taken_for_others_under_the_same_settings(
+        self, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # what is on the disk is what each asks for
+        asked = iter(["1", other[1]])
+        monkeypatch.setattr(Digits, "fingerprint", lambda _: next(asked))
         first = resident_data(Digits(image_size=8), 0, CPU, ("here", "1"))
         assert resident_data(Digits(image_size=8), 0, CPU, ("here", "1")) is first
         assert resident_data(Digits(image_size=8), 0, CPU, other) is not first

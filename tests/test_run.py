@@ -290,18 +290,18 @@ def test_a_record_that_was_deleted_is_made_again(study_file: WriteStudy) -> None
     assert len(results()) == 4
 
 
-def test_a_report_that_fails_after_training_is_no_mistake_of_the_user_s(
+def test_a_report_that_fails_where_trials_have_failed_is_no_mistake_of_the_user_s(
     study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise UserError("the disk is full")
+        raise UserError("the record can't be opened")
 
-    monkeypatch.setattr("orchestrator.commands.run.renew_report", refuse)
-    study = str(study_file())
-    trained = ablate("run", study, "--executor", "inline", code=1)
-    assert "4 trials trained in" in trained.stdout
-    assert trained.stdout.splitlines()[-1] == "no report: the disk is full"
-    assert "the disk is full" in ablate("run", study, "--executor", "inline", code=2).stderr, "nothing was trained"
+    study = str(study_file(("c: {schedule: {kind: cosine}}", "c: {optimizer.lr: 1.0e+30}")))
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.commands.run.renew_report", refuse)
+        said = ablate("run", study, "--executor", "inline", code=1).stdout.splitlines()
+    assert said[-2].startswith("failed: plain+c seed 0: ")
+    assert said[-1] == "no report: the record can't be opened"
 
 
 @pytest.mark.parametrize("name", ["results", ".ablate"])

@@ -78,7 +78,7 @@ class TestFiles:
             ("  - grid: {stem: all}\n  - add_one: [c, l]", "  - grid: {stem: all}"), ("plain+c.", "deep.")
         )
         at_the_first_epoch(monkeypatch, Path("mlflow.db").unlink)
-        done = ablate("run", str(file), "--executor", "inline", code=2)
+        done = ablate("run", str(file), "--executor", "inline", code=1)
         assert "mlflow.db was deleted meanwhile" in done.stdout
         assert "what it lacks is kept in .ablate/ and is recorded by the same command" in done.stdout
         epochs: list[int] = []

@@ -120,9 +120,9 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
         try:
             renewed = summary.report()
         except UserError as error:
-            if not (summary.finished or left_out):
+            if not left_out:
                 raise
-            # after what has been trained it is no mistake of the user's
+            # which follows from what is said above, and is no mistake of the user's
             say(f"no report: {error}", style="red")
             return 1
         say(f"report: {renewed.path}")
