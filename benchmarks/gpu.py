@@ -8,7 +8,7 @@ Needs torch, torchvision, timm, scipy, pydantic and pytest, and what they need; 
 - what determinism costs, what torch.compile saves a step and costs before the first one;
 - packing: one, two and four trials of ResNet-18 at 32 px at once on one GPU, images a second of all together.
 
-    python benchmarks/gpu.py [--quick] [--skip-tests] [--out FILE]
+    PYTHONPATH=. python benchmarks/gpu.py [--quick] [--skip-tests] [--out FILE]
 
 `--device cpu` runs the same races on tiny inputs, to try the script itself where there is no GPU.
 """

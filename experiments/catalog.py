@@ -11,13 +11,12 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 from trainer.errors import UserError, nearest
 
@@ -35,6 +34,7 @@ from .options import (
     Schedule,
     digest,
 )
+from .plugin_errors import check_option, line_in
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,
@@ -177,7 +177,7 @@ def _register(module: ModuleType, code: str | None = None) -> int:
             continue
         for point, base in EXTENSION_POINTS.items():
             if issubclass(value, base):
-                _check_option(value, module)
+                check_option(value, base, str(module.__file__))
                 value.code = code
                 kind = kind_of(value)
                 for name in (kind, *value.presets):
@@ -192,41 +192,6 @@ def _register(module: ModuleType, code: str | None = None) -> int:
 def _owner(point: str, name: str) -> type[Option] | None:
     """The option that has this kind, or a preset of this name."""
     return next((o for kind, o in _found[point].items() if name == kind or name in o.presets), None)
-
-
-def _check_option(option: type[Option], module: ModuleType) -> None:
-    where = f"{module.__file__}: {option.__name__}"
-    kind = option.model_fields.get("kind")
-    if kind is None or not isinstance(kind.default, str):
-        name = option.__name__.lower()
-        raise UserError(f'{where} has no kind; expected a line such as `kind: Literal["{name}"] = "{name}"`')
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind.default):
-        raise UserError(f"{where} has the kind {kind.default!r}; expected letters, digits and '_', as paths hold it")
-    if get_args(kind.annotation) not in ((), (kind.default,)):
-        raise UserError(f"{where} has the kind {kind.default!r}, but allows {shown(get_args(kind.annotation)[0])} only")
-    if missing := sorted(getattr(option, "__abstractmethods__", ())):
-        raise UserError(f"{where} does not define {', '.join(missing)}")
-    base = next(base for base in EXTENSION_POINTS.values() if issubclass(option, base))
-    if wrong := misfit(option, base):
-        raise UserError(f"{where}.{wrong}")
-
-
-def misfit(own: type[Any], base: type[Any]) -> str:
-    """`build(self), expected build(self, setup)` for a method that can't be called as the base's is; else nothing."""
-    for name, method in vars(base).items():
-        found = getattr(own, name, None)
-        if name.startswith("_") or not inspect.isfunction(method) or not inspect.isfunction(found) or found is method:
-            continue
-        expected = inspect.signature(method)
-        try:
-            inspect.signature(found).bind(*expected.parameters)
-        except TypeError:
-            return f"{name}{_names_of(inspect.signature(found))}, expected {name}{_names_of(expected)}"
-    return ""
-
-
-def _names_of(signature: inspect.Signature) -> str:
-    return f"({', '.join(signature.parameters)})"
 
 
 def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str | int, ...]) -> Option:
@@ -245,19 +210,6 @@ def _expected(kind: object, known: Iterable[str], point: str) -> str:
     if near and len(known) > 8:
         return f"`ablate options {point}` lists all{near}"
     return f"expected one of {', '.join(known)}{near}"
-
-
-def line_in(error: BaseException, path: Path) -> str:
-    """`:12` for the last line of the file that an error went through; nothing for an error of elsewhere."""
-    lines = []
-    if isinstance(error, SyntaxError) and error.lineno:
-        lines.append(error.lineno)
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
-    return f":{lines[-1]}" if lines else ""
 
 
 def plugin_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from trainer.room import NoRoom, is_full
 
 from . import catalog
 from .job import Job, Result
+from .plugin_errors import line_in
 from .recipe import parse_recipe
 from .training.assembly import make_hooks, make_setup
 from .training.costs import cost_of
@@ -60,7 +61,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         if is_full(error) and not isinstance(error, UserError):
             error = error if isinstance(error, NoRoom) else NoRoom(folder)
         reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
-        lines = [(plugin.name, catalog.line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
+        lines = [(plugin.name, line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
         reason += "".join(f" ({name}{line})" for name, line in lines if line and not isinstance(error, UserError))
         history = Journal(folder / JOURNAL).read()
         if tee.last[0] == len(history) + 1:

@@ -13,6 +13,7 @@ from plugins import FEW
 
 from experiments import catalog
 from experiments.language.schema import study_schema
+from experiments.plugin_errors import misfit
 from orchestrator.cli import main
 
 WriteStudy = Callable[..., Path]
@@ -215,8 +216,8 @@ def test_what_may_be_called_as_its_base_is_fits() -> None:
     class Short(Base):
         def build(self, setup: int) -> None: ...  # type: ignore[override]
 
-    assert catalog.misfit(Loose, Base) == ""
-    assert catalog.misfit(Short, Base) == "build(self, setup), expected build(self, setup, other)"
+    assert misfit(Loose, Base) == ""
+    assert misfit(Short, Base) == "build(self, setup), expected build(self, setup, other)"
 
 
 def test_a_hook_with_points_of_another_shape_is_named(study: Callable[..., str], record: Path) -> None:

@@ -13,8 +13,9 @@ from trainer.errors import UserError
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment
 
-from ..catalog import kind_of, misfit
+from ..catalog import kind_of
 from ..options import Dataset, Loss, Option, Refinement, Schedule
+from ..plugin_errors import misfit
 
 if TYPE_CHECKING:
     import torch

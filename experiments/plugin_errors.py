@@ -1,0 +1,61 @@
+"""What is wrong with a plugin's classes, and in which line of a plugin an error arose."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from trainer.errors import UserError
+
+from .language.validation import shown
+from .options import Option
+
+
+def check_option(option: type[Option], base: type[Option], file: str) -> None:
+    """Raise UserError where the option of a file can't stand for its extension point, whose class is `base`."""
+    where = f"{file}: {option.__name__}"
+    kind = option.model_fields.get("kind")
+    if kind is None or not isinstance(kind.default, str):
+        name = option.__name__.lower()
+        raise UserError(f'{where} has no kind; expected a line such as `kind: Literal["{name}"] = "{name}"`')
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind.default):
+        raise UserError(f"{where} has the kind {kind.default!r}; expected letters, digits and '_', as paths hold it")
+    if get_args(kind.annotation) not in ((), (kind.default,)):
+        raise UserError(f"{where} has the kind {kind.default!r}, but allows {shown(get_args(kind.annotation)[0])} only")
+    if missing := sorted(getattr(option, "__abstractmethods__", ())):
+        raise UserError(f"{where} does not define {', '.join(missing)}")
+    if wrong := misfit(option, base):
+        raise UserError(f"{where}.{wrong}")
+
+
+def misfit(own: type[Any], base: type[Any]) -> str:
+    """`build(self), expected build(self, setup)` for a method that can't be called as the base's is; else nothing."""
+    for name, method in vars(base).items():
+        found = getattr(own, name, None)
+        if name.startswith("_") or not inspect.isfunction(method) or not inspect.isfunction(found) or found is method:
+            continue
+        expected = inspect.signature(method)
+        try:
+            inspect.signature(found).bind(*expected.parameters)
+        except TypeError:
+            return f"{name}{_names_of(inspect.signature(found))}, expected {name}{_names_of(expected)}"
+    return ""
+
+
+def _names_of(signature: inspect.Signature) -> str:
+    return f"({', '.join(signature.parameters)})"
+
+
+def line_in(error: BaseException, path: Path) -> str:
+    """`:12` for the last line of the file that an error went through; nothing for an error of elsewhere."""
+    lines = []
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines.append(error.lineno)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return f":{lines[-1]}" if lines else ""
