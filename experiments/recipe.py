@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
@@ -75,6 +75,7 @@ class Recipe(Settings):
 
 
 FIELDS = tuple(Recipe.model_fields)
+_NESTED = (Settings, dict, tuple, list)
 
 
 def parse_recipe(data: object) -> Recipe:
@@ -120,12 +121,14 @@ def options_in(value: object, path: Path = ()) -> Iterator[tuple[Path, Option]]:
     """Every option that some settings hold, at any depth, with its path."""
     if isinstance(value, Option):
         yield path, value
+    items: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Settings):
-        for name in type(value).model_fields:
-            yield from options_in(getattr(value, name), (*path, name))
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from options_in(item, (*path, key))
+        items = ((name, getattr(value, name)) for name in type(value).model_fields)
+    elif isinstance(value, dict):
+        items = value.items()
     elif isinstance(value, tuple | list):
-        for i, item in enumerate(value):
-            yield from options_in(item, (*path, i))
+        items = enumerate(value)
+    for key, item in items:
+        # most of what recipes hold are numbers and words, and large studies have thousands of recipes
+        if isinstance(item, _NESTED):
+            yield from options_in(item, (*path, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -30,17 +31,29 @@ class Settings(BaseModel):
         that changes its meaning raises `trainer.SEMANTICS` instead.
         """
         found: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
+        for name, default in _decisive(type(self)):
             value = getattr(self, name)
-            if NOT_IDENTITY in field.metadata:
-                continue
-            if name != "kind" and not field.is_required():
-                default = field.get_default(call_default_factory=True)
-                # False is not 0 where a setting may be either
-                if value == default and isinstance(value, bool) == isinstance(default, bool):
-                    continue
-            found[name] = _plain(value)
+            # False is not 0 where a setting may be either
+            if value != default or isinstance(value, bool) != isinstance(default, bool):
+                found[name] = _plain(value)
         return found
+
+
+_REQUIRED = object()
+"""The default of a setting that has none, or that is written whatever it is."""
+
+
+@cache
+def _decisive(kind: type[Settings]) -> tuple[tuple[str, Any], ...]:
+    """The settings that an identity holds, with their defaults: asked for once, for pydantic copies them each time."""
+    return tuple(
+        (
+            name,
+            _REQUIRED if name == "kind" or field.is_required() else field.get_default(call_default_factory=True),
+        )
+        for name, field in kind.model_fields.items()
+        if NOT_IDENTITY not in field.metadata
+    )
 
 
 def _plain(value: Any) -> Any:

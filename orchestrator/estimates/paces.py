@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.language.references import referred
-from experiments.plan import Plan, Trial
+from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
 from experiments.training.costs import recall, remember
 from experiments.training.probe import Measured
@@ -80,8 +80,8 @@ def known_share(trial: Trial, room: Room) -> float | None:
 
 def known_paces(plan: Plan, room: Room) -> dict[str, float]:
     """Cell to the seconds of its epoch, training and evaluation, of those that have been measured on this machine."""
-    found = {cell.name: _known(cell.recipe, room) for cell in plan.cells}
-    return {cell: seconds for cell, seconds in found.items() if seconds is not None}
+    found = [(cells, _known(cells[0].recipe, room)) for cells in _alike(plan, room)]
+    return {cell.name: seconds for cells, seconds in found if seconds is not None for cell in cells}
 
 
 def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: Room) -> Estimate:
@@ -94,8 +94,17 @@ def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: 
 def _start(plan: Plan, room: Room) -> float:
     """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
     engine = _positive(recall("engines", _device(room))) or 0.0
-    probes = [known_probe(cell.recipe, room) for cell in plan.cells]
+    probes = [known_probe(cells[0].recipe, room) for cells in _alike(plan, room)]
     return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
+
+
+def _alike(plan: Plan, room: Room) -> list[list[Cell]]:
+    """The cells in groups whose trainings take equally long: what is remembered is read once for each."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        key = json.dumps([_pace_key(cell.recipe, room), sorted(referred(cell.recipe))])
+        groups.setdefault(key, []).append(cell)
+    return list(groups.values())
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:
