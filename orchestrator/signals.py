@@ -38,8 +38,10 @@ class _Requests:
     def __init__(self) -> None:
         self.last = -math.inf
         self.late: signal.Signals | None = None
-        """What is to be heard again, and since when."""
+        """What is to be heard again."""
+
         self.since = -math.inf
+        """When it was heard first."""
 
     def waits(self, number: int, frame: FrameType | None) -> bool:
         """Whether it comes at the wrong moment; it is then heard again a little later."""

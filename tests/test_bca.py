@@ -9,19 +9,11 @@ import numpy as np
 import pytest
 import scipy.stats
 from conftest import REPOSITORY
+from test_statistics import DIFFERENCES
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
 
 from bca import bca
-
-DIFFERENCES = [
-    [0.4, -0.1, 0.3, 0.25, 0.05, 0.31],
-    [1.0, 2.0, 3.0],
-    [-0.02, -0.04, 0.02, 0.0, 0.0, -0.08, 0.06],
-    [5.0],
-    [1e-9, 3e-9, -2e-9, 8e-9],
-    [1e6, -2e6, 5e6, 5e6, 5e6],
-]
 
 
 def test_what_is_not_finite_is_left_out() -> None:

@@ -35,7 +35,7 @@ def images_by_class(folder: Path, names: list[str]) -> ImagesByClass:
     found = {name: images_below(folder / name) for name in names}
     for name, images in found.items():
         if not images:
-            other = next((entry.name for entry in _entries(folder / name)), None)
+            other = min((entry.name for entry in _entries(folder / name)), default="")
             instead = f" (it holds {other})" if other else ""
             raise UserError(f"{folder / name}: a class without images{instead}, expected files of {_SUFFIXES} in it")
     return found

@@ -9,7 +9,7 @@ from trainer.errors import UserError
 
 from ..catalog import add_plugin
 from ..language.validation import Problem
-from ..language.wording import count
+from ..language.wording import count, first_few
 from ..plan import Cell, Plan
 from ..questions.changes import differences
 from ..recipe import options_in, parse_recipe
@@ -54,7 +54,7 @@ def _change(plan: Plan, cell: Cell, attempt: Attempt) -> str:
     except UserError:
         return "its record was deleted"
     parts = [*_plugins(plan, cell, record), *_settings(plan, cell, record)]
-    return ", ".join(parts[:_NAMED]) + (f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else "") or _UNSEEN
+    return first_few(parts, most=_NAMED) or _UNSEEN
 
 
 def _plugins(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from experiments.language.wording import count
+from experiments.language.wording import count, first_few
 from experiments.plan import Cell, Plan, Trial
 from experiments.questions.confounders import study_notes
 from experiments.questions.tables import published_facts
@@ -95,8 +95,7 @@ def _shared(plan: Plan) -> str:
     for cell in plan.cells:
         cells.setdefault(plan.ids[cell.name, plan.study.seeds[0]], []).append(cell.name)
     groups = [" = ".join(names) for names in cells.values() if len(names) > 1]
-    more = f" and {len(groups) - _GROUPS} more" if len(groups) > _GROUPS else ""
-    return ", ".join(groups[:_GROUPS]) + more
+    return first_few(groups, most=_GROUPS)
 
 
 def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
