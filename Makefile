@@ -2,14 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check clean
+.PHONY: run test bytecode check clean
 
-run: .venv/run.stamp
+run: .venv/run.stamp bytecode
 	$(BIN)/ablate run studies/bag_of_tricks.yaml --profile demo
 
 # one process more than two cores: tests with real engines wait for half of their time
-test: .venv/dev.stamp check
+test: .venv/dev.stamp check bytecode
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# a study starts a dozen processes; where PYTHONDONTWRITEBYTECODE is set, each would compile all of this again
+bytecode:
+	$(BIN)/python -m compileall -q trainer experiments reports orchestrator
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

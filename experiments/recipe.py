@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
@@ -69,6 +70,17 @@ class Recipe(Settings):
     numerics: Numerics = Numerics()
     """Precision, memory format, threads."""
 
+    @cached_property
+    def options(self) -> tuple[tuple[Path, Option], ...]:
+        """Every option in it, at any depth, with its path."""
+        return tuple(options_in(self))
+
+    def __copy__(self) -> Recipe:
+        # a copy may be given other options
+        copied = super().__copy__()
+        vars(copied).pop("options", None)
+        return copied
+
     def as_data(self) -> dict[str, Any]:
         """As plain data, with every default written out."""
         return self.model_dump(mode="json")
@@ -96,7 +108,7 @@ def parse_recipe(data: object) -> Recipe:
             raise Problem((name,), f"{name!r} is missing: {field.description}")
     recipe = validate(Recipe, data)
     _check_phases(recipe)
-    for path, option in options_in(recipe):
+    for path, option in recipe.options:
         try:
             option.check(recipe)
         except Problem as problem:

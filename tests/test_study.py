@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY, TINY
 from jsonschema import Draft202012Validator
 
 from experiments import UserError, expand, load_study
+from experiments.language import yaml_source
 from experiments.language.schema import study_schema
 from experiments.language.yaml_source import read_yaml
 from experiments.plan import trial_id
@@ -39,6 +41,13 @@ def test_a_patch_reaches_the_recipe_and_only_there(study_file: WriteStudy) -> No
     assert cosine.model_copy(update={"schedule": base.schedule}) == base
     assert smooth.loss.model_dump() == base.loss.model_dump() | {"label_smoothing": 0.1}
     assert smooth.model_copy(update={"loss": base.loss}) == base
+
+
+def test_what_a_recipe_holds_is_known_of_its_copies_as_well(study_file: WriteStudy) -> None:
+    recipe = expand(load_study(study_file())).by_name["plain"].recipe
+    assert ("architecture", "head") in dict(recipe.options)
+    other = expand(load_study(study_file())).by_name["plain+c"].recipe.schedule
+    assert dict(recipe.model_copy(update={"schedule": other}).options)["schedule",] == other
 
 
 def test_null_removes(study_file: WriteStudy) -> None:
@@ -177,6 +186,23 @@ def test_yaml_is_read_as_people_mean_it(tmp_path: Path) -> None:
     assert read_yaml(file).data == {
         "a": 1e-3, "b": "on", "c": "no", "d": "2024-01-01", "e": 10, "f": None, "g": "true", "h": True, "i": 0.5, "64": "x",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda file: file.stem)
+def test_both_yaml_parsers_read_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = read_yaml(file)
+    monkeypatch.setattr("experiments.language.yaml_source._FAST", yaml.SafeLoader)
+    slow = read_yaml(file)
+    assert slow == fast
+    assert yaml_source._FAST is not yaml.CSafeLoader
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "[" * 2000 + "]" * 2000, "a: " + "{b: " * 3000])
+def test_whatever_is_nested_too_deeply_is_said(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "deep.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"deep.yaml:1: malformed YAML: (nested too deeply|expected|mapping values)"):
+        read_yaml(file)
 
 
 WORDS = """

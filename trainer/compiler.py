@@ -9,7 +9,6 @@ from functools import wraps
 from importlib import import_module
 from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 _COMPILER = "torch._dynamo"
 
@@ -49,11 +48,14 @@ def without_compiler() -> Iterator[None]:
 
     stand_ins = {name: _StandIn(name) for name in (_COMPILER, f"{_COMPILER}.utils")}
     vars(stand_ins[f"{_COMPILER}.utils"])["is_compile_supported"] = _is_compile_supported
+    disable = compiler.disable
     sys.modules |= stand_ins
+    # an attribute that is a function: mypy takes this for a mistake
+    setattr(compiler, "disable", _kept_out)  # noqa: B010
     try:
-        with patch.object(compiler, "disable", _kept_out):
-            yield
+        yield
     finally:
+        setattr(compiler, "disable", disable)  # noqa: B010
         _remove(stand_ins)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
 
-from ..recipe import Recipe, options_in, parse_recipe
+from ..recipe import Recipe, parse_recipe
 from .designs import cell_name, parse_cell
 from .factors import Factor
 from .validation import Path, Problem, shown
@@ -67,7 +67,7 @@ class Reference(Problem):
 
 def references_in(recipe: Recipe) -> list[tuple[Path, Option, str]]:
     """Every setting that refers to another cell: the option's path, the option, the setting's name."""
-    return [(path, option, setting) for path, option in options_in(recipe) for setting in option.trial_references]
+    return [(path, option, setting) for path, option in recipe.options for setting in option.trial_references]
 
 
 def referred(recipe: Recipe) -> set[str]:

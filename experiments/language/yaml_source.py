@@ -7,6 +7,7 @@ a key that stands twice is an error, and no tag builds an object.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ import yaml
 from trainer.errors import UserError
 
 YamlPath = tuple[str | int, ...]
+_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Libyaml's, where PyYAML was built with it."""
+
+_NESTING, _SURELY_SHALLOW = "[{-:?", 10_000
+"""What begins a value inside another: libyaml, which recurses without limit, dies of some 50,000 levels."""
+
 _NODE_LIMIT = 100_000
 _MOST_DIGITS = 400
 """More than any number has that a setting may be; Python takes hours over millions of them."""
@@ -63,16 +70,24 @@ def read_yaml(path: Path | str) -> Source:
         raise UserError(f"{path}: is a folder; expected a study in YAML") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read: {error}") from None
+    builder = _Builder(path)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _composed(text)
+        data = builder.build(node, ()) if node is not None else None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
         raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}{_begun(error, line)}") from None
-    builder = _Builder(path)
-    data = builder.build(node, ()) if node is not None else None
     return Source(path, data, builder.lines, text)
+
+
+def _composed(text: str) -> yaml.Node | None:
+    if sum(map(text.count, _NESTING)) <= _SURELY_SHALLOW:
+        with suppress(yaml.YAMLError):
+            return yaml.compose(text, Loader=_FAST)
+    # says more of what is malformed than libyaml
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _begun(error: Exception, line: int) -> str:
@@ -127,7 +142,7 @@ class _Builder:
     def scalar(self, node: yaml.ScalarNode, path: YamlPath) -> Any:
         if node.tag.startswith("tag:yaml.org,2002:python") or node.tag.startswith("!"):
             raise self.error(node, path, f"the tag {node.tag!r} is refused: a study holds plain data only")
-        if node.style is not None or node.tag == "tag:yaml.org,2002:binary":
+        if node.style or node.tag == "tag:yaml.org,2002:binary":
             return node.value
         text = node.value
         for tag, pattern in _CORE.items():

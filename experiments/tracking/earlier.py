@@ -12,7 +12,7 @@ from ..language.validation import Problem
 from ..language.wording import count, first_few
 from ..plan import Cell, Plan
 from ..questions.changes import differences
-from ..recipe import options_in, parse_recipe
+from ..recipe import parse_recipe
 from .attempts import Attempt, finished_in, read_record
 from .records import NewerRecord, TrialRecord
 from .states import State
@@ -60,7 +60,7 @@ def _change(plan: Plan, cell: Cell, attempt: Attempt) -> str:
 def _plugins(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:
     """Plugins of the recipe whose text was another when the trial was trained."""
     before = {plugin.code for plugin in record.plugins}
-    used = {option.code for _, option in options_in(cell.recipe)}
+    used = {option.code for _, option in cell.recipe.options}
     for file in plan.study.plugins:
         code = add_plugin(file)
         if code in used and code not in before and any(plugin.file.endswith(file.name) for plugin in record.plugins):

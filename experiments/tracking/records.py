@@ -15,7 +15,6 @@ from trainer.recorder import Epoch
 from ..catalog import add_plugin
 from ..job import Result
 from ..plan import Plan, Trial
-from ..recipe import options_in
 from ..training.environment import describe_software, git_state, training_code
 
 SCHEMA = 1
@@ -155,7 +154,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
 
 
 def _plugins(plan: Plan, trial: Trial) -> tuple[Plugin, ...]:
-    used = {option.code for _, option in options_in(trial.recipe)}
+    used = {option.code for _, option in trial.recipe.options}
     here = Path.cwd()
     found = []
     for file in plan.study.plugins:

@@ -34,7 +34,7 @@ def state_folder() -> Path:
 
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
     """What one trial keeps: `log.txt` and what trainer.files names; on other data, another folder."""
-    return state_folder() / "trials" / f"{trial_id}-{fingerprint[:8]}"
+    return Path(STATE, "trials", f"{trial_id}-{fingerprint[:8]}")
 
 
 @contextmanager
