@@ -9,11 +9,9 @@ from pathlib import Path
 
 import click
 
-from trainer.errors import UserError
-from trainer.room import is_full
-
+from .exits import Commands
 from .output import flush, replace_unknown_letters
-from .signals import ignore_from_now_on, unstoppable
+from .signals import ignore_from_now_on
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 CONCURRENCY = click.option(
@@ -42,6 +40,14 @@ PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study
 SEEDS = click.option(
     "--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Replicates of each cell, instead of the study's."
 )
+PLUGIN = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Know the options of this plugin as well; may be repeated.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -57,46 +63,7 @@ def command() -> None:
         os._exit(end.code if isinstance(end.code, int) else 0)
 
 
-def _harmless(text: str) -> str:
-    """A name in it may hold what moves a terminal's cursor, or breaks the line."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def _plugin_line(error: Exception) -> str:
-    """Where in a plugin it comes from, if it does."""
-    if "experiments.catalog" not in sys.modules:
-        return ""
-    from experiments.catalog import plugin_line
-
-    return plugin_line(error)
-
-
-class _Commands(click.Group):
-    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"ablate: {_harmless(str(error))}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            with unstoppable():
-                click.echo("ablate: interrupted", err=True)
-                ctx.exit(130)
-        except Exception as error:
-            if not is_full(error):
-                if line := _plugin_line(error):
-                    said = " ".join(str(error).split())[:300]
-                    click.echo(f"ablate: {line}: {type(error).__name__}: {_harmless(said)}", err=True)
-                    ctx.exit(2)
-                raise
-            place = getattr(error, "filename", None) or Path.cwd()
-            click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ablation-orchestrator", prog_name="ablate")
 def main() -> None:
     """Run ablation studies for image classification and print their tables."""
@@ -271,20 +238,22 @@ def predict(run: str, folder: Path, out: Path) -> None:
 
 @main.command()
 @click.argument("kind", required=False)
+@PLUGIN
 @JSON
-def options(kind: str | None, as_json: bool) -> None:
+def options(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
     """List what recipes are made of, or explain one KIND."""
     from .commands import options as command
 
-    command.show(kind, as_json)
+    command.show(kind, plugins, as_json)
 
 
 @main.command()
-def schema() -> None:
+@PLUGIN
+def schema(plugins: tuple[Path, ...]) -> None:
     """Print the JSON Schema of a study, for editors."""
     from .commands import schema as command
 
-    command.show()
+    command.show(plugins)
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def test_the_commands_and_their_options_are_these() -> None:
     assert found == {
         "doctor": ["study", "--profile", "--json"],
         "logs": ["trial", "--follow"],
-        "options": ["kind", "--json"],
+        "options": ["kind", "--plugin", "--json"],
         "plan": ["study", "--profile", "--seeds", "--probe", "--json"],
         "predict": ["run", "folder", "--out"],
         "report": ["study", "--profile", "--seeds", "--out", "--allow-partial", "--allow-mixed", "--watch"],
@@ -53,7 +54,7 @@ def test_the_commands_and_their_options_are_these() -> None:
             "--address",
             "--retries",
         ],
-        "schema": [],
+        "schema": ["--plugin"],
         "status": ["study", "--profile", "--seeds", "--json"],
         "ui": ["--port"],
     }
@@ -130,6 +131,52 @@ def test_options_name_everything() -> None:
     assert "Zhang" in output("options", "mixup")
     listed = json.loads(output("options", "--json"))
     assert listed["refinements"]["mixup"]["settings"]["alpha"]["default"] == 0.2
+
+
+CONTRAST = '''
+"""Contrast, as a test has it."""
+
+from typing import Literal
+
+from experiments.options import Refinement
+from trainer.hooks import Hook, Setup
+
+
+class Contrast(Refinement):
+    """Scales the contrast of each image."""
+
+    kind: Literal["contrast"] = "contrast"
+    strength: float = 0.2
+    """How much at most."""
+
+    def build(self, setup: Setup) -> Hook:
+        return Hook()
+'''
+
+
+def test_a_plugin_is_explained_and_completed_as_what_is_installed(
+    tmp_path: Path, study_file: Callable[..., Path]
+) -> None:
+    file = tmp_path / "contrast.py"
+    file.write_text(CONTRAST)
+    text = output("options", "contrast", "--plugin", str(file))
+    assert "Contrast, as a test has it." in text
+    assert re.search(r"strength +=? *0\.2 +How much at most\.", text)
+    assert "contrast" in output("options", "--plugin", str(file))
+    data = read_yaml(study_file(("  epochs: 2", "  refinements: {contrast: {strength: 0.3}}\n  epochs: 2"))).data
+    schema = json.loads(output("schema", "--plugin", str(file)))
+    jsonschema.Draft202012Validator(schema).validate(data)
+    data["recipe"]["refinements"]["contrast"] = {"strenght": 0.3}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(data)
+
+
+@pytest.mark.parametrize("command", [["options", "contrast"], ["options", "--json"], ["schema"]])
+def test_a_plugin_that_is_none_is_said(command: list[str], tmp_path: Path) -> None:
+    for name, says in {"absent.py": "no such file", "broken.py": "broken.py:2: the plugin fails to import"}.items():
+        (tmp_path / "broken.py").write_text("\nimport nowhere\n")
+        result = CliRunner().invoke(main, [*command, "--plugin", str(tmp_path / name)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert says in result.stderr
 
 
 def test_every_shipped_study_fits_the_schema_and_a_wrong_one_does_not() -> None:

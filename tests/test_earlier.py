@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def test_the_setting_that_has_changed_is_named(study_file: WriteStudy) -> None:
 
     study_file(("label_smoothing: 0.1", "label_smoothing: 0.2"))
     assert planned(study) == ["1 trial: loss.label_smoothing (0.1 → 0.2)"]
+    told = json.loads(ablate("plan", str(study), "--json").stdout)["again"]
+    assert again("\n".join(told)) == planned(study)
 
     study_file(("batch_size: 256", "batch_size: 128"), ("momentum: 0.9", "momentum: 0.9, nesterov: true"))
     assert planned(study) == ["4 trials: optimizer.nesterov (false → true), batch_size (256 → 128)"]

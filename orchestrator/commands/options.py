@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,8 +18,10 @@ from experiments.options import Option
 from trainer.errors import UserError, nearest
 
 
-def show(kind: str | None, as_json: bool) -> None:
-    """Every option with a line, or one kind with its settings; as JSON: everything."""
+def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
+    """Every option with a line, or one kind with its settings; as JSON: everything. plugins: files that have more."""
+    for plugin in plugins:
+        catalog.add_plugin(plugin)
     if as_json:
         click.echo(json.dumps({point: _point_json(point) for point in catalog.EXTENSION_POINTS}, indent=1))
         return
@@ -37,8 +41,8 @@ def show(kind: str | None, as_json: bool) -> None:
     if not found:
         known = [name for point in catalog.EXTENSION_POINTS for name in (point, *catalog.kinds(point))]
         raise UserError(
-            f"options: no kind is called {kind!r}, a study's plugins aside; expected one of {', '.join(known)}"
-            f"{nearest(kind, known)}"
+            f"options: no kind is called {kind!r} here, nor in a plugin named by --plugin; expected one of "
+            f"{', '.join(known)}{nearest(kind, known)}"
         )
     for _, name, option in found:
         console.print(f"{_about(option)}\n", markup=False, highlight=False)

@@ -191,6 +191,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         ],
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
+        "again": why_again(plan, states),
         "notes": [*unreported(plan), *study_notes(plan)],
         **comparisons_json(plan),
     }

@@ -1,0 +1,53 @@
+"""What a command says that can't go on, and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.errors import UserError
+from trainer.room import is_full
+
+from .signals import unstoppable
+
+
+class Commands(click.Group):
+    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"ablate: {_harmless(str(error))}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            with unstoppable():
+                click.echo("ablate: interrupted", err=True)
+                ctx.exit(130)
+        except Exception as error:
+            if not is_full(error):
+                if line := _plugin_line(error):
+                    said = " ".join(str(error).split())[:300]
+                    click.echo(f"ablate: {line}: {type(error).__name__}: {_harmless(said)}", err=True)
+                    ctx.exit(2)
+                raise
+            place = getattr(error, "filename", None) or Path.cwd()
+            click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
+            ctx.exit(1)
+
+
+def _harmless(text: str) -> str:
+    """A name in it may hold what moves a terminal's cursor, or breaks the line."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _plugin_line(error: Exception) -> str:
+    """Where in a plugin it comes from, if it does."""
+    if "experiments.catalog" not in sys.modules:
+        return ""
+    from experiments.catalog import plugin_line
+
+    return plugin_line(error)
