@@ -16,7 +16,7 @@ from .language.constraints import parse_constraints
 from .language.designs import Choice, cell_name, expand_design
 from .language.factors import conflicts
 from .language.references import Reference, resolve_references
-from .language.validation import Problem
+from .language.validation import placed
 from .language.yaml_source import YamlPath
 from .options import digest
 from .questions.comparisons import Comparison, check_claim, compared
@@ -163,11 +163,9 @@ def _cells(study: Study) -> list[Cell]:
     if study.factors and not study.designs:
         raise study.error(("factors",), "the factors stand in no design; expected `designs:` saying which cells to run")
     for index, design in enumerate(study.designs):
-        try:
+        with placed(study.error, "designs", index):
             for choice in expand_design(design, study.factors):
                 choices.setdefault(cell_name(choice, study.factors), choice)
-        except Problem as problem:
-            raise study.error(("designs", index, *problem.path), problem.message) from None
     if not study.designs:
         choices = {cell_name({}, {}): {}}
     cells = [Cell(name, choice, _recipe(study, name, choice)) for name, choice in choices.items()]
@@ -262,11 +260,7 @@ def _check_questions(plan: Plan) -> None:
     }
     for word, check in checks.items():
         for index, question in enumerate(getattr(study, word)):
-            try:
+            with placed(study.error, word, index):
                 check(question, study, plan.designed)
-            except Problem as problem:
-                raise study.error((word, index, *problem.path), problem.message) from None
-    try:
+    with placed(study.error, "seeds"):
         _ = plan.compared
-    except Problem as problem:
-        raise study.error(("seeds", *problem.path), problem.message) from None

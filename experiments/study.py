@@ -13,7 +13,7 @@ from trainer.errors import UserError, nearest
 from . import catalog
 from .language.factors import BadPath, Factor, Patch, parse_factors, patch_data, refuse_overlap
 from .language.shapes import Claim, Design, Document, Outline, Replicates, Table
-from .language.validation import Problem, validate
+from .language.validation import Problem, placed, validate
 from .language.yaml_source import Source, YamlPath, read_yaml
 from .questions.figure_words import Figure
 from .recipe import FIELDS, Recipe, parse_recipe
@@ -112,25 +112,21 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
     if not isinstance(source.data, dict):
         raise source.error((), f"expected a mapping with {', '.join(Outline.model_fields)}")
     data, recipe_patch, origins = _apply_profile(source, profile)
-    try:
+
+    def blamed(path: YamlPath, message: str) -> UserError:
+        return source.error(_blame(path, origins), message)
+
+    with placed(blamed):
         outline = validate(Outline, data)
-    except Problem as problem:
-        raise source.error(_blame(problem.path, origins), problem.message) from None
     plugins = _load_plugins(source, outline)
-    try:
+    with placed(source.error, "recipe"):
         recipe = parse_recipe(outline.recipe)
-    except Problem as problem:
-        raise source.error(("recipe", *problem.path), problem.message) from None
     where: dict[str, YamlPath] = {path: ("profiles", str(profile), path) for path in recipe_patch}
-    try:
+    with placed(source.error):
         refuse_overlap(recipe_patch, ("profiles", str(profile)))
-    except Problem as problem:
-        raise source.error(problem.path, problem.message) from None
     base, recipe = _recipe_with(source, outline.recipe, recipe, recipe_patch, where, {})
-    try:
+    with placed(blamed, "factors"):
         factors = parse_factors(outline.factors)
-    except Problem as problem:
-        raise source.error(_blame(("factors", *problem.path), origins), problem.message) from None
     study = Study(
         name=outline.study,
         own_name=outline.study,

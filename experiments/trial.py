@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainer.allocator import give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
-from trainer.files import JOURNAL
+from trainer.files import JOURNAL, LOG
 from trainer.leftovers import module_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
 from trainer.room import NoRoom, is_full
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 def run_trial(job: Job, recorder: Recorder) -> Result:
     """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception."""
     folder = Path(job.folder)
-    log = folder / "log.txt"
-    logger = trial_logger(job.id, log)
+    logger = trial_logger(job.id, folder / LOG)
     tee = _Tee(recorder, logger)
     failed = True
     try:
@@ -58,25 +57,7 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         if tee.leaves:
             raise
         logger.exception("failed")
-        if is_full(error) and not isinstance(error, UserError):
-            error = error if isinstance(error, NoRoom) else NoRoom(folder)
-        reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
-        lines = [(plugin.name, line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
-        reason += "".join(f" ({name}{line})" for name, line in lines if line and not isinstance(error, UserError))
-        history = Journal(folder / JOURNAL).read()
-        if tee.last[0] == len(history) + 1:
-            history.append(tee.last[1])
-        return Result(
-            status="failed",
-            history=history,
-            seconds=sum(epoch["epoch_seconds"] for epoch in history),
-            reason=discreet(" ".join(reason.split()))[:500],
-            log=str(log),
-            hardware=describe_hardware(),
-            again=not isinstance(error, UserError | Diverged),
-            short_of_memory=isinstance(error, OutOfMemory),
-            needed=error.share if isinstance(error, OutOfMemory) else None,
-        )
+        return _failed(error, job, folder, tee)
     finally:
         for handler in logger.handlers:
             handler.close()
@@ -85,6 +66,28 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             # the frames of an error and what they hold, a network and its data, refer to each other
             gc.collect()
         give_back()
+
+
+def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
+    if is_full(error) and not isinstance(error, UserError):
+        error = error if isinstance(error, NoRoom) else NoRoom(folder)
+    reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
+    lines = [(plugin.name, line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
+    reason += "".join(f" ({name}{line})" for name, line in lines if line and not isinstance(error, UserError))
+    history = Journal(folder / JOURNAL).read()
+    if tee.last[0] == len(history) + 1:
+        history.append(tee.last[1])
+    return Result(
+        status="failed",
+        history=history,
+        seconds=sum(epoch["epoch_seconds"] for epoch in history),
+        reason=discreet(" ".join(reason.split()))[:500],
+        log=str(folder / LOG),
+        hardware=describe_hardware(),
+        again=not isinstance(error, UserError | Diverged),
+        short_of_memory=isinstance(error, OutOfMemory),
+        needed=error.share if isinstance(error, OutOfMemory) else None,
+    )
 
 
 def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
@@ -133,7 +136,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         "finished",
         outcome.history,
         outcome.seconds,
-        log=str(folder / "log.txt"),
+        log=str(folder / LOG),
         hardware=describe_hardware(),
         selected=outcome.selected,
         final=outcome.final,

@@ -13,7 +13,7 @@ from experiments.tracking import RunWriter
 from experiments.tracking.states import trial_states
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
-from trainer.files import JOURNAL, tidy
+from trainer.files import JOURNAL, LOG, tidy
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import is_over
 
@@ -162,7 +162,7 @@ class Driver:
         course = self.courses[trial]
         seconds = sum(epoch["epoch_seconds"] for epoch in course)
         reason = f"pruned after epoch {len(course)}"
-        log = str(self._folder(trial).resolve() / "log.txt")
+        log = str(self._folder(trial).resolve() / LOG)
         self.ended(trial, Result("pruned", list(course), seconds, reason=reason, log=log))
 
     def ended(self, trial: str, result: Result) -> None:

@@ -57,29 +57,19 @@ def run_plan(
     with claimed(folders.values()) as held, leased(partial(say_aside, console)) as lease:
         states = trial_states(plan, fingerprints)
         pending = _pending(plan, states)
-        summary = Summary(done_before=len(plan.trials) - len(pending))
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
-        summary.elsewhere = _elsewhere(plan, pending, taken)
-        mine = [trial for trial in pending if trial.id not in summary.elsewhere]
-        if pending and not mine:
-            process = next(iter(summary.elsewhere.values()))
-            missing = "the trial that is" if len(pending) == 1 else f"all {len(pending)} trials that are"
-            raise UserError(f"{missing} missing are left to {process}; expected one `ablate run` of them at a time")
-        room = room_here()
-        if room.gpus and mine and terms.has_no_share():
-            probe_missing(plan, [plan.by_name[trial.cell] for trial in mine], room, console)
-        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
+        summary = Summary(done_before=len(plan.trials) - len(pending), elsewhere=_elsewhere(plan, pending, taken))
+        mine = _mine(pending, summary.elsewhere)
+        shares = _shares(plan, mine, terms, console)
         # what a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
-        _announce(plan, summary, at_once, console)
-        for line in why_again(plan, states):
-            say_aside(console, line)
+        _announce(plan, summary, states, at_once, console)
         _tidy_done(plan, pending, fingerprints)
         if not mine:
             close_left_open(plan.study.title)
             summary.report = report
             return summary
-        estimate = estimate_of(plan, mine, at_once, room)
+        estimate = estimate_of(plan, mine, at_once, shares.room)
         mine = in_order(plan, mine, estimate.lengths())
         supply = _supply(plan, fingerprints, held, summary)
 
@@ -187,7 +177,7 @@ def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
 
 
-def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Console) -> None:
+def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once: int | None, console: Console) -> None:
     together = f"; {at_once} at once" if at_once else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
     trials = count(len(plan.trials), "trial")
@@ -201,6 +191,8 @@ def _announce(plan: Plan, summary: Summary, at_once: int | None, console: Consol
         say_aside(console, f"note: {note}")
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)
+    for line in why_again(plan, states):
+        say_aside(console, line)
 
 
 def say_aside(console: Console, line: str) -> None:
@@ -216,6 +208,24 @@ def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[
         found |= late
         left = [id for id in left if id not in late]
     return found
+
+
+def _mine(pending: list[Trial], elsewhere: Mapping[str, str]) -> list[Trial]:
+    """What this process is to train; raises UserError if it lacks trials and all of them are others'."""
+    mine = [trial for trial in pending if trial.id not in elsewhere]
+    if pending and not mine:
+        process = next(iter(elsewhere.values()))
+        missing = "the trial that is" if len(pending) == 1 else f"all {len(pending)} trials that are"
+        raise UserError(f"{missing} missing are left to {process}; expected one `ablate run` of them at a time")
+    return mine
+
+
+def _shares(plan: Plan, mine: list[Trial], terms: Terms, console: Console) -> Shares:
+    """What each trial is to have of this machine; of its GPUs as measured, where the user does not say."""
+    room = room_here()
+    if room.gpus and mine and terms.has_no_share():
+        probe_missing(plan, [plan.by_name[trial.cell] for trial in mine], room, console)
+    return Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
 
 
 def _pending(plan: Plan, states: Mapping[str, State]) -> list[Trial]:

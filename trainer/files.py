@@ -8,6 +8,9 @@ JOURNAL = "journal.jsonl"
 CHECKPOINT = "last.pt"
 """All that an interrupted training needs to go on."""
 
+LOG = "log.txt"
+"""What it said, and the traceback of its failure."""
+
 WEIGHTS = "weights.safetensors"
 """The selected epoch's weights, of a finished training."""
 

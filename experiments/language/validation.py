@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
-from trainer.errors import nearest
+from trainer.errors import UserError, nearest
 
 from .wording import count
 
@@ -30,6 +32,15 @@ class Problem(ValueError):
     def under(self, *prefix: str | int) -> Problem:
         """The same problem seen from outside, below `prefix`."""
         return Problem((*prefix, *self.path), self.message)
+
+
+@contextmanager
+def placed(error: Callable[[Path, str], UserError], *outer: str | int) -> Iterator[None]:
+    """Inside, a problem is raised as `error` of its path below `outer`, and of its message."""
+    try:
+        yield
+    except Problem as problem:
+        raise error((*outer, *problem.path), problem.message) from None
 
 
 def validate(model: type[Model], data: object, path: Path = ()) -> Model:

@@ -11,7 +11,7 @@ from trainer.metrics import METRIC_NAMES
 
 from ..language.factors import Patch, check_name, conflicts, refuse_overlap, unknown_path
 from ..language.references import references_in
-from ..language.validation import Problem, shown
+from ..language.validation import Problem, placed, shown
 from ..language.yaml_source import YamlPath
 from ..recipe import FIELDS, Recipe
 from .space import Dimension, Point, Space, Value, in_order, label_of
@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 def read_space(study: Study, sample: Mapping[str, Sampled]) -> Space:
     """The space that a search section samples; raises UserError for what does not make sense, alone or together."""
-    try:
+    with placed(study.error, "search", "sample"):
         found = {name: _dimension(name, given) for name, given in sample.items()}
         found = {name: _with_conditions(found, name, sample[name]) for name in found}
         order = in_order(sample, {name: list(dimension.when) for name, dimension in found.items()})
         if circle := [name for name in found if name not in order]:
             raise Problem((circle[0], "when"), f"a circle of conditions: {', '.join(circle)}; expected none")
-    except Problem as problem:
-        raise study.error(("search", "sample", *problem.path), problem.message) from None
     space = Space(study, tuple(found[name] for name in order))
     _refuse_impossible(space)
     _refuse_overlaps(space)

@@ -33,7 +33,7 @@ def state_folder() -> Path:
 
 
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
-    """What one trial keeps: `log.txt` and what trainer.files names; on other data, another folder."""
+    """What one trial keeps: what trainer.files names; on other data, another folder."""
     return Path(STATE, "trials", f"{trial_id}-{fingerprint[:8]}")
 
 

@@ -15,8 +15,8 @@ import click
 from experiments.language.wording import count
 from experiments.training.folders import state_folder
 from trainer.errors import UserError
+from trainer.files import LOG
 
-LOG = "log.txt"
 SHORTEST = 4
 """Characters of an id that are enough where they are unique."""
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,25 +92,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
 
-    if summary.record_errors:
-        errors = summary.record_errors
-        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
-        say("what it lacks is kept in .ablate/ and is recorded by the same command")
-    if summary.finished:
-        say(
-            f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
-            f"{summary.training_seconds:.0f} s"
-        )
-    elif summary.done_before and not (summary.failed or summary.elsewhere or summary.interrupted):
-        say(_cost(plan))
-    if summary.finished_elsewhere:
-        say(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
-    for trial, result in summary.failed:
-        say(
-            f"failed: {trial.cell} seed {trial.seed}: {result.reason}"
-            + (f" (log: {result.log})" if result.log else ""),
-            style="red",
-        )
+    _tell(plan, summary, seconds, say)
     if summary.interrupted is not None:
         say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
         return 1 if isinstance(summary.interrupted, EngineDied) else 130
@@ -133,3 +116,26 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
     for process, number in Counter(summary.elsewhere.values()).items():
         say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
     return 1 if left_out else 0
+
+
+def _tell(plan: Plan, summary: Summary, seconds: float, say: Callable[..., None]) -> None:
+    """What became of the trials, and what of it the record refused."""
+    if summary.record_errors:
+        errors = summary.record_errors
+        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
+        say("what it lacks is kept in .ablate/ and is recorded by the same command")
+    if summary.finished:
+        say(
+            f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
+            f"{summary.training_seconds:.0f} s"
+        )
+    elif summary.done_before and not (summary.failed or summary.elsewhere or summary.interrupted):
+        say(_cost(plan))
+    if summary.finished_elsewhere:
+        say(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
+    for trial, result in summary.failed:
+        say(
+            f"failed: {trial.cell} seed {trial.seed}: {result.reason}"
+            + (f" (log: {result.log})" if result.log else ""),
+            style="red",
+        )

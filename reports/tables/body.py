@@ -79,14 +79,10 @@ def make_body(
         cells=tuple(line.cell for line in lines),
         aligned=table.siunitx,
     )
-    return (
-        [printed]
-        if within or not compared
-        else [
-            printed,
-            differences(table, compared, lines, "cell" if leading.naming else leading.rows.head, labels),
-        ]
-    )
+    if within or not compared:
+        return [printed]
+    head = "cell" if leading.naming else leading.rows.head
+    return [printed, differences(table, compared, lines, head, labels)]
 
 
 def numbers_of(table: Table, metrics: Sequence[Measured]) -> list[dict[str, Any]]:
