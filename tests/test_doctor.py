@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import REPOSITORY
+from PIL import Image
 
 from experiments.plan import expand
 from experiments.study import load_study
@@ -715,6 +717,20 @@ class TestStudy:
                 Path("photos", name, f"{number}.jpg").touch()
         (found,) = self.data(file)
         assert (found.level, "holds 2 classes, the setting is classes: 3" in found.found) == ("problem", True)
+
+    def test_images_that_do_not_decode(self, study_file: WriteStudy) -> None:
+        file = study_file((DIGITS, "dataset: {kind: image_folder, path: photos, image_size: 16}"))
+        for name in ("a", "b"):
+            Path("photos", name).mkdir(parents=True)
+            for number in range(60):
+                Image.new("RGB", (20, 20), (number, 0, 0)).save(Path("photos", name, f"{number:02}.png"))
+        (found,) = self.data(file)
+        assert found == Finding("ok", "data image_folder", "at hand, 120 files, 40 of them tried: they decode")
+        for broken in Path("photos", "b").iterdir():
+            broken.write_bytes(broken.read_bytes()[:60])
+        (found,) = self.data(file)
+        assert found.level == "problem"
+        assert re.match(r"photos/b/\d\d.png: not an image that can be decoded", found.found)
 
     def test_a_plugins_data_are_not_prepared(self, study_file: WriteStudy) -> None:
         Path("mine.py").write_text(

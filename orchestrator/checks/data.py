@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.catalog import kind_of
+from experiments.datasets._folders import IMAGE_SUFFIXES
 from experiments.datasets.digits import Digits
 from experiments.datasets.glyphs import font_files
 from experiments.language.wording import count
@@ -15,9 +16,13 @@ from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
 from experiments.training.probe import UNKNOWN_CLASSES
+from trainer.decoding import decode_file
 from trainer.errors import UserError
 
 from .finding import Finding, size
+
+_TRIED = 50
+"""Images of a data set that are decoded at most, spread over it: moments, also for large ones."""
 
 
 class _WouldDo(Exception):
@@ -43,7 +48,7 @@ def study_data(plan: Plan) -> Iterator[Finding]:
 
 
 def _dataset(name: str, dataset: Dataset) -> Finding:
-    """Looks at no file's content: a fingerprint would read all of them."""
+    """Reads few files' content: a fingerprint would read all of them."""
     remedy = "mend what the line names, or correct `dataset` in the study"
     try:
         if type(dataset).__module__.startswith("experiments.datasets."):
@@ -65,7 +70,7 @@ def _dataset(name: str, dataset: Dataset) -> Finding:
 
 
 def _files(name: str, dataset: Dataset) -> Finding:
-    """What can be told of files without reading them."""
+    """What can be told of files without reading all of them."""
     try:
         files = dataset.files()
         for file in files:
@@ -73,9 +78,14 @@ def _files(name: str, dataset: Dataset) -> Finding:
                 return Finding("problem", name, f"{file}: can't be read", "give yourself the right to, or take it away")
             if file.stat().st_size == 0:
                 return Finding("problem", name, f"{file}: an empty file", "copy it again, or take it away")
+        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        tried = images[:: len(images) // _TRIED + 1]
+        for file in tried:
+            decode_file(file, dataset.image_size)
     except UserError as error:
         return Finding("problem", name, str(error), "mend what the line names")
-    return Finding("ok", name, f"at hand, {count(len(files), 'file')}" if len(files) > 1 else "at hand")
+    decoded = f", {len(tried)} of them tried: they decode" if tried else ""
+    return Finding("ok", name, f"at hand, {count(len(files), 'file')}{decoded}" if len(files) > 1 else "at hand")
 
 
 def _raise(line: str) -> None:
