@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from pydantic_core import core_schema
 
 from trainer.hooks import Hook, Moment, Setup
@@ -102,29 +102,35 @@ class Architecture(Option):
         return None
 
 
+def _each_once(stages: tuple[int, ...]) -> tuple[int, ...]:
+    """In order, whatever that of a study is: no other network."""
+    if len(set(stages)) < len(stages):
+        raise ValueError(f"got {list(stages)}, expected each stage once")
+    return tuple(sorted(stages))
+
+
+Stages = Annotated[tuple[PositiveInt, ...], AfterValidator(_each_once)]
+
+
 class Block(Option):
     """A module that a staged network can hold: feature maps [N, C, H, W] to the same shape."""
 
     replaces_convolution: ClassVar[bool] = False
     """Whether `inside` puts it in the place of a residual branch's 3x3 convolution, rather than at its end."""
 
-    inside: tuple[PositiveInt, ...] = ()
+    inside: Stages = ()
     """Stages (from 1) of which every residual block holds one in its residual branch, before the addition."""
 
-    after: tuple[PositiveInt, ...] = ()
+    after: Stages = ()
     """Stages (from 1) that are each followed by one."""
 
     order: int = 0
     """Which of several blocks comes first in one place, the least first; kind decides between equals."""
 
     @model_validator(mode="after")
-    def _is_placed_once(self) -> Block:
+    def _is_placed(self) -> Block:
         if not self.inside and not self.after:
             raise ValueError("got neither inside nor after, expected the stages that it is placed in or after")
-        for name in ("inside", "after"):
-            stages = getattr(self, name)
-            if len(set(stages)) < len(stages):
-                raise ValueError(f"got {name} {list(stages)}, expected each stage once")
         return self
 
     @abstractmethod

@@ -497,7 +497,8 @@ class TestPlacement:
     def test_but_at_a_stage_once(self, kind: str, place: str) -> None:
         with pytest.raises(Problem) as caught:
             parse(kind, **{place: [2, 3, 2]})
-        assert caught.value.message == f"got {place} [2, 3, 2], expected each stage once"
+        assert caught.value.message == "got [2, 3, 2], expected each stage once"
+        assert caught.value.path == (kind, place)
 
     def test_stages_count_from_one(self, kind: str) -> None:
         with pytest.raises(Problem) as caught:

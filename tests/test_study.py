@@ -102,6 +102,14 @@ def test_identity_follows_the_semantics_version(study_file: WriteStudy, monkeypa
     assert trial_id(recipe, 0) != before
 
 
+def test_parts_of_a_network_are_one_choice_in_whatever_order(study_file: WriteStudy) -> None:
+    ids = set()
+    for freeze, stages in (("[stem, 1, 2, head]", "[1, 3, 4]"), ("[head, 2, stem, 1]", "[4, 1, 3]")):
+        parts = f"tweak: A, freeze: {freeze}, blocks: {{se: {{inside: {stages}}}, gc: {{after: {stages}}}}}}}"
+        ids.add(expand(load_study(study_file(("tweak: A}", parts)))).trials[0].id)
+    assert len(ids) == 1
+
+
 def test_preset_and_its_spelled_out_form_are_one_trial(study_file: WriteStudy) -> None:
     short = "{kind: resnet18, tweak: A}"
     long = "{kind: resnet, block: basic, layers: [2, 2, 2, 2], tweak: A}"

@@ -7,10 +7,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from trainer.compiler import without_compiler
 from trainer.errors import UserError
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 Depth = Annotated[int, Field(ge=1, le=1000)]
 """Residual blocks of a stage."""
+
+_Part = Literal["stem", "head"] | PositiveInt
+"""Of a network: a stage by its number, or what stands before or behind all of them."""
+
+
+def _front_to_back(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+    """One order of parts that a study may list in any: no other training."""
+    places = {"stem": 0, "head": inf}
+    return tuple(sorted(parts, key=lambda part: places[part] if isinstance(part, str) else part))
+
 
 STARTS = ("weights", "weights_file", "weights_run")
 
@@ -66,7 +77,7 @@ class _Staged(Architecture):
     head: Annotated[Head, OneOf("heads")] = Linear()
     """What follows the pooled features; the default is timm's own classifier."""
 
-    freeze: tuple[Literal["stem", "head"] | PositiveInt, ...] = ()
+    freeze: Annotated[tuple[_Part, ...], AfterValidator(_front_to_back)] = ()
     """Parts whose parameters stay as they are: `stem`, stages by number from 1, `head`. Blocks in them are trained.
 
     What stands before the first stage is stem; what stands between the last stage and the head belongs to that stage.
