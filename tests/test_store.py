@@ -7,11 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from made_up import planned
@@ -148,8 +149,10 @@ with store_apart() as store:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", range(2, 20, 3))
-def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("call", "lags"), [*((call, False) for call in range(2, 20, 3)), *((call, True) for call in (5, 8, 11, 14))]
+)
+def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, lags: bool, tmp_path: Path) -> None:
     """Before a call is carried out, and after it, unheard, in turns."""
     plan = planned(tmp_path, STUDY)
     said: list[str] = []
@@ -186,6 +189,8 @@ def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, tmp_path
             writer.start(trial)
             for number, metrics in enumerate(history, start=1):
                 writer.epoch(trial, number, metrics)
+                while not lags and not writer.is_idle():
+                    time.sleep(0.01)
             writer.finish(trial, Result("finished", history, 2.0))
         writer.close("FINISHED")
     assert writer.errors == []
@@ -196,6 +201,77 @@ def test_whichever_call_its_death_meets_all_is_recorded_once(call: int, tmp_path
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         assert [m.value for m in client().get_metric_history(run.info.run_id, "top1")] == [0.5, 0.75]
+
+
+class Noted:
+    """A store that remembers what it is told, and waits with its first call until it may."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def told(*arguments: Any, **named: Any) -> Any:
+            self.may.wait()
+            self.calls.append((name, arguments))
+            return ("run", "place") if name == "create_run" else "id"
+
+        return told
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+
+class TestCatchingUp:
+    HISTORY: ClassVar[Any] = [{"top1": 0.25}, {"top1": 0.5}, {"top1": 0.75}]
+    OPENS = ("experiment", "create_run", "put_text")
+
+    @pytest.fixture
+    def store(self) -> Noted:
+        return Noted()
+
+    def written(self, store: Noted, result: Result, tmp_path: Path, keeps_up: bool) -> list[str]:
+        """The calls of one trial of three epochs."""
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        if keeps_up:
+            store.may.set()
+        writer.start(plan.trials[0])
+        for number, metrics in enumerate(self.HISTORY, start=1):
+            writer.epoch(plan.trials[0], number, metrics)
+            time.sleep(0.002)
+            while keeps_up and not writer.is_idle():
+                time.sleep(0.01)
+        writer.finish(plan.trials[0], result)
+        store.may.set()
+        writer.close("FINISHED")
+        assert writer.errors == []
+        assert tuple(store.names()[:3]) == self.OPENS
+        return store.names()[3:-2]
+
+    def test_what_has_ended_by_now_is_told_at_once_with_its_times(self, store: Noted, tmp_path: Path) -> None:
+        result = Result("finished", self.HISTORY, 2.0, params=7, macs=9)
+        calls = self.written(store, result, tmp_path, keeps_up=False)
+        assert calls == ["create_run", "log_dataset", "put_text", "log_last", "end_run"]
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        assert [(name, value, epoch) for name, value, _, epoch in last[1]] == [
+            ("top1", 0.25, 1), ("top1", 0.5, 2), ("top1", 0.75, 3),
+        ]  # fmt: skip
+        assert len({at for _, _, at, _ in last[1]}) == 3
+        assert last[2]["cell"] == "baseline"
+        assert last[2]["params"] == 7
+
+    def test_what_it_keeps_up_with_is_told_as_it_happens(self, store: Noted, tmp_path: Path) -> None:
+        calls = self.written(store, Result("finished", self.HISTORY, 2.0), tmp_path, keeps_up=True)
+        head = ["create_run", "log_dataset", "log_params", *["log_metrics"] * 3]
+        assert calls == [*head, "put_text", "log_last", "end_run"]
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        assert last[1:3] == ([], {})
+
+    def test_epochs_that_its_end_does_not_tell_are_told(self, store: Noted, tmp_path: Path) -> None:
+        calls = self.written(store, Result("interrupted", reason="interrupted"), tmp_path, keeps_up=False)
+        head = ["create_run", "log_dataset", *["log_metrics"] * 3]
+        assert calls == [*head, "put_text", "log_last", "end_run"]
 
 
 class TestCommits:

@@ -120,9 +120,7 @@ class MlflowStore:
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
         """See Store."""
-        listed = _params(params)
-        for i in range(0, len(listed), _PARAMS):
-            self._client.log_batch(run, params=listed[i : i + _PARAMS])
+        self._log_params(run, _params(params))
 
     def log_dataset(self, run: str, kind: str, digest: str, source: str) -> None:
         """See Store."""
@@ -151,8 +149,10 @@ class MlflowStore:
         from mlflow.entities import RunTag
 
         said = [RunTag(name, value) for name, value in tags.items()]
+        listed = _params(params)
+        self._log_params(run, listed[:-_PARAMS])
         self.log_metrics(run, points[:-_METRICS])
-        self._client.log_batch(run, _metrics(points[-_METRICS:]), _params(params), said)
+        self._client.log_batch(run, _metrics(points[-_METRICS:]), listed[-_PARAMS:], said)
 
     def end_run(self, run: str, status: str) -> None:
         """See Store."""
@@ -168,6 +168,10 @@ class MlflowStore:
         if (file := embedded_record()) is not None:
             self._engine(self._client).dispose()
             rest(file)
+
+    def _log_params(self, run: str, params: Sequence[Param]) -> None:
+        for i in range(0, len(params), _PARAMS):
+            self._client.log_batch(run, params=params[i : i + _PARAMS])
 
     @cached_property
     def _moved(self) -> dict[str, str]:

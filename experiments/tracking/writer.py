@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from trainer.errors import UserError
@@ -32,6 +33,32 @@ _MOMENT = 3.0
 """Seconds for which a command that is interrupted at its beginning waits for its record to open."""
 
 
+@dataclass
+class _Attempt:
+    """One attempt at a trial, and what of it the record has by now."""
+
+    trial: Trial
+    name: str = field(default_factory=lambda: uuid4().hex)
+    """What tells its run from all others, from before that is made."""
+
+    asked: bool = False
+    """Whether the record has been asked for a run, which it may have made although no answer came."""
+
+    run: str = ""
+    artifacts: str = ""
+    described: bool = False
+    """Whether its settings and data are there."""
+
+    logged: set[int] = field(default_factory=set)
+    """Epochs that are there."""
+
+    at: dict[int, int] = field(default_factory=dict)
+    """Epoch to when it ended, in milliseconds since 1970."""
+
+    result: Result | None = None
+    """How it has ended. What the record lacks by then it gets at once: one that lags catches up in fewer calls."""
+
+
 class RunWriter:
     """Writes one `ablate run` to the record. Every call returns at once; a record that is away gets it all later.
 
@@ -49,12 +76,9 @@ class RunWriter:
         self.plan = plan
         self.fingerprints = fingerprints
         self.store = store
-        self.attempts: dict[str, str] = {}
-        """Trial id to what tells this attempt at it from others, from before its run is made."""
+        self._attempts: dict[str, _Attempt] = {}
+        """Trial id to the attempt at it that has not ended."""
 
-        self.runs: dict[str, str] = {}
-        self.artifacts: dict[str, str] = {}
-        self.logged: dict[str, set[int]] = {}
         self.experiment = self.parent = ""
         self._opened: Future[None] = Future()
         self._begun = False
@@ -73,17 +97,22 @@ class RunWriter:
 
     def start(self, trial: Trial) -> None:
         """An attempt at a trial begins."""
-        self._put(lambda: self._start(trial))
+        attempt = self._attempts.setdefault(trial.id, _Attempt(trial))
+        self._put(lambda: self._start(attempt))
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """An epoch of a running trial has ended."""
-        at = _now()
-        self._put(lambda: self._epoch(trial, number, metrics, at))
+        attempt = self._attempts.setdefault(trial.id, _Attempt(trial))
+        attempt.at[number] = _now()
+        self._put(lambda: self._epoch(attempt, number, metrics))
 
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
         """An attempt has ended; `then` is called once the record holds it."""
         at = _now()
-        self._put(lambda: self._finish(trial, result, then, at))
+        # another attempt has a run of its own
+        attempt = self._attempts.pop(trial.id, None) or _Attempt(trial)
+        attempt.result = result
+        self._put(lambda: self._finish(attempt, result, then, at))
 
     def is_idle(self) -> bool:
         """Whether everything so far is written, or was refused."""
@@ -151,63 +180,69 @@ class RunWriter:
             tags["ablate.dirty"] = str(state[1]).lower()
         return tags
 
-    def _start(self, trial: Trial) -> None:
-        cell = self.plan.by_name[trial.cell]
-        fingerprint = self.fingerprints[trial.id]
+    def _start(self, attempt: _Attempt) -> None:
+        trial = attempt.trial
         tags = {
             "mlflow.runName": f"{trial.cell} seed {trial.seed}",
             _PARENT: self.parent,
             TRIAL: trial.id,
-            FINGERPRINT: fingerprint,
+            FINGERPRINT: self.fingerprints[trial.id],
             STATUS: "running",
+            ATTEMPT: attempt.name,
             "ablate.cell": trial.cell,
             **self._common_tags(),
         }
-        if trial.id not in self.runs:
-            again = trial.id in self.attempts
-            tags[ATTEMPT] = self.attempts.setdefault(trial.id, uuid4().hex)
-            found = self.store.create_run(self.experiment, tags, again=again)
-            self.runs[trial.id], self.artifacts[trial.id] = found
-            self.logged[trial.id] = set()
-        run = self.runs[trial.id]
-        self.store.log_params(run, settings_of(trial, cell))
+        if not attempt.run:
+            again, attempt.asked = attempt.asked, True
+            attempt.run, attempt.artifacts = self.store.create_run(self.experiment, tags, again=again)
         kind, source = dataset_of(trial)
-        self.store.log_dataset(run, kind, fingerprint, source)
+        self.store.log_dataset(attempt.run, kind, self.fingerprints[trial.id], source)
+        if attempt.result is None:
+            self.store.log_params(attempt.run, self._settings(attempt))
+            attempt.described = True
 
-    def _epoch(self, trial: Trial, number: int, metrics: Epoch, at: int) -> None:
-        if not self.logged[trial.id] and number > 1:
+    def _settings(self, attempt: _Attempt) -> dict[str, object]:
+        return settings_of(attempt.trial, self.plan.by_name[attempt.trial.cell])
+
+    def _epoch(self, attempt: _Attempt, number: int, metrics: Epoch) -> None:
+        if attempt.result is not None and number <= len(attempt.result.history):
+            return
+        if not attempt.logged and number > 1:
             # a resumed training: what it takes up comes first, so that the curve begins at its beginning
-            journal = Journal(trial_folder(trial.id, self.fingerprints[trial.id]) / JOURNAL)
-            self._epochs(trial, list(enumerate(journal.read()[: number - 1], start=1)), at)
-        self._epochs(trial, [(number, metrics)], at)
+            journal = Journal(trial_folder(attempt.trial.id, self.fingerprints[attempt.trial.id]) / JOURNAL)
+            self._epochs(attempt, enumerate(journal.read()[: number - 1], start=1), attempt.at[number])
+        self._epochs(attempt, [(number, metrics)], attempt.at[number])
 
-    def _epochs(self, trial: Trial, epochs: list[tuple[int, Epoch]], at: int) -> None:
-        self.store.log_metrics(self.runs[trial.id], points_of(epochs, at))
-        self.logged[trial.id].update(number for number, _ in epochs)
+    def _epochs(self, attempt: _Attempt, epochs: Iterable[tuple[int, Epoch]], at: int) -> None:
+        epochs = list(epochs)
+        self.store.log_metrics(attempt.run, points_of(epochs, at))
+        attempt.logged.update(number for number, _ in epochs)
 
-    def _finish(self, trial: Trial, result: Result, then: Callable[[], None], at: int) -> None:
-        if trial.id not in self.runs:
-            self._start(trial)
-        run, artifacts = self.runs[trial.id], self.artifacts[trial.id]
+    def _finish(self, attempt: _Attempt, result: Result, then: Callable[[], None], at: int) -> None:
+        if not attempt.run:
+            self._start(attempt)
+        trial, run, artifacts = attempt.trial, attempt.run, attempt.artifacts
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
             self.store.put_file(run, artifacts, WEIGHTS, (folder / WEIGHTS).resolve())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.store.put_text(run, artifacts, ARTIFACT, record.model_dump_json(indent=1))
-        # of a whole training the last epoch, of one that was complete before it began all of them
-        numbered = enumerate(result.history, start=1)
-        rest = [(number, metrics) for number, metrics in numbered if number not in self.logged[trial.id]]
+        # of a training that the record has kept up with nothing, of one that was complete before it began all of them
+        rest = [
+            point
+            for number, metrics in enumerate(result.history, start=1)
+            if number not in attempt.logged
+            for point in points_of([(number, metrics)], attempt.at.get(number, at))
+        ]
         # with its status, last, it is done: what that says must be there
         last = result.selected or len(result.history)
+        settings = {} if attempt.described else self._settings(attempt)
         costs = {"params": result.params, "macs": result.macs} if result.params is not None else {}
         tags = {"ablate.weights": record.weights, "ablate.pretrained": record.pretrained, REASON: result.reason}
         said = {name: value for name, value in tags.items() if value} | {STATUS: result.status}
-        self.store.log_last(run, points_of([*rest, (last, result.final)], at), costs, said)
+        self.store.log_last(run, [*rest, *points_of([(last, result.final)], at)], settings | costs, said)
         self.store.end_run(run, ENDED[result.status])
         then()
-        # another attempt has a run of its own
-        for known in (self.attempts, self.runs, self.artifacts, self.logged):
-            del known[trial.id]
 
 
 def _may_pass(error: Exception) -> bool:
