@@ -324,6 +324,16 @@ def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     assert "1 other cell of 7 can't be told from it" in best_sentence(answer)
 
 
+def test_cells_of_the_best_mean_are_all_named_or_counted(tmp_path: Path) -> None:
+    same = {cell: [0.5, 0.7] if cell in ("deep", "deep+l") else [0.4, 0.5] for cell in CELLS}
+    said = best_sentence(answer_study(made_up_runs(tmp_path, same, FACTORIAL)))
+    assert said.startswith(
+        "Best cell: deep, Top-1 0.600 ± 0.141 (n = 2); deep+l has the same mean; the seeds are too few"
+    )
+    perfect = answer_study(made_up_runs(tmp_path, {cell: [1.0, 1.0] for cell in CELLS}, FACTORIAL))
+    assert "Best cell: plain, Top-1 1.000 ± 0.000 (n = 2); 7 other cells have the same mean;" in best_sentence(perfect)
+
+
 @pytest.mark.parametrize(
     ("value", "metric", "text"),
     [

@@ -47,6 +47,14 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("question: Does", 'question: "Does'),
         ("malformed YAML: found unexpected end of stream while scanning a quoted scalar that begins in line 3",),
     ),
+    "a colon in a text": (
+        ("question: Does the test pass?", "question: Does it pass: yes or no?"),
+        (":3: malformed YAML: mapping values are not allowed here; expected quotes around a text that holds ': '",),
+    ),
+    "a colon in a text between braces": (
+        ("says: Cosine pays", "says: Cosine pays: a lot"),
+        ("malformed YAML: expected ',' or '}', but got ':'", "; expected quotes around a text that holds ': '"),
+    ),
     "a tag that builds an object": (
         ("question: Does the test pass?", "question: !!python/object/apply:os.system ['touch pwned']"),
         (":3:", "question", "tag"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from test_run import ablate
 
 from experiments import catalog
@@ -60,6 +61,22 @@ def test_the_setting_that_has_changed_is_named(study_file: WriteStudy) -> None:
     assert planned(study) == [
         "4 trials: refinements.cutout (added), refinements.ema (added), refinements.flip (added) and 1 more"
     ]
+
+
+def test_a_folder_of_images_under_another_name(study_file: WriteStudy, tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        folder = tmp_path / "pets" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16), (200, 0, 0) if name[-1] == "a" else (0, 0, 200)).save(folder / f"{name[0]}.png")
+    digits = "{kind: digits, image_size: 16}"
+    study = study_file((digits, "{kind: image_folder, path: pets, image_size: 16}"))
+    ablate("run", str(study), "--executor", "inline")
+
+    (tmp_path / "pets").rename(tmp_path / "cats")
+    study_file((digits, "{kind: image_folder, path: cats, image_size: 16}"))
+    assert planned(study) == ["4 trials: dataset.name (pets → cats)"]
+    study_file((digits, "{kind: image_folder, path: cats, name: pets, image_size: 16}"))
+    assert planned(study) == []
 
 
 def test_run_says_it_too_and_counts_what_was_trained(study_file: WriteStudy) -> None:

@@ -304,6 +304,16 @@ def test_a_report_that_fails_where_trials_have_failed_is_no_mistake_of_the_user_
     assert said[-1] == "no report: the record can't be opened"
 
 
+def test_an_earlier_report_is_not_taken_for_one_of_a_run_in_which_all_failed(study_file: WriteStudy) -> None:
+    def last_line(rate: str, code: int) -> str:
+        study = str(study_file(("lr: 0.05", f"lr: {rate}")))
+        return ablate("run", study, "--executor", "inline", code=code).stdout.splitlines()[-1]
+
+    assert last_line("1.0e+30", 1) == "no report: no trial has finished"
+    assert last_line("0.05", 0) == "report: results/tiny/report.md"
+    assert last_line("1.0e+29", 1) == "no report: no trial has finished; results/tiny/report.md is of an earlier run"
+
+
 @pytest.mark.parametrize("name", ["results", ".ablate"])
 def test_a_file_in_the_way_is_named_before_training(name: str, study_file: WriteStudy) -> None:
     Path(name).write_text("in the way")

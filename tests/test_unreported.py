@@ -1,4 +1,4 @@
-"""A study that asks for what its data can't tell is told so before it trains."""
+"""A study that asks for what its data or its recipes can't tell is told so before it trains."""
 
 from __future__ import annotations
 
@@ -39,6 +39,28 @@ def test_metrics_of_a_split_that_is_not_there(
     assert unreported(plan) == ([TOLD.format(metrics)] if metrics else [])
     split = ("image_size: 16", "image_size: 16, train_fraction: 0.6, test_fraction: 0.2")
     assert unreported(expand(load_study(study_file(*replaced, split)))) == []
+
+
+@pytest.mark.parametrize(
+    ("replaced", "metrics"),
+    [
+        (("metrics: [top1, top5]", "metrics: [top1, ema_top1, best_ema_top1]"), "ema_top1, best_ema_top1"),
+        (
+            ("plain+c.top1 > plain.top1", "plain+c.selected_ema_val_loss < plain.ema_val_loss"),
+            "selected_ema_val_loss, ema_val_loss",
+        ),
+    ],
+)
+def test_averaged_weights_that_no_recipe_keeps(study_file: WriteStudy, replaced: tuple[str, str], metrics: str) -> None:
+    assert unreported(expand(load_study(study_file(replaced)))) == [
+        f"no trial reports {metrics}: no recipe has refinements.ema"
+    ]
+    for once in (
+        ("  epochs: 2", "  epochs: 2\n  refinements: {ema: {}}"),
+        ("  epochs: 2", "  epochs: 2\n  phases: [{start: 2, refinements: {ema: {}}}]"),
+        ("l: {loss.label_smoothing: 0.1}", "l: {refinements.ema: {decay: 0.9}}"),
+    ):
+        assert unreported(expand(load_study(study_file(replaced, once)))) == []
 
 
 def test_plan_and_run_say_so(study_file: WriteStudy, record: Path) -> None:

@@ -36,6 +36,9 @@ _CORE = {
     ),
 }
 
+_COLON = ("mapping values are not allowed here", "but got ':'")
+"""What the parser says of a text that holds a colon, the commonest mistake of all."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -78,7 +81,8 @@ def read_yaml(path: Path | str) -> Source:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-        raise UserError(f"{path}:{line}: malformed YAML: {_one_line(str(problem))}{_begun(error, line)}") from None
+        what = f"{_one_line(str(problem))}{_begun(error, line)}{_quotes(str(problem))}"
+        raise UserError(f"{path}:{line}: malformed YAML: {what}") from None
     return Source(path, data, builder.lines, text)
 
 
@@ -94,6 +98,11 @@ def _begun(error: Exception, line: int) -> str:
     """Where what is malformed began, such as a quote that is never closed, if on another line."""
     begun, what = getattr(error, "context_mark", None), getattr(error, "context", None)
     return f" {what} that begins in line {begun.line + 1}" if begun and what and begun.line + 1 != line else ""
+
+
+def _quotes(problem: str) -> str:
+    colon = any(words in problem for words in _COLON)
+    return "; expected quotes around a text that holds ': ', or names that line up" if colon else ""
 
 
 class _Builder:

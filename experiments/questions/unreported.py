@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from trainer.metrics import FINAL_METRICS, plain
@@ -13,6 +13,7 @@ from .comparisons import parse_claim
 
 if TYPE_CHECKING:
     from ..plan import Plan
+    from ..recipe import Recipe
 
 
 def lacks_test_split(dataset: Dataset, seed: int) -> bool:
@@ -21,17 +22,36 @@ def lacks_test_split(dataset: Dataset, seed: int) -> bool:
 
 
 def unreported(plan: Plan) -> list[str]:
-    """A sentence for each kind of data that has no test split, where the study asks for metrics of one.
+    """A sentence for averaged weights that no trial keeps, and for each kind of data that has no test split.
 
-    Of data that are not at hand nothing is said. Raises UserError where they can't be read.
+    Only where the study asks for metrics of them, and of data that are at hand. Raises UserError where these can't be
+    read.
     """
-    asked = ", ".join(dict.fromkeys(metric for metric in _asked(plan) if plain(metric) in FINAL_METRICS))
-    if not asked:
+    asked = dict.fromkeys(_asked(plan))
+    return [*_without_average(plan, asked), *_without_test_split(plan, asked)]
+
+
+def _without_average(plan: Plan, asked: Iterable[str]) -> list[str]:
+    averaged = ", ".join(metric for metric in asked if plain(metric).startswith("ema_"))
+    if not averaged or any(_averages(cell.recipe) for cell in plan.cells):
+        return []
+    return [f"no trial reports {averaged}: no recipe has refinements.ema"]
+
+
+def _averages(recipe: Recipe) -> bool:
+    """Whether a training may keep averaged weights: what a plugin keeps is not known before it is built."""
+    stages = (recipe.refinements, *(phase.refinements for phase in recipe.phases))
+    return any(kind == "ema" or option.code for refinements in stages for kind, option in refinements.items())
+
+
+def _without_test_split(plan: Plan, asked: Iterable[str]) -> list[str]:
+    tested = ", ".join(metric for metric in asked if plain(metric) in FINAL_METRICS)
+    if not tested:
         return []
     datasets = {str(cell.recipe.dataset.identity()): cell.recipe.dataset for cell in plan.cells}
     lacking = [d for d in datasets.values() if d.files() and lacks_test_split(d, plan.study.seeds[0])]
     kinds = dict.fromkeys(kind_of(type(dataset)) for dataset in lacking)
-    return [f"no trial on {kind} reports {asked}: the data have no test split" for kind in kinds]
+    return [f"no trial on {kind} reports {tested}: the data have no test split" for kind in kinds]
 
 
 def _asked(plan: Plan) -> Iterator[str]:

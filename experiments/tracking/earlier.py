@@ -75,12 +75,17 @@ def _settings(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:
         yield "its options have other settings by now"
         return
     # what is no part of the identity, such as a path, is no reason
-    decisive = [change.path for change in differences(before.identity(), cell.recipe.identity())]
+    decisive = differences(before.identity(), cell.recipe.identity())
     trials = set(plan.ids.values())
-    for change in differences(before.as_data(), cell.recipe.as_data()):
-        if any(_meet(path, change.path) for path in decisive):
+    shown = differences(before.as_data(), cell.recipe.as_data())
+    for change in shown:
+        if any(_meet(other.path, change.path) for other in decisive):
             is_teacher = isinstance(change.after, str) and change.after in trials
             yield f"{change.path}: its teacher has changed" if is_teacher else str(change)
+    for change in decisive:
+        # derived from what is none: a data set has its folder's name
+        if not any(_meet(change.path, other.path) for other in shown):
+            yield str(change)
 
 
 def _meet(one: str, two: str) -> bool:

@@ -88,6 +88,12 @@ def _unreadable(plan: Plan) -> str:
     return ""
 
 
+def _no_report(plan: Plan) -> str:
+    """Said where nothing has finished, lest an earlier report in that place be taken for this run's."""
+    earlier = results_folder(plan) / "report.md"
+    return f"no report: no trial has finished{f'; {earlier} is of an earlier run' if earlier.exists() else ''}"
+
+
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *, goes_on: bool) -> int:
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
@@ -113,6 +119,8 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
         if not whole and (missing := _unreadable(by_now(plan))):
             say(missing, style="red")
             left_out = True
+    elif summary.failed:
+        say(_no_report(plan), style="red")
     for process, number in Counter(summary.elsewhere.values()).items():
         say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
     return 1 if left_out else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isclose
 from typing import Literal
 
 from experiments.language.wording import count, listed, seeds_named
@@ -216,7 +217,7 @@ def best_sentence(answer: StudyAnswer) -> str:
         return f"No finished run has a {numbers.title(answer.metric)}."
     top = answer.means[answer.best]
     value = f"{numbers.title(answer.metric)} {numbers.ours(top, answer.metric)}"
-    found = f"Best cell: {answer.best}, {value} (n = {top.n})"
+    found = f"Best cell: {answer.best}, {value} (n = {top.n}){_as_good(answer, top.mean)}"
     if len(answer.means) == 1:
         return f"{found}."
     if answer.repeated:
@@ -235,6 +236,15 @@ def best_sentence(answer: StudyAnswer) -> str:
         return f"{found}; every other cell is shown to be worse{'' if it == 'it' else f' than {it}'}."
     named = f": {listed(others)}" if len(others) <= 6 else ""
     return f"{found}; {count(len(others), 'other cell')} of {rest} can't be told from {it}{named}."
+
+
+def _as_good(answer: StudyAnswer, mean: float) -> str:
+    """The cells beside the first that have this mean, as options have that change nothing; nothing where none has."""
+    same = [cell for cell, found in answer.means.items() if cell != answer.best and isclose(found.mean, mean)]
+    if not same:
+        return ""
+    named = listed(same) if len(same) <= 3 else count(len(same), "other cell")
+    return f"; {named} {'has' if len(same) == 1 else 'have'} the same mean"
 
 
 def lacking_sentence(runs: Runs) -> str:
