@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from .training.costs import cost_of
 from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
-from .training.log import discreet, trial_logger
+from .training.log import discreet, printed_to, trial_logger
 from .training.plugged import checked_loss, checked_schedule
 from .training.resident import resident_data
 
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
     from trainer.hooks import Hook
 
 
-def run_trial(job: Job, recorder: Recorder) -> Result:
-    """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception."""
+def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
+    """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception.
+
+    prints: whether what a plugin prints is printed; else it is logged, as a worker has nobody who reads it.
+    """
     folder = Path(job.folder)
     logger = trial_logger(job.id, folder / LOG)
     tee = _Tee(recorder, logger)
@@ -44,12 +48,10 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(job.working_folder)
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
-        for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
-            imported = catalog.add_plugin(plugin)
-            if code is not None and imported != code:
-                raise UserError(f"{plugin} has changed since this run began; the same command trains what it is now")
-        with alone_in(folder), module_hooks_end():
-            result = _train(job, folder, tee)
+        with nullcontext() if prints else printed_to(logger):
+            _import_plugins(job)
+            with alone_in(folder), module_hooks_end():
+                result = _train(job, folder, tee)
         failed = False
         return result
     except (Exception, SystemExit) as error:
@@ -66,6 +68,13 @@ def run_trial(job: Job, recorder: Recorder) -> Result:
             # the frames of an error and what they hold, a network and its data, refer to each other
             gc.collect()
         give_back()
+
+
+def _import_plugins(job: Job) -> None:
+    for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
+        imported = catalog.add_plugin(plugin)
+        if code is not None and imported != code:
+            raise UserError(f"{plugin} has changed since this run began; the same command trains what it is now")
 
 
 def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:

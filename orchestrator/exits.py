@@ -23,6 +23,11 @@ class Commands(click.Group):
         except UserError as error:
             click.echo(f"ablate: {_harmless(str(error))}", err=True)
             ctx.exit(2)
+        except click.UsageError as error:
+            asked = " ".join(["ablate", *(error.ctx or ctx).command_path.split()[1:]])
+            message = " ".join(error.format_message().split()).rstrip(".")
+            click.echo(f"{asked}: {_harmless(message)}; `{asked} --help` says what it takes", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
             with unstoppable():
                 click.echo("ablate: interrupted", err=True)

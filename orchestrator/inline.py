@@ -43,7 +43,7 @@ class Inline:
             job, _ = found
             work.started(job.id)
             try:
-                work.ended(job.id, run_trial(job, _Recorder(job, work)))
+                work.ended(job.id, run_trial(job, _Recorder(job, work), prints=True))
             except _Pruned:
                 work.pruned(job.id)
 

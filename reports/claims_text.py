@@ -63,6 +63,10 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
         if finding.dropped:
             seeds = seeds_named(finding.dropped)
             notes.append(f"Without a pair, because one of the two has no number: {finding.comparison}: {seeds}")
+        for side in (finding.comparison.left, finding.comparison.right):
+            if side is not None and side.cell in plan.excluded:
+                why = f"the constraint {plan.excluded[side.cell]} leaves out {side.cell}"
+                notes.append(f"Never decided, as {why}: {finding.comparison}")
     return list(dict.fromkeys([*notes, *(f"Note: {note}" for note in claim_notes(plan))]))
 
 

@@ -543,6 +543,29 @@ def test_ui_without_a_record() -> None:
     assert "no record" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["run", "x.yaml", "--seeds", "0"],
+            "ablate run: Invalid value for '--seeds': 0 is not in the range 1<=x<=10000",
+        ),
+        (["run"], "ablate run: Missing argument 'STUDY'"),
+        (["run", "x.yaml", "--sedes", "3"], "ablate run: No such option"),
+        (["run", "x.yaml", "--executor", "slurm"], "ablate run: Invalid value for '--executor': 'slurm' is not one of"),
+        (["report", "x.yaml", "--out", "there.txt"], "ablate report: Invalid value for '--out': Directory 'there.txt'"),
+        (["rnu", "x.yaml"], "ablate: No such command 'rnu'"),
+    ],
+)
+def test_what_a_command_does_not_take(arguments: list[str], says: str) -> None:
+    Path("there.txt").touch()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(says)
+    assert line.endswith(f"; `{says.partition(':')[0]} --help` says what it takes")
+
+
 def test_an_unknown_kind_of_option() -> None:
     result = run("options", "mixupp")
     assert result.exit_code == 2

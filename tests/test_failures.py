@@ -279,6 +279,45 @@ def test_in_a_worker_the_trial_fails_with_the_line_and_the_next_one_trains(tmp_p
     assert after.weights == alone.weights
 
 
+TALKS = '''
+import sys
+from typing import Literal
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+print("imported")
+
+
+class Talks(Refinement):
+    """Prints, and ends in the middle of a line."""
+
+    kind: Literal["talks"] = "talks"
+
+    def build(self, setup):
+        print("built")
+        sys.stdout.write("no end")
+        return Hook()
+'''
+
+
+@pytest.mark.parametrize("prints", [False, True])
+def test_what_a_plugin_prints_is_logged_where_nobody_reads(
+    prints: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / f"talks{prints}.py"
+    plugin.write_text(TALKS)
+    recipe = a_recipe({"talks": {}}) | {"batch_size": 64, "epochs": 1, "numerics": {"precision": "fp32"}}
+    job = Job("talks", "baseline", 1, recipe, str(tmp_path / "talks"), str(tmp_path), (str(plugin),))
+    assert run_trial(job, Notes(), prints=prints).status == "finished"
+    logged, printed = (tmp_path / "talks" / "log.txt").read_text(), capsys.readouterr()
+    here, elsewhere = (printed.out, logged) if prints else (logged, printed.out + printed.err)
+    for said in ("built", "no end"):
+        assert said in here
+        assert said not in elsewhere
+    print("after")
+    assert "after" in capsys.readouterr().out
+
+
 def test_nothing_of_a_diverged_training_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its error, whose frames hold network and data, is collected before memory goes back to the system."""
     networks: list[weakref.ref[nn.Module]] = []

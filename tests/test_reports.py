@@ -114,6 +114,17 @@ def test_a_claim_without_runs_says_so(tmp_path: Path) -> None:
     ]
 
 
+def test_a_claim_on_what_a_constraint_leaves_out_names_it(tmp_path: Path) -> None:
+    claim = "- {says: Deeper is better, test: deep.top1 > plain.top1}"
+    text = (
+        TINY.replace("- {says: Cosine pays, test: plain+c.top1 > plain.top1}", claim)
+        + "constraints: [params > 20000]\n"
+    )
+    runs = made_up_runs(tmp_path, VALUES, text)
+    report = to_text(Report(runs, [], answer_claims(runs), [], []))
+    assert "Never decided, as the constraint params > 20000 leaves out deep: deep.top1 > plain.top1." in report
+
+
 def test_names_are_only_text_in_markdown() -> None:
     cell = MarkdownIt("commonmark", {"html": True}).enable("table").render(f"| a |\n|:--|\n| {markdown(HOSTILE)} |\n")
     inside = cell.split("<td")[1].split(">", 1)[1].split("</td>")[0]

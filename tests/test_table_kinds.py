@@ -164,6 +164,16 @@ def test_a_pivot_says_n_where_it_differs_and_leaves_out_what_no_design_makes(tmp
     assert "empty: no design makes the cell" in table.footnotes[1]
 
 
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [("plain, deep, plain+c, deep+c", "in each place."), ("plain, deep, plain+c", "in each place with a number.")],
+)
+def test_a_pivot_says_n_of_the_places_that_have_runs(cells: str, says: str, tmp_path: Path) -> None:
+    words = "  - {id: p, kind: pivot, rows: stem, columns: c}\n"
+    table = tables_of(made(tmp_path, words, designs=f"  - list: [{cells}]\n"))["p"]
+    assert table.footnotes[0].endswith(f"n = 6 {says}")
+
+
 def test_switches_are_check_marks_in_a_sensible_order(tmp_path: Path) -> None:
     designs = "  - list: [plain+c+l, deep+l, plain+l, plain, plain+c, deep]\n"
     words = "  - {id: s, kind: switches, titles: {c: cosine}}\n"

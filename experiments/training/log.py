@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 
@@ -22,6 +24,31 @@ def trial_logger(name: str, file: Path) -> logging.Logger:
     handler.setFormatter(_Discreet("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     return logger
+
+
+@contextmanager
+def printed_to(logger: logging.Logger) -> Iterator[None]:
+    """Inside, what is printed, by a plugin or as a warning, is logged line by line."""
+    lines = _Lines(logger)
+    with redirect_stdout(lines), redirect_stderr(lines):
+        yield
+    lines.end()
+
+
+class _Lines(io.TextIOBase):
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._logger.info("%s", line)
+        return len(text)
+
+    def end(self) -> None:
+        if self._begun:
+            self.write("\n")
 
 
 class _Log(logging.FileHandler):

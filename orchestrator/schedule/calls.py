@@ -128,7 +128,7 @@ class Forward(tune.Callback):
         if self.work:
             self._look_after_ray()
             last = (trial.get_error() or "").__str__().strip().splitlines()
-            reason = f"the worker died: {last[-1] if last else 'no reason given'}"
+            reason = f"the worker died: {last[-1] if last else 'Ray gives no reason'}"
             reason = self.hanging.pop(trial_id(trial), reason)
             self.watch.ended(trial_id(trial))
             self.work.ended(trial_id(trial), Result("failed", reason=reason[:500], again=True))

@@ -53,7 +53,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         caption=table.caption,
         layout=layout,
         footnotes=[
-            _what(table, across, metrics, counts),
+            _what(table, across, metrics, counts, places=len(rows_of) * len(columns_of)),
             legend(layout, metrics, lines=len(lines) < len(rows_of) * len(columns_of)),
             runs_note(lines, runs),
         ],
@@ -71,11 +71,13 @@ def _shown(factor: Factor, lines: Sequence[Line], runs: Runs) -> list[str]:
     return [option for option in factor.options if option in present]
 
 
-def _what(table: Table, across: Factor, metrics: Sequence[Measured], counts: set[int]) -> str:
-    """Which metric the numbers are, where the heads don't say it."""
+def _what(table: Table, across: Factor, metrics: Sequence[Measured], counts: set[int], places: int) -> str:
+    """Which metric the numbers are, where the heads don't say it. counts: runs of those places that have any."""
     name = table.titles.get(across.name, across.name)
     what = f"{metrics[0].title} by {name}" if len(metrics) == 1 else f"Columns by {name}"
-    n = f"; n = {counts.pop()} in each place" if len(counts) == 1 else ""
+    measured = [metric for metric in metrics if not metric.is_fact]
+    is_full = all(sum(entry.n > 0 for entry in metric.entries) == places for metric in measured)
+    n = f"; n = {counts.pop()} in each place{'' if is_full else ' with a number'}" if len(counts) == 1 else ""
     return f"{what}{n}."
 
 
