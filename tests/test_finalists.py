@@ -129,3 +129,22 @@ def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None
 def test_a_bad_number_is_one_line(word: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"search\.finalists: got .*, expected "):
         search_of(tmp_path, word)
+
+
+def test_the_report_says_so_where_not_all_were_trained_again(tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+    history = history_of(search, (0.5,), (0.9,))
+    plan = fresh_plan(search, history)
+
+    def text(failed: int | None) -> str:
+        def record(trial: Trial) -> TrialRecord:
+            status = "failed" if (trial.cell, trial.seed) == ("#1", failed) else "finished"
+            return recorded(plan, trial, [{"top1": 0.5}], status=status)
+
+        finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+        return "\n".join(
+            best_text(SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost))
+        )
+
+    assert "Both were trained again under seeds 1 to 3" in text(None)
+    assert "What did not fail was trained again under seeds 1 to 3" in text(2)

@@ -233,6 +233,7 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
     ("words", "message"),
     [
         ("{min: 1, max: 3, until: decided}", "seeds.min: got 1, expected greater than or equal to 2"),
+        ("{min: 3, max: 1001, until: decided}", "seeds.max: got 1001, expected less than or equal to 1000"),
         ("{min: 4, max: 3, until: decided}", "seeds.max: got 3, expected at least min, which is 4"),
         ("{min: 3, max: 6}", "seeds.until: 'until' is missing"),
         ("{min: 3, max: 6, until: done}", "seeds.until: got \"done\", expected 'decided'"),
@@ -241,7 +242,11 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
             "seeds.mx: unknown setting 'mx', expected one of against, futility, level, ",
         ),
         ("{min: 3, max: 6, until: decided, level: 1}", "seeds.level: got 1, expected less than 1"),
-        ("{min: 3, max: 6, until: decided, level: 0}", "seeds.level: got 0, expected greater than 0"),
+        (
+            "{min: 3, max: 6, until: decided, level: 0}",
+            "seeds.level: got 0, expected greater than or equal to 0.000000001",
+        ),
+        ("{min: 3, max: 6, until: decided, level: 1e-15}", "seeds.level: got 1e-15, expected greater than or equal to"),
         ("{min: 3, max: 6, until: decided, futility: 1}", "seeds.futility: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, margin: -0.1}", "seeds.margin: got -0.1, expected greater than 0"),
         ("{min: 3, max: 6, until: decided, against: depe}", "did you mean 'deep'?"),

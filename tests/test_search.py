@@ -354,6 +354,23 @@ def test_constraints_that_nothing_keeps(study: Callable[..., str], monkeypatch: 
     assert "constraints: 3 configurations in a row break params < 5" in line
 
 
+def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("configurations", "budget"):
+        monkeypatch.setattr(f"orchestrator.search.{module}.ALONE", 3)
+    file = study(
+        ("search:", "constraints: [params < 600]\nsearch:"),
+        ("    optimizer.momentum: {choice: [0.0, 0.9]}", "    architecture.hidden: {int: [2, 1000]}"),
+        ("{optimizer.lr: 1.0, optimizer.momentum: 0.9}", "{optimizer.lr: 1.0}"),
+    )
+    ends = "3 configurations in a row break params < 600: the search ends here"
+    assert ends in searched(file).stdout
+    states = [trial.state for trial in told()]
+    assert states == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 3
+    assert json.loads(Path("results/fast-search/report.json").read_text())["best"]["number"] == 1
+    searched(file)
+    assert len(told()) == len(states), "the same command asks for no more"
+
+
 def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:
     file = study(
         ("objective: train_loss", "objective: [train_loss, params]"),

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.usefixtures("record")
 
 __all__ = ["study"]
 
+ADAM = "optimizer: {kind: adam, lr: 0.001}"
+
 
 @pytest.mark.parametrize("objective", ["params", "{params: min, train_loss: min}", "{train_loss: min, params: min}"])
 def test_it_claims_what_the_search_was_for(objective: str, study: Callable[..., str]) -> None:
@@ -55,6 +57,23 @@ def test_choices_of_one_last_name_are_switches_of_their_own(study: Callable[...,
     patched = {path for factor in factors.values() for path in factor.options["on"]}
     assert patched == {"optimizer.lr", "optimizer.momentum", "loss.label_smoothing"}
     assert len(factors) == 3
+
+
+@pytest.mark.parametrize(("other", "row"), [("optimizer.nesterov: true", True), (ADAM, False)])
+def test_a_row_of_that_name_is_the_recipe_of_the_search(other: str, row: bool, study: Callable[..., str]) -> None:
+    sampled = (
+        f"    opt: {{choice: {{plain: {{}}, other: {{{other}}}, calm: {{optimizer.weight_decay: 0.1}}}}}}\n"
+        "    optimizer.lr: {uniform: [0.01, 0.5], when: {opt: [plain, other]}}\n"
+        "    batch_size: {int: [4, 8]}\n"
+    )
+    momentum = ("{kind: sgd, lr: 0.1}", "{kind: sgd, lr: 0.1, momentum: 0.9}")
+    start = "  start: [{opt: other, optimizer.lr: 0.2, batch_size: 4}]\n"
+    search = load_search(Path(study((SAMPLED, sampled), (START, start), momentum)), None, None, None)
+    emit(search, search.starts[1], Path("tuned.yaml"), better=True)
+    plan = expand(load_study("tuned.yaml"))
+    called = {cell: label for cell, label in plan.study.tables[0].labels.items() if label == "the recipe of the search"}
+    assert bool(called) == row
+    assert all(plan.by_name[cell].recipe == search.study.recipe for cell in called)
 
 
 def test_names_of_switches_never_meet() -> None:

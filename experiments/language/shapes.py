@@ -149,14 +149,14 @@ class Replicates(Settings):
     min: Annotated[int, Field(ge=2)]
     """Seeds of every cell, and pairs at the first look at a comparison."""
 
-    max: Annotated[int, Field(ge=2)]
-    """Seeds at which a comparison that is still open ends."""
+    max: Annotated[int, Field(ge=2, le=1000)]
+    """Seeds at which a comparison that is still open ends; its intervals take seconds to reckon for hundreds."""
 
     until: Literal["decided"]
     """What ends a comparison: its repeated confidence interval leaves out zero, or lies within the margin."""
 
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Probability of any error, over all comparisons of the study and all looks at them."""
+    level: Annotated[float, Field(ge=1e-9, lt=1)] = 0.05
+    """Probability of any error, over all comparisons and all looks at them; far below, rounding would decide."""
 
     margin: Annotated[float, Field(gt=0)] | None = None
     """A difference that is shown to be smaller is settled as well; in the metric's unit. Default: none is."""

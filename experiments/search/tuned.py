@@ -13,6 +13,7 @@ import yaml
 from trainer.errors import UserError
 from trainer.metrics import METRIC_NAMES
 
+from ..language.factors import conflicts
 from ..language.names import file_name
 from ..questions.named import FACTS
 from ..study import Study
@@ -78,16 +79,14 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
     study, space = search.study, search.space
     taken_back = _taken_back(search, point)
     factors = {name: patch for name, (patch, _, _) in taken_back.items()}
-    # what lies in another's choice goes back with it
-    dimensions = [dimension for _, dimension, _ in taken_back.values()]
-    outer = [name for name, (_, dimension, _) in taken_back.items() if not _inside(search, dimension, dimensions)]
+    together = _together(search, taken_back)
     aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
     metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
     claimed = better and search.aims[0].metric in METRIC_NAMES
     sign = "<" if search.aims[0].direction == "min" else ">"
-    whole = "+".join(outer)
+    whole = "+".join(together)
     designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
-    if len(outer) > 1:
+    if together:
         designs.append({"list": [whole]})
     data: dict[str, Any] = {
         "study": file.stem,
@@ -105,7 +104,7 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
                 "labels": {
                     "baseline": "the winner",
                     **{name: label for name, (_, _, label) in taken_back.items()},
-                    **({whole: "the recipe of the search"} if len(outer) > 1 else {}),
+                    **({whole: "the recipe of the search"} if together else {}),
                 },
             }
         ],
@@ -161,6 +160,19 @@ def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
         if dimension.applies(found) and value is not None:
             found[dimension.name] = value
     return found
+
+
+def _together(search: SearchPlan, taken_back: Mapping[str, tuple[dict[str, Any], str, str]]) -> list[str]:
+    """The switches, two at least, that make the recipe of the search of the winner; none where no cell has them all."""
+    dimensions = [dimension for _, dimension, _ in taken_back.values()]
+    # what lies in another's choice goes back with it, unless the recipe has it as well
+    found = [
+        name
+        for name, (_, dimension, _) in taken_back.items()
+        if dimension in search.space.baseline or not _inside(search, dimension, dimensions)
+    ]
+    apart = any(conflicts([(name, taken_back[name][0]) for name in found]))
+    return found if len(found) > 1 and not apart else []
 
 
 def _inside(search: SearchPlan, name: str, others: list[str]) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from experiments.search.plan import ALONE, SearchPlan
-from reports.search.told import counted, repeated_last
+from reports.search.told import counted, refused_last, repeated_last
 
 from .memory import Configuration, Memory
 
@@ -41,12 +41,15 @@ class Budget:
         self.repeated_in_a_row = repeated_last(history)
         """Suggestions that were known already: a space may hold nothing else."""
 
+        self.refused_in_a_row = refused_last(history)
+        """Suggestions that a constraint kept from training: those that keep it may all be known."""
+
         self._looked = -math.inf
         self._look_around()
 
     def is_spent(self) -> bool:
         """Whether nothing new is to be asked for."""
-        if self.repeated_in_a_row >= ALONE:
+        if self.repeated_in_a_row >= ALONE or (self.refused_in_a_row >= ALONE and self.begun > 0):
             return True
         spent = self._clock() - self._begin if self._begin is not None else 0.0
         late = self._words.hours is not None and spent > self._words.hours * 3600

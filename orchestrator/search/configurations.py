@@ -78,7 +78,6 @@ class Configurations:
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""
 
-        self.refused_in_a_row = 0
         self.confirming = False
         self.fresh_elsewhere: list[Trial] = []
         """Trials under fresh seeds that another process trains."""
@@ -172,7 +171,7 @@ class Configurations:
     def _next(self) -> Configuration | None:
         if self.confirming and not self.budget.left:
             return None
-        return self.budget.next(lambda: self.memory.ask(self.refused_in_a_row, self.budget.repeated_in_a_row))
+        return self.budget.next(lambda: self.memory.ask(self.budget.refused_in_a_row, self.budget.repeated_in_a_row))
 
     def _begin(self, driver: Driver, configuration: Configuration) -> None:
         """Tell at once what needs no training, and train the rest."""
@@ -184,7 +183,7 @@ class Configurations:
             # values that do not fit together, or make a network that can't be built
             self.memory.failed(number, str(error))
             return
-        if self._is_refused(number, excesses):
+        if self._is_refused(driver, number, excesses):
             return
         trials = self._trials(driver, cell, self.search.seeds)
         self._count(driver, trials[0].id)
@@ -205,18 +204,20 @@ class Configurations:
         if self.budget.repeated_in_a_row == ALONE:
             driver.progress.say(f"nothing new in {ALONE} suggestions in a row: the search ends here")
 
-    def _is_refused(self, number: int, excesses: Mapping[str, float]) -> bool:
+    def _is_refused(self, driver: Driver, number: int, excesses: Mapping[str, float]) -> bool:
         if max(excesses.values(), default=0.0) <= 0:
-            self.refused_in_a_row = 0
+            self.budget.refused_in_a_row = 0
             self.memory.within(number, excesses)
             return False
         self.memory.refused(number, excesses)
         self.budget.refund()
-        self.refused_in_a_row += 1
-        if self.refused_in_a_row >= ALONE:
-            limits = ", ".join(excesses)
-            message = f"{ALONE} configurations in a row break {limits}; expected ranges that hold some that keep them"
-            raise self.search.study.error(("constraints",), message)
+        self.budget.refused_in_a_row += 1
+        if self.budget.refused_in_a_row >= ALONE:
+            what = f"{ALONE} configurations in a row break {', '.join(excesses)}"
+            if self.budget.begun == 0:
+                message = f"{what}; expected ranges that hold some that keep them"
+                raise self.search.study.error(("constraints",), message)
+            self._say_once(driver, f"{what}: the search ends here")
         return True
 
     def _trials(self, driver: Driver, cell: Cell, seeds: Sequence[int]) -> list[Trial]:

@@ -85,7 +85,8 @@ def _under_fresh_seeds(report: SearchReport) -> str:
             row += [searched, ours(summary, aim.metric)]
         lines.append([*row, str(n)])
     chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
-    trained = all(report.summary(cell, aim) for _, cell, _ in rows for aim in aims)
+    summaries = [report.summary(cell, aim) for _, cell, _ in rows for aim in aims]
+    trained = all(summary is not None and summary.n == len(fresh) for summary in summaries)
     everyone = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
     # a constraint may have kept the recipe from being trained before
     again = "trained again" if all(of is not None and of.values for _, _, of in rows) else "trained"

@@ -61,6 +61,11 @@ def repeated_last(history: Sequence[Told]) -> int:
     return sum(1 for _ in takewhile(lambda number: number not in new, reversed(ended)))
 
 
+def refused_last(history: Sequence[Told]) -> int:
+    """How many suggestions in a row, to the last one, were refused by a constraint."""
+    return sum(1 for _ in takewhile(lambda told: told.state == "refused", reversed(history)))
+
+
 def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:
     """The complete configuration with the best first objective; of equals the best by the second, then the earliest.
 
