@@ -169,6 +169,16 @@ class TestEma:
                 expected = seen[-1][name]
             assert torch.allclose(tensor.double(), expected, atol=1e-5), name
 
+    def test_weights_that_modules_share_are_averaged_once(self) -> None:
+        model = shared()
+        hook = Ema(decay=0.8, warmup=False).build(SETUP)
+        hook.start(model)
+        before = model.get_parameter("2.weight").detach().clone()
+        with torch.no_grad():
+            model.get_parameter("2.weight").add_(1.0)
+        hook.step_end(model)
+        assert torch.allclose(hook.networks()["ema"].get_parameter("4.weight"), before + 0.2)
+
     def test_it_is_evaluated_beside_the_raw_weights(self) -> None:
         hook = Ema(decay=0.9).build(SETUP)
         outcome = run(hooks=[hook], data=TESTED)
