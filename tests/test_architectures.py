@@ -132,6 +132,12 @@ class TestTimm:
     def test_parameters_of_the_documents_networks(self, settings: dict[str, Any], millions: float) -> None:
         assert round(costs.measure(parse(kind="timm", **settings), 100, 224).params / 1e6, 1) == millions
 
+    def test_tokens_that_are_parameters_are_counted_as_well(self) -> None:
+        """Their number and gigaMACs at 224 px are timm's, in its results/benchmark files."""
+        cost = costs.measure(parse(kind="timm", name="pit_ti_224"), 1000, 224)
+        assert (round(cost.params / 1e6, 2), round(cost.macs / 1e9, 1)) == (4.85, 0.7)
+        assert costs.measure(parse(kind="timm", name="test_vit3"), 10, 160).macs > 0
+
     def test_a_plan_asks_timm_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
         asked = recipe(**TIMM, blocks={"se": {"after": [4]}}, weights="test_resnet")

@@ -237,6 +237,9 @@ class TestAffine:
             ({"degrees": 0, "scale": [1.0, 1.0]}, "nothing is changed"),
             ({"scale": [1.2, 0.8]}, r"got scale \[1.2, 0.8\], expected the smaller one first"),
             ({"shear": [90, 0]}, "less than 90"),
+            ({"shear": [0, 89]}, "bring up to 57.3 pixels into one along a line, expected at most 16"),
+            ({"shear": [60, 60], "scale": [0.2, 1.0]}, "bring up to 2[0-9.]* pixels into one"),
+            ({"scale": [0.01, 1.0]}, "bring up to 100 pixels into one"),
             ({"translate": [0.1]}, "expected a list of 2 items"),
         ],
     )

@@ -154,6 +154,8 @@ def test_augmentation_is_that_of_the_cpu(kind: str) -> None:
     assert (difference < 0.1).float().mean() > 0.999
 
 
+# torch says so of the mode itself, once a process
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_nothing_in_a_step_waits_for_the_device() -> None:
     class Watches(Hook):
         order = -1

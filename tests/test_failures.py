@@ -22,7 +22,7 @@ from experiments.job import Job, Result
 from experiments.trial import run_trial
 from trainer.data import Data, Source, load
 from trainer.errors import UserError
-from trainer.failures import GIB, _Enough, _TwoSteps, explained, is_device_lost
+from trainer.failures import _NO_ENGINE, GIB, _Enough, _TwoSteps, explained, is_device_lost
 from trainer.hooks import Hook
 from trainer.loop import Outcome
 from trainer.recorder import Epoch
@@ -142,6 +142,19 @@ class TestGpu:
     def test_libraries_have_errors_of_their_own(self, words: str, gpu: Gpu) -> None:
         gpu.error, gpu.words, gpu.others = RuntimeError, words, 6.0
         assert "CUDA out of memory at batch_size 100" in line(gpu, 100)
+
+    def test_without_memory_cudnn_may_only_say_that_it_has_no_engine(self, gpu: Gpu) -> None:
+        gpu.error, gpu.words = RuntimeError, f"FIND was {_NO_ENGINE} after trying 4 plans."
+        gpu.others = 6.0
+        assert "CUDA out of memory at batch_size 100, which takes about 11.0 GiB" in line(gpu, 100)
+
+    def test_where_no_batch_gives_it_an_engine_memory_is_not_blamed(self, gpu: Gpu) -> None:
+        gpu.error, gpu.words = RuntimeError, f"GET was {_NO_ENGINE}"
+        gpu.others = 16.0
+        with pytest.raises(RuntimeError, match=f"cuDNN was {_NO_ENGINE}, at batch_size 32") as caught:
+            explained(gpu.attempt, 32, DATA)
+        assert gpu.tried == [32, 16, 8, 4, 2]
+        assert "in take" in caught.value.__notes__[0]
 
     def test_the_note_is_what_torch_said_and_where(self, gpu: Gpu) -> None:
         with pytest.raises(UserError) as caught:

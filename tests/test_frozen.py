@@ -159,6 +159,23 @@ def test_a_network_that_does_more_than_pass_through_its_modules_is_left_as_it_is
     assert sum(sizes) == 2 + 2 * (40 + 11) + 11 + 2
 
 
+class Noise(nn.Module):
+    """Draws in training, without a sign of it that torch's own modules would give."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps + torch.rand_like(maps) if self.training else maps
+
+
+def test_what_a_module_does_in_training_only_is_done_in_every_step_and_not_in_evaluation() -> None:
+    def noisy() -> nn.Module:
+        first = nn.Conv2d(3, 3, 3).requires_grad_(False)
+        return nn.Sequential(first, Noise(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+
+    build, sizes = counted(noisy)
+    run(build, epochs=2)
+    assert sum(sizes) == 2 + 2 + 2 * (40 + 11) + 11
+
+
 class TestWhatIsFrozen:
     @pytest.mark.parametrize(("parts", "count"), [((), 0), ((1,), 0), (("stem",), 4), (("stem", 1), 5)])
     def test_it_ends_where_something_learns(self, parts: tuple[str | int, ...], count: int) -> None:

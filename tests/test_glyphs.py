@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from batches import a_recipe
 from PIL import Image
 
 from experiments.datasets.glyphs import CHARACTERS, FONTS, Glyphs, font_files
+from experiments.language.validation import Problem
+from experiments.recipe import parse_recipe
 from trainer.decoding import decode_file
 from trainer.errors import UserError
 
@@ -101,6 +105,15 @@ class TestGlyphs:
         glyphs.prepare(lambda line: None)
         assert len(glyphs.files()) == 62
         assert list((cache / "glyphs").iterdir()) == [glyphs.folder()]
+
+    @pytest.mark.parametrize(
+        ("settings", "least"), [({"per_class": 1}, 2), ({"per_class": 2, "test_fraction": 0.1}, 3)]
+    )
+    def test_a_split_without_images_is_refused(self, settings: dict[str, Any], least: int) -> None:
+        few = f"got per_class {least - 1}, expected at least {least}: one image for each split"
+        with pytest.raises(Problem, match=few):
+            parse_recipe(a_recipe({}) | {"dataset": {"kind": "glyphs", **settings}})
+        parse_recipe(a_recipe({}) | {"dataset": {"kind": "glyphs", **settings, "per_class": least}})
 
     def test_the_class_names_differ_by_more_than_case(self) -> None:
         assert len({name.lower() for name in CHARACTERS}) == len(set(CHARACTERS.values())) == 62

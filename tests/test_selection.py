@@ -79,6 +79,13 @@ class Worse(Hook):
 TESTED = replace(DATA, splits={**DATA.splits, "test": DATA.splits["val"][::-1].copy()})
 
 
+def shared() -> nn.Module:
+    """A network two of whose layers have one weight."""
+    first, second = nn.Linear(12, 12), nn.Linear(12, 12)
+    second.weight = first.weight
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), first, nn.ReLU(), second, nn.Linear(12, 4))
+
+
 class TestSelection:
     def test_the_weights_of_the_best_epoch_are_kept_and_tested(self, tmp_path: Path) -> None:
         settings: dict[str, Any] = {"epochs": 6, "hooks": [Worse(after=3)], "data": TESTED, "select": "val_loss"}
@@ -94,6 +101,15 @@ class TestSelection:
         model.load_state_dict(load_file(outcome.weights))
         assert naive_evaluation(model, TESTED, "val")[0] == pytest.approx(chosen["val_loss"], rel=1e-5)
         assert run(**settings).final == outcome.final, "without a folder, the weights are kept in memory"
+
+    def test_weights_that_modules_share_are_kept_under_each_of_their_names(self, tmp_path: Path) -> None:
+        outcome = run(build_model=shared, hooks=[], folder=tmp_path)
+        assert outcome.weights
+        kept = load_file(outcome.weights)
+        assert torch.equal(kept["2.weight"], kept["4.weight"])
+        model = shared()
+        model.load_state_dict(kept)
+        assert naive_evaluation(model, DATA, "val")[0] == pytest.approx(outcome.history[-1]["val_loss"], rel=1e-5)
 
     def test_without_selection_the_last_epoch_counts(self, tmp_path: Path) -> None:
         outcome = run(epochs=3, data=TESTED, hooks=[], folder=tmp_path)
@@ -152,6 +168,16 @@ class TestEma:
             if not tensor.is_floating_point():
                 expected = seen[-1][name]
             assert torch.allclose(tensor.double(), expected, atol=1e-5), name
+
+    def test_weights_that_modules_share_are_averaged_once(self) -> None:
+        model = shared()
+        hook = Ema(decay=0.8, warmup=False).build(SETUP)
+        hook.start(model)
+        before = model.get_parameter("2.weight").detach().clone()
+        with torch.no_grad():
+            model.get_parameter("2.weight").add_(1.0)
+        hook.step_end(model)
+        assert torch.allclose(hook.networks()["ema"].get_parameter("4.weight"), before + 0.2)
 
     def test_it_is_evaluated_beside_the_raw_weights(self) -> None:
         hook = Ema(decay=0.9).build(SETUP)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 
+_NO_ENGINE = "unable to find an engine to execute this computation"
+"""What torch says where cuDNN can't run any of a convolution's algorithms, one too short of memory included."""
+
 
 class Attempt(Protocol):
     """The training of one recipe, with batches of any size."""
@@ -31,7 +34,8 @@ class Attempt(Protocol):
 def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
     """What `attempt` comes to with `batch_size`.
 
-    Raises OutOfMemory, or UserError where batch norm got a single value; the note holds the traceback.
+    Raises OutOfMemory, UserError where batch norm got a single value, or RuntimeError where cuDNN can't do with smaller
+    batches either; the note holds the traceback.
     """
     try:
         return attempt(batch_size)
@@ -50,7 +54,7 @@ def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
     raise problem
 
 
-def _explanation(error: Exception) -> Callable[[Attempt, int, Data], UserError] | None:
+def _explanation(error: Exception) -> Callable[[Attempt, int, Data], Exception] | None:
     import torch
 
     text = str(error)
@@ -58,6 +62,8 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], UserError] 
     refused = ("CUDA error: out of memory", "_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED")
     if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in refused):
         return _gpu_memory
+    if _NO_ENGINE in text:
+        return _no_engine
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or "HOST_ALLOCATION_FAILED" in text:
         return _host_memory
     if "Expected more than 1 value per channel" in text:
@@ -93,6 +99,13 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
         f"expected at most {fits}, which fits, or {otherwise}",
         share,
     )
+
+
+def _no_engine(attempt: Attempt, batch_size: int, data: Data) -> Exception:
+    """Whether memory was short, smaller batches tell."""
+    if _largest_that_fits(attempt, batch_size // 2, data.device)[0] < 2:
+        return RuntimeError(f"cuDNN was {_NO_ENGINE}, at batch_size {batch_size}, and smaller ones did not help")
+    return _gpu_memory(attempt, batch_size, data)
 
 
 def _host_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:

@@ -128,15 +128,16 @@ def _as_it_is(features: torch.Tensor) -> torch.Tensor:
 def _passes_through(model: nn.Module, frozen: Sequence[nn.Module], data: Data, numerics: Numerics) -> bool:
     """Whether the network does nothing to an image but put it through its modules in their order.
 
-    Tried out on two images. In training mode, batch norm would gather statistics of them.
+    Tried out on two images. In training mode, batch norm behind them would gather statistics of the images.
     """
     modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
         images = next(data.eval_batches("train", numerics, 2)).images
         with numerics.autocast(data.device):
-            expected = model(images)
+            # as they are in a step: what one of them draws, or does in training only, makes a difference
             features = _through(frozen, images)
+            model.eval()
+            expected = model(images)
             with _skipped(frozen):
                 found = model(features)
     except (RuntimeError, TypeError, AttributeError):

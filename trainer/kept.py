@@ -64,7 +64,8 @@ class Kept:
 
         file = self.folder / WEIGHTS
         draft = file.with_suffix(".part")
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        # copies, because safetensors refuses a tensor that has two names, as where modules share their weights
+        state = {name: tensor.contiguous() for name, tensor in checkpoint.copied(model.state_dict()).items()}
         try:
             with_room(self.folder, lambda: save_file(state, draft))
             draft.replace(file)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from ..options import Dataset, digest
 from ..training.folders import cache_folder
 from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
 
 RENDERER = 1
 """Raised by hand when the same settings would now be drawn as other images."""
@@ -70,6 +73,11 @@ class Glyphs(SplitSettings, Dataset):
 
     render_seed: int = Field(default=0, ge=0)
     """Draws the images; another seed renders another data set."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: D102
+        least = 2 if self.test_fraction == 0.0 else 3
+        if self.per_class < least:
+            raise ValueError(f"got per_class {self.per_class}, expected at least {least}: one image for each split")
 
     def num_classes(self) -> int:  # noqa: D102
         return len(CHARACTERS)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trainer.draws import Draws
-from trainer.geometry import Frame
+from trainer.geometry import Frame, shrinkage
 from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Factor = Annotated[float, Field(gt=0.0)]
 Slant = Annotated[float, Field(ge=0.0, lt=90.0)]
+
+MOST = 16
+"""Pixels, at most, that are brought into one along a line: trainer.resample reads the square of that for each."""
 
 
 class Affine(Refinement):
@@ -50,7 +53,17 @@ class Affine(Refinement):
             raise ValueError(f"got scale [{self.scale[0]:g}, {self.scale[1]:g}], expected the smaller one first")
         if self.degrees == 0 and not any(self.translate) and not any(self.shear) and self.scale == (1.0, 1.0):
             raise ValueError("nothing is changed; expected at least one of degrees, translate, scale, shear")
+        if not (densest := self._densest()) <= MOST:
+            raise ValueError(
+                f"got a scale and shear that bring up to {densest:.3g} pixels into one along a line, expected at most "
+                f"{MOST}: all of them are averaged"
+            )
         return self
+
+    def _densest(self) -> float:
+        """The most pixels that any of its maps brings into one: where it is least and slants most, to either side."""
+        corners = [[0.5, 0.5, 0.5, 0.0, x, y] for x in (0.0, 1.0) for y in (0.0, 1.0)]
+        return float(shrinkage(self.matrices(np.array(corners), 1, 1)).max())
 
     def matrices(self, numbers: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
         """The maps [B, 2, 3] that uniform numbers [B, 6] stand for; see _maps.inverse_affine."""

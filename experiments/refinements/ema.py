@@ -59,8 +59,10 @@ class _EmaHook(Hook):
         self.model = model
         self.averaged = copy.deepcopy(model).requires_grad_(False)
         self.own = self.averaged.state_dict()
-        self.floats = [name for name, value in self.own.items() if value.is_floating_point()]
-        self.counts = [name for name in self.own if name not in self.floats]
+        # one name of each: what modules share has several, and would move as often at a step
+        names = {value: name for name, value in self.averaged.state_dict(keep_vars=True).items()}.values()
+        self.floats = [name for name in names if self.own[name].is_floating_point()]
+        self.counts = [name for name in names if name not in self.floats]
 
     def epoch_start(self, epoch: int) -> None:
         if epoch == self.first:

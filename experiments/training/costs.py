@@ -104,7 +104,8 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
                 params = sum(p.numel() for p in architecture.untrained().build(num_classes).parameters())
             # no parameter of a convolution or matrix product is used more often than once a pixel
             with torch.device("cpu" if params * image_size**2 < _SMALL else "meta"):
-                model = architecture.untrained().build(num_classes).eval()
+                # torch's counter asks what needs gradients for a history, which tokens that are parameters don't have
+                model = architecture.untrained().build(num_classes).eval().requires_grad_(False)
                 macs = _macs(model, torch.zeros(1, 3, image_size, image_size))
     except UserError:
         raise
