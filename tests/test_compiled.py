@@ -19,7 +19,9 @@ FP32, COMPILED = Numerics(precision="fp32"), Numerics(precision="fp32", compile=
 
 
 def network() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(392, 10))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(392, 10)
+    )
 
 
 def test_it_trains_as_uncompiled_code_does(
@@ -28,7 +30,7 @@ def test_it_trains_as_uncompiled_code_does(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     called: list[nn.Module] = []
     compile_it = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: called.append(model) or compile_it(model))
+    monkeypatch.setattr(torch, "compile", lambda model, **how: called.append(model) or compile_it(model, **how))
     plain = numbers(run(network, data=DATA, numerics=FP32, epochs=2))
     assert not called
     compiled = numbers(run(network, data=DATA, numerics=COMPILED, epochs=2))

@@ -19,6 +19,7 @@ from torch import nn
 
 from experiments import trial
 from experiments.job import Job, Result
+from experiments.training import resident
 from experiments.trial import run_trial
 from trainer.data import Data, Source, load
 from trainer.errors import UserError
@@ -193,6 +194,20 @@ class TestGpu:
         assert emptied
         assert all(emptied)
         assert all(tensor() is None for tensor in held)
+
+
+def test_images_that_do_not_fit_beside_others_ask_for_more_of_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **settings: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("trainer.data.load", full)
+    resident._resident.clear()
+    recipe = a_recipe({}) | {"numerics": {"precision": "fp32"}}
+    result = run_trial(Job("full", "baseline", 1, recipe, str(tmp_path / "full"), str(tmp_path)), Notes())
+    assert result.reason.startswith("CUDA out of memory while the images were brought to the GPU")
+    assert result.short_of_memory
 
 
 class TestHost:

@@ -28,7 +28,7 @@ from experiments.schedules.cosine import Cosine
 from trainer import Diverged, Outcome, UserError, checkpoint, train
 from trainer.data import Data, _has_room
 from trainer.draws import Draws
-from trainer.evaluate import Meter, evaluate, evaluation_batch
+from trainer.evaluate import Meter, evaluate, evaluation_batch, ranks
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment, Setup
 from trainer.metrics import METRICS
@@ -549,6 +549,21 @@ class TestMeter:
         meter = Meter(CPU)
         meter.update(logits, targets, torch.tensor(2.0))
         assert meter.read("loss", "top1", "top5") == pytest.approx({"loss": 2.0, "top1": 1 / 3, "top5": 2 / 3})
+
+    @pytest.mark.parametrize("classes", [2, 10, 100])
+    def test_of_equal_logits_the_smaller_class_comes_first(self, classes: int) -> None:
+        generator = torch.Generator().manual_seed(classes)
+        logits = torch.randn(400, classes, generator=generator).bfloat16().float()
+        targets = torch.randint(classes, (400,), generator=generator)
+        order = logits.argsort(dim=1, descending=True, stable=True)
+        assert torch.equal(ranks(logits, targets), order.eq(targets[:, None]).int().argmax(1))
+        assert torch.equal(ranks(logits, targets) == 0, logits.argmax(1) == targets)
+        assert torch.equal(ranks(logits, logits.argmax(1)), torch.zeros(400, dtype=torch.int64))
+        assert (logits.topk(2, dim=1).values.diff(dim=1) == 0).any(), "there are ties"
+
+    def test_what_is_no_number_is_no_hit(self) -> None:
+        logits = torch.full((3, 10), math.nan)
+        assert (ranks(logits, torch.tensor([0, 4, 9])) == 10).all()
 
     def test_batches_add_up(self) -> None:
         meter = Meter(CPU)

@@ -20,6 +20,18 @@ def evaluation_batch(batch_size: int) -> int:
     return min(256, 4 * batch_size)
 
 
+def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """How many of each row's logits [B, K] come before that of its class [B]: those above, and equal ones of classes
+    with a smaller index, as in argmax.
+
+    Not topk, whose choice among equals differs between devices; of a hundred logits in bf16 the two largest are often
+    equal. Nothing comes behind what is no number.
+    """
+    own = logits.gather(1, classes[:, None])
+    later = torch.arange(logits.shape[1], device=logits.device) >= classes[:, None]
+    return logits.shape[1] - ((logits < own) | ((logits == own) & later)).sum(1)
+
+
 class Meter:
     """Totals of loss and hits over many batches, kept on the device."""
 
@@ -31,8 +43,8 @@ class Meter:
         """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K] that count by their heaviest class."""
         count = len(logits)
         classes = targets if targets.dim() == 1 else targets.argmax(1)
-        first = logits.topk(min(5, logits.shape[1]), dim=1).indices.eq(classes[:, None])
-        self.totals += torch.stack([mean_loss.double() * count, first[:, 0].sum(), first.sum()])
+        rank = ranks(logits, classes)
+        self.totals += torch.stack([mean_loss.double() * count, (rank == 0).sum(), (rank < 5).sum()])
         self.images += count
 
     def read(self, *names: str) -> dict[str, float]:

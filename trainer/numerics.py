@@ -73,7 +73,8 @@ class Numerics(Settings):
 
         # torch keeps the code of former trials, and past some limit runs new networks uncompiled without a word
         torch.compiler.reset()
-        return torch.compile(model)
+        # dropout then draws the same masks as uncompiled code
+        return torch.compile(model, options={"fallback_random": True})
 
     @contextmanager
     def autocast(self, device: torch.device) -> Iterator[None]:

@@ -38,7 +38,7 @@ class CosineRestarts(Schedule):
     period: float = Field(ge=0.01)
     """T_0: epochs of the first cycle; a fraction is allowed."""
 
-    multiplier: float = Field(default=1.0, ge=1.0)
+    multiplier: float = Field(default=1.0, ge=1.0, le=1e6)
     """T_mult: each cycle is this many times as long as the one before."""
 
     floor: float = Field(default=0.0, ge=0.0, lt=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-from trainer.errors import UserError
+from trainer.errors import OutOfMemory, UserError
 
 from ..options import Dataset
 from .folders import cache_folder
@@ -45,13 +45,16 @@ def _load(dataset: Dataset, split_key: int, device: torch.device) -> Data:
         # torch keeps the memory of the data before for itself; `load` asks the driver what is free
         gc.collect()
         torch.cuda.empty_cache()
-    return load(
-        dataset.read(split_key),
-        dataset.image_size,
-        dataset.mean,
-        dataset.std,
-        cache_folder(),
-        device,
-        stored_size=dataset.stored_size,
-        squash=dataset.fit == "squash",
-    )
+    try:
+        return load(
+            dataset.read(split_key),
+            dataset.image_size,
+            dataset.mean,
+            dataset.std,
+            cache_folder(),
+            device,
+            stored_size=dataset.stored_size,
+            squash=dataset.fit == "squash",
+        )
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory("CUDA out of memory while the images were brought to the GPU, which others share") from error
