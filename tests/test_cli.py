@@ -122,6 +122,21 @@ def test_a_plan_names_cells_that_share_their_trials(study_file: Callable[..., Pa
     assert "1 trial saved, which cells of one recipe share: plain = plain+l\n" in text
 
 
+def test_a_plan_says_which_data_a_run_would_refuse(study_file: Callable[..., Path]) -> None:
+    words = "{kind: image_folder, path: photos, classes: 3, image_size: 16}"
+    file = study_file(("{kind: digits, image_size: 16}", words))
+    for name in ("a", "b"):
+        Path("photos", name).mkdir(parents=True)
+        for number in range(3):
+            Path("photos", name, f"{number}.jpg").touch()
+    line = "data image_folder: photos: holds 2 classes, the setting is classes: 3\n"
+    assert line in output("plan", str(file), "--no-probe")
+    Path("photos", "c").mkdir()
+    assert "photos/c: a class without images" in output("plan", str(file), "--no-probe")
+    Path("photos", "c", "0.jpg").touch()
+    assert "data image_folder" not in output("plan", str(file), "--no-probe")
+
+
 def test_options_name_everything() -> None:
     text = output("options")
     for point in catalog.EXTENSION_POINTS:

@@ -42,13 +42,24 @@ def embedded_data() -> Iterator[Finding]:
 
 def study_data(plan: Plan) -> Iterator[Finding]:
     """Each data set of a study: at hand, or what `ablate run` will do first, or what is missing where."""
+    for name, dataset in _datasets(plan):
+        yield _unfit(name, dataset) or _files(name, dataset)
+
+
+def unfit_data(plan: Plan) -> Iterator[Finding]:
+    """Each data set of a study that `ablate run` would put in place first, or refuse; no file is read for it."""
+    for name, dataset in _datasets(plan):
+        if finding := _unfit(name, dataset):
+            yield finding
+
+
+def _datasets(plan: Plan) -> Iterator[tuple[str, Dataset]]:
     seen = {cell.recipe.dataset.model_dump_json(): cell.recipe.dataset for cell in plan.cells}
     for dataset in seen.values():
-        yield _dataset(f"data {kind_of(type(dataset))}", dataset)
+        yield f"data {kind_of(type(dataset))}", dataset
 
 
-def _dataset(name: str, dataset: Dataset) -> Finding:
-    """Reads few files' content: a fingerprint would read all of them."""
+def _unfit(name: str, dataset: Dataset) -> Finding | None:
     remedy = "mend what the line names, or correct `dataset` in the study"
     try:
         if type(dataset).__module__.startswith("experiments.datasets."):
@@ -66,7 +77,7 @@ def _dataset(name: str, dataset: Dataset) -> Finding:
         return Finding(
             "warning", name, found, "run it where there is a network; without one, it says what belongs where"
         )
-    return _files(name, dataset)
+    return None
 
 
 def _files(name: str, dataset: Dataset) -> Finding:

@@ -20,7 +20,7 @@ from experiments.questions.unreported import unreported
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
 
-from ..checks.data import study_data
+from ..checks.data import unfit_data
 from ..estimates.eta import Estimate
 from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
@@ -84,9 +84,10 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(f"it has a search over {sampled}: ablate search", highlight=False)
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
-        for finding in study_data(plan):
-            if finding.level != "ok":
-                console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
+    for finding in unfit_data(plan) if missing else ():
+        # what a run makes by itself is nothing to say
+        if finding.level != "ok":
+            console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
 
 
 def _shared(plan: Plan) -> str:
