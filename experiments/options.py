@@ -275,11 +275,22 @@ __all__ = [
     "Refinement",
     "Schedule",
     "Settings",
+    "canonical",
     "digest",
+    "digest_of",
 ]
 
 
+def canonical(value: object) -> str:
+    """A JSON-like value in the one form that digests are of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=refuse)
+
+
 def digest(value: object, length: int = 12) -> str:
-    """Short hex digest of a JSON-like value in canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=refuse)
+    """Short hex digest of a JSON-like value."""
+    return digest_of(canonical(value), length)
+
+
+def digest_of(text: str, length: int = 12) -> str:
+    """Short hex digest of a value in canonical form."""
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]

@@ -18,7 +18,7 @@ from .language.factors import conflicts
 from .language.references import Reference, resolve_references
 from .language.validation import placed
 from .language.yaml_source import YamlPath
-from .options import digest
+from .options import canonical, digest_of
 from .questions.comparisons import Comparison, check_claim, compared
 from .questions.figures import check_figure
 from .questions.tables import check_table
@@ -49,6 +49,8 @@ class Cell:
     @property
     def known_macs(self) -> int | None:
         """Multiply-accumulates of an image where this machine has measured them before; answers at once."""
+        if "cost" in vars(self):
+            return self.cost.macs if self.cost else None
         classes = self.recipe.dataset.num_classes()
         cost = known_cost(self.recipe.architecture, classes, self.recipe.dataset.image_size) if classes else None
         return cost.macs if cost else None
@@ -108,11 +110,12 @@ class Plan:
 
 def trial_id(recipe: Recipe, seed: int) -> str:
     """The identity of a training: 12 hex digits of its resolved recipe, seed and the trainer's semantics."""
-    return _id_of(recipe.identity(), seed)
+    return _id_of(canonical(recipe.identity()), seed)
 
 
-def _id_of(recipe: object, seed: int) -> str:
-    return digest({"recipe": recipe, "seed": seed, "semantics": SEMANTICS})
+def _id_of(recipe: str, seed: int) -> str:
+    # the recipe's own form is the same under every seed, and takes longest
+    return digest_of(f'{{"recipe":{recipe},"seed":{seed},"semantics":{SEMANTICS}}}')
 
 
 def expand(study: Study) -> Plan:
@@ -142,7 +145,7 @@ def _replicated(plan: Plan, teachers: Mapping[str, tuple[str, ...]], number: Cal
     """The plan with so many seeds of each cell. teachers: the cells that a cell's trials need, under the first seed."""
     ids: dict[tuple[str, int], str] = {}
     trials: dict[str, Trial] = {}
-    identities = {cell.name: cell.recipe.identity() for cell in plan.cells}
+    identities = {cell.name: canonical(cell.recipe.identity()) for cell in plan.cells}
     for place, seed in enumerate(plan.study.seeds):
         for cell in plan.cells:
             if place < number(cell.name):

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from trainer.errors import nearest
 from trainer.numerics import Numerics
-from trainer.settings import Settings
+from trainer.settings import Settings, about
 from trainer.stopping import EarlyStopping
 
 from .language.validation import Path, Problem, shown, validate
@@ -105,7 +105,7 @@ def parse_recipe(data: object) -> Recipe:
             )
     for name, field in Recipe.model_fields.items():
         if field.is_required() and name not in data:
-            raise Problem((name,), f"{name!r} is missing: {field.description}")
+            raise Problem((name,), f"{name!r} is missing: {about(Recipe, name)}")
     recipe = validate(Recipe, data)
     _check_phases(recipe)
     for path, option in recipe.options:

@@ -35,6 +35,7 @@ from experiments.trial import run_trial
 from trainer.data import Data
 from trainer.draws import Draws
 from trainer.recorder import Epoch
+from trainer.settings import about
 
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("architectures", "resnet"): {"block": "bottleneck", "layers": [1, 1, 1, 1], "width": 4, "tweak": "D"},
@@ -271,11 +272,7 @@ class TestConventions:
         assert option.__doc__
 
     def test_every_setting_is_described(self, point: str, kind: str, option: type[Option]) -> None:
-        undescribed = [
-            name
-            for name, field in option.model_fields.items()
-            if name != "kind" and not (field.description or "").strip()
-        ]
+        undescribed = [name for name in option.model_fields if name != "kind" and not about(option, name).strip()]
         assert undescribed == [], f"{option.__name__}: put a docstring below each"
 
     def test_its_settings_are_frozen_and_refuse_unknown_ones(self, point: str, kind: str, option: type[Option]) -> None:

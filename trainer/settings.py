@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from .errors import UserError
 
@@ -22,7 +27,15 @@ MachinePath = Annotated[Path, NOT_IDENTITY]
 class Settings(BaseModel):
     """Frozen, keyword-only settings that refuse what they don't know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        for name, setting in handler.resolve_ref_schema(found).get("properties", {}).items():
+            if text := about(cls, name):
+                setting.setdefault("description", text)
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What these settings contribute to a trial's identity, as plain data.
@@ -37,6 +50,25 @@ class Settings(BaseModel):
             if value != default or isinstance(value, bool) != isinstance(default, bool):
                 found[name] = _plain(value)
         return found
+
+
+def about(kind: type[BaseModel], setting: str) -> str:
+    """What the source says of a setting, in the text below it; nothing where none stands there."""
+    return _texts(kind).get(setting, "")
+
+
+@cache
+def _texts(kind: type[BaseModel]) -> dict[str, str]:
+    # not pydantic's, which reads the sources of all settings whenever they are imported: a third of a worker's start
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if issubclass(owner, Settings):
+            (node,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+            for this, below in pairwise(cast(ast.ClassDef, node).body):
+                match this, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        found[name] = inspect.cleandoc(text)
+    return found
 
 
 _REQUIRED = object()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 
 from trainer.errors import UserError, nearest
+from trainer.settings import about
 
 from .wording import count
 
@@ -129,7 +130,8 @@ def _wanted(model: Any, name: str) -> str:
     if field is None:
         return ""
     values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    what = f": {field.description.partition('. ')[0].rstrip('.')}" if field.description else ""
+    text = about(model, name)
+    what = f": {text.partition('. ')[0].rstrip('.')}" if text else ""
     return what + (f"; expected one of {', '.join(map(shown, values))}" if values else "")
 
 

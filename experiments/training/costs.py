@@ -84,7 +84,8 @@ def remember(what: str, key: object, found: dict[str, Any]) -> None:
 
 def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
     blank = architecture.untrained()
-    return [blank.identity(), num_classes, image_size, _timm(), _sources(blank)]
+    sources = frozenset[str]().union(*(_sources(type(option)) for _, option in options_in(blank)))
+    return [blank.identity(), num_classes, image_size, _timm(), sorted(sources)]
 
 
 def _file(what: str, key: object) -> Path:
@@ -128,24 +129,19 @@ def _macs(model: nn.Module, images: Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _sources(architecture: Architecture) -> list[str]:
-    """The text of every file that says what the network is: its options' own, those that they derive from or share."""
+@cache
+def _sources(kind: type[Option]) -> frozenset[str]:
+    """Digests of the files that say what an option is: its own, those that it derives from or shares. Read once."""
     files: set[Path] = set()
-    for _, option in options_in(architecture):
-        for cls in type(option).__mro__:
-            if issubclass(cls, Option) and cls.__module__ != Option.__module__:
-                file = Path(inspect.getfile(cls))
-                files.add(file)
-                if cls.__module__.startswith("experiments."):
-                    files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
-    return [_text(file) for file in sorted(files)]
+    for cls in kind.__mro__:
+        if issubclass(cls, Option) and cls.__module__ != Option.__module__:
+            file = Path(inspect.getfile(cls))
+            files.add(file)
+            if cls.__module__.startswith("experiments."):
+                files |= {*file.parent.glob("_[a-z]*.py"), *file.parent.glob("_[a-z]*/*.py")}
+    return frozenset(digest(file.read_text(encoding="utf-8")) for file in files)
 
 
 @cache
 def _timm() -> str:
     return version("timm")
-
-
-@cache
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from rich.table import Table
 from experiments import catalog
 from experiments.options import Option
 from trainer.errors import UserError, nearest
+from trainer.settings import about
 
 
 def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
@@ -57,7 +58,7 @@ def _print_option(name: str, option: type[Option], console: Console) -> None:
     for setting, field in option.model_fields.items():
         if setting != "kind":
             default = "required" if field.is_required() else f"= {_default(option, setting)}"
-            table.add_row(f"    {setting}", default, field.description or "")
+            table.add_row(f"    {setting}", default, about(option, setting))
     console.print(table, highlight=False, markup=False)
 
 
@@ -85,7 +86,7 @@ def _option_json(option: type[Option]) -> dict[str, object]:
     for name, field in option.model_fields.items():
         if name != "kind":
             default = field.get_default(call_default_factory=True)
-            entry: dict[str, object] = {"required": field.is_required(), "about": field.description or ""}
+            entry: dict[str, object] = {"required": field.is_required(), "about": about(option, name)}
             if default is not PydanticUndefined:
                 entry["default"] = _plain(default)
             settings[name] = entry
