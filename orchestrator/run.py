@@ -18,6 +18,7 @@ from experiments.sharing.leases import leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, trial_states
+from experiments.tracking.uris import absent_record
 from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
@@ -187,7 +188,7 @@ def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once
         trials = f"{extent(plan)}; {trials} so far"
     head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"
     console.print(head, highlight=False, markup=False)
-    for note in unreported(plan):
+    for note in (*absent_record(), *unreported(plan)):
         say_aside(console, f"note: {note}")
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)

@@ -37,6 +37,14 @@ def embedded_record() -> Path | None:
     return sqlite_file(tracking_uri(), "MLFLOW_TRACKING_URI")
 
 
+def absent_record() -> list[str]:
+    """A line where MLFLOW_TRACKING_URI names a file that is not there: a new record, or a slip of the pen."""
+    file = embedded_record()
+    if file is None or file.exists() or not os.environ.get("MLFLOW_TRACKING_URI"):
+        return []
+    return [f"{file}, which MLFLOW_TRACKING_URI names, is not there yet: `ablate run` begins a new record"]
+
+
 def sqlite_file(uri: str, setting: str) -> Path | None:
     """The file that an address of SQLite names, in any of SQLAlchemy's forms; None where it is of something else.
 

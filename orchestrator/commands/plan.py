@@ -19,6 +19,7 @@ from experiments.questions.tables import published_facts
 from experiments.questions.unreported import unreported
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
+from experiments.tracking.uris import absent_record
 
 from ..checks.data import unfit_data
 from ..estimates.eta import Estimate
@@ -77,7 +78,7 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
         console.print(line, highlight=False, markup=False)
     for line in why_again(plan, states):
         console.print(line, highlight=False, markup=False)
-    for note in (*unreported(plan), *study_notes(plan)):
+    for note in (*absent_record(), *unreported(plan), *study_notes(plan)):
         console.print(f"note: {note}", highlight=False, markup=False)
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
@@ -193,7 +194,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
         "again": why_again(plan, states),
-        "notes": [*unreported(plan), *study_notes(plan)],
+        "notes": [*absent_record(), *unreported(plan), *study_notes(plan)],
         **comparisons_json(plan),
     }
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
+from experiments.tracking.uris import absent_record
 
 from ..progress import clock
 from .comparing import comparisons_json, show_comparisons
@@ -44,6 +45,8 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         show_comparisons(plan, console)
     done = sum(state.name == "done" for state in states.values())
     console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}", highlight=False)
+    for note in absent_record():
+        console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def _end(states: Mapping[str, State]) -> str:
