@@ -171,6 +171,9 @@ class Driver:
         had, of = self.handed.pop(trial, None), self.trials[trial]
         if had is not None:
             result = replace(result, cores=had.cpus, gpus=had.gpus)
+        if not result.log and (log := self._folder(trial).resolve() / LOG).exists():
+            # of a worker that died before it could tell
+            result = replace(result, log=str(log))
         self.courses.pop(trial, None)
         if had is not None and self.elsewhere.is_lost(of, self.fingerprints[trial]):
             self.writer.finish(of, Result("interrupted", reason="another process took it over"))

@@ -105,9 +105,9 @@ def test_other_words_for_an_sqlite_file(form: str, study_file: WriteStudy, tmp_p
 def test_an_address_of_a_record_that_is_not_there_is_noted(study_file: WriteStudy, tmp_path: Path) -> None:
     study, uri = study_file(ONE), f"sqlite:///{tmp_path / 'slip.db'}"
     said = f"note: {tmp_path / 'slip.db'}, which MLFLOW_TRACKING_URI names, is not there yet"
-    for command in (["plan", str(study), "--no-probe"], ["status", str(study)]):
-        assert said in ablate(*command, MLFLOW_TRACKING_URI=uri).stdout
-        assert "note" not in ablate(*command).stdout
+    for asked in (["plan", str(study), "--no-probe"], ["status", str(study)]):
+        assert said in ablate(*asked, MLFLOW_TRACKING_URI=uri).stdout
+        assert "note" not in ablate(*asked).stdout
     Path("mlflow.db").unlink()
     assert "note" not in ablate("status", str(study)).stdout, "the usual place of a record needs no note"
 

@@ -142,7 +142,7 @@ def test_a_killed_worker_fails_its_trial_and_the_others_go_on(study_file: WriteS
     (tmp_path / "deadly.py").write_text(KILLS_ITS_PROCESS)
     study = study_file(("{kind: cosine}", "{kind: deadly}"), ("\nstudy: tiny", "\nplugins: [deadly.py]\nstudy: tiny"))
     done = ablate("run", str(study), "--concurrency", "1", code=1)
-    assert "failed: plain+c seed 0: the worker died" in done.stdout
+    assert "failed: plain+c seed 0: the worker died: killed, crashed, or ended by what it ran (log: " in done.stdout
     assert [row["status"] for row in results()] == ["finished", "finished", "failed", "finished"]
     assert "plain+c seed 0  failed and will be tried again: the worker died" in done.stdout
     assert statuses() == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED", "FINISHED"], "each attempt is kept"

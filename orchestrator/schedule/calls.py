@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,6 +15,9 @@ from experiments.job import Result
 from ..events import EngineDied, Work
 from ..signals import Stop
 from ..watch import Watch
+
+_GONE = "connection error code 2. End of file"
+"""What Ray says of a process that has left without a word."""
 
 _BETWEEN_LOOKS = 5.0
 """Seconds between two looks at whether Ray lives, which take a millisecond."""
@@ -127,11 +131,19 @@ class Forward(tune.Callback):
         """The worker itself died, or what it ran could not be run."""
         if self.work:
             self._look_after_ray()
-            last = (trial.get_error() or "").__str__().strip().splitlines()
-            reason = f"the worker died: {last[-1] if last else 'Ray gives no reason'}"
-            reason = self.hanging.pop(trial_id(trial), reason)
+            reason = self.hanging.pop(trial_id(trial), f"the worker died: {_why(trial)}")
             self.watch.ended(trial_id(trial))
             self.work.ended(trial_id(trial), Result("failed", reason=reason[:500], again=True))
+
+
+def _why(trial: Any) -> str:
+    """What Ray says of a worker's death, in a line; of one that is simply gone Ray knows no more than that."""
+    # not trial.get_error, which looks where nothing is copied to
+    file = trial.error_file
+    lines = Path(file).read_text(encoding="utf-8").strip().splitlines() if file and Path(file).exists() else []
+    if not lines or _GONE in lines[-1]:
+        return "killed, crashed, or ended by what it ran"
+    return lines[-1].strip()
 
 
 def trial_id(trial: Any) -> str:
