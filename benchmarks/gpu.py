@@ -19,8 +19,8 @@ import argparse
 import gc
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -152,10 +152,11 @@ def packing(device: torch.device, quick: bool) -> list[str]:
     rows = ["| trials at once | images/s of each | images/s together | of one alone |", "|---|---|---|---|"]
     alone = 0.0
     for count in (1, 2, 4):
-        begin = str(time.time() + 30)
-        command = [sys.executable, __file__, "--packed", begin, "--device", device.type]
+        command = [sys.executable, __file__, "--packed", "--device", device.type]
         command += ["--quick"] if quick else []
-        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        pipe = subprocess.PIPE
+        running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
+        begin_together(running)
         outputs = [process.communicate()[0] for process in running]
         if any(process.returncode for process in running):
             rows.append(f"| {count} | failed; what it said stands above | | |")
@@ -168,11 +169,25 @@ def packing(device: torch.device, quick: bool) -> list[str]:
     return rows
 
 
-def packed(device: torch.device, begin: float, quick: bool) -> float:
-    """Images a second of one of several trials; all start their measured epochs at about the same time."""
+def begin_together(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Wait until each has said that it is warm, then let all of them begin."""
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        # one that has died says so by its exit code
+        with suppress(BrokenPipeError):
+            process.stdin.write("begin\n")
+            process.stdin.flush()
+
+
+def packed(device: torch.device, quick: bool) -> float:
+    """Images a second of one of several trials, which begin their measured epochs together."""
     small = Training("resnet18", 32, 40, 128, 20 if quick else 200, "crop + flip")
     measure(replace(small, steps=2), device, 1)
-    time.sleep(max(0.0, begin - time.time()))
+    print("warm", flush=True)
+    sys.stdin.readline()
     return measure(small, device, 2 if quick else 6).images_per_second
 
 
@@ -214,14 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer steps and rounds")
     parser.add_argument("--skip-tests", action="store_true")
     parser.add_argument("--out", type=Path, help="write the page there as well")
-    parser.add_argument("--packed", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--packed", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here; --device cpu tries the script itself")
     as_a_worker()
     device = torch.device(given.device)
-    if given.packed is not None:
-        print(packed(device, given.packed, given.quick))
+    if given.packed:
+        print(packed(device, given.quick))
         return
     page = ""
     for part in report(device, given.quick, not given.skip_tests):
