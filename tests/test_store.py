@@ -273,6 +273,63 @@ class TestCatchingUp:
         head = ["create_run", "log_dataset", *["log_metrics"] * 3]
         assert calls == [*head, "put_text", "log_last", "end_run"]
 
+    def test_a_run_begins_and_ends_when_its_trial_did(self, store: Noted, tmp_path: Path) -> None:
+        """Not when the record, away meanwhile, is told."""
+        begun = time.time() * 1000
+        timer = threading.Timer(1.0, store.may.set)
+        timer.start()
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        ended = time.time() * 1000
+        writer.close("FINISHED")
+        parent, trial = (arguments[2] for name, arguments in store.calls if name == "create_run")
+        assert begun - 1 <= parent <= trial <= ended
+        (at, *_) = (arguments[2] for name, arguments in store.calls if name == "end_run")
+        assert trial <= at <= ended
+
+    def test_what_a_resumed_training_takes_up_is_no_younger_than_what_it_trains(
+        self, store: Noted, tmp_path: Path
+    ) -> None:
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.epoch(plan.trials[0], 2, self.HISTORY[1])
+        time.sleep(0.01)
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        store.may.set()
+        writer.close("FINISHED")
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        times = [at for _, _, at, _ in last[1]]
+        assert times == sorted(times)
+
+    def test_what_it_may_have_heard_of_a_resumed_training_has_the_same_times_when_told_again(
+        self, store: Noted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("experiments.tracking.writer.Journal.read", lambda journal: self.HISTORY)
+        told: list[Any] = []
+        ended = threading.Event()
+
+        def lose_the_answer(run: str, points: Any) -> None:
+            told.extend(points)
+            ended.wait()
+            raise StoreError("the process that writes it has died", passes=True)
+
+        monkeypatch.setattr(store, "log_metrics", lose_the_answer, raising=False)
+        store.may.set()
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.epoch(plan.trials[0], 3, self.HISTORY[2])
+        time.sleep(0.01)
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        ended.set()
+        writer.close("FINISHED")
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        assert len(told) == 2
+        assert set(told) <= set(last[1])
+
 
 class TestCommits:
     def synchronous(self, file: Path) -> int:

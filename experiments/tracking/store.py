@@ -52,8 +52,14 @@ class Store(Protocol):
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """The id of the experiment of this name, made where there is none; runs that the dead left in it are ended."""
 
-    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
-        """Its id, and the place of its artifacts. again: it may be there, as an answer was lost; told by ATTEMPT."""
+    def create_run(
+        self, experiment: str, tags: Mapping[str, str], begun: int | None = None, *, again: bool = False
+    ) -> tuple[str, str]:
+        """Its id, and the place of its artifacts.
+
+        begun: when, in milliseconds since 1970; None: now. again: it may be there, as an answer was lost; told by
+        ATTEMPT.
+        """
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
         """Settings for people to read."""
@@ -75,8 +81,8 @@ class Store(Protocol):
     ) -> None:
         """What is known at a run's end, at once."""
 
-    def end_run(self, run: str, status: str) -> None:
-        """As FINISHED, FAILED or KILLED; not even a power cut takes it back."""
+    def end_run(self, run: str, status: str, at: int | None = None) -> None:
+        """As FINISHED, FAILED or KILLED, at this time or now; not even a power cut takes it back."""
 
     def close(self) -> None:
         """Bring the record to rest."""
@@ -110,12 +116,14 @@ class MlflowStore:
         bury_the_dead(self._client, found)
         return found
 
-    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
+    def create_run(
+        self, experiment: str, tags: Mapping[str, str], begun: int | None = None, *, again: bool = False
+    ) -> tuple[str, str]:
         """See Store."""
         asked = f"tags.`{ATTEMPT}` = '{tags.get(ATTEMPT)}'"
         for run in self._client.search_runs([experiment], asked, max_results=1) if again else ():
             return str(run.info.run_id), self._place(run.info.artifact_uri)
-        info = self._client.create_run(experiment, tags=dict(tags)).info
+        info = self._client.create_run(experiment, begun, tags=dict(tags)).info
         return str(info.run_id), self._place(info.artifact_uri)
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
@@ -154,9 +162,9 @@ class MlflowStore:
         self.log_metrics(run, points[:-_METRICS])
         self._client.log_batch(run, _metrics(points[-_METRICS:]), listed[-_PARAMS:], said)
 
-    def end_run(self, run: str, status: str) -> None:
+    def end_run(self, run: str, status: str, at: int | None = None) -> None:
         """See Store."""
-        self._client.set_terminated(run, status)
+        self._client.set_terminated(run, status, at)
         if (file := embedded_record()) is not None:
             if not file.exists():
                 # it has been written to a file that has no name any more
