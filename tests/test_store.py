@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +22,9 @@ from mlflow import MlflowClient
 
 from experiments.job import Result
 from experiments.tracking import RunWriter, store_apart
+from experiments.tracking.apart import answer_of
 from experiments.tracking.attempts import TRIAL
-from experiments.tracking.store import MlflowStore, Store, StoreError
+from experiments.tracking.store import ATTEMPT, MlflowStore, Store, StoreError
 from experiments.tracking.write_ahead import hasten, keep, write_ahead
 from trainer.errors import UserError
 
@@ -94,6 +97,51 @@ def test_a_run_that_may_have_been_made_is_not_made_twice(store: Store) -> None:
     first = store.create_run(experiment, {"ablate.attempt": "one"})
     assert store.create_run(experiment, {"ablate.attempt": "one"}, again=True) == first
     assert store.create_run(experiment, {"ablate.attempt": "two"}, again=True) != first
+
+
+class Forgetful(BaseHTTPRequestHandler):
+    """A server that makes runs, and is gone before it answers that it has made the first one."""
+
+    made: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer: dict[str, Any] = {}
+        if self.path.endswith("runs/create"):
+            tags = json.loads(asked)["tags"]
+            info = {"run_id": f"run{len(self.made)}", "artifact_uri": "/place", "status": "RUNNING"}
+            self.made.append({"info": info, "data": {"tags": tags}})
+            answer = {"run": self.made[-1]}
+            if len(self.made) == 1:
+                return
+        elif self.path.endswith("runs/search"):
+            answer = {"runs": self.made}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_run_whose_making_a_server_did_not_answer_is_asked_for_before_it_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Forgetful) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        writes = MlflowStore()
+        answer, lost = answer_of(writes, "create_run", ("1", {ATTEMPT: "one"}), {})
+        assert answer is None
+        assert isinstance(lost, StoreError)
+        assert lost.passes
+        assert writes.create_run("1", {ATTEMPT: "one"}, again=True) == ("run0", "/place")
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
+        server.shutdown()
+    assert len(Forgetful.made) == 1
 
 
 def test_mistakes_and_refusals_come_back_in_words(store: Store) -> None:

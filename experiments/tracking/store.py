@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +30,8 @@ ATTEMPT = "ablate.attempt"
 
 _PARAMS, _METRICS = 100, 1000
 """What MLflow takes at once."""
+
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 class StoreError(Exception):
@@ -123,7 +127,8 @@ class MlflowStore:
         asked = f"tags.`{ATTEMPT}` = '{tags.get(ATTEMPT)}'"
         for run in self._client.search_runs([experiment], asked, max_results=1) if again else ():
             return str(run.info.run_id), self._place(run.info.artifact_uri)
-        info = self._client.create_run(experiment, begun, tags=dict(tags)).info
+        with _sent_once() if ATTEMPT in tags else nullcontext():
+            info = self._client.create_run(experiment, begun, tags=dict(tags)).info
         return str(info.run_id), self._place(info.artifact_uri)
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
@@ -201,6 +206,19 @@ class MlflowStore:
         draft = folder / f"{name}.part"
         write(draft)
         draft.replace(folder / name)
+
+
+@contextmanager
+def _sent_once() -> Iterator[None]:
+    """Inside, MLflow sends no request again by itself: a server whose answer was lost would make a second run."""
+    before = os.environ.get(_RETRIES)
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_RETRIES]
+        if before is not None:
+            os.environ[_RETRIES] = before
 
 
 def _params(params: Mapping[str, object]) -> list[Param]:
