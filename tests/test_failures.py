@@ -346,6 +346,54 @@ def test_what_a_plugin_prints_is_logged_where_nobody_reads(
     assert "after" in capsys.readouterr().out
 
 
+LOUD = """
+import faulthandler, io, logging, subprocess, sys, threading
+from typing import Literal
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+LOG = logging.getLogger("loud")
+LOG.addHandler(logging.StreamHandler())
+
+
+class Loud(Refinement):
+    kind: Literal["loud"] = "loud"
+
+    def build(self, setup):
+        {does}
+        return Hook()
+"""
+HABITS = {
+    "bytes": ("sys.stdout.buffer.write(b'raw\\xff\\n')", r"raw\xff"),
+    "encoding": ("print(sys.stdout.encoding.lower())", "utf-8"),
+    "reconfigure": ("sys.stderr.reconfigure(write_through=True); print('now')", "now"),
+    "wrapped": ("sys.stdout = io.TextIOWrapper(sys.stdout.buffer, 'utf-8'); print('in', flush=True)", "in"),
+    "detached": ("sys.stdout = io.TextIOWrapper(sys.stdout.detach()); print('off', flush=True)", "off"),
+    "closed": ("sys.stdout.close(); print('still', file=sys.stderr)", "still"),
+    "faults": ("faulthandler.dump_traceback()", "epoch 1"),
+    "process": ("subprocess.run(['true'], stdout=sys.stdout, stderr=sys.stderr, check=True)", "epoch 1"),
+    "handler": ("LOG.warning('careful')", "careful"),
+    "progress": ("[sys.stderr.write(f'\\r{done} done') for done in range(3)]", "2 done"),
+    "failed": ("print('half', end=''); raise ValueError('so')", "half"),
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_what_is_printed_in_whatever_way_is_in_the_log_of_each_trial(habit: str, tmp_path: Path) -> None:
+    """The plugin is imported once, in the first of two trials."""
+    plugin = tmp_path / "loud.py"
+    does, said = HABITS[habit]
+    plugin.write_text(LOUD.format(does=does))
+    recipe = a_recipe({"loud": {}}) | {"batch_size": 64, "epochs": 1, "numerics": {"precision": "fp32"}}
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        job = Job(name, "baseline", 1, recipe, str(folder), str(tmp_path), (str(plugin),))
+        result = run_trial(job, Notes())
+        assert result.status == ("failed" if habit == "failed" else "finished"), result.reason
+        lines = (folder / "log.txt").read_text().splitlines()
+        assert any(line.split(" ", 2)[-1].startswith(said) for line in lines), lines
+
+
 def test_nothing_of_a_diverged_training_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its error, whose frames hold network and data, is collected before memory goes back to the system."""
     networks: list[weakref.ref[nn.Module]] = []

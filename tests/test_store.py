@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +22,9 @@ from mlflow import MlflowClient
 
 from experiments.job import Result
 from experiments.tracking import RunWriter, store_apart
+from experiments.tracking.apart import answer_of
 from experiments.tracking.attempts import TRIAL
-from experiments.tracking.store import MlflowStore, Store, StoreError
+from experiments.tracking.store import ATTEMPT, MlflowStore, Store, StoreError
 from experiments.tracking.write_ahead import hasten, keep, write_ahead
 from trainer.errors import UserError
 
@@ -94,6 +97,51 @@ def test_a_run_that_may_have_been_made_is_not_made_twice(store: Store) -> None:
     first = store.create_run(experiment, {"ablate.attempt": "one"})
     assert store.create_run(experiment, {"ablate.attempt": "one"}, again=True) == first
     assert store.create_run(experiment, {"ablate.attempt": "two"}, again=True) != first
+
+
+class Forgetful(BaseHTTPRequestHandler):
+    """A server that makes runs, and is gone before it answers that it has made the first one."""
+
+    made: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer: dict[str, Any] = {}
+        if self.path.endswith("runs/create"):
+            tags = json.loads(asked)["tags"]
+            info = {"run_id": f"run{len(self.made)}", "artifact_uri": "/place", "status": "RUNNING"}
+            self.made.append({"info": info, "data": {"tags": tags}})
+            answer = {"run": self.made[-1]}
+            if len(self.made) == 1:
+                return
+        elif self.path.endswith("runs/search"):
+            answer = {"runs": self.made}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_run_whose_making_a_server_did_not_answer_is_asked_for_before_it_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Forgetful) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        writes = MlflowStore()
+        answer, lost = answer_of(writes, "create_run", ("1", {ATTEMPT: "one"}), {})
+        assert answer is None
+        assert isinstance(lost, StoreError)
+        assert lost.passes
+        assert writes.create_run("1", {ATTEMPT: "one"}, again=True) == ("run0", "/place")
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
+        server.shutdown()
+    assert len(Forgetful.made) == 1
 
 
 def test_mistakes_and_refusals_come_back_in_words(store: Store) -> None:
@@ -272,6 +320,63 @@ class TestCatchingUp:
         calls = self.written(store, Result("interrupted", reason="interrupted"), tmp_path, keeps_up=False)
         head = ["create_run", "log_dataset", *["log_metrics"] * 3]
         assert calls == [*head, "put_text", "log_last", "end_run"]
+
+    def test_a_run_begins_and_ends_when_its_trial_did(self, store: Noted, tmp_path: Path) -> None:
+        """Not when the record, away meanwhile, is told."""
+        begun = time.time() * 1000
+        timer = threading.Timer(1.0, store.may.set)
+        timer.start()
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        ended = time.time() * 1000
+        writer.close("FINISHED")
+        parent, trial = (arguments[2] for name, arguments in store.calls if name == "create_run")
+        assert begun - 1 <= parent <= trial <= ended
+        (at, *_) = (arguments[2] for name, arguments in store.calls if name == "end_run")
+        assert trial <= at <= ended
+
+    def test_what_a_resumed_training_takes_up_is_no_younger_than_what_it_trains(
+        self, store: Noted, tmp_path: Path
+    ) -> None:
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.epoch(plan.trials[0], 2, self.HISTORY[1])
+        time.sleep(0.01)
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        store.may.set()
+        writer.close("FINISHED")
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        times = [at for _, _, at, _ in last[1]]
+        assert times == sorted(times)
+
+    def test_what_it_may_have_heard_of_a_resumed_training_has_the_same_times_when_told_again(
+        self, store: Noted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("experiments.tracking.writer.Journal.read", lambda journal: self.HISTORY)
+        told: list[Any] = []
+        ended = threading.Event()
+
+        def lose_the_answer(run: str, points: Any) -> None:
+            told.extend(points)
+            ended.wait()
+            raise StoreError("the process that writes it has died", passes=True)
+
+        monkeypatch.setattr(store, "log_metrics", lose_the_answer, raising=False)
+        store.may.set()
+        plan = planned(tmp_path, STUDY)
+        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        writer.start(plan.trials[0])
+        writer.epoch(plan.trials[0], 3, self.HISTORY[2])
+        time.sleep(0.01)
+        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        ended.set()
+        writer.close("FINISHED")
+        (last,) = (arguments for name, arguments in store.calls if name == "log_last")
+        assert len(told) == 2
+        assert set(told) <= set(last[1])
 
 
 class TestCommits:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +30,8 @@ ATTEMPT = "ablate.attempt"
 
 _PARAMS, _METRICS = 100, 1000
 """What MLflow takes at once."""
+
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 class StoreError(Exception):
@@ -52,8 +56,14 @@ class Store(Protocol):
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """The id of the experiment of this name, made where there is none; runs that the dead left in it are ended."""
 
-    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
-        """Its id, and the place of its artifacts. again: it may be there, as an answer was lost; told by ATTEMPT."""
+    def create_run(
+        self, experiment: str, tags: Mapping[str, str], begun: int | None = None, *, again: bool = False
+    ) -> tuple[str, str]:
+        """Its id, and the place of its artifacts.
+
+        begun: when, in milliseconds since 1970; None: now. again: it may be there, as an answer was lost; told by
+        ATTEMPT.
+        """
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
         """Settings for people to read."""
@@ -75,8 +85,8 @@ class Store(Protocol):
     ) -> None:
         """What is known at a run's end, at once."""
 
-    def end_run(self, run: str, status: str) -> None:
-        """As FINISHED, FAILED or KILLED; not even a power cut takes it back."""
+    def end_run(self, run: str, status: str, at: int | None = None) -> None:
+        """As FINISHED, FAILED or KILLED, at this time or now; not even a power cut takes it back."""
 
     def close(self) -> None:
         """Bring the record to rest."""
@@ -110,12 +120,15 @@ class MlflowStore:
         bury_the_dead(self._client, found)
         return found
 
-    def create_run(self, experiment: str, tags: Mapping[str, str], *, again: bool = False) -> tuple[str, str]:
+    def create_run(
+        self, experiment: str, tags: Mapping[str, str], begun: int | None = None, *, again: bool = False
+    ) -> tuple[str, str]:
         """See Store."""
         asked = f"tags.`{ATTEMPT}` = '{tags.get(ATTEMPT)}'"
         for run in self._client.search_runs([experiment], asked, max_results=1) if again else ():
             return str(run.info.run_id), self._place(run.info.artifact_uri)
-        info = self._client.create_run(experiment, tags=dict(tags)).info
+        with _sent_once() if ATTEMPT in tags else nullcontext():
+            info = self._client.create_run(experiment, begun, tags=dict(tags)).info
         return str(info.run_id), self._place(info.artifact_uri)
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
@@ -154,9 +167,9 @@ class MlflowStore:
         self.log_metrics(run, points[:-_METRICS])
         self._client.log_batch(run, _metrics(points[-_METRICS:]), listed[-_PARAMS:], said)
 
-    def end_run(self, run: str, status: str) -> None:
+    def end_run(self, run: str, status: str, at: int | None = None) -> None:
         """See Store."""
-        self._client.set_terminated(run, status)
+        self._client.set_terminated(run, status, at)
         if (file := embedded_record()) is not None:
             if not file.exists():
                 # it has been written to a file that has no name any more
@@ -193,6 +206,19 @@ class MlflowStore:
         draft = folder / f"{name}.part"
         write(draft)
         draft.replace(folder / name)
+
+
+@contextmanager
+def _sent_once() -> Iterator[None]:
+    """Inside, MLflow sends no request again by itself: a server whose answer was lost would make a second run."""
+    before = os.environ.get(_RETRIES)
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_RETRIES]
+        if before is not None:
+            os.environ[_RETRIES] = before
 
 
 def _params(params: Mapping[str, object]) -> list[Param]:

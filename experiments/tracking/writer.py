@@ -41,6 +41,9 @@ class _Attempt:
     name: str = field(default_factory=lambda: uuid4().hex)
     """What tells its run from all others, from before that is made."""
 
+    begun: int = field(default_factory=lambda: _now())
+    """When, in milliseconds since 1970; the record may hear of it much later."""
+
     asked: bool = False
     """Whether the record has been asked for a run, which it may have made although no answer came."""
 
@@ -83,7 +86,8 @@ class RunWriter:
         self._opened: Future[None] = Future()
         self._begun = False
         self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)), describe=_described)
-        self._delivery.put(lambda: self._open(command))
+        begun = _now()
+        self._delivery.put(lambda: self._open(command, begun))
 
     def check(self, *, wait: bool = False) -> None:
         """Raise UserError if the record could not be opened. wait: until that is known."""
@@ -103,7 +107,9 @@ class RunWriter:
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """An epoch of a running trial has ended."""
         attempt = self._attempts.setdefault(trial.id, _Attempt(trial))
-        attempt.at[number] = _now()
+        at = _now()
+        # what a resumed training takes up is as old as its first epoch, whenever and however often that is written
+        attempt.at.update({each: at for each in range(1, number + 1) if each not in attempt.at})
         self._put(lambda: self._epoch(attempt, number, metrics))
 
     def finish(self, trial: Trial, result: Result, then: Callable[[], None] = lambda: None) -> None:
@@ -126,7 +132,8 @@ class RunWriter:
                 self._opened.exception(_MOMENT)
             if not self._opened.done():
                 return
-        self._put(lambda: self.store.end_run(self.parent, status))
+        at = _now()
+        self._put(lambda: self.store.end_run(self.parent, status, at))
         self._put(self.store.close)
         self._delivery.close()
 
@@ -134,10 +141,10 @@ class RunWriter:
         self._begun = True
         self._delivery.put(lambda: None if self._opened.exception() else task())
 
-    def _open(self, command: str) -> None:
+    def _open(self, command: str, begun: int) -> None:
         try:
             self.experiment = self._experiment()
-            self.parent = self._start_parent(command)
+            self.parent = self._start_parent(command, begun)
         except StoreError as error:
             reason = f"the record at {shown_uri()} can't be written: {without_secrets(error.reason)}"
             self._opened.set_exception(UserError(reason))
@@ -152,7 +159,7 @@ class RunWriter:
         tags = {"mlflow.note.content": study.question, "mlflow.experimentKind": "custom_model_development"}
         return self.store.experiment(study.title, tags)
 
-    def _start_parent(self, command: str) -> str:
+    def _start_parent(self, command: str, begun: int) -> str:
         study = self.plan.study
         # a search does not know its trials yet
         first = " at first" if study.replicates else ""
@@ -168,7 +175,7 @@ class RunWriter:
             **self._common_tags(),
             **{f"version.{name}": value for name, value in describe_software().items()},
         }
-        run, artifacts = self.store.create_run(self.experiment, tags)
+        run, artifacts = self.store.create_run(self.experiment, tags, begun)
         # as it was read: it may have been edited or moved since
         self.store.put_text(run, artifacts, study.source.file.name, study.source.text)
         return run
@@ -194,7 +201,8 @@ class RunWriter:
         }
         if not attempt.run:
             again, attempt.asked = attempt.asked, True
-            attempt.run, attempt.artifacts = self.store.create_run(self.experiment, tags, again=again)
+            made = self.store.create_run(self.experiment, tags, attempt.begun, again=again)
+            attempt.run, attempt.artifacts = made
         kind, source = dataset_of(trial)
         self.store.log_dataset(attempt.run, kind, self.fingerprints[trial.id], source)
         if attempt.result is None:
@@ -241,7 +249,7 @@ class RunWriter:
         tags = {"ablate.weights": record.weights, "ablate.pretrained": record.pretrained, REASON: result.reason}
         said = {name: value for name, value in tags.items() if value} | {STATUS: result.status}
         self.store.log_last(run, [*rest, *points_of([(last, result.final)], at)], settings | costs, said)
-        self.store.end_run(run, ENDED[result.status])
+        self.store.end_run(run, ENDED[result.status], at)
         then()
 
 

@@ -7,6 +7,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def discreet(text: str) -> str:
@@ -29,26 +33,64 @@ def trial_logger(name: str, file: Path) -> logging.Logger:
 @contextmanager
 def printed_to(logger: logging.Logger) -> Iterator[None]:
     """Inside, what is printed, by a plugin or as a warning, is logged line by line."""
-    lines = _Lines(logger)
-    with redirect_stdout(lines), redirect_stderr(lines):
+    with _OUT.to(logger) as out, _ERRORS.to(logger) as errors, redirect_stdout(out), redirect_stderr(errors):
         yield
-    lines.end()
 
 
-class _Lines(io.TextIOBase):
-    def __init__(self, logger: logging.Logger) -> None:
+class _Lines(io.RawIOBase):
+    """Below a text stream that can all that the process's own can; every line goes to the log of the present trial.
+
+    What a plugin has made of it when it was imported, in a worker's first trial, such as a handler of its own log,
+    writes to it in later trials as well.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._begun = bytearray()
+        self._logger: logging.Logger | None = None
+
+    @contextmanager
+    def to(self, logger: logging.Logger) -> Iterator[io.TextIOWrapper]:
         self._logger = logger
-        self._begun = ""
+        text = io.TextIOWrapper(self, "utf-8", "backslashreplace", line_buffering=True)
+        try:
+            yield text
+        finally:
+            # a plugin may have detached what is below it
+            with suppress(ValueError):
+                text.flush()
+            if self._begun:
+                self.write(b"\n")
+            self._logger = None
 
-    def write(self, text: str) -> int:
-        *whole, self._begun = (self._begun + text).split("\n")
+    def write(self, data: ReadableBuffer) -> int:
+        given = bytes(data)
+        *whole, last = given.split(b"\n")
         for line in whole:
-            self._logger.info("%s", line)
-        return len(text)
+            self._log(self._begun + line)
+            self._begun.clear()
+        self._begun += last
+        return len(given)
 
-    def end(self) -> None:
-        if self._begun:
-            self.write("\n")
+    def _log(self, line: bytearray) -> None:
+        if self._logger is not None:
+            # of a progress bar what a terminal would show in the end
+            shown = line.rstrip(b"\r").rpartition(b"\r")[2]
+            self._logger.info("%s", shown.decode(errors="backslashreplace"))
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        # of what writes past Python, such as another process
+        return self._descriptor
+
+    def close(self) -> None:
+        """Left open: whoever wraps it closes it, and the rest still prints."""
+
+
+_OUT, _ERRORS = _Lines(1, "<stdout>"), _Lines(2, "<stderr>")
 
 
 class _Log(logging.FileHandler):
