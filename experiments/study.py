@@ -214,9 +214,10 @@ def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Sourc
     path: list[str] = []
     while rest:
         path.append(key)
-        parent = parent.get(key) or {}
+        inner = parent.get(key)
+        parent = inner if isinstance(inner, dict) else {}
         whole = ".".join(rest)
-        if not isinstance(parent, dict) or (whole not in parent and rest[0] not in parent):
+        if whole not in parent and rest[0] not in parent:
             raise source.error(where, f"the path {'.'.join(parts)!r} does not exist{nearest(rest[0], parent)}")
         key, rest = (whole, []) if whole in parent else (rest[0], rest[1:])
     if value is None:
