@@ -105,6 +105,11 @@ def told(name: str = "fast") -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{Path.cwd() / 'optuna.db'}").trials
 
 
+def written_at() -> dict[Path, int]:
+    """When each file of the report was written."""
+    return {file: file.stat().st_mtime_ns for file in Path("results/fast-search").rglob("*") if file.is_file()}
+
+
 def runs(experiment: str = "fast-search") -> list[Any]:
     """Child runs in MLflow, oldest first."""
     client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
@@ -367,8 +372,10 @@ def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypat
     states = [trial.state for trial in told()]
     assert states == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 3
     assert json.loads(Path("results/fast-search/report.json").read_text())["best"]["number"] == 1
+    before = written_at()
     searched(file)
     assert len(told()) == len(states), "the same command asks for no more"
+    assert written_at() == before, "a report that would say the same is left alone"
 
 
 def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:
