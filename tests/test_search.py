@@ -354,14 +354,14 @@ def test_a_configuration_that_breaks_a_constraint_is_not_trained(study: Callable
 
 
 def test_constraints_that_nothing_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.configurations.ALONE", 3)
+    monkeypatch.setattr("orchestrator.search.configurations.IN_VAIN", 3)
     line = searched(study(("search:", "constraints: [params < 5]\nsearch:")), code=2).stderr
     assert "constraints: 3 configurations in a row break params < 5" in line
 
 
 def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("configurations", "budget"):
-        monkeypatch.setattr(f"orchestrator.search.{module}.ALONE", 3)
+        monkeypatch.setattr(f"orchestrator.search.{module}.IN_VAIN", 3)
     file = study(
         ("search:", "constraints: [params < 600]\nsearch:"),
         ("    optimizer.momentum: {choice: [0.0, 0.9]}", "    architecture.hidden: {int: [2, 1000]}"),

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from experiments.search.plan import ALONE, SearchPlan
+from experiments.search.plan import IN_VAIN, SearchPlan
 from reports.search.told import counted, refused_last, repeated_last
 
 from .memory import Configuration, Memory
@@ -49,7 +49,7 @@ class Budget:
 
     def is_spent(self) -> bool:
         """Whether nothing new is to be asked for."""
-        if self.repeated_in_a_row >= ALONE or (self.refused_in_a_row >= ALONE and self.begun > 0):
+        if self.repeated_in_a_row >= IN_VAIN or (self.refused_in_a_row >= IN_VAIN and self.begun > 0):
             return True
         spent = time.monotonic() - self._begin if self._begin is not None else 0.0
         late = self._words.hours is not None and spent > self._words.hours * 3600

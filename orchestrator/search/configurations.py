@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments.job import Result
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
-from experiments.search.plan import ALONE, SearchPlan, grown
+from experiments.search.plan import IN_VAIN, SearchPlan, grown
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
@@ -199,8 +199,8 @@ class Configurations:
             return
         self.budget.refund()
         self.budget.repeated_in_a_row += 1
-        if self.budget.repeated_in_a_row == ALONE:
-            driver.progress.say(f"nothing new in {ALONE} suggestions in a row: the search ends here")
+        if self.budget.repeated_in_a_row == IN_VAIN:
+            driver.progress.say(f"nothing new in {IN_VAIN} suggestions in a row: the search ends here")
 
     def _is_refused(self, driver: Driver, number: int, excesses: Mapping[str, float]) -> bool:
         if max(excesses.values(), default=0.0) <= 0:
@@ -210,8 +210,8 @@ class Configurations:
         self.memory.refused(number, excesses)
         self.budget.refund()
         self.budget.refused_in_a_row += 1
-        if self.budget.refused_in_a_row >= ALONE:
-            what = f"{ALONE} configurations in a row break {', '.join(excesses)}"
+        if self.budget.refused_in_a_row >= IN_VAIN:
+            what = f"{IN_VAIN} configurations in a row break {', '.join(excesses)}"
             if self.budget.begun == 0:
                 message = f"{what}; expected ranges that hold some that keep them"
                 raise self.search.study.error(("constraints",), message)
