@@ -223,14 +223,14 @@ def report(device: torch.device, quick: bool, tests: bool) -> Iterator[str]:
     yield "\n".join(packing(device, quick or tiny))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--quick", action="store_true", help="fewer steps and rounds")
     parser.add_argument("--skip-tests", action="store_true")
     parser.add_argument("--out", type=Path, help="write the page there as well")
     parser.add_argument("--packed", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here; --device cpu tries the script itself")
     as_a_worker()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from trainer import allocator
+from trainer.cores import cores
 
 
 def as_a_worker() -> None:
@@ -21,10 +22,9 @@ def as_a_worker() -> None:
 
 def describe() -> str:
     """Date, processor, cores, GPU, versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{datetime.date.today()}: {_processor()}, {cores} cores{gpu}; {versions}"
+    return f"{datetime.date.today()}: {_processor()}, {cores()} cores{gpu}; {versions}"
 
 
 def _processor() -> str:

@@ -44,10 +44,11 @@ from peer import Peer, SideFailed, tail
 
 from experiments.language.wording import count
 from trainer import allocator
+from trainer.cores import cores
 from trainer.errors import UserError
 
 ROOT = STUDY.parent.parent
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = cores()
 ABLATE = Path(sys.executable).with_name("ablate")
 
 

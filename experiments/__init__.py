@@ -54,12 +54,10 @@ def build_architecture(config: Architecture | Mapping[str, Any], num_classes: in
     Raises UserError for settings that don't parse.
     """
     from . import catalog
-    from .language.validation import Problem
+    from .language.validation import at_path, placed
     from .options import Architecture
 
-    try:
+    with placed(at_path):
         option = catalog.parse("architectures", config, ("architecture",))
-    except Problem as problem:
-        raise UserError(f"{'.'.join(map(str, problem.path))}: {problem.message}") from None
     assert isinstance(option, Architecture)
     return option.build(num_classes)

@@ -112,28 +112,26 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
     return _validate(point, kind, {k: v for k, v in value.items() if k != "kind"}, path)
 
 
-def parse_named(point: str, value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
+def parse_named(point: str, value: object) -> dict[str, Any]:
     """The options that a mapping from kind to settings describes, sorted by kind; raises Problem."""
     what = point.removesuffix("s")
     if not isinstance(value, Mapping):
-        raise Problem(path, f"got {shown(value)}, expected a mapping from {what} to its settings")
+        raise Problem((), f"got {shown(value)}, expected a mapping from {what} to its settings")
     parsed: dict[str, Any] = {}
     for kind in sorted(value):
         settings = value[kind]
         known = options(point)
         if kind not in known:
-            raise Problem((*path, kind), f"unknown {what} {kind!r}, {_expected(kind, known, point)}")
+            raise Problem((kind,), f"unknown {what} {kind!r}, {_expected(kind, known, point)}")
         if isinstance(settings, EXTENSION_POINTS[point]):
             parsed[kind] = settings
             continue
         if not isinstance(settings, Mapping):
-            raise Problem(
-                (*path, kind), f"got {shown(settings)}, expected a mapping of settings ({{}} for the defaults)"
-            )
+            raise Problem((kind,), f"got {shown(settings)}, expected a mapping of settings ({{}} for the defaults)")
         if settings.get("kind", kind) != kind:
-            raise Problem((*path, kind, "kind"), f"got {shown(settings['kind'])}, but its key says {kind}")
+            raise Problem((kind, "kind"), f"got {shown(settings['kind'])}, but its key says {kind}")
         settings = {k: v for k, v in settings.items() if k != "kind"}
-        parsed[kind] = _validate(point, kind, settings, (*path, kind))
+        parsed[kind] = _validate(point, kind, settings, (kind,))
     return parsed
 
 

@@ -97,8 +97,7 @@ class Study:
 
     def error_in_recipe(self, path: YamlPath, message: str, where: Mapping[str, YamlPath]) -> UserError:
         """An error at a path of a patched recipe; `where` is the place in the file of each patched path."""
-        patched_at: dict[YamlPath, YamlPath] = {("recipe", *key.split(".")): place for key, place in where.items()}
-        return self.source.error(_blame(("recipe", *path), {**self.origins, **patched_at}), message)
+        return self.source.error(_blame(("recipe", *path), {**self.origins, **_in_recipe(where)}), message)
 
     @property
     def profile_paths(self) -> list[str]:
@@ -214,9 +213,10 @@ def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Sourc
     path: list[str] = []
     while rest:
         path.append(key)
-        parent = parent.get(key) or {}
+        inner = parent.get(key)
+        parent = inner if isinstance(inner, dict) else {}
         whole = ".".join(rest)
-        if not isinstance(parent, dict) or (whole not in parent and rest[0] not in parent):
+        if whole not in parent and rest[0] not in parent:
             raise source.error(where, f"the path {'.'.join(parts)!r} does not exist{nearest(rest[0], parent)}")
         key, rest = (whole, []) if whole in parent else (rest[0], rest[1:])
     if value is None:
@@ -242,9 +242,13 @@ def _recipe_with(
     except BadPath as problem:
         raise source.error(where[str(problem.path[0])], whose + problem.message) from None
     except Problem as problem:
-        patched_at: dict[YamlPath, YamlPath] = {("recipe", *path.split(".")): place for path, place in where.items()}
-        at = _blame(("recipe", *problem.path), {**origins, **patched_at})
+        at = _blame(("recipe", *problem.path), {**origins, **_in_recipe(where)})
         raise source.error(at, whose + problem.message) from None
+
+
+def _in_recipe(where: Mapping[str, YamlPath]) -> dict[YamlPath, YamlPath]:
+    """The places of dotted recipe paths, by those paths as the file would have them."""
+    return {("recipe", *path.split(".")): place for path, place in where.items()}
 
 
 def _blame(path: YamlPath, origins: Mapping[YamlPath, YamlPath]) -> YamlPath:

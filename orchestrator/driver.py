@@ -177,7 +177,8 @@ class Driver:
         self.courses.pop(trial, None)
         if had is not None and self.elsewhere.is_lost(of, self.fingerprints[trial]):
             self.writer.finish(of, Result("interrupted", reason="another process took it over"))
-            self.progress.retried(of, result, "is left to the process that took it over")
+            here = f" (here: {result.reason})" if result.reason else ""
+            self.progress.retried(of, f"left to the process that took it over{here}")
             return
         if result.status == "finished":
             self.writer.finish(of, result, then=lambda: self._is_recorded(of, result))
@@ -193,7 +194,7 @@ class Driver:
             if how:
                 # before all that waits: its checkpoint is at hand, and what needs it as a teacher waits too
                 self.waiting.insert(0, of)
-                self.progress.retried(of, result, how)
+                self.progress.retried(of, f"failed and {how}: {result.reason}")
                 return
             self.summary.failed.append((of, result))
         self._conclude(of, result)

@@ -25,12 +25,12 @@ POLL = 2.0
 class Elsewhere:
     """Asks for each trial before it begins, and keeps those that another process has until they end there."""
 
-    def __init__(self, lease: Lease, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lease: Lease, say: Callable[[str], None]) -> None:
         self.left: dict[str, tuple[Trial, str]] = {}
         """Trial id to the trial and the name of its folder, of those that another process has."""
 
-        self._lease, self._say, self._clock = lease, say, clock
-        self._looked_at = clock()
+        self._lease, self._say = lease, say
+        self._looked_at = time.monotonic()
         self._said: dict[str, int] = {}
 
     def begin(self, trial: Trial, fingerprint: str) -> bool | Result:
@@ -62,9 +62,9 @@ class Elsewhere:
 
     def come_back(self, *, idle: bool) -> list[Trial]:
         """Those that no other process has any more. idle: nothing trains here, so that they are waited for."""
-        if not self.left or self._clock() - self._looked_at < POLL:
+        if not self.left or time.monotonic() - self._looked_at < POLL:
             return []
-        self._looked_at = self._clock()
+        self._looked_at = time.monotonic()
         others = self._lease.others()
         back = [trial for trial, name in self.left.values() if name not in others]
         for trial in back:

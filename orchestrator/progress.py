@@ -126,14 +126,13 @@ class Progress:
             if result.log:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
-    def retried(self, trial: Trial, result: Result, how: str) -> None:
-        """An attempt has failed, and there will be another one, which goes on from the last epoch that was saved."""
+    def retried(self, trial: Trial, what: str) -> None:
+        """An attempt is over, and another one goes on from the last saved epoch. what: became of this one, in words."""
         running = self.running.pop(trial.id, _Running(trial))
         # the next attempt's first report counts them again
         self.epochs_left += running.epoch
         self.estimate.ended(trial, again=True)
-        line = f"{trial.cell} seed {trial.seed}  failed and {how}: {result.reason}"
-        self.console.print(line, style="yellow", highlight=False, markup=False)
+        self.console.print(f"{trial.cell} seed {trial.seed}  {what}", style="yellow", highlight=False, markup=False)
 
     def say(self, line: str) -> None:
         """Something that concerns the whole run."""

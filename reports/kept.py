@@ -1,9 +1,10 @@
-"""What was written last time, and whether its files are still as they were left."""
+"""What was written last time, whether its files are still as they were left, and how a file is written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +21,17 @@ def read_kept(file: Path) -> dict[str, Any]:
 def file_digest(file: Path) -> str | None:
     """Digest of a file's content; None where there is none."""
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Whole or not at all, for whoever reads it meanwhile; a file that says the same already is left alone."""
+    content = text.encode("utf-8")
+    if file.is_file() and file.read_bytes() == content:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from experiments.tracking.uris import shown_uri
 from experiments.training.environment import code_digest
 from trainer.errors import UserError
 
-from .kept import file_digest, read_kept
+from .kept import file_digest, read_kept, write_whole
 
 WRITTEN = ".written.json"
 """Beside the report: what it was made of, and the digest of each of its files."""
@@ -74,7 +74,7 @@ def renew_report(
         "mixed": bool(runs.mixtures),
         "files": _files(folder, here),
     }
-    (folder / WRITTEN).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(folder / WRITTEN, json.dumps(written, indent=1, sort_keys=True) + "\n")
     return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.files import DRAWN, SUFFIXES
 from .figures.labels import labelled, table_labels
+from .kept import write_whole
 from .page.page import load_templates, to_page
 from .replicates.text import as_json
 from .runs import Runs, collect_runs
@@ -110,14 +110,14 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     # tables first: figures take longer
     for table in report.tables:
-        _write(folder / "tables" / f"{table.id}.md", to_markdown(table))
-        _write(folder / "tables" / f"{table.id}.tex", to_latex(table))
+        write_whole(folder / "tables" / f"{table.id}.md", to_markdown(table))
+        write_whole(folder / "tables" / f"{table.id}.tex", to_latex(table))
         if table.numbers:
-            _write(folder / "tables" / f"{table.id}.csv", to_csv(table))
-    _write(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
-    _write(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
+            write_whole(folder / "tables" / f"{table.id}.csv", to_csv(table))
+    write_whole(folder / "results.csv", report.runs.frame.to_csv(index=False, lineterminator="\n"))
+    write_whole(folder / "report.json", json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n")
     write_figures([*report.figures, *report.curves], folder / "figures")
-    _write(folder / "report.md", to_text(report))
+    write_whole(folder / "report.md", to_text(report))
     write_page(report, folder, reload)
     return folder / "report.md"
 
@@ -131,7 +131,7 @@ def files_of(report: Report) -> list[str]:
 
 def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
     """Write `report.html` alone, with the figures that are drawn in `folder`."""
-    _write(folder / "report.html", to_page(report, folder, reload))
+    write_whole(folder / "report.html", to_page(report, folder, reload))
 
 
 def table_curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
@@ -190,17 +190,3 @@ def _claim_json(answer: Answer) -> dict[str, Any]:
         "verdict": answer.verdict,
         "findings": findings,
     }
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all, for whoever reads it meanwhile; a file that says the same already is left alone."""
-    content = text.encode("utf-8")
-    if file.is_file() and file.read_bytes() == content:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)

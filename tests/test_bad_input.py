@@ -426,6 +426,14 @@ def test_an_unknown_profile(study_file: WriteStudy) -> None:
     assert "unknown profile 'dem', expected one of demo; did you mean 'demo'?" in result.stderr
 
 
+@pytest.mark.parametrize("path", ["seeds.max", "seeds.max.of", "designs.0", "keep_weights.x"])
+def test_a_profile_that_leads_into_what_is_no_mapping(path: str, study_file: WriteStudy) -> None:
+    file = study_file(text=f"{TINY}\nseeds: 2\nkeep_weights: true\nprofiles: {{demo: {{{path}: 5}}}}\n")
+    result = run("plan", str(file), "--profile", "demo")
+    assert result.exit_code == 2
+    assert f"profiles.demo.{path}: the path '{path}' does not exist" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "parts"),
     [

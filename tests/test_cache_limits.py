@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -93,6 +94,17 @@ class TestTheDisk:
             decoded(source, 4, Path(place))
         assert str(caught.value).startswith(f"{place}/decoded: ")
         assert "\n" not in str(caught.value)
+
+    def test_a_disk_without_room_for_the_folder_itself_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(self: Path, *arguments: object, **named: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+        source = Source(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64), ("x",), {})
+        monkeypatch.setattr(Path, "mkdir", full)
+        with pytest.raises(UserError, match="decoded: no room for the decoded images"):
+            decoded(source, 4, tmp_path / "cache")
 
 
 TRAIN = """

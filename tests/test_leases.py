@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from made_up import planned
+from rich.console import Console
 
+from experiments.job import Result
 from experiments.sharing import arbitration
 from experiments.sharing.arbitration import ASKED, BEAT, BEAT_SECONDS, HELD, LIMIT, MARK, PID, Claimant, Gone
 from experiments.sharing.claims import Claim
-from experiments.sharing.leases import Shared
+from experiments.sharing.leases import Shared, Unshared
 from experiments.tracking.attempts import Attempt
+from orchestrator.driver import Driver
+from orchestrator.estimates.eta import Estimate
+from orchestrator.estimates.shares import Room, Shares
+from orchestrator.progress import Progress
+from orchestrator.task import Summary, Task
 
 NAME = "0123456789ab-01234567"
 
@@ -339,3 +350,28 @@ def test_a_record_that_refuses_is_told_of_once(board: Blackboard, quick: None) -
     lease.close()
     assert len(said) == 1
     assert "does not tell who trains what (PermissionError: no): others may train the same" in said[0]
+
+
+class TakenOver(Unshared):
+    """The lease of a process that was silent for too long."""
+
+    def lost(self, name: str) -> Claim:
+        return Claim("another", 1, 0.0, (name,), "/")
+
+
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_a_trial_that_another_process_took_over_is_left_to_it(status: str, tmp_path: Path) -> None:
+    plan, said = planned(tmp_path), io.StringIO()
+    trial = plan.trials[0]
+    reason = "it broke" if status == "failed" else ""
+    with Progress(Console(file=said, width=200), "a test", [trial], Estimate([trial], 1)) as progress:
+        shares, summary = Shares(Room(1)), Summary(0)
+        task = Task(plan, [trial], {trial.id: "f" * 32}, shares, progress, summary, lease=TakenOver())
+        driver = Driver(task, MagicMock(), retries=1)
+        assert driver.next_job() is not None
+        driver.started(trial.id)
+        driver.ended(trial.id, Result(status, reason=reason))  # type: ignore[arg-type]
+        assert not driver.is_over(), "it waits for the other one"
+    here = " (here: it broke)" if reason else ""
+    assert said.getvalue() == f"{trial.cell} seed 0  left to the process that took it over{here}\n"
+    assert summary.finished == summary.failed == []

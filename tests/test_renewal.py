@@ -19,6 +19,7 @@ import reports.report
 from experiments.plan import Plan
 from experiments.sharing.claims import Claim
 from orchestrator.cli import main
+from reports.kept import write_whole
 
 PAGE = Path("results/tiny/report.html")
 RELOADS = '<meta http-equiv="refresh" content="5">'
@@ -173,9 +174,9 @@ def test_ctrl_c_ends_a_watch_and_its_reloading(plan: Plan, monkeypatch: pytest.M
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a" / "b.md"
-    reports.report._write(file, "first")
+    write_whole(file, "first")
     monkeypatch.setattr(os, "getpid", lambda: 1 // 0)
-    reports.report._write(file, "first")
+    write_whole(file, "first")
     with pytest.raises(ZeroDivisionError):
-        reports.report._write(file, "second")
+        write_whole(file, "second")
     assert file.read_text() == "first"

@@ -105,6 +105,11 @@ def told(name: str = "fast") -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{Path.cwd() / 'optuna.db'}").trials
 
 
+def written_at() -> dict[Path, int]:
+    """When each file of the report was written."""
+    return {file: file.stat().st_mtime_ns for file in Path("results/fast-search").rglob("*") if file.is_file()}
+
+
 def runs(experiment: str = "fast-search") -> list[Any]:
     """Child runs in MLflow, oldest first."""
     client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
@@ -349,14 +354,14 @@ def test_a_configuration_that_breaks_a_constraint_is_not_trained(study: Callable
 
 
 def test_constraints_that_nothing_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.configurations.ALONE", 3)
+    monkeypatch.setattr("orchestrator.search.configurations.IN_VAIN", 3)
     line = searched(study(("search:", "constraints: [params < 5]\nsearch:")), code=2).stderr
     assert "constraints: 3 configurations in a row break params < 5" in line
 
 
 def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("configurations", "budget"):
-        monkeypatch.setattr(f"orchestrator.search.{module}.ALONE", 3)
+        monkeypatch.setattr(f"orchestrator.search.{module}.IN_VAIN", 3)
     file = study(
         ("search:", "constraints: [params < 600]\nsearch:"),
         ("    optimizer.momentum: {choice: [0.0, 0.9]}", "    architecture.hidden: {int: [2, 1000]}"),
@@ -367,8 +372,10 @@ def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypat
     states = [trial.state for trial in told()]
     assert states == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 3
     assert json.loads(Path("results/fast-search/report.json").read_text())["best"]["number"] == 1
+    before = written_at()
     searched(file)
     assert len(told()) == len(states), "the same command asks for no more"
+    assert written_at() == before, "a report that would say the same is left alone"
 
 
 def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:

@@ -77,11 +77,11 @@ def test_a_row_of_that_name_is_the_recipe_of_the_search(other: str, row: bool, s
 
 
 def test_names_of_switches_never_meet() -> None:
-    from experiments.search.tuned import _switch
+    from experiments.search.tuned import _switch_name
 
     taken: dict[str, str] = {}
     for name in ("optimizer.lr", "lr", "optimizer_lr", "a.lr", "old.lr", "lr"):
-        taken[_switch(name, taken)] = name
+        taken[_switch_name(name, taken)] = name
     assert len(taken) == 6
 
 

@@ -244,7 +244,9 @@ def _explained(folder: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(folder).free
+            # the folder itself may be what there was no room for
+            there = next(place for place in (folder, *folder.parents) if place.exists())
+            free = shutil.disk_usage(there).free
             raise UserError(
                 f"{folder}: no room for the decoded images ({reason}): {needed / 1e6:,.1f} MB needed, "
                 f"{free / 1e6:,.1f} MB free; make room, or set ABLATE_CACHE to a folder elsewhere"

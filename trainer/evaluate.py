@@ -25,7 +25,7 @@ def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     with a smaller index, as in argmax.
 
     Not topk, whose choice among equals differs between devices; of a hundred logits in bf16 the two largest are often
-    equal. Nothing comes behind what is no number.
+    equal. NaN counts as larger than any number; a class whose own logit is NaN gets K.
     """
     own = logits.gather(1, classes[:, None])
     later = torch.arange(logits.shape[1], device=logits.device) >= classes[:, None]

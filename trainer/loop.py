@@ -177,7 +177,7 @@ def train(
 
 
 def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:
-    """Of the weights that a last step has ruined only evaluation tells, by the loss: their hits look like chance."""
+    """By the loss in training, else in validation, which alone shows that an epoch's last step ruined the weights."""
     if not math.isfinite(metrics["train_loss"]):
         return Diverged(epoch, metrics["train_loss"])
     broken = [value for name, value in metrics.items() if name.endswith("val_loss") and not math.isfinite(value)]

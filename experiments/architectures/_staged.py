@@ -18,7 +18,7 @@ from trainer.errors import UserError
 from trainer.settings import MachinePath
 
 from ..heads.linear import Linear
-from ..language.validation import Problem
+from ..language.validation import Problem, at_path, placed
 from ..options import Architecture, Block, Head, OneOf
 from ..training.fingerprint import file_digest
 from . import _placement, _pretrained, _timm_facts
@@ -172,10 +172,8 @@ class _Staged(Architecture):
             raise Problem(("freeze",), "freezes everything, expected something left to train")
 
     def build(self, num_classes: int) -> nn.Module:
-        try:
+        with placed(at_path, "architecture"):
             self.check_parts()
-        except Problem as problem:
-            raise UserError(f"{'.'.join(map(str, ('architecture', *problem.path)))}: {problem.message}") from None
         _load_timm()
         anatomy = self.anatomy()
         model = self.plain(num_classes)

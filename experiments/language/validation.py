@@ -35,6 +35,11 @@ class Problem(ValueError):
         return Problem((*prefix, *self.path), self.message)
 
 
+def at_path(path: Path, message: str) -> UserError:
+    """The error of a problem that no file's line is known of: `path: message`."""
+    return UserError(f"{'.'.join(map(str, path))}: {message}")
+
+
 @contextmanager
 def placed(error: Callable[[Path, str], UserError], *outer: str | int) -> Iterator[None]:
     """Inside, a problem is raised as `error` of its path below `outer`, and of its message."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trainer.errors import UserError
+from trainer.errors import UserError, nearest
 
 YamlPath = tuple[str | int, ...]
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -183,8 +183,6 @@ def _convert(tag: str, text: str) -> Any:
 
 
 def _sibling_hint(path: Path) -> str:
-    from trainer.errors import nearest
-
     folder = path.parent
     names = [entry.name for entry in folder.glob("*.yaml")] if folder.is_dir() else []
     return nearest(path.name, names)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..language.factors import Factor
 from ..language.shapes import Table
-from ..language.wording import count
+from ..language.wording import count, listed
 from .changes import Change, changes_between
 from .comparisons import parse_claim
 from .lines import table_lines
@@ -184,8 +184,8 @@ def _silently(factor: Factor, found: list[Confounder]) -> list[str]:
         if (name := factor.label(confounder.option)) not in names:
             names.append(name)
     return [
-        f"{', '.join(names)} {'change' if len(names) > 1 else 'changes'} {listed} as well, which no patch names"
-        for listed, names in alike.items()
+        f"{', '.join(names)} {'change' if len(names) > 1 else 'changes'} {paths} as well, which no patch names"
+        for paths, names in alike.items()
     ]
 
 
@@ -193,4 +193,4 @@ def _listed(texts: Iterable[str]) -> str:
     texts = list(texts)
     if len(texts) > _SHOWN:
         return f"{', '.join(texts[:_SHOWN])} and {len(texts) - _SHOWN} more settings"
-    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+    return listed(texts)

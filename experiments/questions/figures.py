@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from trainer.errors import nearest
 from trainer.metrics import METRIC_NAMES, METRICS, direction
 
+from ..language.designs import find_factor
 from ..language.validation import Problem, shown
 from .figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
 from .named import FACTS, check_metric, planned_cell
@@ -105,10 +105,7 @@ def _check_interaction(figure: InteractionFigure, study: Study) -> None:
             raise Problem((), message)
         return
     for index, name in enumerate(figure.factors):
-        if name not in study.factors:
-            known = ", ".join(study.factors) or "none"
-            near = nearest(name, study.factors)
-            raise Problem(("factors", index), f"no factor is called {name!r}; there are {known}{near}")
+        find_factor(name, study.factors, ("factors", index))
     if figure.factors[0] == figure.factors[1]:
         raise Problem(("factors", 1), f"the factor {figure.factors[0]!r} stands twice; expected another one")
 

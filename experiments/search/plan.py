@@ -20,14 +20,14 @@ from .reading import read_space
 from .space import Point, Space, label_of
 from .words import COSTS, PRUNINGS, SAMPLERS, Pruning, Search
 
-SINGLE = ("cmaes",)
+_SINGLE = ("cmaes",)
 """Samplers that take one objective only."""
 
 _GP_STEPS = 100_000
-"""It looks at each of them."""
+"""How many whole numbers a range may have for the sampler gp, which looks at each of them."""
 
-ALONE = 100
-"""How many suggestions in a row may break the constraints before a search gives up."""
+IN_VAIN = 100
+"""How many suggestions in a row may be known already, or break a constraint, before a search gives up."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,8 @@ def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:
         near = nearest(words.sampler, SAMPLERS)
         message = f"unknown sampler {words.sampler!r}, expected one of {', '.join(SAMPLERS)}{near}"
         raise space.study.error(place, message)
-    if len(aims) > 1 and words.sampler in SINGLE:
-        others = ", ".join(name for name in SAMPLERS if name not in SINGLE)
+    if len(aims) > 1 and words.sampler in _SINGLE:
+        others = ", ".join(name for name in SAMPLERS if name not in _SINGLE)
         metrics = " and ".join(aim.metric for aim in aims)
         message = f"{words.sampler} takes one objective, got {metrics}; expected one of {others}"
         raise space.study.error(place, message)

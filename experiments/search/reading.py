@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -147,10 +148,7 @@ def _with_conditions(found: Mapping[str, Dimension], name: str, given: Sampled) 
                 near = nearest(label, found[other].patches)
                 raise Problem(place, f"got {label}, expected one of {', '.join(found[other].patches)}{near}")
         when[other] = labels
-    base = found[name]
-    return Dimension(
-        name, base.path, base.word, base.low, base.high, base.step, base.log, base.patches, base.places, when
-    )
+    return replace(found[name], when=when)
 
 
 def _refuse_overlaps(space: Space) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -22,6 +22,16 @@ from .space import Point, Value, label_of
 
 _Path = tuple[str, ...]
 MARK = "# Emitted by `ablate search`; edit it under another name.\n"
+
+
+class _Switch(NamedTuple):
+    """A factor of the emitted study: one choice of the winner, taken back."""
+
+    patch: dict[str, Any]
+    """Of the winner's recipe."""
+
+    dimension: str
+    label: str
 
 
 def check_emitted(search: SearchPlan, file: Path) -> None:
@@ -78,7 +88,7 @@ def _header(search: SearchPlan, data: Mapping[str, Any], file: Path, *, better: 
 def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dict[str, Any]:
     study, space = search.study, search.space
     taken_back = _taken_back(search, point)
-    factors = {name: patch for name, (patch, _, _) in taken_back.items()}
+    factors = {name: switch.patch for name, switch in taken_back.items()}
     together = _together(search, taken_back)
     aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
     metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
@@ -96,24 +106,13 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
         "designs": designs,
         # not those that chose the winner, which flatter it; the fresh ones are trained already
         "seeds": [search.words.seeds + i for i in range(_replicates(study))],
-        "tables": [
-            {
-                "id": "choices",
-                "caption": "The winner, then each of its choices taken back",
-                "metrics": list(dict.fromkeys([metric, *aims])),
-                "labels": {
-                    "baseline": "the winner",
-                    **{name: label for name, (_, _, label) in taken_back.items()},
-                    **({whole: "the recipe of the search"} if together else {}),
-                },
-            }
-        ],
+        "tables": [_table(list(dict.fromkeys([metric, *aims])), taken_back, whole)],
     }
     if claimed:
         first = search.aims[0].metric
         data["claims"] = [
-            {"says": f"It matters: {label}", "test": f"baseline.{first} {sign} {name}.{first}"}
-            for name, (_, _, label) in taken_back.items()
+            {"says": f"It matters: {switch.label}", "test": f"baseline.{first} {sign} {name}.{first}"}
+            for name, switch in taken_back.items()
         ]
     if not study.keep_weights:
         data["keep_weights"] = False
@@ -124,14 +123,23 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
     return data
 
 
+def _table(metrics: list[str], taken_back: Mapping[str, _Switch], whole: str) -> dict[str, Any]:
+    """whole: the cell that takes back all at once; "" where there is none."""
+    labels = {"baseline": "the winner", **{name: switch.label for name, switch in taken_back.items()}}
+    if whole:
+        labels[whole] = "the recipe of the search"
+    caption = "The winner, then each of its choices taken back"
+    return {"id": "choices", "caption": caption, "metrics": metrics, "labels": labels}
+
+
 def _replicates(study: Study) -> int:
     return max(3, study.replicates.min if study.replicates else len(study.seeds))
 
 
-def _taken_back(search: SearchPlan, point: Point) -> dict[str, tuple[dict[str, Any], str, str]]:
-    """Switch to its patch of the winner, its dimension, and its label: one for each choice that makes a difference."""
+def _taken_back(search: SearchPlan, point: Point) -> dict[str, _Switch]:
+    """A switch, by its name, for each choice of the winner that makes a difference."""
     winner = search.space.recipe(point).as_data()
-    found: dict[str, tuple[dict[str, Any], str, str]] = {}
+    found: dict[str, _Switch] = {}
     for dimension in search.space.dimensions:
         name = dimension.name
         own = search.space.baseline.get(name)
@@ -141,7 +149,7 @@ def _taken_back(search: SearchPlan, point: Point) -> dict[str, tuple[dict[str, A
         patch = dict(_differences(winner, back, ()))
         if patch:
             label = f"{name} {_text(_own(own, patch))} instead of {_text(point[name])}"
-            found[_switch(name, found)] = (patch, name, label)
+            found[_switch_name(name, found)] = _Switch(patch, name, label)
     return found
 
 
@@ -162,16 +170,16 @@ def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
     return found
 
 
-def _together(search: SearchPlan, taken_back: Mapping[str, tuple[dict[str, Any], str, str]]) -> list[str]:
-    """The switches, two at least, that make the recipe of the search of the winner; none where no cell has them all."""
-    dimensions = [dimension for _, dimension, _ in taken_back.values()]
+def _together(search: SearchPlan, taken_back: Mapping[str, _Switch]) -> list[str]:
+    """The switches, two at least, that together turn the winner into the search's recipe; none where no cell can."""
+    dimensions = [switch.dimension for switch in taken_back.values()]
     # what lies in another's choice goes back with it, unless the recipe has it as well
     found = [
         name
-        for name, (_, dimension, _) in taken_back.items()
-        if dimension in search.space.baseline or not _inside(search, dimension, dimensions)
+        for name, switch in taken_back.items()
+        if switch.dimension in search.space.baseline or not _inside(search, switch.dimension, dimensions)
     ]
-    apart = any(conflicts([(name, taken_back[name][0]) for name in found]))
+    apart = any(conflicts([(name, taken_back[name].patch) for name in found]))
     return found if len(found) > 1 and not apart else []
 
 
@@ -193,7 +201,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: _Pat
             yield ".".join(where), new
 
 
-def _switch(name: str, taken: Mapping[str, Any]) -> str:
+def _switch_name(name: str, taken: Mapping[str, Any]) -> str:
     short, long = f"old_{name.split('.')[-1]}", "old_" + name.replace(".", "_")
     names = chain((short, long), (f"{long}_{i}" for i in count(2)))
     return next(switch for switch in names if switch not in taken)

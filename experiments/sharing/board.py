@@ -17,6 +17,7 @@ from ..tracking.reading import search_attempts
 from ..tracking.uris import embedded_record
 from .arbitration import BEAT, SILENCE, Gone, claim_of, is_dead_here
 from .claims import Claim
+from .process import TOKEN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,8 +123,6 @@ def claims_in_record(now: float) -> dict[str, Claim]:
 
 def living(now: float) -> list[dict[str, str]]:
     """What each process says that seems to live (seconds since the epoch), this one left out."""
-    from .process import TOKEN
-
     board = RecordBoard()
     if not board.exists():
         return []

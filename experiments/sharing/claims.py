@@ -86,7 +86,10 @@ class Held:
         _write(self._file, self._claim)
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
-        """Let other processes know how it goes; no news is passed over if it comes soon, and so is a full disk."""
+        """Let other processes know how it goes: once in `PAUSE` seconds, and when other trials train.
+
+        A full disk is no error: the next news come soon.
+        """
         if shares.keys() != self._trained or time.monotonic() - self._told > PAUSE:
             self._told, self._trained = time.monotonic(), set(shares)
             with suppress(OSError):

@@ -29,7 +29,7 @@ _LAST_PATIENCE = 20.0
 """Seconds for which the end waits until all is said: what is not, others find out only when this process is silent."""
 
 _MOMENT = 0.3
-"""Instead of it, where the record did not answer the last time."""
+"""Seconds instead of either patience, where the record did not answer the last time."""
 
 
 class Lease(Protocol):

@@ -14,9 +14,8 @@ DATABASES = ("postgresql", "mysql", "mssql")
 SECONDS = 5.0
 """How long a server may take to let a client in."""
 
-TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
+_TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
 """What a driver calls the seconds to connect in, where it is not connect_timeout."""
-
 
 _COLLIDED = ("already exists", "duplicate key value", "Duplicate entry")
 _TRIES, _PAUSE = 5, 1.0
@@ -24,21 +23,21 @@ _TRIES, _PAUSE = 5, 1.0
 Made = TypeVar("Made")
 
 
-def impatient_engine(url: URL, seconds: float = SECONDS) -> Engine:
-    """SQLAlchemy's engine that gives up connecting after so many seconds and keeps no connection."""
+def impatient_engine(url: URL) -> Engine:
+    """SQLAlchemy's engine that gives up connecting after `SECONDS` and keeps no connection."""
     import sqlalchemy
 
     # SQLite, which tests stand in with, has no connection to wait for
-    limit = {} if url.get_backend_name() == "sqlite" else {_name_of_timeout(url): int(seconds)}
+    limit = {} if url.get_backend_name() == "sqlite" else {_name_of_timeout(url): int(SECONDS)}
     return sqlalchemy.create_engine(url, connect_args=limit, poolclass=sqlalchemy.NullPool)
 
 
-def check_reached(uri: str, seconds: float = SECONDS) -> None:
+def check_reached(uri: str) -> None:
     """Connect to a database at the URI, whatever it holds; raises OSError with the driver's reason where it refuses."""
     import sqlalchemy
 
     try:
-        impatient_engine(sqlalchemy.make_url(uri), seconds).connect().close()
+        impatient_engine(sqlalchemy.make_url(uri)).connect().close()
     except sqlalchemy.exc.DBAPIError as error:
         raise OSError(str(error.orig)) from error
 
@@ -56,4 +55,4 @@ def past_collisions(make: Callable[[], Made]) -> Made:
 
 
 def _name_of_timeout(url: URL) -> str:
-    return TIMEOUTS.get(url.get_driver_name(), "connect_timeout")
+    return _TIMEOUTS.get(url.get_driver_name(), "connect_timeout")

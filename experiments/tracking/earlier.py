@@ -1,4 +1,4 @@
-"""Why trials are to run of which the study has results: what has changed in their recipe, plugins or data since."""
+"""Why trials are to run that the study has results of: what has changed since in their recipe, plugins or data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow is told of a trial: settings, data set, metrics."""
+"""What MLflow is told of a trial: params, data set, metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..plan import Cell, Trial
 from .store import Point
 
 
-def settings_of(trial: Trial, cell: Cell) -> dict[str, object]:
+def params_of(trial: Trial, cell: Cell) -> dict[str, object]:
     """What a trial differs in and its whole recipe, with dotted names."""
     choice = {f"factor.{name}": option for name, option in cell.choice.items()}
     return {"cell": trial.cell, "seed": trial.seed, **choice, **_flat(trial.recipe.as_data())}

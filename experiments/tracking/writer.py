@@ -22,7 +22,7 @@ from ..training.environment import describe_software, git_state, training_code
 from ..training.folders import trial_folder
 from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
 from .delivery import Delivery, described
-from .entities import dataset_of, points_of, settings_of
+from .entities import dataset_of, params_of, points_of
 from .opening import ENDED
 from .records import make_record
 from .store import ATTEMPT, Store, StoreError
@@ -210,7 +210,7 @@ class RunWriter:
             attempt.described = True
 
     def _settings(self, attempt: _Attempt) -> dict[str, object]:
-        return settings_of(attempt.trial, self.plan.by_name[attempt.trial.cell])
+        return params_of(attempt.trial, self.plan.by_name[attempt.trial.cell])
 
     def _epoch(self, attempt: _Attempt, number: int, metrics: Epoch) -> None:
         if attempt.result is not None and number <= len(attempt.result.history):

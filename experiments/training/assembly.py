@@ -13,7 +13,7 @@ from trainer.hooks import Hook, Setup
 from trainer.numerics import Numerics
 
 from .. import catalog
-from ..language.validation import Problem, validate
+from ..language.validation import Problem, at_path, validate
 from ..options import Architecture, Dataset, Refinement
 from ..recipe import Recipe
 from .plugged import checked_hook
@@ -88,8 +88,7 @@ def read_parts(recipe: Mapping[str, Any]) -> Parts:
         data = catalog.parse("datasets", recipe["dataset"], ("dataset",))
         numerics = validate(Numerics, recipe["numerics"], ("numerics",))
     except Problem as problem:
-        where = ".".join(map(str, problem.path))
-        raise UserError(f"the recorded recipe can't be read: {where}: {problem.message}") from None
+        raise UserError(f"the recorded recipe can't be read: {at_path(problem.path, problem.message)}") from None
     assert isinstance(network, Architecture)
     assert isinstance(data, Dataset)
     return Parts(data, network, numerics)

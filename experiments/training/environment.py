@@ -57,7 +57,7 @@ def code_digest() -> str:
 
 @cache
 def training_code() -> str:
-    """Digest of the code that trains, of which a report's does not care how it is run and printed: 12 hex digits."""
+    """Digest of the code that numbers depend on, not of that which runs studies or prints reports: 12 hex digits."""
     return _digest("trainer", "experiments")
 
 

@@ -47,9 +47,7 @@ def cores(groups: Sequence[Path] | None = None, visible: int | None = None) -> I
         yield Finding("ok", "cores", str(visible))
 
 
-def memory(
-    groups: Sequence[Path] | None = None, meminfo: Path = Path("/proc/meminfo"), low: int = LOW_MEMORY
-) -> Iterator[Finding]:
+def memory(groups: Sequence[Path] | None = None, meminfo: Path = Path("/proc/meminfo")) -> Iterator[Finding]:
     """Memory that is free or can be freed, of the machine and of the control groups' limits, in bytes."""
     kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read(meminfo), re.M))
     if "MemAvailable" not in kilobytes:
@@ -63,7 +61,7 @@ def memory(
             total = min(total, int(limit))
             free = min(free, int(limit) - int(used) + (int(files[1]) if files else 0))
     found = f"{size(total)}, {size(max(0, free))} of it free"
-    if free < low:
+    if free < LOW_MEMORY:
         remedy = (
             "end other programs, or `ablate run --concurrency 1`: each trial at once takes a worker of 1 GiB or more"
         )

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import click
 
-from experiments.language.wording import count
+from experiments.language.wording import count, first_few
 from experiments.training.folders import state_folder
 from trainer.errors import UserError
 from trainer.files import LOG
@@ -55,8 +55,7 @@ def find_log(trial: str) -> Path:
     if not ids:
         raise UserError(_not_found(trial, sorted(set(logs.values()))))
     if len(ids) > 1:
-        more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-        listed = f"{', '.join(ids[:SHOWN])}{more}"
+        listed = first_few(ids, most=SHOWN)
         raise UserError(f"logs {trial!r}: begins the ids of several trials ({listed}); expected more characters")
     log = max(fitting, key=lambda file: (file.stat().st_mtime_ns, file))
     if len(fitting) > 1:

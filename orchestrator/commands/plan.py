@@ -56,20 +56,33 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     estimate = _estimate(plan, missing)
     _print_cells(plan, states, estimate, console)
     _print_others(plan, states, console)
-    counts = Counter(str(state) for state in states.values())
-    size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
-    if plan.study.replicates is not None:
-        console.print(replicates_line(plan), highlight=False, markup=False)
-        size = "by now"
-    console.print(
-        f"{size} {count(len(plan.trials), 'trial')}: "
-        + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())),
-        highlight=False,
-    )
+    _print_size(plan, states, console)
     if line := _cost(plan, estimate):
         console.print(line, highlight=False)
     if plan.study.replicates is not None and (line := _cost_at_most(plan, missing)):
         console.print(line, highlight=False)
+    _print_notes(plan, states, console)
+    if None in fingerprints.values():
+        console.print("the data are not at hand: what is done was not checked against them", highlight=False)
+    for finding in unfit_data(plan) if missing else ():
+        # what a run makes by itself is nothing to say
+        if finding.level != "ok":
+            console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
+
+
+def _print_size(plan: Plan, states: dict[str, State], console: Console) -> None:
+    """How many trials there are, and how many of them stand where."""
+    size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
+    if plan.study.replicates is not None:
+        console.print(replicates_line(plan), highlight=False, markup=False)
+        size = "by now"
+    counts = Counter(str(state) for state in states.values())
+    listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    console.print(f"{size} {count(len(plan.trials), 'trial')}: {listed}", highlight=False)
+
+
+def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None:
+    """What a reader may not expect of the plan: what it leaves out, shares, trains again, or can't tell apart."""
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
     shared = len(plan.ids) - len(plan.trials)
@@ -83,12 +96,6 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
         console.print(f"it has a search over {sampled}: ablate search", highlight=False)
-    if None in fingerprints.values():
-        console.print("the data are not at hand: what is done was not checked against them", highlight=False)
-    for finding in unfit_data(plan) if missing else ():
-        # what a run makes by itself is nothing to say
-        if finding.level != "ok":
-            console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
 
 
 def _shared(plan: Plan) -> str:

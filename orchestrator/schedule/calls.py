@@ -56,7 +56,7 @@ class Source(tune.search.Searcher):
 
 
 class Forward(tune.Callback):
-    """Tells the work what happens; pickled by Tune as nothing, because what they hold can't be."""
+    """Tells the work what happens; pickled by Tune as nothing, because what it holds can't be."""
 
     def __init__(self, work: Work, stop: Stop) -> None:
         self.work: Work | None = work

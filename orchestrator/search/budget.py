@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
-from experiments.search.plan import ALONE, SearchPlan
+from experiments.search.plan import IN_VAIN, SearchPlan
 from reports.search.told import counted, refused_last, repeated_last
 
 from .memory import Configuration, Memory
@@ -17,11 +18,10 @@ POLL = 2.0
 class Budget:
     """Counts configurations that are begun; what is known already, or breaks a constraint, costs nothing."""
 
-    def __init__(self, search: SearchPlan, memory: Memory, clock: Callable[[], float]) -> None:
+    def __init__(self, search: SearchPlan, memory: Memory) -> None:
         """Begins with what was told before, and with what a dead process has left."""
         self._words = search.words.budget
         self._memory = memory
-        self._clock = clock
         self._begin: float | None = None
         """When the first was asked for; starting workers is no part of the budget."""
 
@@ -49,9 +49,9 @@ class Budget:
 
     def is_spent(self) -> bool:
         """Whether nothing new is to be asked for."""
-        if self.repeated_in_a_row >= ALONE or (self.refused_in_a_row >= ALONE and self.begun > 0):
+        if self.repeated_in_a_row >= IN_VAIN or (self.refused_in_a_row >= IN_VAIN and self.begun > 0):
             return True
-        spent = self._clock() - self._begin if self._begin is not None else 0.0
+        spent = time.monotonic() - self._begin if self._begin is not None else 0.0
         late = self._words.hours is not None and spent > self._words.hours * 3600
         return late or self.to_come() == 0
 
@@ -71,7 +71,7 @@ class Budget:
         self.begun += 1
         if self.left:
             return self.left.pop(0)
-        self._begin = self._clock() if self._begin is None else self._begin
+        self._begin = time.monotonic() if self._begin is None else self._begin
         asked = ask()
         self._mine.add(asked.number)
         return asked
@@ -82,9 +82,9 @@ class Budget:
 
     def _look_around(self, pause: float = 0.0) -> None:
         """What machines that share the search have come to since `pause` seconds, and what dead ones have left."""
-        if not self._memory.is_shared or self._clock() < self._looked + pause:
+        if not self._memory.is_shared or time.monotonic() < self._looked + pause:
             return
-        self._looked = self._clock()
+        self._looked = time.monotonic()
         found = self._memory.left_running()
         self._mine |= {configuration.number for configuration in found}
         self.left += found

@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments.job import Result
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
-from experiments.search.plan import ALONE, SearchPlan, grown
+from experiments.search.plan import IN_VAIN, SearchPlan, grown
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
@@ -49,18 +49,16 @@ class Configurations:
         fingerprints: dict[str, str],
         fingerprint: Callable[[Plan], Mapping[str, str]],
         lease: Lease,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`fingerprints` gets those of new trials, which `fingerprint` finds (see data.prepare_data)."""
         self.search = search
         self.memory = memory
         self.fingerprints = fingerprints
         self.fingerprint = fingerprint
-        self.clock = clock
         self.broken: UserError | None = None
         """Why the search can't go on."""
 
-        self.budget = Budget(search, memory, clock)
+        self.budget = Budget(search, memory)
         history = memory.history()
         self.courses = tuple(told.course for told in history if told.state in ("complete", "pruned") and told.course)
         """Of what was told before this process began, for the engine's rule."""
@@ -201,8 +199,8 @@ class Configurations:
             return
         self.budget.refund()
         self.budget.repeated_in_a_row += 1
-        if self.budget.repeated_in_a_row == ALONE:
-            driver.progress.say(f"nothing new in {ALONE} suggestions in a row: the search ends here")
+        if self.budget.repeated_in_a_row == IN_VAIN:
+            driver.progress.say(f"nothing new in {IN_VAIN} suggestions in a row: the search ends here")
 
     def _is_refused(self, driver: Driver, number: int, excesses: Mapping[str, float]) -> bool:
         if max(excesses.values(), default=0.0) <= 0:
@@ -212,8 +210,8 @@ class Configurations:
         self.memory.refused(number, excesses)
         self.budget.refund()
         self.budget.refused_in_a_row += 1
-        if self.budget.refused_in_a_row >= ALONE:
-            what = f"{ALONE} configurations in a row break {', '.join(excesses)}"
+        if self.budget.refused_in_a_row >= IN_VAIN:
+            what = f"{IN_VAIN} configurations in a row break {', '.join(excesses)}"
             if self.budget.begun == 0:
                 message = f"{what}; expected ranges that hold some that keep them"
                 raise self.search.study.error(("constraints",), message)
@@ -232,7 +230,7 @@ class Configurations:
         found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
         missing = [trial for trial in trials if trial.id not in found]
         if not self.claims.take(missing):
-            self.elsewhere.append((configuration, self.clock() + POLL))
+            self.elsewhere.append((configuration, time.monotonic() + POLL))
             return
         first = configuration.first
         now = [first] if self.rule and first in missing else missing
@@ -243,7 +241,7 @@ class Configurations:
                 self.awaited.hear(driver, configuration, trial, found[trial.id])
 
     def _look_elsewhere(self, driver: Driver) -> None:
-        due = [configuration for configuration, at in self.elsewhere if self.clock() >= at]
+        due = [configuration for configuration, at in self.elsewhere if time.monotonic() >= at]
         self.elsewhere = [(configuration, at) for configuration, at in self.elsewhere if configuration not in due]
         for configuration in due:
             self._train(driver, configuration)
@@ -255,11 +253,11 @@ class Configurations:
             fresh = fresh_plan(self.search, self.memory.history())
             driver.plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
             self.fingerprints |= self.fingerprint(fresh)
-        elif self.fresh_elsewhere and self.clock() >= self.looked + POLL:
+        elif self.fresh_elsewhere and time.monotonic() >= self.looked + POLL:
             trials = self.fresh_elsewhere
         else:
             return
-        self.looked = self.clock()
+        self.looked = time.monotonic()
         found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
         missing = [trial for trial in trials if trial.id not in found]
         taken = [trial for trial in missing if self.claims.take([trial])]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from ..kept import file_digest, read_kept
+from ..kept import file_digest, read_kept, write_whole
 from .base import FigureData
 from .processes import in_processes
 from .style import RC
@@ -50,7 +50,7 @@ def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
         in_processes([shown[id] for id in old], folder)
     now = {id: {"of": digests[id], "files": _files(folder, id)} if id in old else known[id] for id in shown}
     if now != known:
-        (folder / DRAWN).write_text(json.dumps(now, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+        write_whole(folder / DRAWN, json.dumps(now, indent=1, sort_keys=True) + "\n")
     return old
 
 

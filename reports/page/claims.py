@@ -10,7 +10,7 @@ from experiments.plan import Plan
 
 from ..claims import Answer, Finding
 from ..claims_text import claims_notes, seeds_text
-from ..numbers import NOTHING
+from ..numbers import NOTHING, unsigned
 from .views import Field, Head, View
 
 
@@ -74,8 +74,7 @@ def _numbers(finding: Finding) -> list[Field]:
 
 
 def _number(value: float, form: str) -> str:
-    text = f"{value:{form}}"
-    return text.replace("-", "\u2212") if text.strip("+-0.") else text.lstrip("+-")
+    return unsigned(f"{value:{form}}").replace("-", "\u2212")
 
 
 def _verdict(verdict: str) -> Field:

@@ -13,6 +13,7 @@ from experiments.search.plan import Aim, SearchPlan
 from experiments.tracking.attempts import Attempt, all_attempts, read_record
 
 from ..figures import write_figures
+from ..kept import write_whole
 from ..page.plain import to_html
 from ..runs import Runs, collect_runs
 from ..statistics import Difference, Summary, paired_difference, summarize
@@ -104,18 +105,18 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
     """Write all files; returns the path of `report.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = search_figures(report)
     write_figures(figures, folder / "figures")
-    as_frame(report.history, report.search).to_csv(folder / "configurations.csv", index=False, lineterminator="\n")
     text = to_text(report, figures)
+    frame = as_frame(report.history, report.search)
     files = {
+        "configurations.csv": frame.to_csv(index=False, lineterminator="\n"),
         "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
         "report.md": text,
         "report.html": to_html(text, report.search.plan.study.title, folder),
     }
     for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8", newline="\n")
+        write_whole(folder / name, content)
     return folder / "report.md"
 
 

@@ -29,7 +29,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     lines = [
         line for line in table_lines(table, runs.plan.study, runs.plan.designed) if line.cell not in runs.plan.excluded
     ]
-    factors = varying(lines, runs)
+    factors = _varying(lines, runs)
     cells = [line.cell for line in lines]
     fits = {metric: effects(runs.observations(cells, metric), factors) for metric in table.metrics}
     crossed = any(len(effect.factors) > 1 for fit in fits.values() for effect in fit.effects)
@@ -54,7 +54,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     return [printed]
 
 
-def varying(lines: Sequence[Line], runs: Runs) -> dict[str, list[str]]:
+def _varying(lines: Sequence[Line], runs: Runs) -> dict[str, list[str]]:
     """The factors in which the cells differ, with the options that occur, the default first."""
     choices = [runs.plan.designed[line.cell].choice for line in lines]
     found = {}
