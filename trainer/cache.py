@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .cores import cores
 from .decoding import DECODER, decode_array, decode_file, without_warnings
 from .errors import UserError
+from .files import existing
 
 if TYPE_CHECKING:
     from .data import Source
@@ -245,7 +246,7 @@ def _explained(folder: Path, needed: int) -> Iterator[None]:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             # the folder itself may be what there was no room for
-            there = next(place for place in (folder, *folder.parents) if place.exists())
+            there = existing(folder)
             free = shutil.disk_usage(there).free
             raise UserError(
                 f"{folder}: no room for the decoded images ({reason}): {needed / 1e6:,.1f} MB needed, "

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.training.folders import cache_folder, state_folder
+from trainer.files import existing
 
 from ..scratch import LONGEST
 from .finding import Finding, size
@@ -70,9 +71,7 @@ def temporary_folder(
 
 
 def _folder(name: str, folder: Path, held: str, make_room: str, elsewhere: str, little: int, full: int) -> Finding:
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
+    place = existing(folder)
     if not place.is_dir():
         return Finding("problem", name, f"{place}: is a file, expected a folder", elsewhere)
     free = shutil.disk_usage(place).free

@@ -15,6 +15,7 @@ from experiments.language.wording import count
 from experiments.tracking.databases import DATABASES
 from experiments.tracking.uris import embedded_record, scheme, shown_uri
 from trainer.errors import UserError
+from trainer.files import existing
 
 from .finding import Finding, size
 from .folders import refusal
@@ -49,9 +50,7 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
     """An SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
     if file.is_dir():
         return _problem(f"{file}: is a folder, expected a file", "move it away")
-    folder = file.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = existing(file.absolute().parent)
     if (reason := refusal(folder)) is not None:
         remedy = "make the folder writable: SQLite keeps its journal beside the file"
         return _problem(f"{file}: nothing can be written to {folder} ({reason})", remedy)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainer.cores import cores
 from trainer.errors import UserError
+from trainer.files import existing
 from trainer.room import is_full
 
 from .shares import Room
@@ -51,9 +52,7 @@ def check_writable(folder: Path) -> None:
     for part in (folder, *folder.parents):
         if part.is_symlink() and not part.exists():
             raise UserError(f"{part}: leads to {os.readlink(part)}, which is not there; expected a folder")
-    place = folder.resolve()
-    while not place.exists():
-        place = place.parent
+    place = existing(folder.resolve())
     if not place.is_dir():
         raise UserError(f"{place}: is a file; expected a folder, or nothing, to write to")
     if not os.access(place, os.W_OK):
