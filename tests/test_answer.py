@@ -15,6 +15,7 @@ from made_up import made_up_runs
 from scipy import stats
 
 from reports.answer.pairs import Change, StudyAnswer, answer_study
+from reports.answer.plain import as_json
 from reports.answer.text import (
     best_sentence,
     change_sentence,
@@ -273,6 +274,23 @@ def test_an_option_that_only_comes_with_another_is_named(tmp_path: Path) -> None
     assert answer.isolated
     assert answer.confounded == ("deep", "l")
     assert any(sentence.startswith("deep and l are not isolated") for sentence in headline(answer))
+
+
+def test_an_option_that_changes_nothing_is_no_comparison(tmp_path: Path) -> None:
+    text = FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {schedule: {kind: constant}}")
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert [change.label for change in answer.changes] == ["deep", "l"]
+    assert [change.comparison.adjusted for change in answer.changes if change.label == "l"] == [2 * 2 / 2**SEEDS]
+    assert headline(answer)[-1] == "c changes nothing: cells with and without are the same trials."
+    assert as_json(answer)["idle"] == ["c"]
+
+
+def test_a_study_whose_options_change_nothing_compares_nothing(tmp_path: Path) -> None:
+    text = FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {schedule: {kind: constant}}")
+    text = text.replace("{grid: {stem: all}, subsets: [c, l]}", "{subsets: [c]}").split("tables:")[0]
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert answer.changes == ()
+    assert headline(answer) == ["c changes nothing: cells with and without are the same trials."]
 
 
 def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:

@@ -80,6 +80,15 @@ def test_cells_of_one_recipe_are_one_run(tmp_path: Path) -> None:
     assert forests[0].data["n"].tolist() == forests[1].data["n"].tolist() == [4]
 
 
+def test_a_row_that_is_the_same_trials_as_its_reference_is_no_comparison(tmp_path: Path) -> None:
+    idle = TINY[: TINY.index("tables:")].replace("l: {loss.label_smoothing: 0.1}", "l: {loss.label_smoothing: 0.0}")
+    idle += "tables:\n  - {id: t, rows: [plain, plain+c, plain+l], reference: plain, metrics: [top1]}\n"
+    values = {cell: noise(6, 1 + ("c" in cell)) for cell in ("plain", "plain+c", "plain+l", "deep")}
+    made = table(made_up_runs(tmp_path, values, idle), "t")
+    assert column(made, "Difference")[-1] == "–"
+    assert "Holm" not in " ".join(made.footnotes)
+
+
 def test_metrics_that_come_from_other_runs_have_notes_of_their_own(tmp_path: Path) -> None:
     plan = planned(
         tmp_path,

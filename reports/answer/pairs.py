@@ -99,6 +99,9 @@ class StudyAnswer:
     confounded: tuple[str, ...]
     """Options that no two cells isolate."""
 
+    idle: tuple[str, ...]
+    """Options that change nothing: each cell with one is the same trials as the cell without it."""
+
     seeds: tuple[int, ...]
     means: Mapping[str, Summary]
     """Cell to its mean, of the cells that have a finished run."""
@@ -127,7 +130,7 @@ def answer_study(runs: Runs) -> StudyAnswer:
     """The answer to the study's question, as far as its first metric goes."""
     metric = first_metric(runs)
     values = {cell.name: runs.values(cell.name, metric) for cell in runs.plan.cells}
-    found, confounded = _isolated(runs)
+    found, confounded, idle = _isolated(runs)
     isolated = bool(found)
     if not found:
         found, confounded = _cells(runs), ()
@@ -140,12 +143,12 @@ def answer_study(runs: Runs) -> StudyAnswer:
     equals = None
     if len(finished) > 1 and not repeated:
         equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL)
-    return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals, repeated)
+    return StudyAnswer(metric, changes, isolated, confounded, idle, _seeds(runs), means, equals, repeated)
 
 
 def isolates_all(runs: Runs) -> bool:
     """Whether two cells that differ in nothing else tell of every option: the answer then has every effect."""
-    found, confounded = _isolated(runs)
+    found, confounded, _ = _isolated(runs)
     return bool(found) and not confounded
 
 
@@ -175,24 +178,30 @@ class _Question:
     first: bool = True
 
 
-def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...]]:
-    """Each option with the pairs of cells that differ only in it, and the options that have none."""
+def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...], tuple[str, ...]]:
+    """Each option with the pairs of cells that differ only in it, the options that have none, and those that are idle.
+
+    What changes nothing is no comparison: it would only make the correction of the others stricter.
+    """
     by_choice = {tuple(sorted(cell.choice.items())): cell for cell in runs.plan.cells}
     found: list[_Question] = []
     confounded: list[str] = []
+    idle: list[str] = []
     for factor in runs.plan.study.factors.values():
         planned = {cell.choice[factor.name] for cell in runs.plan.cells}
         used = [option for option in factor.options if option in planned]
         for option in used[1:]:
             pairs = tuple(_pairs(by_choice, factor, option, used[0]))
             label = factor.label(option) or f"no {factor.name}"
-            if pairs:
+            if pairs and all(runs.plan.are_same(*pair) for pair in pairs):
+                idle.append(label)
+            elif pairs:
                 against = WITHOUT if factor.switch else factor.label(used[0])
                 first = used[0] == next(iter(factor.options))
                 found.append(_Question(label, against, factor.options[option], pairs, first))
             else:
                 confounded.append(label)
-    return found, tuple(confounded)
+    return found, tuple(confounded), tuple(idle)
 
 
 def _pairs(
@@ -209,7 +218,7 @@ def _pairs(
 
 def _cells(runs: Runs) -> list[_Question]:
     first, *others = [cell.name for cell in runs.plan.cells]
-    return [_Question(cell, first, {}, ((cell, first),)) for cell in others]
+    return [_Question(cell, first, {}, ((cell, first),)) for cell in others if not runs.plan.are_same(cell, first)]
 
 
 def _compared(

@@ -19,6 +19,7 @@ def as_json(answer: StudyAnswer) -> dict[str, Any]:
         "metric": answer.metric,
         "isolated": answer.isolated,
         "confounded": list(answer.confounded),
+        "idle": list(answer.idle),
         "seeds": list(answer.seeds),
         "repeated": answer.repeated,
         "needed_seeds": answer.needed,

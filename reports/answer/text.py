@@ -49,7 +49,8 @@ def leaning(change: Change, metric: str) -> Literal["for", "against", None]:
 def headline(answer: StudyAnswer) -> list[str]:
     """What helps, what hurts, what is open: a sentence each."""
     if not answer.changes:
-        return ["Nothing is compared: the study has one cell."] if len(answer.means) < 2 else []
+        alone = len(answer.means) < 2 and not answer.idle
+        return ["Nothing is compared: the study has one cell."] if alone else _idle(answer)
     by_standing = {
         word: [c for c in answer.changes if standing(c) == word]
         for word in ("helps", "hurts", "n too small", "undecided", "no pair")
@@ -69,7 +70,14 @@ def headline(answer: StudyAnswer) -> list[str]:
         verb = "is" if len(answer.confounded) == 1 else "are"
         named = listed(list(answer.confounded))
         sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
-    return sentences
+    return [*sentences, *_idle(answer)]
+
+
+def _idle(answer: StudyAnswer) -> list[str]:
+    if not answer.idle:
+        return []
+    verb = "changes" if len(answer.idle) == 1 else "change"
+    return [f"{listed(list(answer.idle))} {verb} nothing: cells with and without are the same trials."]
 
 
 def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
