@@ -54,7 +54,8 @@ def _answer(report: Report) -> str:
     repeated = report.runs.plan.study.replicates is not None
     lacking = lacking_sentence(report.runs)
     said = replicates_headline(report.runs.plan, report.runs.followed) if repeated else headline(answer)
-    parts = [f"**{markdown(' '.join([*said, best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    first, *rest = map(markdown, [*said, best_sentence(answer), *([lacking] if lacking else [])])
+    parts = [" ".join([f"**{first}**", *rest])]
     parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
     return "\n\n".join(filter(None, parts))
 

@@ -89,21 +89,45 @@ def test_what_helps_comes_first(tmp_path: Path) -> None:
     assert sentences[0].startswith("c helps: Top-1 +")
     assert "n = 9; corrected p = 0.012). Cost: the same training time, the same parameters." in sentences[0]
     assert sentences[1].startswith("l hurts: Top-1 \u2212")
-    assert sentences[2:] == ["Undecided: deep."]
+    assert [sentence.split(" (")[0] for sentence in sentences[2:]] == ["Undecided: deep"]
+    assert " points, \u2212" in sentences[2]
 
 
 def test_few_seeds_are_said_to_be_too_few_and_how_many_are_needed(tmp_path: Path) -> None:
     answer = answer_study(made_up_runs(tmp_path, values(3), FACTORIAL))
     # three comparisons: 3 * 2 / 2^n is at most 0.05 from n = 7 on
     assert answer.needed == 7
-    first, second, *_ = headline(answer)
-    assert "by the sign-flip test: with 3 seeds it can't reach its level" in first
-    assert "7 seeds could" in first
-    assert second.startswith("Their 95 % intervals alone, not corrected for their number, speak for c (+")
-    assert "against l (\u2212" in second
+    first, second, third = headline(answer)
+    assert first.startswith("95 % intervals, not corrected for their number, speak for c (+")
+    assert "against l (\u2212" in first
+    assert second.startswith("Undecided: deep (")
+    assert third == (
+        "3 seeds are too few for the sign-flip test to show any effect at its level of 5 % over 3 comparisons; 7 seeds "
+        "could be enough."
+    )
     sentence = change_sentence(by_label(answer)["c"], "top1")
     assert "n = 3; n too small for the test" in sentence
-    assert "helps" not in " ".join([first, second, sentence])
+    assert "helps" not in " ".join([first, second, third, sentence])
+
+
+def test_the_estimate_stands_before_what_the_test_lacks_and_is_alone_in_bold(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(2), FACTORIAL)
+    text = to_text(Report(runs, [], [], [], []))
+    first, *others = headline(answer_study(runs))
+    assert " points, " in first
+    assert "2 seeds are too few" in others[-1]
+    assert f"**{first}** {others[0]}" in text
+
+
+def test_of_many_that_are_undecided_the_headline_says_how_far_they_go(tmp_path: Path) -> None:
+    switches = ["c", "l", "m", "n", "o"]
+    text = FACTORIAL.replace(
+        "  l: {loss.label_smoothing: 0.1}",
+        "\n".join(f"  {name}: {{loss.label_smoothing: 0.{place}}}" for place, name in enumerate(switches[1:], 1)),
+    ).replace("{grid: {stem: all}, subsets: [c, l]}", f"add_one: [{', '.join(switches)}]").split("tables:")[0]  # fmt: skip
+    top1 = {"plain": [0.5, 0.6]} | {f"plain+{name}": [0.6 + place / 100, 0.5] for place, name in enumerate(switches)}
+    first, *_ = headline(answer_study(made_up_runs(tmp_path, top1, text)))
+    assert first == "Undecided: c, l, m, n and o (estimates from 0.00 points to +2.0 points)."
 
 
 def test_an_interval_with_zero_inside_is_undecided(tmp_path: Path) -> None:
@@ -221,7 +245,7 @@ def test_a_headline_does_not_deny_tests_that_were_made(tmp_path: Path) -> None:
     runs = replace(whole, records={trial: record for trial, record in whole.records.items() if trial not in gone})
     told = " ".join(headline(answer_study(runs)))
     assert told.startswith("c hurts: ")
-    assert "No change is shown to help; l can't be shown to help or to hurt by the sign-flip test: with 3 seeds" in told
+    assert "No change is shown to help; l can't be: 3 seeds are too few for the sign-flip" in told
     assert "None of" not in told
 
 

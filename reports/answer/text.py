@@ -60,10 +60,12 @@ def headline(answer: StudyAnswer) -> list[str]:
         if found := by_standing[word]:
             sentences += _decided(word, found, answer.metric)
     untested = by_standing["n too small"]
-    if not by_standing["helps"]:
-        sentences.append(_nothing_helps(answer, untested))
+    nothing = [] if by_standing["helps"] else [_nothing_helps(answer, untested)]
     if untested or by_standing["undecided"]:
-        sentences += _open(answer, [*untested, *by_standing["undecided"]])
+        opened = _open(answer, [*untested, *by_standing["undecided"]])
+        # where no test could decide, what was estimated is all there is to say, and why no test could comes after it
+        nothing = [*opened, *nothing] if untested else [*nothing, *opened]
+    sentences += nothing
     if by_standing["no pair"]:
         sentences.append(f"No pair of finished runs: {listed([c.name for c in by_standing['no pair']])}.")
     if answer.confounded:
@@ -94,18 +96,13 @@ def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
     if not untested:
         return f"{every[0].name} is not shown to help." if len(every) == 1 else f"{all_of} is shown to help."
     compared = [change for change in every if change.comparison.difference]
-    if len(untested) == len(compared) > 1:
-        lead = f"{all_of} can"
-    else:
-        others = "" if len(untested) == len(compared) else "No change is shown to help; "
-        lead = f"{others}{listed([change.name for change in untested])} can't"
+    all_are = len(untested) == len(compared)
+    lead = "" if all_are else f"No change is shown to help; {listed([change.name for change in untested])} can't be: "
     most = max(change.comparison.difference.n for change in untested if change.comparison.difference)
-    over = " for so many comparisons" if len(compared) > 1 else ""
-    enough = f"; {answer.needed} seeds could" if answer.needed else ""
-    return (
-        f"{lead} be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't reach its "
-        f"level of 5 %{over}{enough}."
-    )
+    over = f" over {len(compared)} comparisons" if len(compared) > 1 else ""
+    enough = f"; {answer.needed} seeds could be enough" if answer.needed else ""
+    few = f"{count(most, 'seed')} {'is' if most == 1 else 'are'} too few"
+    return f"{lead}{few} for the sign-flip test to show any effect at its level of 5 %{over}{enough}."
 
 
 def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
@@ -117,11 +114,20 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
             for side, word in (("for", "for"), ("against", "against"))
             if sides[side]
         ]
-        sentences.append(f"Their 95 % intervals alone, not corrected for their number, speak {' and '.join(parts)}.")
-    unclear = [c.name for c in changes if c not in sides["for"] and c not in sides["against"]]
+        sentences.append(f"95 % intervals, not corrected for their number, speak {' and '.join(parts)}.")
+    unclear = [c for c in changes if c not in sides["for"] and c not in sides["against"]]
     if unclear:
-        sentences.append(f"Undecided: {listed(unclear)}.")
+        sentences.append(f"Undecided: {_estimates(unclear, answer.metric)}.")
     return sentences
+
+
+def _estimates(changes: Sequence[Change], metric: str) -> str:
+    """Each with its effect; of many the names, and from where to where the effects go."""
+    if len(changes) <= _EACH:
+        return listed([_with_effect(change, metric) for change in changes])
+    means = [change.comparison.difference.mean for change in changes if change.comparison.difference]
+    low, high = (effect(end(means), metric) for end in (min, max))
+    return f"{listed([change.name for change in changes])} (estimates from {low} to {high})"
 
 
 def _with_effect(change: Change, metric: str) -> str:
