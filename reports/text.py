@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.language.wording import count, seeds_named
 
-from .answer.text import best_sentence, change_sentence, headline, lacking_sentence
+from .answer.text import best_sentence, change_sentence, headline, lacking_sentence, left_out_sentences
 from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
@@ -77,8 +77,7 @@ def _completeness(runs: Runs) -> str:
         lengths = sorted({len(record.history) for record in early})
         after = f"{lengths[0]} to {lengths[-1]} epochs" if len(lengths) > 1 else count(lengths[0], "epoch")
         parts.append(f"Early stopping ended {count(len(early), 'trial')} after {after}.")
-    for cell, constraint in plan.excluded.items():
-        parts.append(f"Left out: {markdown(cell)}, by the constraint {markdown(constraint)}.")
+    parts += map(markdown, left_out_sentences(runs))
     return "\n\n".join(parts)
 
 

@@ -125,6 +125,18 @@ def test_a_claim_on_what_a_constraint_leaves_out_names_it(tmp_path: Path) -> Non
     assert "Never decided, as the constraint params > 20000 leaves out deep: deep.top1 > plain.top1." in report
 
 
+def test_a_constraint_says_once_what_it_leaves_out(tmp_path: Path) -> None:
+    stems = ", ".join(f"s{place}: {{architecture.width: {8 + 4 * place}}}" for place in range(8))
+    text = TINY.replace("stem: {plain: {}, deep: {architecture.tweak: D}}", f"stem: {{plain: {{}}, {stems}}}")
+    runs = made_up_runs(tmp_path, {"plain": [0.5, 0.6]}, "constraints: [params < 24000]\n" + text)
+    report = Report(runs, [], [], [], [])
+    said = "leaves out 8 cells: s0, s1, s2, s3, s4, s5 and 2 more."
+    assert to_text(report).count("leaves out") == 1
+    assert said in to_text(report)
+    write_report(report, tmp_path / "made")
+    assert said in (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
+
+
 def test_names_are_only_text_in_markdown() -> None:
     cell = MarkdownIt("commonmark", {"html": True}).enable("table").render(f"| a |\n|:--|\n| {markdown(HOSTILE)} |\n")
     inside = cell.split("<td")[1].split(">", 1)[1].split("</td>")[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isclose
 from typing import Literal
 
-from experiments.language.wording import count, listed, seeds_named
+from experiments.language.wording import count, first_few, listed, seeds_named
 from trainer.metrics import direction, plain
 
 from .. import numbers
@@ -273,6 +273,16 @@ def lacking_sentence(runs: Runs) -> str:
     if not parts:
         return ""
     return f"Of {count(len(runs.plan.trials), 'trial')}, {' and '.join(parts)}; the numbers are without them."
+
+
+def left_out_sentences(runs: Runs) -> list[str]:
+    """What each constraint leaves out."""
+    excluded = runs.plan.excluded
+    return [
+        f"The constraint {constraint} leaves out {count(len(cells), 'cell')}: {first_few(cells)}."
+        for constraint in dict.fromkeys(excluded.values())
+        if (cells := [cell for cell, by in excluded.items() if by == constraint])
+    ]
 
 
 def in_points(metric: str) -> bool:

@@ -13,7 +13,7 @@ from experiments.language.wording import count, duration
 from experiments.questions.confounders import study_notes
 
 from ..answer.pairs import StudyAnswer
-from ..answer.text import best_sentence, headline, lacking_sentence
+from ..answer.text import best_sentence, headline, lacking_sentence, left_out_sentences
 from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note
 from ..replicates.text import headline as replicates_headline
@@ -52,6 +52,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         headline=replicates_headline(runs.plan, runs.followed) if repeated else headline(answer),
         best=best_sentence(answer),
         lacking=lacking_sentence(runs),
+        left_out=left_out_sentences(runs),
         facts=_facts(runs, answer),
         warnings=[f"{mixture}." for mixture in runs.mixtures],
         changes=changes_view(answer) if answer.changes else None,
