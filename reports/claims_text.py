@@ -10,7 +10,7 @@ from experiments.questions.confounders import claim_notes
 
 from .claims import Answer, Finding
 from .escape import markdown
-from .numbers import unsigned
+from .numbers import CUT, unsigned
 
 UNKNOWN = "?"
 """In the place of a number of seeds that nobody can tell."""
@@ -59,6 +59,8 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
             "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few"
             + (unknown if UNKNOWN in map(seeds_text, findings) else "")
         )
+    if any(finding.is_cut for finding in findings):
+        notes.append(f"{CUT[:1].upper()}{CUT[1:]}")
     for finding in findings:
         if finding.dropped:
             seeds = seeds_named(finding.dropped)

@@ -6,13 +6,19 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import TINY
 from made_up import made_up_runs
 from scipy import stats
 
+from reports.answer.pairs import answer_study
+from reports.answer.text import change_sentence
 from reports.claims import answer_claims
 from reports.claims_text import claims_notes, claims_text, seeds_text
+from reports.numbers import CUT
+from reports.page.tables import changes_view
 from reports.runs import Runs
+from reports.tables import make_tables
 
 PLAIN = [0.50, 0.60, 0.70]
 
@@ -48,6 +54,19 @@ def test_what_no_spread_tells_is_a_question_mark(tmp_path: Path) -> None:
         assert seeds_text(answer_claims(runs)[0].findings[0]) == "?"
     equal = made_up_runs(tmp_path, {"plain": [0.5, 0.6, 0.7], "plain+c": [0.6, 0.5, 0.7]})
     assert seeds_text(answer_claims(equal)[0].findings[0]) == "over 1,000"
+
+
+@pytest.mark.parametrize(("second", "cut"), [(0.9, True), (0.501, False)])
+def test_intervals_that_are_cut_say_so_everywhere(tmp_path: Path, second: float, cut: bool) -> None:
+    text = TINY.replace("rows: stem,", "rows: [plain, plain+c], reference: plain,")
+    values = {"plain": [0.5, 0.5], "plain+c": [0.5, second], "plain+l": [0.5, 0.5], "deep": [0.5, 0.5]}
+    runs = made_up_runs(tmp_path, values, text)
+    answer = answer_study(runs)
+    found = next(change for change in answer.changes if change.label == "c")
+    assert ("95 % interval cut at what is possible, \u2212100.0 to" in change_sentence(found, "top1")) is cut
+    assert (CUT in changes_view(answer).notes[0]) is cut
+    assert (f"An{CUT[2:]}" in claims_notes(answer_claims(runs), runs.plan)) is cut
+    assert (CUT in " ".join(note for table in make_tables(runs) for note in table.footnotes)) is cut
 
 
 def test_a_seed_that_one_arm_lacks_is_named(tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def test_the_interval_of_an_interaction_holds_its_estimate(tmp_path: Path) -> No
     assert -2 <= low < estimate < high < -1.5
 
 
+def test_effects_whose_intervals_are_cut_say_so(tmp_path: Path) -> None:
+    wide, narrow = (table(crossed(tmp_path, (0.5, 0.6, 0.7, 0.9), seeds=2, size=size)) for size in (0.9, 0.01))
+    assert f"An{numbers.CUT[2:]}." in wide.footnotes
+    assert numbers.CUT[2:] not in " ".join(narrow.footnotes)
+
+
 def test_a_model_that_fits_exactly_is_not_short_of_runs(tmp_path: Path) -> None:
     exact = table(crossed(tmp_path, (0.5, 0.6, 0.7, 0.9), size=0.0))
     assert "9 residual degrees of freedom" in exact.footnotes[0]

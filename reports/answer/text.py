@@ -155,7 +155,8 @@ def evidence(change: Change, metric: str) -> str:
         inside = f"{why}, so no interval; n = {found.n}"
     else:
         inside = f"{ends(found.low, found.high, metric)}, n = {found.n}"
-        inside = f"{'repeated' if change.looked else '95 %'} interval {inside}"
+        cut = "cut at what is possible, " if numbers.is_cut(found.low, found.high, metric) else ""
+        inside = f"{'repeated' if change.looked else '95 %'} interval {cut}{inside}"
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):

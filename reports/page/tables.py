@@ -19,7 +19,7 @@ from ..answer.text import (
     standing,
     times,
 )
-from ..numbers import NOTHING, probability, setting, title
+from ..numbers import CUT, NOTHING, is_cut, probability, setting, title
 from ..significance import Comparison
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
@@ -149,6 +149,8 @@ def _changes_note(answer: StudyAnswer) -> str:
         f"{count(len(compared), 'comparison')} by Holm's method",
         f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
     ]
+    if any(is_cut(f.low, f.high, answer.metric) for c in compared if (f := c.comparison.difference)):
+        tests.append(CUT)
     if answer.repeated:
         tests = [
             "interval: pays for every look, together with those of the section Seeds for a change that is one of these "
