@@ -27,6 +27,7 @@ from reports.answer.text import (
     relative,
     standing,
 )
+from reports.page.tables import changes_view
 from reports.report import Report, write_report
 from reports.runs import Runs
 from reports.significance import Equals
@@ -342,7 +343,7 @@ def test_cost_is_relative_to_the_same_cells(tmp_path: Path) -> None:
     assert found["c"].time == pytest.approx(1.5)
     assert found["l"].time == pytest.approx(1.0)
     assert "1.50× the training time (1.50 to 1.50 by seed), " in cost(found["c"])
-    assert "1.00× the training time (0.50 to 1.50 by seed), the same parameters" in cost(found["l"])
+    assert "no clear difference in training time (0.50 to 1.50× by seed), the same parameters" in cost(found["l"])
     assert "the same training time, " in cost(found["deep"])
     deep, plain = (runs.fact(cell, "params") for cell in ("deep", "plain"))
     assert deep is not None
@@ -356,6 +357,27 @@ def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:
     runs.records[there] = runs.records[there].model_copy(update={"hardware": "another machine"})
     found = by_label(answer_study(runs))
     assert [found[label].time for label in ("deep", "c", "l")] == [None, 1.0, 1.0]
+
+
+def test_times_of_very_short_trials_are_not_compared(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL, seconds=0.7))
+    found = by_label(answer)["c"]
+    assert (found.time, found.times) == (None, ())
+    assert cost(found) == "Cost: times not compared, of trials under 2 s, the same parameters."
+    assert "no time: trials under 2 s are too short to compare" in changes_view(answer).notes[0]
+
+
+def test_a_time_over_fewer_epochs_says_so(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL, seconds=4.0)
+    for trial, record in list(runs.records.items()):
+        if "c" in record.cell.split("+") and record.seed % 2:
+            runs.records[trial] = record.model_copy(update={"seconds": 2.4, "history": record.history[-1:]})
+    answer = answer_study(runs)
+    found = by_label(answer)["c"]
+    assert found.epochs == pytest.approx((5 * 2 + 4) / (9 * 2))
+    assert "0.82× the training time (0.60 to 1.00 by seed) over 0.78× the epochs" in cost(found)
+    row = next(row for row in changes_view(answer).rows if row[0].text == "c")
+    assert "0.60 to 1.00; 0.78× the epochs" in [field.small for field in row]
 
 
 def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:

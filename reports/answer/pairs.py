@@ -15,6 +15,7 @@ from typing import Any
 from experiments.language.factors import Factor
 from experiments.plan import Cell
 from experiments.questions.named import FACTS
+from experiments.tracking.records import TrialRecord
 from trainer.metrics import best, direction
 
 from ..power import fewest_seeds
@@ -26,11 +27,17 @@ from .repeated import repeated_changes
 LEVEL = 0.05
 """Of the tests: the chance that any of a table's comparisons is called better or worse though nothing differs."""
 
+TIMED = 2.0
+"""Seconds: of trials that took less on average, a ratio of times tells how they began and what ran beside them."""
+
 WITHOUT = "without it"
 """What a switch is compared with."""
 
 Pair = tuple[str, str]
 """A cell, and the cell that it is compared with."""
+
+Arms = tuple[list[TrialRecord], list[TrialRecord]]
+"""The runs with an option, and those that they are compared with."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,16 @@ class Change:
     """Those of them under which all runs have finished."""
 
     time: float | None
-    """Training time relative to the other cells of the pairs; None where they ran on different hardware."""
+    """Training time relative to the other cells of the pairs; None where they ran on different hardware, or `brief`."""
 
     times: tuple[float, ...]
     """The same of each seed; empty where that is None."""
+
+    brief: bool
+    """Whether trials on either side were over before their times could be compared: see `TIMED`."""
+
+    epochs: float | None
+    """Epochs trained relative to the other cells of the pairs: early stopping, or the option, may end some."""
 
     params: float | None
     """Parameters relative to the other cells of the pairs, on average."""
@@ -280,6 +293,7 @@ def _change(
 ) -> Change:
     cells = [cell for pair in used or question.pairs for cell in pair]
     dropped = tuple(sorted(planned - {*seeds}))
+    arms = _arms(runs, used, seeds)
     return Change(
         label=question.label,
         against=question.against,
@@ -290,22 +304,40 @@ def _change(
         effects=tuple(sum(values[a][seed] - values[b][seed] for seed in seeds) / len(seeds) for a, b in used),
         dropped=dropped,
         unknown=tuple(s for s in dropped if all(runs.plan.ids[cell, s] in runs.records for cell in cells)),
-        time=_time(runs, used, seeds),
-        times=tuple(time for seed in seeds if (time := _time(runs, used, [seed])) is not None),
+        time=None if _is_brief(arms) else _time(arms),
+        times=()
+        if _is_brief(arms) or _time(arms) is None
+        else tuple(time for seed in seeds if (time := _time(_arms(runs, used, [seed]))) is not None),
+        brief=_is_brief(arms),
+        epochs=_epochs(arms),
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
         first=question.first,
     )
 
 
-def _time(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> float | None:
+def _arms(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> Arms:
     with_it, without = (
         [runs.records[runs.plan.ids[pair[side], seed]] for pair in pairs for seed in seeds] for side in (0, 1)
     )
+    return with_it, without
+
+
+def _is_brief(arms: Arms) -> bool:
+    return any(arm and sum(record.seconds for record in arm) < TIMED * len(arm) for arm in arms)
+
+
+def _time(arms: Arms) -> float | None:
+    with_it, without = arms
     spent = sum(record.seconds for record in without)
     if not spent or len({record.hardware for record in [*with_it, *without]}) > 1:
         return None
     return sum(record.seconds for record in with_it) / spent
+
+
+def _epochs(arms: Arms) -> float | None:
+    with_it, without = (sum(len(record.history) for record in arm) for arm in arms)
+    return with_it / without if without else None
 
 
 def _params(runs: Runs, pairs: Sequence[Pair]) -> float | None:

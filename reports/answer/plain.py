@@ -49,6 +49,7 @@ def _change(change: Change) -> dict[str, Any]:
         "dropped_seeds": list(change.dropped),
         "time": change.time,
         "time_by_seed": list(change.times),
+        "epochs": change.epochs,
         "params": change.params,
         "looked": change.looked,
         "stands": change.stands,

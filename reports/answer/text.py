@@ -12,7 +12,7 @@ from trainer.metrics import direction, plain
 from .. import numbers
 from ..runs import Runs
 from ..significance import Verdict
-from .pairs import WITHOUT, Change, StudyAnswer
+from .pairs import TIMED, WITHOUT, Change, StudyAnswer
 
 Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 
@@ -203,14 +203,30 @@ def cost(change: Change) -> str:
     """What it takes, relative to what it is compared with."""
     parts = []
     if change.time is not None:
-        close = abs(change.time - 1) <= _NEAR and all(abs(time - 1) <= 3 * _NEAR for time in change.times)
-        by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
-        parts.append("the same training time" if close else f"{change.time:.2f}× the training time{by_seed}")
+        parts.append(_time(change, change.time))
+    if change.brief:
+        parts.append(f"times not compared, of trials under {TIMED:g} s")
     if change.params is not None:
         parts.append(f"{relative(change.params)} parameters")
     if not parts:
         return "Its cost is not known."
     return f"Cost: {', '.join(parts)}{' (its teacher not counted)' if change.taught else ''}."
+
+
+def _time(change: Change, time: float) -> str:
+    by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
+    if epochs := other_epochs(change):
+        return f"{time:.2f}× the training time{by_seed} over {epochs}"
+    if abs(time - 1) <= _NEAR and all(abs(each - 1) <= 3 * _NEAR for each in change.times):
+        return "the same training time"
+    if by_seed and min(change.times) < 1 < max(change.times):
+        return f"no clear difference in training time ({times(change)}× by seed)"
+    return f"{time:.2f}× the training time{by_seed}"
+
+
+def other_epochs(change: Change) -> str:
+    """`0.80× the epochs`, where fewer or more were trained than in the other cells; else nothing."""
+    return "" if change.epochs is None or isclose(change.epochs, 1) else f"{change.epochs:.2f}× the epochs"
 
 
 def times(change: Change) -> str:

@@ -6,13 +6,14 @@ import re
 
 from experiments.language.wording import count
 
-from ..answer.pairs import Change, StudyAnswer
+from ..answer.pairs import TIMED, Change, StudyAnswer
 from ..answer.text import (
     MINUS,
     compared_on,
     ends,
     in_points,
     leaning,
+    other_epochs,
     relative,
     size,
     spread,
@@ -78,10 +79,14 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
         _interval(change, answer.metric, scale),
         *([_probability(compared)] if _tested(answer) else []),
         Field(str(found.n if found else 0), found.n if found else 0),
-        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time, small=times(change)),
+        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time, small=_of_time(change)),
         Field(NOTHING if change.params is None else relative(change.params), change.params),
         _compared(change, answer.metric),
     ]
+
+
+def _of_time(change: Change) -> str:
+    return "; ".join(filter(None, [times(change), other_epochs(change)])) if change.time is not None else ""
 
 
 def _tested(answer: StudyAnswer) -> bool:
@@ -162,6 +167,7 @@ def _changes_note(answer: StudyAnswer) -> str:
         if answer.isolated
         else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
         *tests,
-        "time (its range over the seeds) and parameters: of the training and its network, relative to the same cells",
+        "time (its range over the seeds) and parameters: of the training and its network, relative to the same cells"
+        + (f"; no time: trials under {TIMED:g} s are too short to compare" if any(c.brief for c in compared) else ""),
     ]
     return "; ".join(parts) + "."
