@@ -21,6 +21,7 @@ from reports.answer.text import (
     change_sentence,
     cost,
     effect,
+    evidence,
     headline,
     lacking_sentence,
     leaning,
@@ -378,6 +379,19 @@ def test_a_time_over_fewer_epochs_says_so(tmp_path: Path) -> None:
     assert "0.82× the training time (0.60 to 1.00 by seed) over 0.78× the epochs" in cost(found)
     row = next(row for row in changes_view(answer).rows if row[0].text == "c")
     assert "0.60 to 1.00; 0.78× the epochs" in [field.small for field in row]
+
+
+def test_an_average_of_weights_that_moves_nothing_else_says_where_it_does(tmp_path: Path) -> None:
+    same = {cell: values()["plain"] for cell in CELLS}
+    runs = made_up_runs(tmp_path, same, FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {refinements.ema: {}}"))
+    for trial, record in list(runs.records.items()):
+        if "c" in record.cell.split("+"):
+            history = [{**epoch, "ema_top1": 0.7} for epoch in record.history]
+            runs.records[trial] = record.model_copy(update={"history": history})
+    found = by_label(answer_study(runs))
+    assert {label: change.averaged for label, change in found.items()} == {"deep": "", "c": "ema_top1", "l": ""}
+    assert evidence(found["c"], "top1").endswith("; its averaged weights do differ: see EMA top-1)")
+    assert "see EMA top-1" in [field.small for row in changes_view(answer_study(runs)).rows for field in row]
 
 
 def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from experiments.language.factors import Factor
 from experiments.plan import Cell
 from experiments.questions.named import FACTS
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import best, direction
+from trainer.metrics import METRIC_NAMES, best, direction, plain
 
 from ..power import fewest_seeds
 from ..runs import Runs
@@ -90,6 +90,9 @@ class Change:
 
     looked: bool = False
     """Whether its interval pays for several looks, of a study that adds seeds to what is open; there is no p then."""
+
+    averaged: str = ""
+    """Where the metric does not move at all: its twin of averaged weights, if the record has one that does."""
 
     stands: str = ""
     """Of one that the study itself compares: where that comparison stands (see sequential.Verdict)."""
@@ -245,7 +248,9 @@ def _compared(
         for label, (pairs, seeds) in chosen.items()
     }
     comparisons = compare_pairs(arms, larger_is_better=_larger(metric), level=LEVEL)
-    return tuple(_change(runs, q, planned[q.label], *chosen[q.label], comparisons[q.label], values) for q in questions)
+    return tuple(
+        _change(runs, q, planned[q.label], *chosen[q.label], comparisons[q.label], values, metric) for q in questions
+    )
 
 
 def _planned(runs: Runs, pairs: Sequence[Pair]) -> set[int]:
@@ -290,6 +295,7 @@ def _change(
     seeds: Sequence[int],
     found: Comparison,
     values: Mapping[str, Mapping[int, float]],
+    metric: str,
 ) -> Change:
     cells = [cell for pair in used or question.pairs for cell in pair]
     dropped = tuple(sorted(planned - {*seeds}))
@@ -313,7 +319,30 @@ def _change(
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
         first=question.first,
+        averaged=_moving_twin(runs, used, seeds, metric, values),
     )
+
+
+def _moving_twin(
+    runs: Runs,
+    pairs: Sequence[Pair],
+    seeds: Sequence[int],
+    metric: str,
+    values: Mapping[str, Mapping[int, float]],
+) -> str:
+    """See `Change.averaged`: an average of the weights changes nothing in the training that it is taken of."""
+    name = plain(metric)
+    twin = f"{metric.removesuffix(name)}ema_{name}"
+    if not pairs or twin not in METRIC_NAMES or any(values[a][s] != values[b][s] for a, b in pairs for s in seeds):
+        return ""
+    moved = any(
+        twins[seed] != runs.values(other, twin).get(seed)
+        for cell, other in pairs
+        if (twins := runs.values(cell, twin))
+        for seed in seeds
+        if seed in twins
+    )
+    return twin if moved else ""
 
 
 def _arms(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> Arms:

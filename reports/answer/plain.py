@@ -51,6 +51,7 @@ def _change(change: Change) -> dict[str, Any]:
         "time_by_seed": list(change.times),
         "epochs": change.epochs,
         "params": change.params,
+        "averaged": change.averaged or None,
         "looked": change.looked,
         "stands": change.stands,
     }

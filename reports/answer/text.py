@@ -162,6 +162,8 @@ def evidence(change: Change, metric: str) -> str:
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
         p = numbers.probability(compared.adjusted)
         inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
+    if change.averaged:
+        inside += f"; its averaged weights do differ: see {numbers.title(change.averaged)}"
     if change.stands:
         inside += f"; {change.stands}"
     decided = standing(change) in ("helps", "hurts") or change.stands == "equivalent"

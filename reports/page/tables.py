@@ -75,7 +75,9 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
     return [
         Field(change.name, small=_patch(change)),
         _verdict(change, answer.metric),
-        Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
+        Field(NOTHING)
+        if found is None
+        else Field(size(found.mean, answer.metric, signed=True), found.mean, small=_see(change)),
         _interval(change, answer.metric, scale),
         *([_probability(compared)] if _tested(answer) else []),
         Field(str(found.n if found else 0), found.n if found else 0),
@@ -83,6 +85,10 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
         Field(NOTHING if change.params is None else relative(change.params), change.params),
         _compared(change, answer.metric),
     ]
+
+
+def _see(change: Change) -> str:
+    return f"see {title(change.averaged)}" if change.averaged else ""
 
 
 def _of_time(change: Change) -> str:
