@@ -91,7 +91,7 @@ def test_what_helps_comes_first(tmp_path: Path) -> None:
     assert sentences[0].startswith("c helps: Top-1 +")
     assert "n = 9; corrected p = 0.012). Cost: the same training time, the same parameters." in sentences[0]
     assert sentences[1].startswith("l hurts: Top-1 \u2212")
-    assert [sentence.split(" (")[0] for sentence in sentences[2:]] == ["Undecided: deep"]
+    assert [sentence.split(" (")[0] for sentence in sentences[2:]] == ["Undecided in Top-1: deep"]
     assert " points, \u2212" in sentences[2]
 
 
@@ -100,9 +100,9 @@ def test_few_seeds_are_said_to_be_too_few_and_how_many_are_needed(tmp_path: Path
     # three comparisons: 3 * 2 / 2^n is at most 0.05 from n = 7 on
     assert answer.needed == 7
     first, second, third = headline(answer)
-    assert first.startswith("95 % intervals, not corrected for their number, speak for c (+")
+    assert first.startswith("95 % intervals of Top-1, not corrected for their number, speak for c (+")
     assert "against l (\u2212" in first
-    assert second.startswith("Undecided: deep (")
+    assert second.startswith("Undecided in Top-1: deep (")
     assert third == (
         "3 seeds are too few for the sign-flip test to show any effect at its level of 5 % over 3 comparisons; 7 seeds "
         "could be enough."
@@ -129,7 +129,7 @@ def test_of_many_that_are_undecided_the_headline_says_how_far_they_go(tmp_path: 
     ).replace("{grid: {stem: all}, subsets: [c, l]}", f"add_one: [{', '.join(switches)}]").split("tables:")[0]  # fmt: skip
     top1 = {"plain": [0.5, 0.6]} | {f"plain+{name}": [0.6 + place / 100, 0.5] for place, name in enumerate(switches)}
     first, *_ = headline(answer_study(made_up_runs(tmp_path, top1, text)))
-    assert first == "Undecided: c, l, m, n and o (estimates from 0.00 points to +2.0 points)."
+    assert first == "Undecided in Top-1: c, l, m, n and o (estimates from 0.00 points to +2.0 points)."
 
 
 def test_an_interval_with_zero_inside_is_undecided(tmp_path: Path) -> None:

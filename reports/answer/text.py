@@ -107,6 +107,7 @@ def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
 
 def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
     sides = {side: [c for c in changes if leaning(c, answer.metric) == side] for side in ("for", "against")}
+    name = numbers.title(answer.metric)
     sentences = []
     if sides["for"] or sides["against"]:
         parts = [
@@ -114,10 +115,10 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
             for side, word in (("for", "for"), ("against", "against"))
             if sides[side]
         ]
-        sentences.append(f"95 % intervals, not corrected for their number, speak {' and '.join(parts)}.")
+        sentences.append(f"95 % intervals of {name}, not corrected for their number, speak {' and '.join(parts)}.")
     unclear = [c for c in changes if c not in sides["for"] and c not in sides["against"]]
     if unclear:
-        sentences.append(f"Undecided: {_estimates(unclear, answer.metric)}.")
+        sentences.append(f"Undecided in {name}: {_estimates(unclear, answer.metric)}.")
     return sentences
 
 
