@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.language.wording import seeds_named
+from experiments.language.wording import first_few, seeds_named
 from experiments.plan import Plan
 from experiments.questions.confounders import claim_notes
 
@@ -61,10 +61,11 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
         )
     if any(finding.is_cut for finding in findings):
         notes.append(f"{CUT[:1].upper()}{CUT[1:]}")
+    for dropped in dict.fromkeys(finding.dropped for finding in findings if finding.dropped):
+        those = [str(finding.comparison) for finding in findings if finding.dropped == dropped]
+        lacking = f"{seeds_named(dropped)} of {first_few(list(dict.fromkeys(those)))}"
+        notes.append(f"Without a pair, because one of the two has no number: {lacking}")
     for finding in findings:
-        if finding.dropped:
-            seeds = seeds_named(finding.dropped)
-            notes.append(f"Without a pair, because one of the two has no number: {finding.comparison}: {seeds}")
         for side in (finding.comparison.left, finding.comparison.right):
             if side is not None and side.cell in plan.excluded:
                 why = f"the constraint {plan.excluded[side.cell]} leaves out {side.cell}"

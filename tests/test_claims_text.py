@@ -75,9 +75,20 @@ def test_a_seed_that_one_arm_lacks_is_named(tmp_path: Path) -> None:
     assert finding.difference is not None
     assert (finding.difference.n, finding.dropped) == (2, (1,))
     notes = claims_notes(answer_claims(runs), runs.plan)
-    assert "Without a pair, because one of the two has no number: plain+c.top1 > plain.top1: seed 1" in notes
+    assert "Without a pair, because one of the two has no number: seed 1 of plain+c.top1 > plain.top1" in notes
     both = made_up_runs(tmp_path, {"plain": PLAIN, "plain+c": PLAIN}, missing=("plain", "plain+c"))
     assert answer_claims(both)[0].findings[0].dropped == ()
+
+
+def test_comparisons_that_lack_the_same_seeds_are_named_at_once(tmp_path: Path) -> None:
+    text = TINY.replace("plain+c.top1 > plain.top1", "plain+c.top1 > plain.top1 and plain+c.top1 > plain+l.top1")
+    values = dict.fromkeys(("plain", "plain+c", "plain+l"), PLAIN)
+    runs = made_up_runs(tmp_path, values, text, failed=("plain+c", 1))
+    lacking = [note for note in claims_notes(answer_claims(runs), runs.plan) if note.startswith("Without a pair")]
+    assert lacking == [
+        "Without a pair, because one of the two has no number: seed 1 of plain+c.top1 > plain.top1, plain+c.top1 > "
+        "plain+l.top1"
+    ]
 
 
 def test_what_a_claim_cannot_tell_apart_stands_under_it(tmp_path: Path) -> None:
