@@ -15,6 +15,7 @@ from .replicates.text import headline as replicates_headline
 from .replicates.text import section
 from .runs import Runs
 from .tables.markdown import to_markdown
+from .tables.printed import without_repeats
 
 if TYPE_CHECKING:
     from .report import Report
@@ -36,7 +37,7 @@ def to_text(report: Report) -> str:
         )
     parts.append(_answer(report))
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in without_repeats(report.tables)]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:

@@ -18,6 +18,7 @@ from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note
 from ..replicates.text import headline as replicates_headline
 from ..runs import Runs
+from ..tables.printed import without_repeats
 from .claims import claims_view, comparisons_view
 from .figures import Drawn, drawn_figure
 from .seeds import seeds_view
@@ -57,7 +58,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         warnings=[f"{mixture}." for mixture in runs.mixtures],
         changes=changes_view(answer) if answer.changes else None,
         confounders=study_notes(runs.plan),
-        tables=[table_view(table) for table in report.tables],
+        tables=[table_view(table) for table in without_repeats(report.tables)],
         figures=figures,
         claims=claims_view(report.answers, runs.plan) if report.answers else None,
         comparisons=comparisons_view(report.answers),
