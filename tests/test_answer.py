@@ -360,6 +360,16 @@ def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:
     assert [found[label].time for label in ("deep", "c", "l")] == [None, 1.0, 1.0]
 
 
+def test_the_page_gives_no_time_that_its_seeds_do_not_agree_on(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL)
+    for trial, record in list(runs.records.items()):
+        if "l" in record.cell.split("+"):
+            runs.records[trial] = record.model_copy(update={"seconds": 8.0 if record.seed % 2 else 1.9})
+    rows = {row[0].text: row for row in changes_view(answer_study(runs)).rows}
+    assert [field.text for field in rows["l"] if field.small == "0.95 to 4.00"] == ["unclear"]
+    assert "1.00×" in [field.text for field in rows["deep"]]
+
+
 def test_times_of_very_short_trials_are_not_compared(tmp_path: Path) -> None:
     answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL, seconds=0.7))
     found = by_label(answer)["c"]

@@ -29,7 +29,7 @@ _STANDINGS: dict[Verdict, Standing] = {
 _EACH = 4
 """The most changes that a headline tells one by one."""
 
-_NEAR = 0.05
+NEAR = 0.05
 """Training times closer than this share are called the same, if no seed's differ by three times as much."""
 
 
@@ -220,11 +220,16 @@ def _time(change: Change, time: float) -> str:
     by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
     if epochs := other_epochs(change):
         return f"{time:.2f}× the training time{by_seed} over {epochs}"
-    if abs(time - 1) <= _NEAR and all(abs(each - 1) <= 3 * _NEAR for each in change.times):
+    if abs(time - 1) <= NEAR and all(abs(each - 1) <= 3 * NEAR for each in change.times):
         return "the same training time"
-    if by_seed and min(change.times) < 1 < max(change.times):
+    if is_unclear(change):
         return f"no clear difference in training time ({times(change)}× by seed)"
     return f"{time:.2f}× the training time{by_seed}"
+
+
+def is_unclear(change: Change) -> bool:
+    """Whether its seeds do not agree on whether it takes more time or less."""
+    return bool(change.times) and min(change.times) < 1 < max(change.times)
 
 
 def other_epochs(change: Change) -> str:

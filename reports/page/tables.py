@@ -9,9 +9,11 @@ from experiments.language.wording import count
 from ..answer.pairs import TIMED, Change, StudyAnswer
 from ..answer.text import (
     MINUS,
+    NEAR,
     compared_on,
     ends,
     in_points,
+    is_unclear,
     leaning,
     other_epochs,
     relative,
@@ -81,7 +83,7 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
         _interval(change, answer.metric, scale),
         *([_probability(compared)] if _tested(answer) else []),
         Field(str(found.n if found else 0), found.n if found else 0),
-        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time, small=_of_time(change)),
+        Field(_time(change), change.time, small=_of_time(change)),
         Field(NOTHING if change.params is None else relative(change.params), change.params),
         _compared(change, answer.metric),
     ]
@@ -89,6 +91,13 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
 
 def _see(change: Change) -> str:
     return f"see {title(change.averaged)}" if change.averaged else ""
+
+
+def _time(change: Change) -> str:
+    if change.time is None:
+        return NOTHING
+    # about 1 with seeds close around it is no news either way, and a number says so
+    return "unclear" if is_unclear(change) and abs(change.time - 1) > NEAR else f"{change.time:.2f}×"
 
 
 def _of_time(change: Change) -> str:
