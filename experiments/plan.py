@@ -97,6 +97,10 @@ class Plan:
         """The seeds under which a cell is planned, in the study's order."""
         return tuple(seed for seed in self.study.seeds if (cell, seed) in self.ids)
 
+    def are_same(self, cell: str, other: str) -> bool:
+        """Whether two cells are one recipe, and so the same trials."""
+        return any(self.ids[cell, seed] == self.ids.get((other, seed)) for seed in self.seeds_of(cell))
+
     @cached_property
     def compared(self) -> list[Comparison]:
         """What decides how many seeds each cell gets, where the study's `replicates` say so; else nothing."""

@@ -52,6 +52,12 @@ class Finding:
             return None
         return within(found.low, found.high, self.comparison.left.metric, -1.0 if self.comparison.right else 0.0)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the estimate's interval goes further than `ends`."""
+        found = self.estimate
+        return found is not None and self.ends not in (None, (found.low, found.high))
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.language.wording import seeds_named
+from experiments.language.wording import first_few, seeds_named
 from experiments.plan import Plan
 from experiments.questions.confounders import claim_notes
 
 from .claims import Answer, Finding
 from .escape import markdown
-from .numbers import unsigned
+from .numbers import CUT, unsigned
 
 UNKNOWN = "?"
 """In the place of a number of seeds that nobody can tell."""
@@ -59,10 +59,13 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
             "More seeds: how many would decide it if mean and spread stayed as they are, a guess where seeds are few"
             + (unknown if UNKNOWN in map(seeds_text, findings) else "")
         )
+    if any(finding.is_cut for finding in findings):
+        notes.append(f"{CUT[:1].upper()}{CUT[1:]}")
+    for dropped in dict.fromkeys(finding.dropped for finding in findings if finding.dropped):
+        those = [str(finding.comparison) for finding in findings if finding.dropped == dropped]
+        lacking = f"{seeds_named(dropped)} of {first_few(list(dict.fromkeys(those)))}"
+        notes.append(f"Without a pair, because one of the two has no number: {lacking}")
     for finding in findings:
-        if finding.dropped:
-            seeds = seeds_named(finding.dropped)
-            notes.append(f"Without a pair, because one of the two has no number: {finding.comparison}: {seeds}")
         for side in (finding.comparison.left, finding.comparison.right):
             if side is not None and side.cell in plan.excluded:
                 why = f"the constraint {plan.excluded[side.cell]} leaves out {side.cell}"

@@ -110,6 +110,15 @@ def within(low: float, high: float, metric: str, least: float = -1.0, most: floa
     return (max(low, least), min(high, most)) if is_accuracy(metric) else (low, high)
 
 
+def is_cut(low: float | None, high: float | None, metric: str, least: float = -1.0, most: float = 1.0) -> bool:
+    """Whether an interval goes further than the metric does, and so is printed shorter than it is: see `within`."""
+    return low is not None and high is not None and within(low, high, metric, least, most) != (low, high)
+
+
+CUT = "an interval is cut where an accuracy, or a difference of two, can't go further"
+"""What is said where `is_cut`."""
+
+
 def probability(p: float | None) -> str:
     """A p with three decimals; below 0.001 only that."""
     if p is None:

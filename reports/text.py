@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.language.wording import count, seeds_named
 
-from .answer.text import best_sentence, change_sentence, headline, lacking_sentence
+from .answer.text import best_sentence, change_sentence, headline, lacking_sentence, left_out_sentences
 from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData
@@ -15,6 +15,7 @@ from .replicates.text import headline as replicates_headline
 from .replicates.text import section
 from .runs import Runs
 from .tables.markdown import to_markdown
+from .tables.printed import without_repeats
 
 if TYPE_CHECKING:
     from .report import Report
@@ -36,7 +37,7 @@ def to_text(report: Report) -> str:
         )
     parts.append(_answer(report))
     parts.append(_completeness(report.runs))
-    parts += [to_markdown(table, provenance=False).strip() for table in report.tables]
+    parts += [to_markdown(table, provenance=False).strip() for table in without_repeats(report.tables)]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
     if report.answers:
@@ -54,7 +55,8 @@ def _answer(report: Report) -> str:
     repeated = report.runs.plan.study.replicates is not None
     lacking = lacking_sentence(report.runs)
     said = replicates_headline(report.runs.plan, report.runs.followed) if repeated else headline(answer)
-    parts = [f"**{markdown(' '.join([*said, best_sentence(answer), *([lacking] if lacking else [])]))}**"]
+    first, *rest = map(markdown, [*said, best_sentence(answer), *([lacking] if lacking else [])])
+    parts = [" ".join([f"**{first}**", *rest])]
     parts += ["\n".join(f"- {markdown(change_sentence(change, answer.metric))}" for change in answer.changes)]
     return "\n\n".join(filter(None, parts))
 
@@ -76,8 +78,7 @@ def _completeness(runs: Runs) -> str:
         lengths = sorted({len(record.history) for record in early})
         after = f"{lengths[0]} to {lengths[-1]} epochs" if len(lengths) > 1 else count(lengths[0], "epoch")
         parts.append(f"Early stopping ended {count(len(early), 'trial')} after {after}.")
-    for cell, constraint in plan.excluded.items():
-        parts.append(f"Left out: {markdown(cell)}, by the constraint {markdown(constraint)}.")
+    parts += map(markdown, left_out_sentences(runs))
     return "\n\n".join(parts)
 
 

@@ -15,17 +15,20 @@ from made_up import made_up_runs
 from scipy import stats
 
 from reports.answer.pairs import Change, StudyAnswer, answer_study
+from reports.answer.plain import as_json
 from reports.answer.text import (
     best_sentence,
     change_sentence,
     cost,
     effect,
+    evidence,
     headline,
     lacking_sentence,
     leaning,
     relative,
     standing,
 )
+from reports.page.tables import changes_view
 from reports.report import Report, write_report
 from reports.runs import Runs
 from reports.significance import Equals
@@ -88,21 +91,45 @@ def test_what_helps_comes_first(tmp_path: Path) -> None:
     assert sentences[0].startswith("c helps: Top-1 +")
     assert "n = 9; corrected p = 0.012). Cost: the same training time, the same parameters." in sentences[0]
     assert sentences[1].startswith("l hurts: Top-1 \u2212")
-    assert sentences[2:] == ["Undecided: deep."]
+    assert [sentence.split(" (")[0] for sentence in sentences[2:]] == ["Undecided in Top-1: deep"]
+    assert " points, \u2212" in sentences[2]
 
 
 def test_few_seeds_are_said_to_be_too_few_and_how_many_are_needed(tmp_path: Path) -> None:
     answer = answer_study(made_up_runs(tmp_path, values(3), FACTORIAL))
     # three comparisons: 3 * 2 / 2^n is at most 0.05 from n = 7 on
     assert answer.needed == 7
-    first, second, *_ = headline(answer)
-    assert "by the sign-flip test: with 3 seeds it can't reach its level" in first
-    assert "7 seeds could" in first
-    assert second.startswith("Their 95 % intervals alone, not corrected for their number, speak for c (+")
-    assert "against l (\u2212" in second
+    first, second, third = headline(answer)
+    assert first.startswith("95 % intervals of Top-1, not corrected for their number, speak for c (+")
+    assert "against l (\u2212" in first
+    assert second.startswith("Undecided in Top-1: deep (")
+    assert third == (
+        "3 seeds are too few for the sign-flip test to show any effect at its level of 5 % over 3 comparisons; 7 seeds "
+        "could be enough."
+    )
     sentence = change_sentence(by_label(answer)["c"], "top1")
     assert "n = 3; n too small for the test" in sentence
-    assert "helps" not in " ".join([first, second, sentence])
+    assert "helps" not in " ".join([first, second, third, sentence])
+
+
+def test_the_estimate_stands_before_what_the_test_lacks_and_is_alone_in_bold(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(2), FACTORIAL)
+    text = to_text(Report(runs, [], [], [], []))
+    first, *others = headline(answer_study(runs))
+    assert " points, " in first
+    assert "2 seeds are too few" in others[-1]
+    assert f"**{first}** {others[0]}" in text
+
+
+def test_of_many_that_are_undecided_the_headline_says_how_far_they_go(tmp_path: Path) -> None:
+    switches = ["c", "l", "m", "n", "o"]
+    text = FACTORIAL.replace(
+        "  l: {loss.label_smoothing: 0.1}",
+        "\n".join(f"  {name}: {{loss.label_smoothing: 0.{place}}}" for place, name in enumerate(switches[1:], 1)),
+    ).replace("{grid: {stem: all}, subsets: [c, l]}", f"add_one: [{', '.join(switches)}]").split("tables:")[0]  # fmt: skip
+    top1 = {"plain": [0.5, 0.6]} | {f"plain+{name}": [0.6 + place / 100, 0.5] for place, name in enumerate(switches)}
+    first, *_ = headline(answer_study(made_up_runs(tmp_path, top1, text)))
+    assert first == "Undecided in Top-1: c, l, m, n and o (estimates from 0.00 points to +2.0 points)."
 
 
 def test_an_interval_with_zero_inside_is_undecided(tmp_path: Path) -> None:
@@ -220,7 +247,7 @@ def test_a_headline_does_not_deny_tests_that_were_made(tmp_path: Path) -> None:
     runs = replace(whole, records={trial: record for trial, record in whole.records.items() if trial not in gone})
     told = " ".join(headline(answer_study(runs)))
     assert told.startswith("c hurts: ")
-    assert "No change is shown to help; l can't be shown to help or to hurt by the sign-flip test: with 3 seeds" in told
+    assert "No change is shown to help; l can't be: 3 seeds are too few for the sign-flip" in told
     assert "None of" not in told
 
 
@@ -275,6 +302,23 @@ def test_an_option_that_only_comes_with_another_is_named(tmp_path: Path) -> None
     assert any(sentence.startswith("deep and l are not isolated") for sentence in headline(answer))
 
 
+def test_an_option_that_changes_nothing_is_no_comparison(tmp_path: Path) -> None:
+    text = FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {schedule: {kind: constant}}")
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert [change.label for change in answer.changes] == ["deep", "l"]
+    assert [change.comparison.adjusted for change in answer.changes if change.label == "l"] == [2 * 2 / 2**SEEDS]
+    assert headline(answer)[-1] == "c changes nothing: cells with and without are the same trials."
+    assert as_json(answer)["idle"] == ["c"]
+
+
+def test_a_study_whose_options_change_nothing_compares_nothing(tmp_path: Path) -> None:
+    text = FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {schedule: {kind: constant}}")
+    text = text.replace("{grid: {stem: all}, subsets: [c, l]}", "{subsets: [c]}").split("tables:")[0]
+    answer = answer_study(made_up_runs(tmp_path, values(), text))
+    assert answer.changes == ()
+    assert headline(answer) == ["c changes nothing: cells with and without are the same trials."]
+
+
 def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     text = FACTORIAL.replace("metrics: [top1, top5]", "metrics: [val_loss]").replace(
         ", published: {plain: {top1: 0.5}}", ""
@@ -300,7 +344,7 @@ def test_cost_is_relative_to_the_same_cells(tmp_path: Path) -> None:
     assert found["c"].time == pytest.approx(1.5)
     assert found["l"].time == pytest.approx(1.0)
     assert "1.50× the training time (1.50 to 1.50 by seed), " in cost(found["c"])
-    assert "1.00× the training time (0.50 to 1.50 by seed), the same parameters" in cost(found["l"])
+    assert "no clear difference in training time (0.50 to 1.50× by seed), the same parameters" in cost(found["l"])
     assert "the same training time, " in cost(found["deep"])
     deep, plain = (runs.fact(cell, "params") for cell in ("deep", "plain"))
     assert deep is not None
@@ -314,6 +358,50 @@ def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:
     runs.records[there] = runs.records[there].model_copy(update={"hardware": "another machine"})
     found = by_label(answer_study(runs))
     assert [found[label].time for label in ("deep", "c", "l")] == [None, 1.0, 1.0]
+
+
+def test_the_page_gives_no_time_that_its_seeds_do_not_agree_on(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL)
+    for trial, record in list(runs.records.items()):
+        if "l" in record.cell.split("+"):
+            runs.records[trial] = record.model_copy(update={"seconds": 8.0 if record.seed % 2 else 1.9})
+    rows = {row[0].text: row for row in changes_view(answer_study(runs)).rows}
+    assert [field.text for field in rows["l"] if field.small == "0.95 to 4.00"] == ["unclear"]
+    assert "1.00×" in [field.text for field in rows["deep"]]
+
+
+def test_times_of_very_short_trials_are_not_compared(tmp_path: Path) -> None:
+    answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL, seconds=0.7))
+    found = by_label(answer)["c"]
+    assert (found.time, found.times) == (None, ())
+    assert cost(found) == "Cost: times not compared, of trials under 2 s, the same parameters."
+    assert "no time: trials under 2 s are too short to compare" in changes_view(answer).notes[0]
+
+
+def test_a_time_over_fewer_epochs_says_so(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL, seconds=4.0)
+    for trial, record in list(runs.records.items()):
+        if "c" in record.cell.split("+") and record.seed % 2:
+            runs.records[trial] = record.model_copy(update={"seconds": 2.4, "history": record.history[-1:]})
+    answer = answer_study(runs)
+    found = by_label(answer)["c"]
+    assert found.epochs == pytest.approx((5 * 2 + 4) / (9 * 2))
+    assert "0.82× the training time (0.60 to 1.00 by seed) over 0.78× the epochs" in cost(found)
+    row = next(row for row in changes_view(answer).rows if row[0].text == "c")
+    assert "0.60 to 1.00; 0.78× the epochs" in [field.small for field in row]
+
+
+def test_an_average_of_weights_that_moves_nothing_else_says_where_it_does(tmp_path: Path) -> None:
+    same = {cell: values()["plain"] for cell in CELLS}
+    runs = made_up_runs(tmp_path, same, FACTORIAL.replace("c: {schedule: {kind: cosine}}", "c: {refinements.ema: {}}"))
+    for trial, record in list(runs.records.items()):
+        if "c" in record.cell.split("+"):
+            history = [{**epoch, "ema_top1": 0.7} for epoch in record.history]
+            runs.records[trial] = record.model_copy(update={"history": history})
+    found = by_label(answer_study(runs))
+    assert {label: change.averaged for label, change in found.items()} == {"deep": "", "c": "ema_top1", "l": ""}
+    assert evidence(found["c"], "top1").endswith("; its averaged weights do differ: see EMA top-1)")
+    assert "see EMA top-1" in [field.small for row in changes_view(answer_study(runs)).rows for field in row]
 
 
 def test_the_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "an unknown factor in a design": (("[c, l]", "[c, k]"), (":17:", "designs.1.add_one.1", "no factor is called 'k'")),
     "a study name with path separators": (("study: tiny", "study: ../tiny"), (":2:", "study", "'../tiny'", "names files")),
     "a table id with path separators": (("id: stems", "id: a/b"), (":19:", "tables.0.id", "'a/b'")),
-    "an unknown metric": (("[top1, top5]", "[top1, top6]"), (":19:", "tables.0.metrics.1", "did you mean 'top5'")),
+    "an unknown metric": (("[top1, top5]", "[top1, top6]"), (":19:", "tables.0.metrics.1", "unknown metric 'top6'; did you mean 'top5'?")),
     "an unknown factor for rows": (("rows: stem", "rows: stems"), (":19:", "tables.0.rows", "did you mean 'stem'")),
     "a row that no design makes": (("rows: stem", "rows: [plain, deep+c]"), (":19:", "tables.0.rows.1", "no design makes")),
     "a published row that does not exist": (

@@ -6,13 +6,19 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import TINY
 from made_up import made_up_runs
 from scipy import stats
 
+from reports.answer.pairs import answer_study
+from reports.answer.text import change_sentence
 from reports.claims import answer_claims
 from reports.claims_text import claims_notes, claims_text, seeds_text
+from reports.numbers import CUT
+from reports.page.tables import changes_view
 from reports.runs import Runs
+from reports.tables import make_tables
 
 PLAIN = [0.50, 0.60, 0.70]
 
@@ -50,15 +56,39 @@ def test_what_no_spread_tells_is_a_question_mark(tmp_path: Path) -> None:
     assert seeds_text(answer_claims(equal)[0].findings[0]) == "over 1,000"
 
 
+@pytest.mark.parametrize(("second", "cut"), [(0.9, True), (0.501, False)])
+def test_intervals_that_are_cut_say_so_everywhere(tmp_path: Path, second: float, cut: bool) -> None:
+    text = TINY.replace("rows: stem,", "rows: [plain, plain+c], reference: plain,")
+    values = {"plain": [0.5, 0.5], "plain+c": [0.5, second], "plain+l": [0.5, 0.5], "deep": [0.5, 0.5]}
+    runs = made_up_runs(tmp_path, values, text)
+    answer = answer_study(runs)
+    found = next(change for change in answer.changes if change.label == "c")
+    assert ("95 % interval cut at what is possible, \u2212100.0 to" in change_sentence(found, "top1")) is cut
+    assert (CUT in changes_view(answer).notes[0]) is cut
+    assert (f"An{CUT[2:]}" in claims_notes(answer_claims(runs), runs.plan)) is cut
+    assert (CUT in " ".join(note for table in make_tables(runs) for note in table.footnotes)) is cut
+
+
 def test_a_seed_that_one_arm_lacks_is_named(tmp_path: Path) -> None:
     runs = made_up_runs(tmp_path, {"plain": PLAIN, "plain+c": [0.55, 0.66, 0.74]}, failed=("plain+c", 1))
     (finding,) = answer_claims(runs)[0].findings
     assert finding.difference is not None
     assert (finding.difference.n, finding.dropped) == (2, (1,))
     notes = claims_notes(answer_claims(runs), runs.plan)
-    assert "Without a pair, because one of the two has no number: plain+c.top1 > plain.top1: seed 1" in notes
+    assert "Without a pair, because one of the two has no number: seed 1 of plain+c.top1 > plain.top1" in notes
     both = made_up_runs(tmp_path, {"plain": PLAIN, "plain+c": PLAIN}, missing=("plain", "plain+c"))
     assert answer_claims(both)[0].findings[0].dropped == ()
+
+
+def test_comparisons_that_lack_the_same_seeds_are_named_at_once(tmp_path: Path) -> None:
+    text = TINY.replace("plain+c.top1 > plain.top1", "plain+c.top1 > plain.top1 and plain+c.top1 > plain+l.top1")
+    values = dict.fromkeys(("plain", "plain+c", "plain+l"), PLAIN)
+    runs = made_up_runs(tmp_path, values, text, failed=("plain+c", 1))
+    lacking = [note for note in claims_notes(answer_claims(runs), runs.plan) if note.startswith("Without a pair")]
+    assert lacking == [
+        "Without a pair, because one of the two has no number: seed 1 of plain+c.top1 > plain.top1, plain+c.top1 > "
+        "plain+l.top1"
+    ]
 
 
 def test_what_a_claim_cannot_tell_apart_stands_under_it(tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ def test_claims_between_cells_of_several_factors_are_counted(tmp_path: Path) -> 
     text = TINY.replace("plain+c.top1 > plain.top1", "plain+c.top1 > plain+l.top1 and deep.top1 > plain.top1")
     plan = planned(tmp_path, text)
     said = (
-        "1 of the claims' 2 comparisons is of cells that differ in several factors, first plain+c against plain+l: it "
-        "tells which cell is better, not which factor makes it so"
+        "a claim compares plain+c with plain+l, which differ in several factors: it tells which cell is better, not "
+        "which factor makes it so"
     )
     assert claim_notes(plan) == study_notes(plan) == [said]
 
@@ -153,13 +153,13 @@ def test_a_tables_rows_are_compared_with_its_first(tmp_path: Path) -> None:
 EXPECTED = {
     ("bag_of_tricks", None): [
         "c changes optimizer.lr (0.01 → 0.001) and schedule.kind (constant → cosine) at once: " + UNTOLD,
-        "12 of the claims' 23 comparisons are of cells that differ in several factors, first A+c+l against A+m: they "
-        "tell which cell is better, not which factor makes it so",
+        "12 of the 23 pairs of cells that claims compare differ in several factors, first A+c+l and A+m: they tell "
+        "which cell is better, not which factor makes it so",
     ],
     ("resnext50_cbam_head", None): [
         "fc changes architecture.head.kind (linear → mlp) and architecture.head.dropout (0 → 0.3) at once: " + UNTOLD,
-        "2 of the claims' 6 comparisons are of cells that differ in several factors, first cbam against fc: they tell "
-        "which cell is better, not which factor makes it so",
+        "2 of the 6 pairs of cells that claims compare differ in several factors, first cbam and fc: they tell which "
+        "cell is better, not which factor makes it so",
     ],
     ("resnetd_se_cutout_tuning", "demo"): [],
 }

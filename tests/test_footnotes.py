@@ -57,6 +57,12 @@ def test_the_interval_of_an_interaction_holds_its_estimate(tmp_path: Path) -> No
     assert -2 <= low < estimate < high < -1.5
 
 
+def test_effects_whose_intervals_are_cut_say_so(tmp_path: Path) -> None:
+    wide, narrow = (table(crossed(tmp_path, (0.5, 0.6, 0.7, 0.9), seeds=2, size=size)) for size in (0.9, 0.01))
+    assert f"An{numbers.CUT[2:]}." in wide.footnotes
+    assert numbers.CUT[2:] not in " ".join(narrow.footnotes)
+
+
 def test_a_model_that_fits_exactly_is_not_short_of_runs(tmp_path: Path) -> None:
     exact = table(crossed(tmp_path, (0.5, 0.6, 0.7, 0.9), size=0.0))
     assert "9 residual degrees of freedom" in exact.footnotes[0]
@@ -78,6 +84,15 @@ def test_cells_of_one_recipe_are_one_run(tmp_path: Path) -> None:
     assert "No run tells of l" in " ".join(both[0].footnotes)
     forests = [effect_forest(runs, "f", "top1") for runs in (with_idle, without)]
     assert forests[0].data["n"].tolist() == forests[1].data["n"].tolist() == [4]
+
+
+def test_a_row_that_is_the_same_trials_as_its_reference_is_no_comparison(tmp_path: Path) -> None:
+    idle = TINY[: TINY.index("tables:")].replace("l: {loss.label_smoothing: 0.1}", "l: {loss.label_smoothing: 0.0}")
+    idle += "tables:\n  - {id: t, rows: [plain, plain+c, plain+l], reference: plain, metrics: [top1]}\n"
+    values = {cell: noise(6, 1 + ("c" in cell)) for cell in ("plain", "plain+c", "plain+l", "deep")}
+    made = table(made_up_runs(tmp_path, values, idle), "t")
+    assert column(made, "Difference")[-1] == "–"
+    assert "Holm" not in " ".join(made.footnotes)
 
 
 def test_metrics_that_come_from_other_runs_have_notes_of_their_own(tmp_path: Path) -> None:

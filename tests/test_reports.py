@@ -17,7 +17,7 @@ from reports.claims import answer_claims
 from reports.escape import latex, markdown
 from reports.report import Report, write_report
 from reports.statistics import Summary, summarize
-from reports.tables import make_table
+from reports.tables import make_table, make_tables
 from reports.tables.latex import to_latex
 from reports.text import to_text
 
@@ -123,6 +123,36 @@ def test_a_claim_on_what_a_constraint_leaves_out_names_it(tmp_path: Path) -> Non
     runs = made_up_runs(tmp_path, VALUES, text)
     report = to_text(Report(runs, [], answer_claims(runs), [], []))
     assert "Never decided, as the constraint params > 20000 leaves out deep: deep.top1 > plain.top1." in report
+
+
+def test_a_constraint_says_once_what_it_leaves_out(tmp_path: Path) -> None:
+    stems = ", ".join(f"s{place}: {{architecture.width: {8 + 4 * place}}}" for place in range(8))
+    text = TINY.replace("stem: {plain: {}, deep: {architecture.tweak: D}}", f"stem: {{plain: {{}}, {stems}}}")
+    runs = made_up_runs(tmp_path, {"plain": [0.5, 0.6]}, "constraints: [params < 24000]\n" + text)
+    report = Report(runs, [], [], [], [])
+    said = "leaves out 8 cells: s0, s1, s2, s3, s4, s5 and 2 more."
+    assert to_text(report).count("leaves out") == 1
+    assert said in to_text(report)
+    write_report(report, tmp_path / "made")
+    assert said in (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_footnote_is_told_once_in_the_report_and_in_every_tables_own_files(tmp_path: Path) -> None:
+    again = (
+        "tables:\n  - {id: again, number: 7, caption: Again, rows: [plain, plain+c], metrics: [top1, top5], published: "
+    )
+    text = TINY.replace("tables:", again + "{plain: {top1: 0.5}}}")
+    runs = made_up_runs(tmp_path, VALUES, text)
+    report = Report(runs, make_tables(runs), [], [], [])
+    write_report(report, tmp_path / "made")
+    legend = "published: the document's number"
+    for id in ("again", "stems"):
+        for kind in ("md", "tex"):
+            assert legend.split(":")[0] in (tmp_path / "made" / "tables" / f"{id}.{kind}").read_text(encoding="utf-8")
+    for name in ("report.md", "report.html"):
+        told = (tmp_path / "made" / name).read_text(encoding="utf-8")
+        assert told.count(f"; {legend.split(':')[0]}: ") == 1
+        assert told.count("See also the notes below Table 7.") == 1
 
 
 def test_names_are_only_text_in_markdown() -> None:

@@ -153,7 +153,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "two objectives with cmaes": (("objective: top1\n  budget: {trials: 8}\n  sampler: tpe\n  pruning: asha", "objective: [top1, macs]\n  budget: {trials: 8}\n  sampler: cmaes"), (":21:", "cmaes takes one objective, got top1 and macs")),
     "two objectives with pruning": (("objective: top1", "objective: [top1, macs]"), (":22: search.pruning", "asha with two objectives")),
     "three objectives": (("objective: top1", "objective: [top1, macs, params]"), (":19: search.objective", "got 3 objectives")),
-    "an unknown objective": (("objective: top1", "objective: top11"), (":19:", "no trial reports 'top11'", "did you mean 'top1'")),
+    "an unknown objective": (("objective: top1", "objective: top11"), (":19:", "no trial reports 'top11'; did you mean 'top1'?")),
     "an objective without averaged weights": (("objective: top1", "objective: ema_top1"), (":19:", "no trial reports 'ema_top1'", "refinements.ema")),
     "a direction that is not": (("objective: top1", "objective: {top1: up}"), (":19: search.objective.top1: got up, expected max or min",)),
     "the wrong direction": (("objective: top1", "objective: {top1: min}"), (":19:", "got min, expected max", "more is better")),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MANY = 12
+"""More names than this hide the one that was meant."""
+
 
 class UserError(Exception):
     """Something in the user's input is wrong; the message is one line: where, got, expected, nearest."""
@@ -14,6 +17,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'mixup'?"` for the closest known name, or the empty string when none is close."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(name: str, known: Iterable[str]) -> str:
+    """`", expected one of adam, sgd; did you mean 'sgd'?"`; of many names with one that is close, that one alone."""
+    known = list(known)
+    near = nearest(name, known)
+    return near if near and len(known) > _MANY else f", expected one of {', '.join(known)}{near}"
 
 
 class OutOfMemory(UserError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..language.factors import Factor
 from ..language.shapes import Table
-from ..language.wording import count, listed
+from ..language.wording import listed
 from .changes import Change, changes_between
 from .comparisons import parse_claim
 from .lines import table_lines
@@ -133,11 +133,12 @@ def _of_several_factors(plan: Plan) -> list[str]:
     if not several:
         return []
     reference, other = several[0]
-    verb, they = ("is", "it tells") if len(several) == 1 else ("are", "they tell")
-    return [
-        f"{len(several)} of the claims' {count(len(pairs), 'comparison')} {verb} of cells that differ in several "
-        f"factors, first {other} against {reference}: {they} which cell is better, not which factor makes it so"
-    ]
+    if len(several) == 1:
+        lead, tells = f"a claim compares {other} with {reference}, which differ in several factors", "it tells"
+    else:
+        of = f"{len(several)} of the {len(pairs)} pairs of cells that claims compare"
+        lead, tells = f"{of} differ in several factors, first {other} and {reference}", "they tell"
+    return [f"{lead}: {tells} which cell is better, not which factor makes it so"]
 
 
 def _differing(one: Cell, two: Cell) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import nearest
+from trainer.errors import nearest, one_of
 from trainer.metrics import METRIC_NAMES
 
 from ..language.designs import cell_name, parse_cell
@@ -39,7 +39,7 @@ def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ())
 def check_metric(metric: str, path: Path, known: Sequence[str] = METRIC_NAMES) -> None:
     """Raise Problem for a name that is not known."""
     if metric not in known:
-        raise Problem(path, f"unknown metric {metric!r}, expected one of {', '.join(known)}{nearest(metric, known)}")
+        raise Problem(path, f"unknown metric {metric!r}{one_of(metric, known)}")
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.errors import nearest
+from trainer.errors import nearest, one_of
 from trainer.metrics import FINAL_METRICS, METRIC_NAMES, direction, plain
 
 from ..catalog import kind_of
@@ -150,9 +150,7 @@ def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
     place = ("search", "objective", metric) if isinstance(words.objective, Mapping) else ("search", "objective")
     known = (*METRIC_NAMES, *COSTS)
     if metric not in known:
-        near = nearest(metric, known)
-        message = f"no trial reports {metric!r}; expected one of {', '.join(known)}{near}"
-        raise study.error(place, message)
+        raise study.error(place, f"no trial reports {metric!r}{one_of(metric, known)}")
     better = "min" if metric in COSTS else direction(metric)
     if way not in (None, "max", "min"):
         raise study.error(place, f"got {label_of(way)}, expected max or min")

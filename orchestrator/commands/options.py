@@ -15,7 +15,7 @@ from rich.table import Table
 
 from experiments import catalog
 from experiments.options import Option
-from trainer.errors import UserError, nearest
+from trainer.errors import UserError, one_of
 from trainer.settings import about
 
 
@@ -42,8 +42,7 @@ def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
     if not found:
         known = [name for point in catalog.EXTENSION_POINTS for name in (point, *catalog.kinds(point))]
         raise UserError(
-            f"options: no kind is called {kind!r} here, nor in a plugin named by --plugin; expected one of "
-            f"{', '.join(known)}{nearest(kind, known)}"
+            f"options: no kind is called {kind!r} here, nor in a plugin named by --plugin{one_of(kind, known)}"
         )
     for _, name, option in found:
         console.print(f"{_about(option)}\n", markup=False, highlight=False)

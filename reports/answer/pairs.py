@@ -15,7 +15,8 @@ from typing import Any
 from experiments.language.factors import Factor
 from experiments.plan import Cell
 from experiments.questions.named import FACTS
-from trainer.metrics import best, direction
+from experiments.tracking.records import TrialRecord
+from trainer.metrics import METRIC_NAMES, best, direction, plain
 
 from ..power import fewest_seeds
 from ..runs import Runs
@@ -26,11 +27,17 @@ from .repeated import repeated_changes
 LEVEL = 0.05
 """Of the tests: the chance that any of a table's comparisons is called better or worse though nothing differs."""
 
+TIMED = 2.0
+"""Seconds: of trials that took less on average, a ratio of times tells how they began and what ran beside them."""
+
 WITHOUT = "without it"
 """What a switch is compared with."""
 
 Pair = tuple[str, str]
 """A cell, and the cell that it is compared with."""
+
+Arms = tuple[list[TrialRecord], list[TrialRecord]]
+"""The runs with an option, and those that they are compared with."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,16 @@ class Change:
     """Those of them under which all runs have finished."""
 
     time: float | None
-    """Training time relative to the other cells of the pairs; None where they ran on different hardware."""
+    """Training time relative to the other cells of the pairs; None where they ran on different hardware, or `brief`."""
 
     times: tuple[float, ...]
     """The same of each seed; empty where that is None."""
+
+    brief: bool
+    """Whether trials on either side were over before their times could be compared: see `TIMED`."""
+
+    epochs: float | None
+    """Epochs trained relative to the other cells of the pairs: early stopping, or the option, may end some."""
 
     params: float | None
     """Parameters relative to the other cells of the pairs, on average."""
@@ -77,6 +90,9 @@ class Change:
 
     looked: bool = False
     """Whether its interval pays for several looks, of a study that adds seeds to what is open; there is no p then."""
+
+    averaged: str = ""
+    """Where the metric does not move at all: its twin of averaged weights, if the record has one that does."""
 
     stands: str = ""
     """Of one that the study itself compares: where that comparison stands (see sequential.Verdict)."""
@@ -98,6 +114,9 @@ class StudyAnswer:
 
     confounded: tuple[str, ...]
     """Options that no two cells isolate."""
+
+    idle: tuple[str, ...]
+    """Options that change nothing: each cell with one is the same trials as the cell without it."""
 
     seeds: tuple[int, ...]
     means: Mapping[str, Summary]
@@ -127,7 +146,7 @@ def answer_study(runs: Runs) -> StudyAnswer:
     """The answer to the study's question, as far as its first metric goes."""
     metric = first_metric(runs)
     values = {cell.name: runs.values(cell.name, metric) for cell in runs.plan.cells}
-    found, confounded = _isolated(runs)
+    found, confounded, idle = _isolated(runs)
     isolated = bool(found)
     if not found:
         found, confounded = _cells(runs), ()
@@ -140,12 +159,12 @@ def answer_study(runs: Runs) -> StudyAnswer:
     equals = None
     if len(finished) > 1 and not repeated:
         equals = among_the_best(finished, larger_is_better=_larger(metric), level=LEVEL)
-    return StudyAnswer(metric, changes, isolated, confounded, _seeds(runs), means, equals, repeated)
+    return StudyAnswer(metric, changes, isolated, confounded, idle, _seeds(runs), means, equals, repeated)
 
 
 def isolates_all(runs: Runs) -> bool:
     """Whether two cells that differ in nothing else tell of every option: the answer then has every effect."""
-    found, confounded = _isolated(runs)
+    found, confounded, _ = _isolated(runs)
     return bool(found) and not confounded
 
 
@@ -175,24 +194,30 @@ class _Question:
     first: bool = True
 
 
-def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...]]:
-    """Each option with the pairs of cells that differ only in it, and the options that have none."""
+def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...], tuple[str, ...]]:
+    """Each option with the pairs of cells that differ only in it, the options that have none, and those that are idle.
+
+    What changes nothing is no comparison: it would only make the correction of the others stricter.
+    """
     by_choice = {tuple(sorted(cell.choice.items())): cell for cell in runs.plan.cells}
     found: list[_Question] = []
     confounded: list[str] = []
+    idle: list[str] = []
     for factor in runs.plan.study.factors.values():
         planned = {cell.choice[factor.name] for cell in runs.plan.cells}
         used = [option for option in factor.options if option in planned]
         for option in used[1:]:
             pairs = tuple(_pairs(by_choice, factor, option, used[0]))
             label = factor.label(option) or f"no {factor.name}"
-            if pairs:
+            if pairs and all(runs.plan.are_same(*pair) for pair in pairs):
+                idle.append(label)
+            elif pairs:
                 against = WITHOUT if factor.switch else factor.label(used[0])
                 first = used[0] == next(iter(factor.options))
                 found.append(_Question(label, against, factor.options[option], pairs, first))
             else:
                 confounded.append(label)
-    return found, tuple(confounded)
+    return found, tuple(confounded), tuple(idle)
 
 
 def _pairs(
@@ -209,7 +234,7 @@ def _pairs(
 
 def _cells(runs: Runs) -> list[_Question]:
     first, *others = [cell.name for cell in runs.plan.cells]
-    return [_Question(cell, first, {}, ((cell, first),)) for cell in others]
+    return [_Question(cell, first, {}, ((cell, first),)) for cell in others if not runs.plan.are_same(cell, first)]
 
 
 def _compared(
@@ -223,7 +248,9 @@ def _compared(
         for label, (pairs, seeds) in chosen.items()
     }
     comparisons = compare_pairs(arms, larger_is_better=_larger(metric), level=LEVEL)
-    return tuple(_change(runs, q, planned[q.label], *chosen[q.label], comparisons[q.label], values) for q in questions)
+    return tuple(
+        _change(runs, q, planned[q.label], *chosen[q.label], comparisons[q.label], values, metric) for q in questions
+    )
 
 
 def _planned(runs: Runs, pairs: Sequence[Pair]) -> set[int]:
@@ -268,9 +295,11 @@ def _change(
     seeds: Sequence[int],
     found: Comparison,
     values: Mapping[str, Mapping[int, float]],
+    metric: str,
 ) -> Change:
     cells = [cell for pair in used or question.pairs for cell in pair]
     dropped = tuple(sorted(planned - {*seeds}))
+    arms = _arms(runs, used, seeds)
     return Change(
         label=question.label,
         against=question.against,
@@ -281,22 +310,63 @@ def _change(
         effects=tuple(sum(values[a][seed] - values[b][seed] for seed in seeds) / len(seeds) for a, b in used),
         dropped=dropped,
         unknown=tuple(s for s in dropped if all(runs.plan.ids[cell, s] in runs.records for cell in cells)),
-        time=_time(runs, used, seeds),
-        times=tuple(time for seed in seeds if (time := _time(runs, used, [seed])) is not None),
+        time=None if _is_brief(arms) else _time(arms),
+        times=()
+        if _is_brief(arms) or _time(arms) is None
+        else tuple(time for seed in seeds if (time := _time(_arms(runs, used, [seed]))) is not None),
+        brief=_is_brief(arms),
+        epochs=_epochs(arms),
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
         first=question.first,
+        averaged=_moving_twin(runs, used, seeds, metric, values),
     )
 
 
-def _time(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> float | None:
+def _moving_twin(
+    runs: Runs,
+    pairs: Sequence[Pair],
+    seeds: Sequence[int],
+    metric: str,
+    values: Mapping[str, Mapping[int, float]],
+) -> str:
+    """See `Change.averaged`: an average of the weights changes nothing in the training that it is taken of."""
+    name = plain(metric)
+    twin = f"{metric.removesuffix(name)}ema_{name}"
+    if not pairs or twin not in METRIC_NAMES or any(values[a][s] != values[b][s] for a, b in pairs for s in seeds):
+        return ""
+    moved = any(
+        twins[seed] != runs.values(other, twin).get(seed)
+        for cell, other in pairs
+        if (twins := runs.values(cell, twin))
+        for seed in seeds
+        if seed in twins
+    )
+    return twin if moved else ""
+
+
+def _arms(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> Arms:
     with_it, without = (
         [runs.records[runs.plan.ids[pair[side], seed]] for pair in pairs for seed in seeds] for side in (0, 1)
     )
+    return with_it, without
+
+
+def _is_brief(arms: Arms) -> bool:
+    return any(arm and sum(record.seconds for record in arm) < TIMED * len(arm) for arm in arms)
+
+
+def _time(arms: Arms) -> float | None:
+    with_it, without = arms
     spent = sum(record.seconds for record in without)
     if not spent or len({record.hardware for record in [*with_it, *without]}) > 1:
         return None
     return sum(record.seconds for record in with_it) / spent
+
+
+def _epochs(arms: Arms) -> float | None:
+    with_it, without = (sum(len(record.history) for record in arm) for arm in arms)
+    return with_it / without if without else None
 
 
 def _params(runs: Runs, pairs: Sequence[Pair]) -> float | None:

@@ -19,6 +19,7 @@ def as_json(answer: StudyAnswer) -> dict[str, Any]:
         "metric": answer.metric,
         "isolated": answer.isolated,
         "confounded": list(answer.confounded),
+        "idle": list(answer.idle),
         "seeds": list(answer.seeds),
         "repeated": answer.repeated,
         "needed_seeds": answer.needed,
@@ -48,7 +49,9 @@ def _change(change: Change) -> dict[str, Any]:
         "dropped_seeds": list(change.dropped),
         "time": change.time,
         "time_by_seed": list(change.times),
+        "epochs": change.epochs,
         "params": change.params,
+        "averaged": change.averaged or None,
         "looked": change.looked,
         "stands": change.stands,
     }

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import isclose
 from typing import Literal
 
-from experiments.language.wording import count, listed, seeds_named
+from experiments.language.wording import count, first_few, listed, seeds_named
 from trainer.metrics import direction, plain
 
 from .. import numbers
 from ..runs import Runs
 from ..significance import Verdict
-from .pairs import WITHOUT, Change, StudyAnswer
+from .pairs import TIMED, WITHOUT, Change, StudyAnswer
 
 Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 
@@ -29,7 +29,7 @@ _STANDINGS: dict[Verdict, Standing] = {
 _EACH = 4
 """The most changes that a headline tells one by one."""
 
-_NEAR = 0.05
+NEAR = 0.05
 """Training times closer than this share are called the same, if no seed's differ by three times as much."""
 
 
@@ -49,7 +49,8 @@ def leaning(change: Change, metric: str) -> Literal["for", "against", None]:
 def headline(answer: StudyAnswer) -> list[str]:
     """What helps, what hurts, what is open: a sentence each."""
     if not answer.changes:
-        return ["Nothing is compared: the study has one cell."] if len(answer.means) < 2 else []
+        alone = len(answer.means) < 2 and not answer.idle
+        return ["Nothing is compared: the study has one cell."] if alone else _idle(answer)
     by_standing = {
         word: [c for c in answer.changes if standing(c) == word]
         for word in ("helps", "hurts", "n too small", "undecided", "no pair")
@@ -59,17 +60,26 @@ def headline(answer: StudyAnswer) -> list[str]:
         if found := by_standing[word]:
             sentences += _decided(word, found, answer.metric)
     untested = by_standing["n too small"]
-    if not by_standing["helps"]:
-        sentences.append(_nothing_helps(answer, untested))
+    nothing = [] if by_standing["helps"] else [_nothing_helps(answer, untested)]
     if untested or by_standing["undecided"]:
-        sentences += _open(answer, [*untested, *by_standing["undecided"]])
+        opened = _open(answer, [*untested, *by_standing["undecided"]])
+        # where no test could decide, what was estimated is all there is to say, and why no test could comes after it
+        nothing = [*opened, *nothing] if untested else [*nothing, *opened]
+    sentences += nothing
     if by_standing["no pair"]:
         sentences.append(f"No pair of finished runs: {listed([c.name for c in by_standing['no pair']])}.")
     if answer.confounded:
         verb = "is" if len(answer.confounded) == 1 else "are"
         named = listed(list(answer.confounded))
         sentences.append(f"{named} {verb} not isolated: no two cells of the design differ in nothing else.")
-    return sentences
+    return [*sentences, *_idle(answer)]
+
+
+def _idle(answer: StudyAnswer) -> list[str]:
+    if not answer.idle:
+        return []
+    verb = "changes" if len(answer.idle) == 1 else "change"
+    return [f"{listed(list(answer.idle))} {verb} nothing: cells with and without are the same trials."]
 
 
 def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
@@ -86,22 +96,18 @@ def _nothing_helps(answer: StudyAnswer, untested: Sequence[Change]) -> str:
     if not untested:
         return f"{every[0].name} is not shown to help." if len(every) == 1 else f"{all_of} is shown to help."
     compared = [change for change in every if change.comparison.difference]
-    if len(untested) == len(compared) > 1:
-        lead = f"{all_of} can"
-    else:
-        others = "" if len(untested) == len(compared) else "No change is shown to help; "
-        lead = f"{others}{listed([change.name for change in untested])} can't"
+    all_are = len(untested) == len(compared)
+    lead = "" if all_are else f"No change is shown to help; {listed([change.name for change in untested])} can't be: "
     most = max(change.comparison.difference.n for change in untested if change.comparison.difference)
-    over = " for so many comparisons" if len(compared) > 1 else ""
-    enough = f"; {answer.needed} seeds could" if answer.needed else ""
-    return (
-        f"{lead} be shown to help or to hurt by the sign-flip test: with {count(most, 'seed')} it can't reach its "
-        f"level of 5 %{over}{enough}."
-    )
+    over = f" over {len(compared)} comparisons" if len(compared) > 1 else ""
+    enough = f"; {answer.needed} seeds could be enough" if answer.needed else ""
+    few = f"{count(most, 'seed')} {'is' if most == 1 else 'are'} too few"
+    return f"{lead}{few} for the sign-flip test to show any effect at its level of 5 %{over}{enough}."
 
 
 def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
     sides = {side: [c for c in changes if leaning(c, answer.metric) == side] for side in ("for", "against")}
+    name = numbers.title(answer.metric)
     sentences = []
     if sides["for"] or sides["against"]:
         parts = [
@@ -109,11 +115,20 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
             for side, word in (("for", "for"), ("against", "against"))
             if sides[side]
         ]
-        sentences.append(f"Their 95 % intervals alone, not corrected for their number, speak {' and '.join(parts)}.")
-    unclear = [c.name for c in changes if c not in sides["for"] and c not in sides["against"]]
+        sentences.append(f"95 % intervals of {name}, not corrected for their number, speak {' and '.join(parts)}.")
+    unclear = [c for c in changes if c not in sides["for"] and c not in sides["against"]]
     if unclear:
-        sentences.append(f"Undecided: {listed(unclear)}.")
+        sentences.append(f"Undecided in {name}: {_estimates(unclear, answer.metric)}.")
     return sentences
+
+
+def _estimates(changes: Sequence[Change], metric: str) -> str:
+    """Each with its effect; of many the names, and from where to where the effects go."""
+    if len(changes) <= _EACH:
+        return listed([_with_effect(change, metric) for change in changes])
+    means = [change.comparison.difference.mean for change in changes if change.comparison.difference]
+    low, high = (effect(end(means), metric) for end in (min, max))
+    return f"{listed([change.name for change in changes])} (estimates from {low} to {high})"
 
 
 def _with_effect(change: Change, metric: str) -> str:
@@ -141,12 +156,15 @@ def evidence(change: Change, metric: str) -> str:
         inside = f"{why}, so no interval; n = {found.n}"
     else:
         inside = f"{ends(found.low, found.high, metric)}, n = {found.n}"
-        inside = f"{'repeated' if change.looked else '95 %'} interval {inside}"
+        cut = "cut at what is possible, " if numbers.is_cut(found.low, found.high, metric) else ""
+        inside = f"{'repeated' if change.looked else '95 %'} interval {cut}{inside}"
         if compared.verdict == "n too small":
             inside += "; n too small for the test"
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
         p = numbers.probability(compared.adjusted)
         inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
+    if change.averaged:
+        inside += f"; its averaged weights do differ: see {numbers.title(change.averaged)}"
     if change.stands:
         inside += f"; {change.stands}"
     decided = standing(change) in ("helps", "hurts") or change.stands == "equivalent"
@@ -188,14 +206,35 @@ def cost(change: Change) -> str:
     """What it takes, relative to what it is compared with."""
     parts = []
     if change.time is not None:
-        close = abs(change.time - 1) <= _NEAR and all(abs(time - 1) <= 3 * _NEAR for time in change.times)
-        by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
-        parts.append("the same training time" if close else f"{change.time:.2f}× the training time{by_seed}")
+        parts.append(_time(change, change.time))
+    if change.brief:
+        parts.append(f"times not compared, of trials under {TIMED:g} s")
     if change.params is not None:
         parts.append(f"{relative(change.params)} parameters")
     if not parts:
         return "Its cost is not known."
     return f"Cost: {', '.join(parts)}{' (its teacher not counted)' if change.taught else ''}."
+
+
+def _time(change: Change, time: float) -> str:
+    by_seed = f" ({times(change)} by seed)" if len(change.times) > 1 else ""
+    if epochs := other_epochs(change):
+        return f"{time:.2f}× the training time{by_seed} over {epochs}"
+    if abs(time - 1) <= NEAR and all(abs(each - 1) <= 3 * NEAR for each in change.times):
+        return "the same training time"
+    if is_unclear(change):
+        return f"no clear difference in training time ({times(change)}× by seed)"
+    return f"{time:.2f}× the training time{by_seed}"
+
+
+def is_unclear(change: Change) -> bool:
+    """Whether its seeds do not agree on whether it takes more time or less."""
+    return bool(change.times) and min(change.times) < 1 < max(change.times)
+
+
+def other_epochs(change: Change) -> str:
+    """`0.80× the epochs`, where fewer or more were trained than in the other cells; else nothing."""
+    return "" if change.epochs is None or isclose(change.epochs, 1) else f"{change.epochs:.2f}× the epochs"
 
 
 def times(change: Change) -> str:
@@ -259,6 +298,16 @@ def lacking_sentence(runs: Runs) -> str:
     if not parts:
         return ""
     return f"Of {count(len(runs.plan.trials), 'trial')}, {' and '.join(parts)}; the numbers are without them."
+
+
+def left_out_sentences(runs: Runs) -> list[str]:
+    """What each constraint leaves out."""
+    excluded = runs.plan.excluded
+    return [
+        f"The constraint {constraint} leaves out {count(len(cells), 'cell')}: {first_few(cells)}."
+        for constraint in dict.fromkeys(excluded.values())
+        if (cells := [cell for cell, by in excluded.items() if by == constraint])
+    ]
 
 
 def in_points(metric: str) -> bool:

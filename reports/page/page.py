@@ -13,11 +13,12 @@ from experiments.language.wording import count, duration
 from experiments.questions.confounders import study_notes
 
 from ..answer.pairs import StudyAnswer
-from ..answer.text import best_sentence, headline, lacking_sentence
+from ..answer.text import best_sentence, headline, lacking_sentence, left_out_sentences
 from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note
 from ..replicates.text import headline as replicates_headline
 from ..runs import Runs
+from ..tables.printed import without_repeats
 from .claims import claims_view, comparisons_view
 from .figures import Drawn, drawn_figure
 from .seeds import seeds_view
@@ -52,11 +53,12 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
         headline=replicates_headline(runs.plan, runs.followed) if repeated else headline(answer),
         best=best_sentence(answer),
         lacking=lacking_sentence(runs),
+        left_out=left_out_sentences(runs),
         facts=_facts(runs, answer),
         warnings=[f"{mixture}." for mixture in runs.mixtures],
         changes=changes_view(answer) if answer.changes else None,
         confounders=study_notes(runs.plan),
-        tables=[table_view(table) for table in report.tables],
+        tables=[table_view(table) for table in without_repeats(report.tables)],
         figures=figures,
         claims=claims_view(report.answers, runs.plan) if report.answers else None,
         comparisons=comparisons_view(report.answers),

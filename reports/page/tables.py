@@ -6,20 +6,23 @@ import re
 
 from experiments.language.wording import count
 
-from ..answer.pairs import Change, StudyAnswer
+from ..answer.pairs import TIMED, Change, StudyAnswer
 from ..answer.text import (
     MINUS,
+    NEAR,
     compared_on,
     ends,
     in_points,
+    is_unclear,
     leaning,
+    other_epochs,
     relative,
     size,
     spread,
     standing,
     times,
 )
-from ..numbers import NOTHING, probability, setting, title
+from ..numbers import CUT, NOTHING, is_cut, probability, setting, title
 from ..significance import Comparison
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
@@ -74,14 +77,31 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
     return [
         Field(change.name, small=_patch(change)),
         _verdict(change, answer.metric),
-        Field(NOTHING) if found is None else Field(size(found.mean, answer.metric, signed=True), found.mean),
+        Field(NOTHING)
+        if found is None
+        else Field(size(found.mean, answer.metric, signed=True), found.mean, small=_see(change)),
         _interval(change, answer.metric, scale),
         *([_probability(compared)] if _tested(answer) else []),
         Field(str(found.n if found else 0), found.n if found else 0),
-        Field(NOTHING if change.time is None else f"{change.time:.2f}×", change.time, small=times(change)),
+        Field(_time(change), change.time, small=_of_time(change)),
         Field(NOTHING if change.params is None else relative(change.params), change.params),
         _compared(change, answer.metric),
     ]
+
+
+def _see(change: Change) -> str:
+    return f"see {title(change.averaged)}" if change.averaged else ""
+
+
+def _time(change: Change) -> str:
+    if change.time is None:
+        return NOTHING
+    # about 1 with seeds close around it is no news either way, and a number says so
+    return "unclear" if is_unclear(change) and abs(change.time - 1) > NEAR else f"{change.time:.2f}×"
+
+
+def _of_time(change: Change) -> str:
+    return "; ".join(filter(None, [times(change), other_epochs(change)])) if change.time is not None else ""
 
 
 def _tested(answer: StudyAnswer) -> bool:
@@ -149,6 +169,8 @@ def _changes_note(answer: StudyAnswer) -> str:
         f"{count(len(compared), 'comparison')} by Holm's method",
         f"n: seeds; with fewer than {answer.needed or 'many more'} the test can't reach 5 %, whatever the effect",
     ]
+    if any(is_cut(f.low, f.high, answer.metric) for c in compared if (f := c.comparison.difference)):
+        tests.append(CUT)
     if answer.repeated:
         tests = [
             "interval: pays for every look, together with those of the section Seeds for a change that is one of these "
@@ -160,6 +182,7 @@ def _changes_note(answer: StudyAnswer) -> str:
         if answer.isolated
         else f"Differences are cell minus {answer.changes[0].against}, paired by seed; cells may differ in more",
         *tests,
-        "time (its range over the seeds) and parameters: of the training and its network, relative to the same cells",
+        "time (its range over the seeds) and parameters: of the training and its network, relative to the same cells"
+        + (f"; no time: trials under {TIMED:g} s are too short to compare" if any(c.brief for c in compared) else ""),
     ]
     return "; ".join(parts) + "."

@@ -114,7 +114,9 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
 
 def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], table: Table, runs: Runs) -> list[str]:
     """Once for all metrics, or one by one where they do not come from the same runs."""
-    notes = {table.titles.get(metric, title(metric)): _fit_notes(fit, factors, runs) for metric, fit in fits.items()}
+    notes = {
+        table.titles.get(metric, title(metric)): _fit_notes(fit, factors, runs, metric) for metric, fit in fits.items()
+    }
     several = list(dict.fromkeys(note for found in notes.values() for note in found))
     if all(found == several for found in notes.values()):
         return several
@@ -122,7 +124,7 @@ def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], ta
     return [note if len(names) == len(notes) else f"{', '.join(names)}: {note}" for note, names in whose.items()]
 
 
-def _fit_notes(fit: Effects, factors: Mapping[str, Sequence[str]], runs: Runs) -> list[str]:
+def _fit_notes(fit: Effects, factors: Mapping[str, Sequence[str]], runs: Runs, metric: str) -> list[str]:
     held = "with the seed as a block, " if fit.blocked else ""
     parts = [
         f"ordinary least squares over {count(fit.runs, 'run')}, {held}{fit.df} residual degrees of freedom; an "
@@ -141,6 +143,8 @@ def _fit_notes(fit: Effects, factors: Mapping[str, Sequence[str]], runs: Runs) -
         notes.append("The design does not identify all interactions: an effect holds if those it leaves out are none.")
     if any(effect.low is not None for effect in fit.effects):
         notes.append(POOLED)
+    if any(numbers.is_cut(e.low, e.high, metric, -len(e.factors), len(e.factors)) for e in fit.effects):
+        notes.append(sentence([numbers.CUT]))
     return [*notes, *untold(fit.unidentified, lambda term: _name(term, factors, runs))]
 
 

@@ -129,7 +129,9 @@ def _measured(
     arms = {cell: runs.values(cell, metric) for cell in cells}
     summaries = [summarize(list(arms[line.cell].values())) for line in lines]
     ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
-    comparisons = compare_lines(lines, arms, larger_is_better=better(metric) != "min")
+    # what is the same trials as its reference is no comparison
+    compared = [line for line in lines if line.reference and not runs.plan.are_same(line.cell, line.reference)]
+    comparisons = compare_lines(compared, arms, larger_is_better=better(metric) != "min")
     # where all are equal there is no best to be told from, and no level where n followed from what was seen
     told = any(ranks) and runs.plan.study.replicates is None
     shown = {line.cell: arms[line.cell] for line in lines} if told else {}

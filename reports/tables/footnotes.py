@@ -12,10 +12,11 @@ from experiments.questions.lines import FULL, Line, reference_of
 from experiments.questions.named import is_accuracy
 from experiments.tracking.records import TrialRecord
 
-from ..numbers import NOTHING
+from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
 from ..provenance import command
 from ..runs import Runs
+from ..significance import Comparison
 from .columns import TESTED, is_tested
 from .comparing import LEVEL
 from .entries import Measured
@@ -60,6 +61,8 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
     parts = [f"differences are to {_reference(lines, labels)}, paired by seed{interval}"]
     if interval and any(each.low is None for each in found):
         parts.append(f"{NOTHING}: of one pair, or of pairs that all differ by the same, there is none")
+    if any(_is_cut(entry.comparison, metric.metric) for metric in compared for entry in metric.entries):
+        parts.append(CUT)
     if any(is_tested(metric) for metric in compared):
         correction = f", Holm-corrected over {tests} comparisons a column" if tests > 1 else ""
         parts.append(f"p: exact sign-flip test{correction}")
@@ -74,6 +77,11 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
     if dropped:
         parts.append(f"without a pair: {first_few(list(dropped))}")
     return sentence(parts)
+
+
+def _is_cut(found: Comparison | None, metric: str) -> bool:
+    difference = found.difference if found else None
+    return difference is not None and is_cut(difference.low, difference.high, metric)
 
 
 def unit_note(table: Table) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -83,6 +84,26 @@ class PrintedTable:
     def title(self) -> str:
         """The caption after the document's number; nothing where there is neither."""
         return ": ".join(filter(None, [f"Table {self.number}" if self.number else "", self.caption]))
+
+
+def without_repeats(tables: Sequence[PrintedTable]) -> list[PrintedTable]:
+    """The tables of one document: each points to a footnote that an earlier one has; their own files repeat it."""
+    first: dict[str, PrintedTable] = {}
+    found = []
+    for table in tables:
+        kept: dict[str, None] = {}
+        pointers: dict[str, None] = {}
+        for note in table.footnotes:
+            earlier = first.setdefault(note, table)
+            pointer = f"See also the notes below {_short_name(earlier)}."
+            shown = kept if earlier is table or len(note) <= len(pointer) else pointers
+            shown[note if shown is kept else pointer] = None
+        found.append(replace(table, footnotes=[*kept, *pointers]))
+    return found
+
+
+def _short_name(table: PrintedTable) -> str:
+    return f"Table {table.number}" if table.number else f"“{table.caption or table.id}”"
 
 
 CHECK = "✓"
