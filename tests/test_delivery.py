@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -84,3 +85,15 @@ def test_after_closing_patience_ends() -> None:
     assert 0.1 < time.monotonic() - begin < 10
     assert delivery.errors == ["ConnectionError: nobody there"] * 3
     assert record.taken == []
+
+
+def test_what_is_waited_for_at_the_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.tracking.delivery._SOON", 0.05)
+    record, gate = Record(), threading.Event()
+    delivery = record.delivery()
+    delivery.put(gate.wait)
+    delivery.put(lambda: record.take("last"))
+    threading.Timer(0.3, gate.set).start()
+    delivery.close()
+    assert record.taken == ["last"]
+    assert record.heard == ["is still being written; Ctrl-C leaves the rest to the same command"]

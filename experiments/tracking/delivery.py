@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 PATIENCE = 60.0
 _LONGEST_PAUSE = 10.0
+_SOON = 10.0
+"""Seconds after which it is said what is waited for."""
 
 
 class Delivery:
@@ -53,7 +55,10 @@ class Delivery:
         """Return when everything is done, or given up after `patience` seconds."""
         self._closed_at = time.monotonic()
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(_SOON)
+        if self._thread.is_alive():
+            self._say("is still being written; Ctrl-C leaves the rest to the same command")
+            self._thread.join()
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
