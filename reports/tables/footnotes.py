@@ -122,7 +122,7 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
 def confounder_note(table: Table, runs: Runs) -> str:
     """What the table's comparisons can't tell apart: an option changes several settings, or some silently."""
     notes = table_notes(table, runs.plan)
-    return f"Confounded: {'; '.join(notes)}." if notes else ""
+    return f"Note: {'; '.join(notes)}." if notes else ""
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
