@@ -368,7 +368,8 @@ def test_a_run_adds_seeds_and_every_command_says_the_same(study_file: WriteStudy
 
     ablate("report", str(study))
     text = Path("results/tiny/report.md").read_text()
-    assert "1 of 2 comparisons settled, with at most 5 % of error over all looks and comparisons. Decided: deep" in text
+    settled = "**1 of 2 comparisons settled, with at most 5 % of error over all looks and comparisons.** Decided: deep"
+    assert settled in text
     assert "## Seeds" in text
     assert "Ours (repeated interval)" in text
     # the answer has the interval of the section Seeds, and no other

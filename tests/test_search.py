@@ -272,9 +272,9 @@ def test_an_error_and_memory_that_ran_out_are_failures_after_another_attempt(
 ) -> None:
     trained, attempts = inline.run_trial, []
 
-    def breaks(job: Job, recorder: Recorder) -> Result_:
+    def breaks(job: Job, recorder: Recorder, **named: bool) -> Result_:
         if job.cell not in ("#1", "#2"):
-            return trained(job, recorder)
+            return trained(job, recorder, **named)
         attempts.append(job.cell)
         return Result_("failed", reason=f"it broke in {job.cell}", again=True, short_of_memory=job.cell == "#2")
 

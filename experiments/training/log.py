@@ -7,10 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 
 def discreet(text: str) -> str:
@@ -64,7 +61,7 @@ class _Lines(io.RawIOBase):
                 self.write(b"\n")
             self._logger = None
 
-    def write(self, data: ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         given = bytes(data)
         *whole, last = given.split(b"\n")
         for line in whole:

@@ -67,7 +67,8 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
     """What a reader should know first, in sentences: what is settled, and how sure that is."""
     level = f"{100 * rule_of(plan).level:g} %"
     sentences = []
-    for verdict, word in (("decided", "Decided"), ("equivalent", f"Equivalent, to within {rule_of(plan).margin:g}")):
+    margin = rule_of(plan).margin or 0.0
+    for verdict, word in (("decided", "Decided"), ("equivalent", f"Equivalent, to within {margin:g}")):
         if settled := [each for each in found if each.standing.verdict == verdict]:
             sentences.append(f"{word}: {', '.join(map(_in_short, settled))}.")
     left = sum(each.standing.verdict in ("futile", "open") for each in found)
