@@ -1,19 +1,19 @@
 # make run: set up and run the demo study.  make test: set up and pass what CI passes.
 PYTHON ?= python3
 BIN := .venv/bin
+# a study starts a dozen processes; where PYTHONDONTWRITEBYTECODE is set, each would compile all of this again
+COMPILE := $(BIN)/python -m compileall -q trainer experiments reports orchestrator
 
-.PHONY: run test bytecode check clean
+.PHONY: run test check clean
 
-run: .venv/run.stamp bytecode
+run: .venv/run.stamp
+	$(COMPILE)
 	$(BIN)/ablate run studies/bag_of_tricks.yaml --profile demo
 
 # one process more than two cores: tests with real engines wait for half of their time
-test: .venv/dev.stamp check bytecode
+test: .venv/dev.stamp check
+	$(COMPILE)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
-
-# a study starts a dozen processes; where PYTHONDONTWRITEBYTECODE is set, each would compile all of this again
-bytecode:
-	$(BIN)/python -m compileall -q trainer experiments reports orchestrator
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

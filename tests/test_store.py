@@ -21,6 +21,7 @@ from made_up import planned
 from mlflow import MlflowClient
 
 from experiments.job import Result
+from experiments.plan import Trial
 from experiments.tracking import RunWriter, store_apart
 from experiments.tracking.apart import answer_of
 from experiments.tracking.attempts import TRIAL
@@ -279,19 +280,24 @@ class TestCatchingUp:
     def store(self) -> Noted:
         return Noted()
 
+    def begun(self, store: Noted, tmp_path: Path) -> tuple[Trial, RunWriter]:
+        """A trial, and what writes the run that it is of."""
+        plan = planned(tmp_path, STUDY)
+        trial = plan.trials[0]
+        return trial, RunWriter(plan, {trial.id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+
     def written(self, store: Noted, result: Result, tmp_path: Path, keeps_up: bool) -> list[str]:
         """The calls of one trial of three epochs."""
-        plan = planned(tmp_path, STUDY)
-        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
+        trial, writer = self.begun(store, tmp_path)
         if keeps_up:
             store.may.set()
-        writer.start(plan.trials[0])
+        writer.start(trial)
         for number, metrics in enumerate(self.HISTORY, start=1):
-            writer.epoch(plan.trials[0], number, metrics)
+            writer.epoch(trial, number, metrics)
             time.sleep(0.002)
             while keeps_up and not writer.is_idle():
                 time.sleep(0.01)
-        writer.finish(plan.trials[0], result)
+        writer.finish(trial, result)
         store.may.set()
         writer.close("FINISHED")
         assert writer.errors == []
@@ -327,26 +333,24 @@ class TestCatchingUp:
         begun = time.time() * 1000
         timer = threading.Timer(1.0, store.may.set)
         timer.start()
-        plan = planned(tmp_path, STUDY)
-        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
-        writer.start(plan.trials[0])
-        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        trial, writer = self.begun(store, tmp_path)
+        writer.start(trial)
+        writer.finish(trial, Result("finished", self.HISTORY, 2.0))
         ended = time.time() * 1000
         writer.close("FINISHED")
-        parent, trial = (arguments[2] for name, arguments in store.calls if name == "create_run")
-        assert begun - 1 <= parent <= trial <= ended
+        parent, own = (arguments[2] for name, arguments in store.calls if name == "create_run")
+        assert begun - 1 <= parent <= own <= ended
         (at, *_) = (arguments[2] for name, arguments in store.calls if name == "end_run")
-        assert trial <= at <= ended
+        assert own <= at <= ended
 
     def test_what_a_resumed_training_takes_up_is_no_younger_than_what_it_trains(
         self, store: Noted, tmp_path: Path
     ) -> None:
-        plan = planned(tmp_path, STUDY)
-        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
-        writer.start(plan.trials[0])
-        writer.epoch(plan.trials[0], 2, self.HISTORY[1])
+        trial, writer = self.begun(store, tmp_path)
+        writer.start(trial)
+        writer.epoch(trial, 2, self.HISTORY[1])
         time.sleep(0.01)
-        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        writer.finish(trial, Result("finished", self.HISTORY, 2.0))
         store.may.set()
         writer.close("FINISHED")
         (last,) = (arguments for name, arguments in store.calls if name == "log_last")
@@ -367,12 +371,11 @@ class TestCatchingUp:
 
         monkeypatch.setattr(store, "log_metrics", lose_the_answer, raising=False)
         store.may.set()
-        plan = planned(tmp_path, STUDY)
-        writer = RunWriter(plan, {plan.trials[0].id: "0" * 32}, "ablate run", store, print)  # type: ignore[arg-type]
-        writer.start(plan.trials[0])
-        writer.epoch(plan.trials[0], 3, self.HISTORY[2])
+        trial, writer = self.begun(store, tmp_path)
+        writer.start(trial)
+        writer.epoch(trial, 3, self.HISTORY[2])
         time.sleep(0.01)
-        writer.finish(plan.trials[0], Result("finished", self.HISTORY, 2.0))
+        writer.finish(trial, Result("finished", self.HISTORY, 2.0))
         ended.set()
         writer.close("FINISHED")
         (last,) = (arguments for name, arguments in store.calls if name == "log_last")
