@@ -223,6 +223,9 @@ class TestSchedules:
         assert found[5] == 1.0
         assert found[6] == pytest.approx(0.2)
 
+    def test_milestones_in_another_order_are_the_same_training(self) -> None:
+        assert MultiStep(milestones=(6, 2, 3)).identity() == MultiStep(milestones=(2, 3, 6)).identity()
+
     def test_constant_stays(self) -> None:
         assert factors(Constant(), 3, 4) == [1.0] * 12
 

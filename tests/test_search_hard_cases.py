@@ -66,7 +66,9 @@ def test_a_sampled_number_of_epochs(study: Callable[..., str]) -> None:
     assert {"epochs", "epochs_trained"} <= set(columns)
 
 
-@pytest.mark.parametrize("name", ["state", "number", "note", "reason", "drawn", "best_so_far", "params", "top1"])
+@pytest.mark.parametrize(
+    "name", ["state", "number", "note", "reason", "drawn", "best_so_far", "params", "top1", "fresh_top1", "fresh_macs_sd"]
+)
 def test_a_name_that_is_a_column_already(name: str, study: Callable[..., str]) -> None:
     file = study((SAMPLED, f"    {name}: {{choice: {{a: {{}}, b: {{optimizer.momentum: 0.9}}}}}}\n"), (START, ""))
     line = searched(file, code=2).stderr

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from trainer.hooks import Moment
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 
+def _earliest_first(milestones: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(milestones))
+
+
 class MultiStep(Schedule):
     """The rate is multiplied by `gamma` when each milestone epoch has been completed."""
 
     kind: Literal["multi_step"] = "multi_step"
 
-    milestones: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Epochs after which the rate falls."""
+    milestones: Annotated[tuple[PositiveInt, ...], AfterValidator(_earliest_first)] = Field(min_length=1)
+    """Epochs after which the rate falls, in any order."""
 
     gamma: float = Field(default=0.1, gt=0.0, le=1.0)
     """The factor of each fall."""

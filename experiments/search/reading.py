@@ -72,7 +72,9 @@ def _path(name: str, given: Sampled) -> str:
 
 def _check_own_name(name: str) -> None:
     check_name(name, (name,))
-    if name in (*COLUMNS, *COSTS, *METRIC_NAMES):
+    objectives = (*COSTS, *METRIC_NAMES)
+    again = {f"fresh_{objective}{end}" for objective in objectives for end in ("", "_sd")}
+    if name in COLUMNS or name in objectives or name in again:
         raise Problem((name,), f"{name!r} is a column of the report's table of configurations; expected another name")
 
 
