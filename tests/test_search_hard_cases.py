@@ -67,7 +67,8 @@ def test_a_sampled_number_of_epochs(study: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["state", "number", "note", "reason", "drawn", "best_so_far", "params", "top1", "fresh_top1", "fresh_macs_sd"]
+    "name",
+    ["state", "number", "note", "reason", "drawn", "best_so_far", "params", "top1", "fresh_top1", "fresh_macs_sd"],
 )
 def test_a_name_that_is_a_column_already(name: str, study: Callable[..., str]) -> None:
     file = study((SAMPLED, f"    {name}: {{choice: {{a: {{}}, b: {{optimizer.momentum: 0.9}}}}}}\n"), (START, ""))
