@@ -25,9 +25,9 @@ from orchestrator.commands.loading import load_plan
 from orchestrator.estimates.paces import (
     estimate_of,
     is_start_known,
+    kind_of_probe,
     known_probe,
     known_share,
-    probe_key,
     remember_engine,
     remember_probe,
     remember_start,
@@ -162,7 +162,7 @@ class TestMemory:
         taught = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
         study = study_file(("c: {schedule: {kind: cosine}}", refined), ("l: {loss.label_smoothing: 0.1}", taught))
         plan = load_plan(study, None, None)
-        assert len({probe_key(cell.recipe, Room(2)) for cell in plan.cells}) == 4
+        assert len({kind_of_probe(cell.recipe, Room(2)) for cell in plan.cells}) == 4
 
     def test_the_first_start_takes_what_the_probe_took(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)

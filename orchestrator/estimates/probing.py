@@ -24,7 +24,7 @@ from trainer.errors import UserError
 
 from ..checks.probe import Unanswered, answer
 from ..checks.ray_start import start_and_stop
-from .paces import is_start_known, known_probe, probe_key, remember_engine, remember_probe
+from .paces import is_start_known, kind_of_probe, known_probe, remember_engine, remember_probe
 from .shares import Room
 
 ROOM = 0.9
@@ -181,7 +181,7 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
 
     One whose steps can't be measured is passed over with a line that says why.
     """
-    missing = {probe_key(cell.recipe, room): cell for cell in cells if known_probe(cell.recipe, room) is None}
+    missing = {kind_of_probe(cell.recipe, room): cell for cell in cells if known_probe(cell.recipe, room) is None}
     if not missing:
         return
     doing = f"measuring {count(len(missing), 'kind')} of training, a few steps each"
