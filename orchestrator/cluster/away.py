@@ -19,7 +19,7 @@ from trainer.recorder import Recorder
 
 from ..scratch import scratch_folder
 from .desk import Files, Mirror
-from .needs import Data, Needs, check_versions, key
+from .needs import NeededData, Needs, check_versions, key
 
 _STARTED_IN = Path.cwd()
 """Where `ray start` was called."""
@@ -44,7 +44,7 @@ def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str
         try:
             _basics(needs, files)
             # what is checked beforehand is of the trials that are known then: a search may come to others
-            _prepare_data(Data(job.recipe["dataset"], job.fingerprint, job.seed))
+            _prepare_data(NeededData(job.recipe["dataset"], job.fingerprint, job.seed))
             if job.pretrained:
                 _named_weights(job.recipe["architecture"], job.pretrained, files)
             local = _localised(job, folder, needs, files)
@@ -101,7 +101,7 @@ def _plugin(path: str, text: str) -> Path:
     return place
 
 
-def _prepare_data(data: Data) -> None:
+def _prepare_data(data: NeededData) -> None:
     """The data set in place and decoded, with the driver's fingerprint; once a worker."""
     from trainer.cache import decoded
 

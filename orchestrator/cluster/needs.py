@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
-class Data:
+class NeededData:
     """A data set of the plan, as the driver has it."""
 
     dataset: dict[str, Any]
@@ -42,7 +42,7 @@ class Needs:
     plugins: dict[str, str]
     """Path of each plugin there to its text."""
 
-    data: dict[str, Data]
+    data: dict[str, NeededData]
     """By `key` of the data set; those of the trials that are known beforehand, as are the weights."""
 
     weights: dict[str, str]
@@ -54,7 +54,7 @@ def needs_of(plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str
     data, weights = {}, {}
     for trial in trials:
         recipe = trial.recipe.as_data()
-        data[key(recipe["dataset"])] = Data(recipe["dataset"], fingerprints[trial.id], trial.seed)
+        data[key(recipe["dataset"])] = NeededData(recipe["dataset"], fingerprints[trial.id], trial.seed)
         if (name := key(recipe["architecture"])) not in weights:
             file = trial.recipe.architecture.pretrained_file()
             weights[name] = str(file.resolve()) if file else ""

@@ -29,7 +29,7 @@ from ..terms import Terms
 from .terms import checked, executor_of
 
 if TYPE_CHECKING:
-    from ..search.run import Finding
+    from ..search.run import SearchResult
 
 
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
@@ -49,7 +49,7 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
         return _conclude(search, found, emit, console)
 
 
-def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console: Console) -> int:
+def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, console: Console) -> int:
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
 

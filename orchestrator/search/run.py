@@ -40,7 +40,7 @@ from .storage import storage_file, storage_url
 
 
 @dataclass(frozen=True)
-class Finding:
+class SearchResult:
     """What one `ablate search` left behind."""
 
     summary: Summary
@@ -50,7 +50,7 @@ class Finding:
 
 def run_search(
     search: SearchPlan, start: Executor, terms: Terms, console: Console, command: str, *, prunes: bool
-) -> Finding:
+) -> SearchResult:
     """Search until the budget is spent, or interrupted. prunes: whether Optuna does it, not the engine.
 
     Raises UserError where the search can't begin, or can't go on; what has trained by then is recorded.
@@ -94,7 +94,7 @@ def run_search(
         for trial in summary.pruned:
             # a worker may have written its checkpoint after the driver heard of its end
             tidy(supply.folder(trial))
-        return Finding(summary, memory.history(), memory.importances())
+        return SearchResult(summary, memory.history(), memory.importances())
 
 
 def _at_hand(search: SearchPlan) -> list[Cell]:
