@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..tracking.attempts import Attempt
-from ..tracking.delivery import described
+from ..tracking.failures import described, may_pass
 from ..tracking.uris import embedded_record, shown_uri, without_secrets
 from . import arbitration
 from .arbitration import Board, Claimant
@@ -181,8 +181,6 @@ class Shared:
             answer.set_result(found)
 
     def _complain(self, error: Exception) -> None:
-        from ..tracking.failures import may_pass
-
         # who writes the record says that it is away
         if not self._complained and not may_pass(error):
             self._complained = True

@@ -21,8 +21,9 @@ from ..sharing.process import TOKEN
 from ..training.environment import describe_software, git_state, training_code
 from ..training.folders import trial_folder
 from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
-from .delivery import Delivery, described
+from .delivery import Delivery
 from .entities import dataset_of, params_of, points_of
+from .failures import described
 from .opening import ENDED
 from .records import make_record
 from .store import ATTEMPT, Store, StoreError
