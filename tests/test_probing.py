@@ -18,8 +18,8 @@ from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
 from experiments.recipe import Recipe
-from experiments.training import probe
-from experiments.training.probe import Measured, _seconds_of
+from experiments.training import measuring
+from experiments.training.measuring import Measured, _seconds_of
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
 from orchestrator.estimates.paces import (
@@ -82,8 +82,8 @@ def test_a_batch_holds_all_images_at_most(study_file: WriteStudy, monkeypatch: p
         tried.append(batch_size)
         return batch_size / 10_000, 0.001, len(data.images)
 
-    monkeypatch.setattr(probe, "_steps", steps)
-    found = probe.measure(recipe, 0, {}, lambda: None)
+    monkeypatch.setattr(measuring, "_steps", steps)
+    found = measuring.measure(recipe, 0, {}, lambda: None)
     assert tried == [4, 1438]
     assert found.epoch_seconds(recipe.batch_size) == pytest.approx(0.1438 + 359 * 0.001)
 
@@ -95,7 +95,7 @@ def test_networks_that_begin_behind_their_frozen_modules_are_measured(
 ) -> None:
     changed = f"tweak: A, freeze: {json.dumps(freeze)}}}\n  refinements: {json.dumps(refinements)}"
     recipe = load_plan(study_file(("tweak: A}", changed)), None, None).cells[0].recipe
-    found = probe.measure(recipe, 0, {}, lambda: None)
+    found = measuring.measure(recipe, 0, {}, lambda: None)
     assert found.step_seconds > 0
     assert found.image_seconds > 0
 

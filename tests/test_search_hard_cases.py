@@ -17,7 +17,7 @@ from test_search import STUDY, ablate, runs, searched, study, told
 
 from experiments.job import Job
 from experiments.plan import Cell, Plan
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
 from orchestrator import inline
 from orchestrator.commands.search import load_search
 from orchestrator.estimates.paces import remember_probe

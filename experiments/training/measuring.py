@@ -1,30 +1,22 @@
-"""What a few steps tell of a whole training: its seconds and its memory. Runs as a process of its own:
+"""What a few steps tell of a whole training: its seconds and its memory.
 
-    python -m experiments.training.probe
-
-reads a line of JSON a question, {"recipe", "seed", "teachers", "plugins"}; says `ready` whenever it is about to
-measure and waits for a line, so that several of these processes measure at the same time; answers with a line of JSON,
-`Measured` or {"error"}. The images are noise, so no data need be at hand, and teachers are as untrained; of several
-phases the first counts.
+The images are noise, so no data need be at hand, and teachers are as untrained; of several phases the first counts.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.hooks import Hook
 from trainer.numerics import Numerics
 
-from .. import catalog
-from ..recipe import Recipe, parse_recipe
+from ..recipe import Recipe
 from .assembly import make_hooks, make_setup
 
 if TYPE_CHECKING:
@@ -257,36 +249,3 @@ def _peak(device: torch.device) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def main() -> None:
-    """Answer questions until there are no more."""
-    begin = time.monotonic()
-    loaded: list[float] = []
-    out = os.fdopen(os.dup(1), "w")
-    # what a library prints is no answer
-    os.dup2(2, 1)
-
-    def say(line: str) -> None:
-        print(line, file=out, flush=True)
-
-    def ready() -> None:
-        loaded.append(time.monotonic() - begin)
-        say("ready")
-        if not sys.stdin.readline():
-            raise SystemExit
-
-    for line in sys.stdin:
-        asked = json.loads(line)
-        try:
-            for plugin in asked["plugins"]:
-                catalog.add_plugin(Path(plugin))
-            first = not loaded
-            found = measure(parse_recipe(asked["recipe"]), asked["seed"], asked["teachers"], ready)
-            say(json.dumps(asdict(replace(found, loading=loaded[0]) if first else found)))
-        except Exception as error:
-            say(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}))
-
-
-if __name__ == "__main__":
-    main()

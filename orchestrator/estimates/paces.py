@@ -13,8 +13,8 @@ from experiments.language.references import referred
 from experiments.options import digest
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
-from experiments.training.costs import recall, remember
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
+from experiments.training.remembered import recall, remember
 from trainer.recorder import Epoch
 
 from .eta import Estimate

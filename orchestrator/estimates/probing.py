@@ -18,7 +18,7 @@ from experiments.language.references import referred
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
 from trainer import allocator
 from trainer.errors import UserError
 

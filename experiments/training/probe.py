@@ -1,0 +1,54 @@
+"""A process that measures a few steps of trainings that it is asked about.
+
+    python -m experiments.training.probe
+
+reads a line of JSON a question, {"recipe", "seed", "teachers", "plugins"}; says `ready` whenever it is about to
+measure and waits for a line, so that several of these processes measure at the same time; answers with a line of JSON,
+`Measured` or {"error"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from .. import catalog
+from ..recipe import parse_recipe
+from .measuring import measure
+
+
+def main() -> None:
+    """Answer questions until there are no more."""
+    begin = time.monotonic()
+    loaded: list[float] = []
+    out = os.fdopen(os.dup(1), "w")
+    # what a library prints is no answer
+    os.dup2(2, 1)
+
+    def say(line: str) -> None:
+        print(line, file=out, flush=True)
+
+    def ready() -> None:
+        loaded.append(time.monotonic() - begin)
+        say("ready")
+        if not sys.stdin.readline():
+            raise SystemExit
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            for plugin in asked["plugins"]:
+                catalog.add_plugin(Path(plugin))
+            first = not loaded
+            found = measure(parse_recipe(asked["recipe"]), asked["seed"], asked["teachers"], ready)
+            say(json.dumps(asdict(replace(found, loading=loaded[0]) if first else found)))
+        except Exception as error:
+            say(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}))
+
+
+if __name__ == "__main__":
+    main()
