@@ -93,12 +93,7 @@ def _plugin(path: str, text: str) -> Path:
     if os.path.isfile(path) and Path(path).read_text(encoding="utf-8") == text:
         return Path(path)
     place = cache_folder() / "plugins" / digest(text) / Path(path).name
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f"{place.name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(place)
-    return place
+    return place if place.exists() else _write(place, text.encode("utf-8"))
 
 
 def _prepare_data(data: NeededData) -> None:
@@ -158,6 +153,11 @@ def _put(place: Path, origin: str, files: Files) -> Path:
     content = files.read(origin)
     if content is None:
         raise UserError(f"{origin}: is gone from the driver's machine")
+    return _write(place, content)
+
+
+def _write(place: Path, content: bytes) -> Path:
+    """The file, once it is whole: other workers of this node look for it under this name."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f"{place.name}.{os.getpid()}")
     draft.write_bytes(content)
