@@ -24,13 +24,10 @@ from trainer.errors import UserError
 from trainer.files import tidy
 
 from ..cluster.needs import needs_of
-from ..estimates.paces import estimate_of, known_share
-from ..estimates.probing import probe_missing
-from ..estimates.resources import room_here
-from ..estimates.shares import Shares
+from ..estimates.paces import estimate_of
 from ..events import Executor
 from ..progress import Progress
-from ..run import cpus_for, say_aside, train
+from ..run import cpus_for, say_aside, shares_here, train
 from ..task import Summary, Task
 from ..terms import Terms
 from .configurations import Configurations
@@ -67,15 +64,13 @@ def run_search(
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
         summary = Summary(done_before=supply.budget.begun)
-        room, ended = room_here(), supply.has_ended()
-        if room.gpus and terms.has_no_share() and not ended:
-            probe_missing(plan, _at_hand(search), room, console)
-        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
+        ended = supply.has_ended()
+        shares = shares_here(plan, [] if ended else _at_hand(search), terms, console)
         _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
         if ended:
             close_left_open(search.plan.study.title)
         else:
-            estimate = estimate_of(search.plan, [], terms.at_once, room)
+            estimate = estimate_of(search.plan, [], terms.at_once, shares.room)
             with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
                 try:
                     train(
