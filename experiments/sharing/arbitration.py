@@ -240,7 +240,7 @@ class Claimant:
 class Silence:
     """For how long each entry has said nothing new, by a clock that stands while nobody listens."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._heard_at = clock()
         self._said: dict[str, str] = {}
