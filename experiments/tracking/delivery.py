@@ -12,7 +12,7 @@ from .failures import described
 PATIENCE = 60.0
 _LONGEST_PAUSE = 10.0
 _SOON = 10.0
-"""Seconds after which it is said what is waited for."""
+"""Seconds of waiting in the end after which the user is told what is waited for."""
 
 
 class Delivery:
@@ -89,5 +89,5 @@ class Delivery:
             self._say("is back, nothing is lost")
 
     def _is_impatient(self) -> bool:
-        """After the first task that was given up in the end, those behind it have a single try each."""
+        """Whether a task has a single try: the time after `close` is up, or was for an earlier task."""
         return self._lost or (self._closed_at is not None and time.monotonic() - self._closed_at > self._patience)

@@ -25,10 +25,11 @@ _STARTED_IN = Path.cwd()
 """Where `ray start` was called."""
 
 _ready: set[str] = set()
+"""Data sets that this worker has prepared, by `key`."""
 
 
 def prepare(needs: Needs, files: Files) -> None:
-    """Everything in place for every trial; raises UserError saying what this node lacks."""
+    """Put in place what every trial needs; raises UserError saying what this node lacks."""
     _basics(needs, files)
     for data in needs.data.values():
         _prepare_data(data)
@@ -43,13 +44,13 @@ def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str
             (folder / name).write_bytes(content)
         try:
             _basics(needs, files)
-            # what is checked beforehand is of the trials that are known then: a search may come to others
+            # only trials that were known beforehand have been prepared for, and a search comes to others
             _prepare_data(NeededData(job.recipe["dataset"], job.fingerprint, job.seed))
             if job.pretrained:
                 _named_weights(job.recipe["architecture"], job.pretrained, files)
             local = _localised(job, folder, needs, files)
         except UserError as error:
-            # another node may do better
+            # another node may have what this one lacks
             return Result("failed", reason=f"{node}: {error}"[:500], again=True)
         mirror = Mirror(folder, job.folder, files, recorder)
         result = run_trial(local, mirror)
@@ -82,7 +83,7 @@ def _basics(needs: Needs, files: Files) -> None:
 
 
 def _named_weights(architecture: Mapping[str, Any], file: str, files: Files) -> None:
-    """The driver's file of weights that are known by a name, where they are looked for; others travel with a trial."""
+    """Put the driver's file of weights with a name where they are looked for; other weights travel with their trial."""
     place = cache_folder() / "weights" / Path(file).name
     if not _from_file(architecture) and not place.exists():
         _put(place, file, files)
@@ -97,7 +98,7 @@ def _plugin(path: str, text: str) -> Path:
 
 
 def _prepare_data(data: NeededData) -> None:
-    """The data set in place and decoded, with the driver's fingerprint; once a worker."""
+    """Put the data set in place and decode it, once a worker; raises UserError where it differs from the driver's."""
     from trainer.cache import decoded
 
     name = key(data.dataset)
@@ -149,7 +150,7 @@ def _from_file(architecture: Mapping[str, Any]) -> bool:
 
 
 def _put(place: Path, origin: str, files: Files) -> Path:
-    """The driver's file `origin` at `place`."""
+    """Copy the driver's file `origin` to `place`."""
     content = files.read(origin)
     if content is None:
         raise UserError(f"{origin}: is gone from the driver's machine")

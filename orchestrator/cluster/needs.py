@@ -31,7 +31,7 @@ class NeededData:
 
 @dataclass(frozen=True)
 class Needs:
-    """Plain data: it is sent to every node."""
+    """What every node must have, as plain data that is sent to it."""
 
     versions: dict[str, str]
     """What `versions` gives where the driver runs."""
@@ -43,7 +43,7 @@ class Needs:
     """Path of each plugin there to its text."""
 
     data: dict[str, NeededData]
-    """By `key` of the data set; those of the trials that are known beforehand, as are the weights."""
+    """By `key` of the data set. Like the weights, of those trials that are known beforehand."""
 
     weights: dict[str, str]
     """The driver's file of the pretrained weights, by `key` of the architecture."""
@@ -68,12 +68,12 @@ def needs_of(plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str
 
 
 def key(settings: Mapping[str, Any]) -> str:
-    """Names an option's settings."""
+    """The same text for equal settings of an option."""
     return json.dumps(settings, sort_keys=True)
 
 
 def versions() -> dict[str, str]:
-    """What gives the numbers on this machine; builds of one release, for other devices, count as the same."""
+    """The releases that decide numbers on this machine; builds of one release for other devices count as the same."""
     return {"ablate's code": code_digest()} | {name: version(name).partition("+")[0] for name in PACKAGES}
 
 

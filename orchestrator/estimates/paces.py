@@ -82,7 +82,7 @@ def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: 
 
 
 def _start(plan: Plan, room: Room) -> float:
-    """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
+    """Seconds until the first trial trains: Ray's start and then a worker's, each as measured before, else 0."""
     engine = _positive(recall("engines", _device(room))) or 0.0
     probes = [known_probe(cells[0].recipe, room) for cells in _alike(plan, room)]
     return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
@@ -98,7 +98,7 @@ def _alike(plan: Plan, room: Room) -> list[list[Cell]]:
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:
-    """Of whole trainings, else of a few steps."""
+    """Seconds of an epoch, as whole trainings have told, else a few steps."""
     seconds = _positive(recall("paces", _pace_key(recipe, room)))
     if seconds is None and (probe := known_probe(recipe, room)) is not None:
         seconds = _positive({"seconds": probe[1].epoch_seconds(recipe.batch_size)})
@@ -106,7 +106,7 @@ def _known(recipe: Recipe, room: Room) -> float | None:
 
 
 def _positive(found: Mapping[str, Any] | None) -> float | None:
-    """The seconds that were remembered, unless a file says what can't be."""
+    """The seconds that were remembered; None where the file holds no positive number."""
     seconds = (found or {}).get("seconds")
     return seconds if isinstance(seconds, float) and math.isfinite(seconds) and seconds > 0 else None
 

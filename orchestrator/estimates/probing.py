@@ -28,10 +28,10 @@ from .paces import is_start_known, kind_of_probe, known_probe, remember_engine, 
 from .shares import Room
 
 ROOM = 0.9
-"""Of the memory, to be shared out; the rest is CUDA's own and the system's."""
+"""The part of the memory that trials may share; the rest is left to CUDA itself and the system."""
 
 WORTH = 1.1
-"""How many times as much twice as many trials must get done to be worth it."""
+"""Twice as many trials at once are worth it if they get so many times as much done."""
 
 PATIENCE = 120.0
 """Seconds that one measurement may take."""
@@ -66,7 +66,7 @@ class Probes:
         try:
             found = _together(processes, json.dumps(asked))
         except UserError:
-            # one may have died, and the others still wait to answer this question: none can hear another one
+            # one may have died while the others still wait to go on with this question: none can be asked another
             self._end()
             raise
         finally:
@@ -110,7 +110,7 @@ def _kill(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def _together(processes: Sequence[subprocess.Popen[str]], question: str) -> list[Measured]:
-    """Every process's answer; whatever they measure in turns, they begin together."""
+    """Every process's answer. They begin each of their measurements together."""
     found: list[Measured] = []
     waiting = list(processes)
     for process in waiting:
@@ -134,7 +134,7 @@ def _tell(process: subprocess.Popen[str], line: str) -> None:
     try:
         print(line, file=process.stdin, flush=True)
     except BrokenPipeError:
-        # its end is heard where its answer is expected
+        # that it has died is noticed where its answer is read
         return
 
 
