@@ -118,12 +118,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
     with placed(blamed):
         outline = validate(Outline, data)
     plugins = _load_plugins(source, outline)
-    with placed(source.error, "recipe"):
-        recipe = parse_recipe(outline.recipe)
-    where: dict[str, YamlPath] = {path: ("profiles", str(profile), path) for path in recipe_patch}
-    with placed(source.error):
-        refuse_overlap(recipe_patch, ("profiles", str(profile)))
-    base, recipe = _recipe_with(source, outline.recipe, recipe, recipe_patch, where, {})
+    base, recipe = _baseline(source, outline, str(profile), recipe_patch)
     with placed(blamed, "factors"):
         factors = parse_factors(outline.factors)
     study = Study(
@@ -152,6 +147,16 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
     _check_options(study)
     _check_names(study)
     return study
+
+
+def _baseline(source: Source, outline: Outline, profile: str, patch: Patch) -> tuple[dict[str, Any], Recipe]:
+    """The study's recipe with its profile's patch, as the file says it and resolved."""
+    with placed(source.error, "recipe"):
+        recipe = parse_recipe(outline.recipe)
+    with placed(source.error):
+        refuse_overlap(patch, ("profiles", profile))
+    where: dict[str, YamlPath] = {path: ("profiles", profile, path) for path in patch}
+    return _recipe_with(source, outline.recipe, recipe, patch, where, {})
 
 
 def _seeds(seeds: int | tuple[int, ...] | Replicates) -> tuple[int, ...]:

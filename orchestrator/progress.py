@@ -64,6 +64,8 @@ class Progress:
         self.told: tuple[float, set[str]] = (-_PAUSE, set())
         """When something was told last, and of which trials."""
 
+        self.said: set[str] = set()
+
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -137,6 +139,12 @@ class Progress:
     def say(self, line: str) -> None:
         """Something that concerns the whole run."""
         self.console.print(line, highlight=False, markup=False)
+
+    def say_once(self, line: str) -> None:
+        """The same, unless it has been said before."""
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)
 
     def record(self, what: str) -> None:
         """The record is away, or back."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from experiments.language.wording import count
-from experiments.plan import Plan, Trial
+from experiments.plan import Cell, Plan, Trial
 from experiments.questions.unreported import unreported
 from experiments.sharing.claims import Held, claimed
-from experiments.sharing.leases import leased
+from experiments.sharing.leases import Lease, leased
 from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, trial_states
@@ -61,7 +61,7 @@ def run_plan(
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
         summary = Summary(done_before=len(plan.trials) - len(pending), elsewhere=_elsewhere(plan, pending, taken))
         mine = _mine(pending, summary.elsewhere)
-        shares = _shares(plan, mine, terms, console)
+        shares = shares_here(plan, [plan.by_name[trial.cell] for trial in mine], terms, console)
         # what a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, states, at_once, console)
@@ -73,12 +73,7 @@ def run_plan(
         estimate = estimate_of(plan, mine, at_once, shares.room)
         mine = in_order(plan, mine, estimate.lengths())
         supply = _supply(plan, fingerprints, held, summary)
-
-        def tell(ends: float | None, shares: Mapping[str, str]) -> None:
-            held.tell(ends, shares)
-            lease.tell(ends, shares)
-
-        with Progress(console, plan.study.title, mine, estimate, tell) as progress:
+        with Progress(console, plan.study.title, mine, estimate, _to_both(held, lease)) as progress:
             if supply is not None:
                 supply.tell(progress)
             train(
@@ -132,6 +127,16 @@ def train(
             # a worker that was ended in the middle of writing
             for draft in trial_folder(trial.id, task.fingerprints[trial.id]).glob("*.part"):
                 draft.unlink(missing_ok=True)
+
+
+def _to_both(held: Held, lease: Lease) -> Callable[[float | None, Mapping[str, str]], None]:
+    """Tells processes of this machine and of others how it goes."""
+
+    def tell(ends: float | None, shares: Mapping[str, str]) -> None:
+        held.tell(ends, shares)
+        lease.tell(ends, shares)
+
+    return tell
 
 
 def _get_ready() -> None:
@@ -221,11 +226,11 @@ def _mine(pending: list[Trial], elsewhere: Mapping[str, str]) -> list[Trial]:
     return mine
 
 
-def _shares(plan: Plan, mine: list[Trial], terms: Terms, console: Console) -> Shares:
-    """What each trial is to have of this machine; of its GPUs as measured, where the user does not say."""
+def shares_here(plan: Plan, cells: Sequence[Cell], terms: Terms, console: Console) -> Shares:
+    """What each trial is to have of this machine; of its GPUs as measured for `cells`, where the user does not say."""
     room = room_here()
-    if room.gpus and mine and terms.has_no_share():
-        probe_missing(plan, [plan.by_name[trial.cell] for trial in mine], room, console)
+    if room.gpus and terms.has_no_share():
+        probe_missing(plan, cells, room, console)
     return Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
 
 

@@ -17,7 +17,7 @@ Verdict = Literal["reproduced", "contradicted", "undecided"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """One comparison of a claim and what the runs say of it."""
 
     comparison: Comparison
@@ -65,7 +65,7 @@ class Answer:
 
     says: str
     test: str
-    findings: list[Finding]
+    findings: list[ClaimFinding]
     published: float | None = None
     """The size that the document states, comparable with the one finding's estimate."""
 
@@ -88,7 +88,7 @@ def answer_claims(runs: Runs) -> list[Answer]:
     return answers
 
 
-def _find(runs: Runs, comparison: Comparison) -> Finding:
+def _find(runs: Runs, comparison: Comparison) -> ClaimFinding:
     left = runs.values(comparison.left.cell, comparison.left.metric)
     dropped: tuple[int, ...] = ()
     if comparison.right is None:
@@ -100,14 +100,14 @@ def _find(runs: Runs, comparison: Comparison) -> Finding:
         dropped = tuple(sorted(shared & (left.keys() ^ right.keys())))
     difference = paired_difference(left, right)
     further = seeds_to_decide(difference) if difference else None
-    return Finding(comparison, difference, _verdict(difference, comparison.relation), further, dropped)
+    return ClaimFinding(comparison, difference, _verdict(difference, comparison.relation), further, dropped)
 
 
-def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:
+def _followed(runs: Runs) -> Callable[[Runs, Comparison], ClaimFinding]:
     """Where seeds are added to what is open, the interval that pays for all looks takes the place of Student's."""
     found = {each.comparison.key: each for each in runs.followed}
 
-    def find(runs: Runs, comparison: Comparison) -> Finding:
+    def find(runs: Runs, comparison: Comparison) -> ClaimFinding:
         each = found.get(comparison.key)
         if each is None:
             # a cell is left out, or both are one by their recipe
@@ -115,7 +115,7 @@ def _followed(runs: Runs) -> Callable[[Runs, Comparison], Finding]:
         difference = each.standing.difference
         if difference is not None and str(each.comparison.left) != str(comparison.left):
             difference = difference.negated
-        return Finding(comparison, difference, _verdict(difference, comparison.relation), looked=True)
+        return ClaimFinding(comparison, difference, _verdict(difference, comparison.relation), looked=True)
 
     return find
 

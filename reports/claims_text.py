@@ -8,7 +8,7 @@ from experiments.language.wording import first_few, seeds_named
 from experiments.plan import Plan
 from experiments.questions.confounders import claim_notes
 
-from .claims import Answer, Finding
+from .claims import Answer, ClaimFinding
 from .escape import markdown
 from .numbers import CUT, unsigned
 
@@ -73,7 +73,7 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
     return list(dict.fromkeys([*notes, *(f"Note: {note}" for note in claim_notes(plan))]))
 
 
-def seeds_text(finding: Finding) -> str:
+def seeds_text(finding: ClaimFinding) -> str:
     """How many more seeds would decide a comparison; nothing where it is decided."""
     if finding.verdict != "undecided" or finding.looked:
         return ""
@@ -83,13 +83,13 @@ def seeds_text(finding: Finding) -> str:
     return "over 1,000" if spread else UNKNOWN
 
 
-def _size(value: float | None, finding: Finding) -> str:
+def _size(value: float | None, finding: ClaimFinding) -> str:
     if value is None:
         return ""
     return f"{value:+g}" if finding.comparison.right else f"{value:g}"
 
 
-def _ours(finding: Finding) -> str:
+def _ours(finding: ClaimFinding) -> str:
     found, sign = finding.estimate, "+" if finding.comparison.right else ""
     if found is None:
         return "no pair of runs" if finding.comparison.right else "no run"

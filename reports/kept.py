@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+from experiments.training.fingerprint import file_digest
 
 
 def read_kept(file: Path) -> dict[str, Any]:
@@ -18,9 +19,9 @@ def read_kept(file: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def file_digest(file: Path) -> str | None:
-    """Digest of a file's content; None where there is none."""
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+def digest_if_there(file: Path) -> str | None:
+    """Digest of a file's content; None where there is no file."""
+    return file_digest(file) if file.is_file() else None
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from experiments.tracking.uris import shown_uri
 from experiments.training.environment import code_digest
 from trainer.errors import UserError
 
-from .kept import file_digest, read_kept, write_whole
+from .kept import digest_if_there, read_kept, write_whole
 
 WRITTEN = ".written.json"
 """Beside the report: what it was made of, and the digest of each of its files."""
@@ -84,7 +84,7 @@ def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collectio
     A paper that still includes one would show old numbers without a word.
     """
     for name in set(before) - set(now):
-        if name.startswith(("tables/", "figures/")) and file_digest(folder / name) == before[name]:
+        if name.startswith(("tables/", "figures/")) and digest_if_there(folder / name) == before[name]:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -122,4 +122,4 @@ def _recorded(trial: str, state: State) -> list[str]:
 
 def _files(folder: Path, names: Mapping[str, Any]) -> dict[str, str | None]:
     """Digest of each of these files; None for one that is gone. Folders are passed over."""
-    return {name: file_digest(folder / name) for name in names if not (folder / name).is_dir()}
+    return {name: digest_if_there(folder / name) for name in names if not (folder / name).is_dir()}

@@ -24,7 +24,7 @@ _AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """An arm against a reference, paired by seed."""
 
     difference: Difference | None
@@ -122,7 +122,7 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
 
 def compare(
     arms: Mapping[str, Mapping[int, float]], reference: str, *, larger_is_better: bool, level: float = 0.05
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Every arm (name to seed to value) but the reference against it, as one family: see `compare_pairs`."""
     others = {name: (values, arms[reference]) for name, values in arms.items() if name != reference}
     return compare_pairs(others, larger_is_better=larger_is_better, level=level)
@@ -133,7 +133,7 @@ def compare_pairs(
     *,
     larger_is_better: bool,
     level: float = 0.05,
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Each arm against its own reference (both seed to value), by the sign-flip test with Holm's correction over all.
 
     The family is what has a pair: a comparison without one makes no claim that could be false. A comparison is
@@ -150,7 +150,7 @@ def compare_pairs(
     for name, pairs in paired.items():
         difference = mean_difference(pairs, 1 - level)
         arm, reference = comparisons[name]
-        found[name] = Comparison(
+        found[name] = PairedComparison(
             difference,
             p.get(name),
             adjusted.get(name),

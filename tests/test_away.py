@@ -17,7 +17,7 @@ from experiments.recipe import parse_recipe
 from experiments.trial import run_trial
 from orchestrator.cluster import away
 from orchestrator.cluster.desk import Desk, Mirror
-from orchestrator.cluster.needs import Data, Needs, fitting, import_failed, key, unfit, versions
+from orchestrator.cluster.needs import NeededData, Needs, fitting, import_failed, key, unfit, versions
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, JOURNAL, WEIGHTS
 
@@ -51,7 +51,7 @@ def needs_of(job: Job, plugins: tuple[Path, ...] = (), weights: Path | None = No
         versions(),
         job.working_folder,
         {str(plugin): plugin.read_text() for plugin in plugins},
-        {key(job.recipe["dataset"]): Data(job.recipe["dataset"], print_, job.seed)},
+        {key(job.recipe["dataset"]): NeededData(job.recipe["dataset"], print_, job.seed)},
         {key(job.recipe["architecture"]): str(weights)} if weights else {},
     )
 

@@ -15,7 +15,7 @@ from experiments.search.plan import SearchPlan, plan_search
 from experiments.study import load_study
 from experiments.tracking.records import TrialRecord
 from reports.search.best_text import best_text
-from reports.search.report import Cost, SearchReport
+from reports.search.report import SearchCost, SearchReport
 from reports.search.told import Told, finalists_of, fresh_plan, front_of
 from trainer.errors import UserError
 
@@ -113,7 +113,7 @@ def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None
         top1, loss = fresh[trial.cell]
         return recorded(plan, trial, [{"top1": top1 + 0.01 * trial.seed, "val_loss": loss}])
 
-    finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
     report = SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost)
     text = "\n".join(best_text(report))
     assert "By the means under fresh seeds this front is without #3: another is at least as good in both." in text
@@ -141,7 +141,7 @@ def test_the_report_says_so_where_not_all_were_trained_again(tmp_path: Path) -> 
             status = "failed" if (trial.cell, trial.seed) == ("#1", failed) else "finished"
             return recorded(plan, trial, [{"top1": 0.5}], status=status)
 
-        finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+        finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
         return "\n".join(
             best_text(SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost))
         )

@@ -18,16 +18,16 @@ from test_schedule import PATIENCE, Uninterrupted
 from test_survival import LONG
 
 from experiments.recipe import Recipe
-from experiments.training import probe
-from experiments.training.probe import Measured, _seconds_of
+from experiments.training import measuring
+from experiments.training.measuring import Measured, _seconds_of
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
 from orchestrator.estimates.paces import (
     estimate_of,
     is_start_known,
+    kind_of_probe,
     known_probe,
     known_share,
-    probe_key,
     remember_engine,
     remember_probe,
     remember_start,
@@ -82,8 +82,8 @@ def test_a_batch_holds_all_images_at_most(study_file: WriteStudy, monkeypatch: p
         tried.append(batch_size)
         return batch_size / 10_000, 0.001, len(data.images)
 
-    monkeypatch.setattr(probe, "_steps", steps)
-    found = probe.measure(recipe, 0, {}, lambda: None)
+    monkeypatch.setattr(measuring, "_steps", steps)
+    found = measuring.measure(recipe, 0, {}, lambda: None)
     assert tried == [4, 1438]
     assert found.epoch_seconds(recipe.batch_size) == pytest.approx(0.1438 + 359 * 0.001)
 
@@ -95,7 +95,7 @@ def test_networks_that_begin_behind_their_frozen_modules_are_measured(
 ) -> None:
     changed = f"tweak: A, freeze: {json.dumps(freeze)}}}\n  refinements: {json.dumps(refinements)}"
     recipe = load_plan(study_file(("tweak: A}", changed)), None, None).cells[0].recipe
-    found = probe.measure(recipe, 0, {}, lambda: None)
+    found = measuring.measure(recipe, 0, {}, lambda: None)
     assert found.step_seconds > 0
     assert found.image_seconds > 0
 
@@ -162,7 +162,7 @@ class TestMemory:
         taught = "l: {refinements.distillation: {teacher: deep, temperature: 4}}"
         study = study_file(("c: {schedule: {kind: cosine}}", refined), ("l: {loss.label_smoothing: 0.1}", taught))
         plan = load_plan(study, None, None)
-        assert len({probe_key(cell.recipe, Room(2)) for cell in plan.cells}) == 4
+        assert len({kind_of_probe(cell.recipe, Room(2)) for cell in plan.cells}) == 4
 
     def test_the_first_start_takes_what_the_probe_took(self, study_file: WriteStudy) -> None:
         plan = load_plan(study_file(), None, None)

@@ -17,13 +17,13 @@ from test_search import STUDY, ablate, runs, searched, study, told
 
 from experiments.job import Job
 from experiments.plan import Cell, Plan
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
 from orchestrator import inline
 from orchestrator.commands.search import load_search
 from orchestrator.estimates.paces import remember_probe
 from orchestrator.estimates.shares import Room, Share
 from orchestrator.events import Work
-from orchestrator.search import run as search_run
+from orchestrator.search.run import run_search
 from orchestrator.terms import Terms
 
 pytestmark = pytest.mark.usefixtures("record")
@@ -245,10 +245,10 @@ def test_trials_share_a_gpu_as_measured(study: Callable[..., str], monkeypatch: 
         engine.room = room
         yield engine
 
-    monkeypatch.setattr(search_run, "room_here", lambda: room)
-    monkeypatch.setattr(search_run, "probe_missing", measure)
+    monkeypatch.setattr("orchestrator.run.room_here", lambda: room)
+    monkeypatch.setattr("orchestrator.run.probe_missing", measure)
     said = io.StringIO()
-    search_run.run_search(search, start, Terms(), Console(file=said, width=200), "a test", prunes=False)
+    run_search(search, start, Terms(), Console(file=said, width=200), "a test", prunes=False)
     assert probed == ["#0", "#1"], "the recipe and the starting point"
     assert "4 at once" in said.getvalue()
     assert {share for width, share in OneGpu.given if width == 2} == {0.25}

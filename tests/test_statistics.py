@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 
 from reports.power import fewest_seeds, seeds_to_decide
 from reports.significance import (
-    Comparison,
     Equals,
+    PairedComparison,
     among_the_best,
     compare,
     compare_pairs,
@@ -194,7 +194,7 @@ def rejected(p: list[float]) -> set[int]:
     return found
 
 
-def verdicts(comparisons: dict[str, Comparison]) -> dict[str, str]:
+def verdicts(comparisons: dict[str, PairedComparison]) -> dict[str, str]:
     return {name: comparison.verdict for name, comparison in comparisons.items()}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
 
-from ..training.costs import remembered
+from ..training.remembered import remembered
 from . import _placement
 
 if TYPE_CHECKING:

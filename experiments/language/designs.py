@@ -54,6 +54,11 @@ def parse_cell(text: str, factors: Mapping[str, Factor]) -> Choice:
     return {name: factor.default for name, factor in factors.items()} | choice
 
 
+def canonical_name(text: str, factors: Mapping[str, Factor]) -> str:
+    """A cell's own name for any spelling of it; raises Problem for what names no cell."""
+    return cell_name(parse_cell(text, factors), factors)
+
+
 def _grid(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
     grid = design.grid or {}
     listed = grid if isinstance(grid, dict) else dict.fromkeys(grid, "all")

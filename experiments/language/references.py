@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import nearest
 
 from ..recipe import Recipe, parse_recipe
-from .designs import cell_name, parse_cell
+from .designs import canonical_name
 from .factors import Factor
 from .validation import Path, Problem, shown
 
@@ -84,7 +84,7 @@ def _cell(
     place: Path,
 ) -> str:
     try:
-        name = cell_name(parse_cell(text, factors), factors)
+        name = canonical_name(text, factors)
     except Problem as problem:
         raise Reference(student, place, problem.message) from None
     if name in excluded:

@@ -22,7 +22,7 @@ _COMMON = ("loss", "optimizer", "architecture.head")
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """A setting, or a whole option, in which two recipes differ."""
 
     path: str
@@ -42,7 +42,7 @@ class Change:
         return f"{self.path} ({_shown(self.before)} → {_shown(self.after)})"
 
 
-def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[Change, ...]:
+def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[SettingChange, ...]:
     """Everything in which the recipes of two cells differ that differ in one factor."""
     patches = [factor.options[cell.choice[factor.name]] for cell in (one, two)]
     before, after = one.recipe.as_data(), two.recipe.as_data()
@@ -58,7 +58,7 @@ def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[Change, ...]:
     return tuple(_collapsed(found, preset))
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[SettingChange]:
     """Every setting, or whole option, in which two recipes as plain data differ."""
     return list(_compare(before, after, "", frozenset()))
 
@@ -86,11 +86,11 @@ def _paths(value: Any) -> Iterator[str]:
             yield from (f"{key}.{below}" for below in _paths(item))
 
 
-def _compare(before: Any, after: Any, path: str, named: frozenset[str]) -> Iterator[Change]:
+def _compare(before: Any, after: Any, path: str, named: frozenset[str]) -> Iterator[SettingChange]:
     if before == after:
         return
     if not isinstance(before, dict) or not isinstance(after, dict):
-        yield Change(path, before, after, _is_named(path, before, after, named))
+        yield SettingChange(path, before, after, _is_named(path, before, after, named))
         return
     other_kind = before.get("kind") != after.get("kind")
     for key in sorted(dict.fromkeys([*before, *after]), key=lambda key: key != "kind"):
@@ -110,7 +110,7 @@ def _is_named(path: str, before: Any, after: Any, named: frozenset[str]) -> bool
     return whole and parent in _KEYED and parent in named
 
 
-def _smuggled(found: list[Change], before: Mapping[str, Any], named: frozenset[str]) -> Iterator[Change]:
+def _smuggled(found: list[SettingChange], before: Mapping[str, Any], named: frozenset[str]) -> Iterator[SettingChange]:
     """Settings of an added or removed refinement that the recipe has elsewhere, with another value, by default."""
     common = {key: value for place in _COMMON for key, value in _at(before, place).items() if key != "kind"}
     for change in found:
@@ -119,10 +119,10 @@ def _smuggled(found: list[Change], before: Mapping[str, Any], named: frozenset[s
             continue
         for key, value in option.items():
             if key in common and value != common[key] and value is not None and f"{change.path}.{key}" not in named:
-                yield Change(f"{change.path}.{key}", common[key], value, named=False)
+                yield SettingChange(f"{change.path}.{key}", common[key], value, named=False)
 
 
-def _scaled_rate(before: Mapping[str, Any], after: Mapping[str, Any]) -> Change | None:
+def _scaled_rate(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingChange | None:
     """What linear scaling makes of the rate where another batch size is what differs."""
     scalings = [data["refinements"].get("linear_scaling") for data in (before, after)]
     if None in scalings or before["batch_size"] == after["batch_size"]:
@@ -131,12 +131,12 @@ def _scaled_rate(before: Mapping[str, Any], after: Mapping[str, Any]) -> Change 
         data["optimizer"]["lr"] * data["batch_size"] / data["refinements"]["linear_scaling"]["reference"]
         for data in (before, after)
     )
-    return Change("the learning rate, by linear_scaling", one, two, named=False)
+    return SettingChange("the learning rate, by linear_scaling", one, two, named=False)
 
 
-def _collapsed(found: Iterable[Change], preset: frozenset[str]) -> Iterator[Change]:
+def _collapsed(found: Iterable[SettingChange], preset: frozenset[str]) -> Iterator[SettingChange]:
     """Settings of one refinement, block or preset as one change, and blocks that take each other's place."""
-    groups: dict[tuple[str, bool], list[Change]] = {}
+    groups: dict[tuple[str, bool], list[SettingChange]] = {}
     for change in found:
         unit = "architecture.kind" if change.path in preset else _unit(change)
         groups.setdefault((unit, change.named), []).append(change)
@@ -147,12 +147,12 @@ def _collapsed(found: Iterable[Change], preset: frozenset[str]) -> Iterator[Chan
             gone = [c.path.rpartition(".")[2] for c in changes if c.after is _ABSENT]
             new = [c.path.rpartition(".")[2] for c in changes if c.before is _ABSENT]
             before, after = (", ".join(blocks) or "none" for blocks in (gone, new))
-            yield Change(unit, before, after, named, max(len(gone), len(new)))
+            yield SettingChange(unit, before, after, named, max(len(gone), len(new)))
         else:
-            yield Change(unit, {}, {}, named)
+            yield SettingChange(unit, {}, {}, named)
 
 
-def _unit(change: Change) -> str:
+def _unit(change: SettingChange) -> str:
     parts = change.path.split(".")
     for place in _KEYED:
         depth = len(place.split("."))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..language.factors import Factor
 from ..language.shapes import Table
 from ..language.wording import listed
-from .changes import Change, changes_between
+from .changes import SettingChange, changes_between
 from .comparisons import parse_claim
 from .lines import table_lines
 
@@ -35,15 +35,15 @@ class Confounder:
     factor: str
     reference: str
     option: str
-    changes: tuple[Change, ...]
+    changes: tuple[SettingChange, ...]
 
     @property
-    def named(self) -> tuple[Change, ...]:
+    def named(self) -> tuple[SettingChange, ...]:
         """What the patches of the two options name."""
         return tuple(change for change in self.changes if change.named)
 
     @property
-    def silent(self) -> tuple[Change, ...]:
+    def silent(self) -> tuple[SettingChange, ...]:
         """What changes although no patch names it."""
         return tuple(change for change in self.changes if not change.named)
 

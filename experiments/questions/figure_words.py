@@ -11,7 +11,7 @@ from trainer.settings import Settings
 from ..language.names import FileName
 
 Band = Literal["sd", "interval", "range"]
-Cost = Literal["macs", "params", "epoch_seconds", "seconds"]
+CostName = Literal["macs", "params", "epoch_seconds", "seconds"]
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -80,7 +80,7 @@ class CostFigure(_Common):
     metric: str = "top1"
     """Any number of a trial that has a better direction."""
 
-    cost: Cost = "macs"
+    cost: CostName = "macs"
     """Multiply-accumulates of an image, parameters, seconds per epoch, or seconds of a training."""
 
     cells: _Names | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import nearest, one_of
 from trainer.metrics import METRIC_NAMES
 
-from ..language.designs import cell_name, parse_cell
+from ..language.designs import canonical_name
 from ..language.validation import Path, Problem
 from ..recipe import Recipe
 
@@ -27,7 +27,7 @@ def is_accuracy(metric: str) -> bool:
 def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ()) -> str:
     """The cell's own name for any spelling of it; raises Problem for one that no design makes."""
     try:
-        found = cell_name(parse_cell(name, study.factors), study.factors)
+        found = canonical_name(name, study.factors)
     except Problem as problem:
         raise problem.under(*path) from None
     if found not in cells:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import nearest
 from trainer.metrics import METRIC_NAMES
 
-from ..language.designs import cell_name, parse_cell
+from ..language.designs import canonical_name
 from ..language.shapes import Table, TableKind
 from ..language.validation import Path, Problem
 from ..recipe import Recipe
@@ -56,7 +56,7 @@ def by_row(table: Table, word: str, lines: Sequence[Line], study: Study) -> dict
 def _cell(key: str, study: Study) -> str:
     """The cell's own name for any spelling of it; nothing for what is no cell."""
     try:
-        return cell_name(parse_cell(key, study.factors), study.factors)
+        return canonical_name(key, study.factors)
     except Problem:
         return ""
 
@@ -82,15 +82,15 @@ def _all(value: float | tuple[float, ...]) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def published_facts(plan: Plan, fact: str) -> dict[str, tuple[float, ...]]:
-    """What the document's tables say of a fact (`params`, `macs`), by cell; all numbers where they differ."""
+def published_params(plan: Plan) -> dict[str, tuple[float, ...]]:
+    """How many parameters the document's tables say that each cell has; all numbers where they differ."""
     found: dict[str, tuple[float, ...]] = {}
     for table in plan.study.tables:
         lines = table_lines(table, plan.study, plan.designed) if table.published else []
         cells = {line.key: line.cell for line in lines}
         for row, numbers in published(table, lines, plan.study).items():
             cell = cells[row]
-            found[cell] = tuple(dict.fromkeys((*found.get(cell, ()), *numbers.get(fact, ()))))
+            found[cell] = tuple(dict.fromkeys((*found.get(cell, ()), *numbers.get("params", ()))))
     return {cell: numbers for cell, numbers in found.items() if numbers}
 
 

@@ -1,11 +1,12 @@
 """Who trains what, agreed on by processes that share nothing but a board on which each writes about itself.
 
-A board has no compare-and-set, and its users' clocks differ. A name is had by this: write that one asks for it, then
-read; who reads no other's mark has it, and marks that. Of two processes that ask at once, the later one to read sees
-the other, so that never both have it. Where each sees the other ask, the smaller entry waits and the other withdraws.
+A board has no compare-and-set, and the clocks of its users differ. To take a name, a process writes that it asks for
+it, then reads the board. If no other process has marked the name, it marks the name as held. Of two processes that ask
+at once, the one that reads later sees the other, so that never both hold the name. Where each sees the other ask, the
+one with the smaller entry waits and the other withdraws.
 
-A process is dead when its beat has not changed over `LIMIT` seconds of the reader's own clock, in which the board was
-read: whoever sleeps, is stopped, or can't reach the board counts no silence meanwhile.
+A process counts as dead once its beat has not changed for `SILENCE` seconds of the reader's own clock. Only time in
+which the reader reads the board counts: a reader that sleeps, is stopped or can't reach the board counts no silence.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from .claims import Claim
 from .process import TOKEN, is_alive, machine
 
 BEAT_SECONDS = 15.0
-"""Between two signs of life. Each is two short calls: one write, one read."""
+"""Between two signs of life of a process, each of which is one write and one read."""
 
 LIMIT = 8
-"""Beats that a process may leave out. Taken to be dead too early, it trains a trial in vain; too late, others wait."""
+"""Beats that a process may miss. With fewer, a living one may train in vain; with more, others wait longer."""
 
 SILENCE = LIMIT * BEAT_SECONDS
 """Seconds after which a process that gave no sign of life is dead."""
 
 PAUSE = 0.1
 TRIES = 30
-"""How long and how often one waits for another process that asks for the same at the same moment."""
+"""Seconds between two looks at the board, and how many there are, while another process asks for the same name."""
 
 MARK = "ablate.claim."
-"""Before a name, in what an entry says."""
+"""What the marks for names begin with."""
 
 ASKED, HELD = "asked", "held"
 BEAT, NEWS, SINCE = "ablate.beat", "ablate.news", "ablate.since"
@@ -47,7 +48,7 @@ _LONGEST_NEWS = 8000
 
 
 class Gone(Exception):
-    """Others have taken this process for dead, and deleted its entry."""
+    """Others have taken this process for dead and deleted its entry."""
 
 
 class Board(Protocol):
@@ -60,23 +61,23 @@ class Board(Protocol):
         """Set these marks, or delete them (None), one after the other. Raises Gone."""
 
     def read(self) -> dict[str, dict[str, str]]:
-        """Each entry's marks, by its id."""
+        """Id of each entry to its marks."""
 
     def close(self, entry: str) -> None:
         """Delete an entry; one that is deleted already stays so."""
 
     def bury(self, entry: str, process: str) -> None:
-        """Delete the entry of a dead process and end what it left running, in any order of calls by several."""
+        """Delete the entry of a dead process and end the runs that it left open; several may do so at once."""
 
     def attempts(self, name: str) -> list[Attempt]:
-        """What is recorded of a trial folder's trial on its data and can be read here, newest first."""
+        """The readable attempts at the trial, on the data, that a trial folder is named after; newest first."""
 
     def delete(self, attempt: Attempt) -> None:
-        """An attempt that is there twice."""
+        """Delete an attempt at a trial that has finished twice."""
 
 
 class Claimant:
-    """One process before the board. Only one thread at a time may call it; any method may raise what the board does."""
+    """Takes names for one process. Only one thread may call it at a time; any method may raise what the board does."""
 
     def __init__(
         self,
@@ -90,10 +91,10 @@ class Claimant:
         """Name to ASKED or HELD, of all that this process has or wants."""
 
         self.lost: dict[str, Claim] = {}
-        """Names that it wanted and another has."""
+        """Names that it wanted and another process holds, with that process's claim."""
 
         self.others: dict[str, Claim] = {}
-        """Names that others had when the board was last read."""
+        """Names that others held when the board was last read, with their claims."""
 
         self.news: tuple[float | None, Mapping[str, str]] = (None, {})
         """When it expects to end, and what its running trials have of the machine."""
@@ -105,7 +106,7 @@ class Claimant:
         self._refused: dict[str, Claim] = {}
 
     def take(self, name: str) -> Claim | Attempt | None:
-        """None: this process has it. Else who has it, or the attempt with which it has ended meanwhile."""
+        """Ask for a name. None: this process has it; a claim: another has; an attempt: the trial has ended by now."""
         if self.mine.get(name) == HELD:
             return None
         if name in self.others:
@@ -122,11 +123,11 @@ class Claimant:
         return ended
 
     def release(self, name: str, *, finished: bool = False) -> None:
-        """Others may have it. finished: it is recorded as such, which it should be once."""
+        """Give a name up. finished: its trial is recorded as finished, which should be so only once."""
         self.mine.pop(name, None)
         self.lost.pop(name, None)
         if finished:
-            # of two that nothing could keep apart, all delete the same one
+            # two may have trained it while the board was away: every process deletes the same one
             found = [attempt for attempt in self._board.attempts(name) if attempt.status == "finished"]
             for attempt in sorted(found, key=lambda attempt: (attempt.started, attempt.run_id))[1:]:
                 self._board.delete(attempt)
@@ -134,7 +135,7 @@ class Claimant:
             self._write({MARK + name: None})
 
     def beat(self) -> None:
-        """Give a sign of life, hear the others', and settle what could not be asked for before."""
+        """Give a sign of life, read those of others, and settle names that could not be asked for before."""
         if self._entry is not None:
             self._write({BEAT: str(time.time()), NEWS: self._news()})
         self.look()
@@ -143,14 +144,14 @@ class Claimant:
                 self.lost[name] = claim
 
     def look(self) -> dict[str, dict[str, str]]:
-        """Read what the others say; those that are dead are buried, and say nothing."""
+        """Read the other entries; those of dead processes are buried and left out."""
         entries = self._board.read()
         if self._entry is not None and self._entry not in entries:
             self._enter()
             entries = self._board.read()
         own = entries.pop(self._entry or "", {})
         if released := _names(own).keys() - self.mine.keys():
-            # while the board was away
+            # they were given up while the board was away
             self._write(dict.fromkeys((MARK + name for name in released), None))
         self._silence.heard({entry: marks.get(BEAT, "") for entry, marks in entries.items()})
         for entry, marks in list(entries.items()):
@@ -169,12 +170,12 @@ class Claimant:
         return entries
 
     def close(self) -> None:
-        """This process has nothing any more."""
+        """Give everything up."""
         if self._entry is not None:
             self._board.close(self._entry)
 
     def _decide(self, name: str) -> Claim | None:
-        """Whose a name is that this process asks for: None, its own."""
+        """Who gets a name that this process asks for; None: this process does."""
         if self._entry is None:
             self._enter()
         else:
@@ -200,14 +201,14 @@ class Claimant:
         for attempt in attempts:
             if attempt.status == "finished":
                 return attempt
-        # by whoever had it before: as often as was asked for there, it was tried again there
+        # a failure of whoever had the name when this process asked: it was tried there as often as it may be
         before = self._refused.pop(name, None)
         if before and attempts and attempts[0].status == "failed" and attempts[0].started > before.since:
             return attempts[0]
         return None
 
     def _enter(self) -> None:
-        """After what others have made of a silent process, what it had is to be asked for again."""
+        """Make an entry. What this process had is asked for again: others may have taken it during its silence."""
         self.mine = dict.fromkeys(self.mine, ASKED)
         about = {
             HOST: socket.gethostname(),
@@ -223,7 +224,7 @@ class Claimant:
         self._entry = self._board.enter(about)
 
     def _write(self, marks: Mapping[str, str | None]) -> bool:
-        """False where the entry was deleted: there is a new one, which asks for all that this process wants."""
+        """False: the entry was deleted, and a new one is there that asks for all that this process wants."""
         try:
             self._board.write(str(self._entry), marks)
         except Gone:
@@ -238,16 +239,16 @@ class Claimant:
 
 
 class Silence:
-    """For how long each entry has said nothing new, by a clock that stands while nobody listens."""
+    """For how long each entry has said nothing new, by a clock that stands still while nobody listens."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._heard_at = clock()
         self._said: dict[str, str] = {}
         self._silent: dict[str, float] = {}
 
     def heard(self, beats: Mapping[str, str]) -> None:
-        """What each entry says at this moment."""
+        """Take note of each entry's beat at this moment."""
         now = self._clock()
         passed = min(now - self._heard_at, BEAT_SECONDS)
         self._silent = {
@@ -257,7 +258,7 @@ class Silence:
         self._heard_at, self._said = now, dict(beats)
 
     def of(self, entry: str) -> float:
-        """Seconds."""
+        """For how many seconds an entry has been silent."""
         return self._silent.get(entry, 0.0)
 
 

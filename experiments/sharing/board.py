@@ -92,7 +92,7 @@ class RecordBoard:
 
     def bury(self, entry: str, process: str) -> None:
         """See arbitration.Board."""
-        # first, so that a process which wakes up at this moment knows it before it writes again
+        # the entry first, so that a process which wakes up at this moment notices before it writes anything else
         self.close(entry)
         experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
         for run in self._client.search_runs(experiments, f"{_RUNNING} and tags.`{PROCESS}` = '{process}'"):
@@ -112,7 +112,7 @@ class RecordBoard:
 def claims_in_record(now: float) -> dict[str, Claim]:
     """Trial folder's name to who has it, over all processes that have given a sign of life by the time `now`.
 
-    For people to read: it trusts in the clocks of their machines, and what a process may train is never decided by it.
+    For display alone: it trusts the clocks of other machines, so it never decides what a process may train.
     """
     found: dict[str, Claim] = {}
     for marks in living(now):
@@ -122,7 +122,7 @@ def claims_in_record(now: float) -> dict[str, Claim]:
 
 
 def living(now: float) -> list[dict[str, str]]:
-    """What each process says that seems to live (seconds since the epoch), this one left out."""
+    """The marks of every other process that seems to be alive at `now`, in seconds since the epoch."""
     board = RecordBoard()
     if not board.exists():
         return []
@@ -131,12 +131,12 @@ def living(now: float) -> list[dict[str, str]]:
 
 
 def living_tokens() -> set[str]:
-    """Of the processes that seem to live, this one left out; none where no other machine writes to the record."""
+    """Tokens of the other processes that seem to be alive; none where no other machine writes to the record."""
     if embedded_record() is not None:
         return set()
     return {marks[PROCESS] for marks in living(time.time()) if PROCESS in marks}
 
 
 def _code(error: Exception) -> str:
-    """MLflow's, where it is its error."""
+    """MLflow's code for an error; empty for one that is not MLflow's."""
     return str(getattr(error, "error_code", ""))

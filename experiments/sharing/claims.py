@@ -1,4 +1,4 @@
-"""Which trials each running `ablate run` has taken on, so that no other of this machine and record trains them as well.
+"""Which trials each running `ablate run` has taken on, so that no other process of this machine trains them as well.
 
 A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
 claimed is free at once. Working copies that share a record see each other's claims. Between machines there
@@ -63,7 +63,7 @@ class Held:
     def __init__(self, file: Path, others: Iterable[Claim], trials: Iterable[str]) -> None:
         """Claims `trials`, but for those of the others; called while the folder is locked."""
         self.others: dict[str, Claim] = {}
-        """Every trial that another process had when this one last took trials on, or before, with its claim."""
+        """Every trial that another process had at a time when this one took trials on, with that process's claim."""
 
         self._file = file
         self._claim: dict[str, Any] = {**_process(), "trials": ()}
@@ -100,7 +100,7 @@ class Held:
 def claimed(trials: Iterable[str]) -> Iterator[Held]:
     """Inside, these trials are this process's, but for those that another has.
 
-    What this process has claimed before stays so.
+    Earlier claims of this process stay in place.
     """
     from filelock import FileLock
 
@@ -113,7 +113,7 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
     lock = FileLock(_lock_of(file), mode=LOCK_MODE)
     try:
         with FileLock(folder / "lock", mode=LOCK_MODE):
-            # before this process's lock is there, as to ask for one that is held takes a while
+            # before this process takes its own lock: asking for a lock that is held takes a while
             others = _of_others(tidy=True)
             lock.acquire()
             held = Held(file, others, trials)
@@ -138,11 +138,11 @@ def claims_of_others() -> dict[str, Claim]:
 
 
 def _of_others(*, tidy: bool = False) -> list[Claim]:
-    """The claims of living processes but this one; `tidy` deletes the dead's, as only the folder's locker may."""
+    """The claims of the other living processes. tidy: delete those of dead ones; only while the folder is locked."""
     found = []
     for file in sorted(claims_folder().glob("*.json")):
         claim = _read(file)
-        # to ask for a lock that is held takes a while
+        # its lock is held, and asking for a lock that is held takes a while
         if claim is not None and claim.process == TOKEN:
             continue
         if is_held(_lock_of(file)):
@@ -199,7 +199,8 @@ def _process() -> dict[str, object]:
 def claims_folder() -> Path:
     """Where all processes of this machine that write to this record say what they have.
 
-    Beside a file, whoever's caches they have: two accounts, a container and its host. A server's is in the cache.
+    Of a record in a file, beside it: two accounts, or a container and its host, share the file but no cache. Of one on
+    a server, in the cache.
     """
     if (file := embedded_record()) is not None:
         return file.resolve().parent / STATE / "claims" / file.name
@@ -208,5 +209,5 @@ def claims_folder() -> Path:
 
 
 def living_processes() -> set[str]:
-    """Tokens of those of this machine that have claimed anything in this record."""
+    """Tokens of the processes of this machine that have claimed anything in this record, and of this one."""
     return {claim.process for claim in _of_others()} | {TOKEN}

@@ -16,36 +16,36 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..tracking.attempts import Attempt
-from ..tracking.delivery import described
+from ..tracking.failures import described, may_pass
 from ..tracking.uris import embedded_record, shown_uri, without_secrets
 from . import arbitration
 from .arbitration import Board, Claimant
 from .claims import Claim
 
 PATIENCE = 3.0
-"""Seconds for which a trial's beginning waits for a record that does not answer. After them it begins all the same."""
+"""Seconds that a trial waits for a record that does not answer; then it begins all the same."""
 
 _LAST_PATIENCE = 20.0
-"""Seconds for which the end waits until all is said: what is not, others find out only when this process is silent."""
+"""Seconds that the end waits until the board has been told; what it is not told, others learn only from silence."""
 
 _MOMENT = 0.3
-"""Seconds instead of either patience, where the record did not answer the last time."""
+"""Seconds in the place of both where the record did not answer the last time."""
 
 
 class Lease(Protocol):
-    """What this process has of a record. No method waits for longer than `PATIENCE`, whatever the record does."""
+    """The trials of a record that this process may train. No method waits longer than `PATIENCE`."""
 
     def take(self, name: str) -> Claim | Attempt | None:
-        """None: the trial of this folder is this process's. Else who has it, or how it has ended meanwhile."""
+        """Ask for the trial of a folder. None: this process has it; else who has it, or how it has ended meanwhile."""
 
     def lost(self, name: str) -> Claim | None:
-        """Who has it, although this process trains it: this one was silent or cut off for too long."""
+        """Who has taken over a trial that this process trains, because it was silent or cut off for too long."""
 
     def release(self, name: str, *, finished: bool = False) -> None:
-        """It has ended, and the record holds how; it is there once then, if it has `finished`."""
+        """The trial has ended and is recorded. finished: as finished, of which the record keeps one attempt."""
 
     def others(self) -> Mapping[str, Claim]:
-        """Names that others have, as known by now; asks for what is new, to be known soon."""
+        """Names that others held when the board was last read; it is read again for the next call."""
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
         """How it goes; see claims.Held."""
@@ -89,7 +89,7 @@ def leased(say: Callable[[str], None]) -> Iterator[Lease]:
 
 
 class Shared:
-    """See Lease. A thread of its own does everything that asks the board, in order, and gives the signs of life."""
+    """See Lease. A thread of its own makes all calls of the board, in their order, and gives the signs of life."""
 
     def __init__(self, board: Board, say: Callable[[str], None]) -> None:
         self._claimant = Claimant(board, say)
@@ -130,7 +130,7 @@ class Shared:
         self._claimant.news = (ends, shares)
 
     def close(self) -> None:
-        """Everything is free; waits for a moment, until that is said."""
+        """Give everything up; waits a limited time for the board to be told."""
         if self._thread is not None:
             self._tasks.put(None)
             self._thread.join(_MOMENT if self._away else _LAST_PATIENCE)
@@ -138,7 +138,7 @@ class Shared:
     def _take(self, name: str) -> Claim | Attempt | None:
         found = self._claimant.take(name)
         if isinstance(found, Claim):
-            # for a trial that has begun meanwhile
+            # the trial may have begun meanwhile, as it waits only for so long
             self._claimant.lost[name] = found
         return found
 
@@ -181,9 +181,7 @@ class Shared:
             answer.set_result(found)
 
     def _complain(self, error: Exception) -> None:
-        from ..tracking.failures import may_pass
-
-        # who writes the record says that it is away
+        # that the record is away is said by what writes it
         if not self._complained and not may_pass(error):
             self._complained = True
             reason = without_secrets(described(error))

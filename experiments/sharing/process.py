@@ -9,14 +9,14 @@ from pathlib import Path
 from uuid import uuid4
 
 TOKEN = uuid4().hex
-"""This process's alone, on whatever machine."""
+"""Names this process and no other, on any machine."""
 
 
 @cache
 def machine() -> str:
-    """What all processes share that can see each other's ids: host, boot and, on Linux, the namespace of ids.
+    """The same text for all processes that can see each other's ids: host, boot and, on Linux, namespace of ids.
 
-    Containers and laptops may share a host name; ids come again after a boot.
+    Containers and laptops may share a host name; ids are used again after a boot.
     """
     parts = [socket.gethostname()]
     if (boot := Path("/proc/sys/kernel/random/boot_id")).exists():
@@ -25,7 +25,7 @@ def machine() -> str:
 
 
 def is_alive(pid: int, since: float | None = None) -> bool:
-    """Whether a process of this machine has this id, and had it `since` (seconds since the epoch): ids come again."""
+    """Whether a process of this machine has this id, and had it `since` (seconds since the epoch): ids are reused."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

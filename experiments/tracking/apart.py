@@ -1,4 +1,4 @@
-"""The store in a process of its own: MLflow takes a second to import and milliseconds a call, of nobody else's time.
+"""The store in a process of its own, so that MLflow's import (a second) and calls (milliseconds) hold up nothing else.
 
     python -m experiments.tracking.apart
 
@@ -33,13 +33,13 @@ Answer = tuple[Any, Exception | None]
 
 @contextmanager
 def store_apart() -> Iterator[Store]:
-    """Inside, a store whose process has begun to start; it does one call after another. One that dies is replaced."""
+    """Inside, a store in a process that is starting; it does one call after another, and is replaced if it dies."""
     remote = _Remote()
     try:
         yield cast(Store, remote)
     finally:
         remote.end()
-        # what did not open, or died, has not brought it to rest
+        # a process that died, or never opened the record, has not brought its file to rest
         if (file := embedded_record()) is not None:
             rest(file)
 

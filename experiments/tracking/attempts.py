@@ -50,7 +50,7 @@ _FINISHED = f"""
     ORDER BY r.start_time DESC, r.run_uuid
 """
 _FEW = 50
-"""So many trials are asked for by their ids; for more it is quicker to read all."""
+"""Up to so many trials are asked for by their ids; of more it is quicker to read all."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def is_begun(file: Path) -> bool:
 
 
 def record_mark() -> object:
-    """What is another thing once any run of the record has begun, ended or been deleted; quick where it is SQLite."""
+    """A value that changes when any run of the record begins, ends or is deleted; quick where the record is SQLite."""
     file = embedded_record()
     if file is None:
         return [(attempt.run_id, attempt.status) for attempt in all_attempts()]

@@ -1,4 +1,4 @@
-"""A record in a database: asked once before MLflow opens it, which tries for a hundred seconds where none answers."""
+"""A record in a database: connected to once beforehand, as MLflow tries for a hundred seconds where none answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_reached(uri: str) -> None:
 
 
 def past_collisions(make: Callable[[], Made]) -> Made:
-    """What `make` gives. Of two that make a database's tables at once, one is refused, and finds them soon after."""
+    """What `make` returns, tried again: of two that make a database's tables at once, one is refused at first."""
     for _ in range(_TRIES):
         try:
             return make()

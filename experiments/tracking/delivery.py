@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from .failures import described
+
 PATIENCE = 60.0
 _LONGEST_PAUSE = 10.0
 _SOON = 10.0
-"""Seconds after which it is said what is waited for."""
+"""Seconds of waiting in the end after which the user is told what is waited for."""
 
 
 class Delivery:
@@ -26,7 +28,7 @@ class Delivery:
         may_pass: Callable[[Exception], bool],
         say: Callable[[str], None],
         patience: float | None = None,
-        describe: Callable[[Exception], str] | None = None,
+        describe: Callable[[Exception], str] = described,
     ) -> None:
         self.errors: list[str] = []
         """Why each of the tasks that were given up failed."""
@@ -34,7 +36,7 @@ class Delivery:
         self._may_pass = may_pass
         self._say = say
         self._patience = PATIENCE if patience is None else patience
-        self._describe = describe or described
+        self._describe = describe
         self._closed_at: float | None = None
         self._lost = False
         self._given = self._done = 0
@@ -87,10 +89,5 @@ class Delivery:
             self._say("is back, nothing is lost")
 
     def _is_impatient(self) -> bool:
-        """After the first task that was given up in the end, those behind it have a single try each."""
+        """Whether a task has a single try: the time after `close` is up, or was for an earlier task."""
         return self._lost or (self._closed_at is not None and time.monotonic() - self._closed_at > self._patience)
-
-
-def described(error: Exception) -> str:
-    """An error's type and beginning, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

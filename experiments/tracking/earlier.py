@@ -1,4 +1,4 @@
-"""Why trials are to run that the study has results of: what has changed since in their recipe, plugins or data."""
+"""Why trials run again that the study has results of: what has changed since in their recipe, plugins or data."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .records import NewerRecord, TrialRecord
 from .states import State
 
 _RECORDS = 50
-"""So many records are read, of a cell each; a server takes a tenth of a second for one."""
+"""The most records that are read, one a cell; a server takes a tenth of a second for each."""
 
 _NAMED = 3
-"""Settings in a line."""
+"""The most settings that a line names."""
 
 _UNSEEN = "how ablate trains has changed since, or a file that the recipe names"
 
 
 def why_again(plan: Plan, states: Mapping[str, State]) -> list[str]:
-    """In a line each, why trials are to run that have finished before, and how many they are."""
+    """A line for each reason why trials that have finished before are to run again, with their number."""
     reasons = Counter(state.reason for state in states.values() if state.name == "to run" and state.reason)
     new = {id for id, state in states.items() if state.name == "to run" and not state.reason}
     before: dict[str, Attempt] = {}
@@ -68,7 +68,7 @@ def _plugins(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:
 
 
 def _settings(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:
-    """Settings that the trial was trained with otherwise."""
+    """Settings that had another value when the trial was trained."""
     try:
         before = parse_recipe(record.recipe)
     except Problem:
@@ -83,7 +83,7 @@ def _settings(plan: Plan, cell: Cell, record: TrialRecord) -> Iterable[str]:
             is_teacher = isinstance(change.after, str) and change.after in trials
             yield f"{change.path}: its teacher has changed" if is_teacher else str(change)
     for change in decisive:
-        # derived from what is none: a data set has its folder's name
+        # derived from a setting that is no part of the identity, as a data set's name is from its folder
         if not any(_meet(change.path, other.path) for other in shown):
             yield str(change)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from trainer.room import is_full
 
-from . import delivery
-
 
 def may_pass(error: Exception) -> bool:
     """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
@@ -21,5 +19,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def described(error: Exception) -> str:
-    """An error of MLflow's client in a line."""
-    return "its disk is full; make room there" if is_full(error) else delivery.described(error)
+    """An error in one line: its type and the beginning of its message."""
+    if is_full(error):
+        return "its disk is full; make room there"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,7 +1,7 @@
 """A record that does not exist yet appears whole or not at all: one with half its tables MLflow would never open.
 
-MLflow makes tables by replaying every change that they have ever had, for seconds: that is done once a machine and
-version, in the cache, and copied.
+MLflow makes its tables by replaying all of their migrations, which takes seconds. That is done once a machine and
+version of MLflow, in the cache, and copied from there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _make(blank: Path) -> None:
 
     blank.parent.mkdir(parents=True, exist_ok=True)
     draft = blank.with_suffix(".part")
-    # a killed process has left these
+    # what a killed process may have left
     _remove(draft)
     try:
         write_ahead(draft)

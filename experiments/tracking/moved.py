@@ -11,13 +11,13 @@ ARTIFACTS = "mlruns"
 """Where MLflow keeps them beside a record in the working folder, by experiment and run."""
 
 _ENOUGH = 100
-"""So many folders are looked at for one that is a run's."""
+"""The most folders that are looked at to find one that is a run's."""
 
 
 def homes(connection: sqlite3.Connection, file: Path) -> dict[str, str]:
-    """Where artifacts of experiments are said to lie, and the place beside the record's `file` where they do.
+    """Of experiments whose artifacts have moved: where the record says that they lie, to where they do, beside it.
 
-    Only what lies there and is said to lie in another folder: a copy so leaves alone what it was copied from.
+    Only what does lie beside the record's `file`, so that a copy leaves alone what it was copied from.
     """
     found: dict[str, str] = {}
     beside = file.resolve().parent / ARTIFACTS
@@ -30,7 +30,7 @@ def homes(connection: sqlite3.Connection, file: Path) -> dict[str, str]:
 
 
 def at_home(location: str, homes: Mapping[str, str]) -> str:
-    """Where a run's artifacts lie, by where they are said to lie."""
+    """Where a run's artifacts lie, given where the record says that they do."""
     for before, home in homes.items():
         if location.startswith(f"{before}/"):
             return home + location[len(before) :]
@@ -38,7 +38,7 @@ def at_home(location: str, homes: Mapping[str, str]) -> str:
 
 
 def bring_home(connection: sqlite3.Connection, homes: Mapping[str, str]) -> None:
-    """Write down where artifacts lie, for MLflow's own page.
+    """Write these places into the record, for MLflow's own page.
 
     Not while a run is open: whoever writes it may see the folder at another place, as a container does.
     """

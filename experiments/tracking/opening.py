@@ -1,4 +1,4 @@
-"""The record opened, and what killed drivers left open in it closed."""
+"""Opens the record, and closes what killed drivers left open in it."""
 
 from __future__ import annotations
 
@@ -78,20 +78,20 @@ def close_left_open(study: str) -> None:
 
 
 def bury_the_dead(client: MlflowClient, experiment: str) -> None:
-    """Runs that a killed driver of this machine left as running."""
+    """End the runs that killed drivers of this machine left as running."""
     spared = None
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
         begun = run.info.start_time / 1000
         if tags.get(HOST) == socket.gethostname() and not is_alive(int(tags.get(PID, "0")), begun):
-            # of another machine by the same name, or where ids of processes are counted apart
+            # a driver on another machine of this name, or in a container with process ids of its own, may be alive
             spared = _living_processes() if spared is None else spared
             if tags.get(PROCESS) not in spared:
                 end_run(client, run)
 
 
 def end_run(client: MlflowClient, run: Run) -> None:
-    """A run whose driver is dead."""
+    """End a run whose driver is dead."""
     status = run.data.tags.get(STATUS, "running")
     if status == "running":
         status = "interrupted"

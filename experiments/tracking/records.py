@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 class NewerRecord(UserError):
-    """What this release can't know the meaning of, and nobody should delete."""
+    """A record of a newer release, which this one can't read and nobody should delete."""
 
     def __init__(self, where: str, version: int) -> None:
         self.what = f"recorded by a newer ablate (format {version}, known {SCHEMA}); expected that one, or newer"

@@ -51,7 +51,7 @@ class Store(Protocol):
     """
 
     def open(self) -> None:
-        """Do what takes longest, and writes nothing that a reader would see."""
+        """Do in advance what takes longest and changes nothing that a reader would see."""
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """The id of the experiment of this name, made where there is none; runs that the dead left in it are ended."""
@@ -59,10 +59,10 @@ class Store(Protocol):
     def create_run(
         self, experiment: str, tags: Mapping[str, str], begun: int | None = None, *, again: bool = False
     ) -> tuple[str, str]:
-        """Its id, and the place of its artifacts.
+        """Make a run; returns its id and the place of its artifacts.
 
-        begun: when, in milliseconds since 1970; None: now. again: it may be there, as an answer was lost; told by
-        ATTEMPT.
+        begun: when, in milliseconds since 1970; None: now. again: it may exist, as an answer was lost, and is then
+        found by its tag ATTEMPT.
         """
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
@@ -83,10 +83,10 @@ class Store(Protocol):
     def log_last(
         self, run: str, points: Sequence[Point], params: Mapping[str, object], tags: Mapping[str, str]
     ) -> None:
-        """What is known at a run's end, at once."""
+        """What is known only at a run's end, in one call."""
 
     def end_run(self, run: str, status: str, at: int | None = None) -> None:
-        """As FINISHED, FAILED or KILLED, at this time or now; not even a power cut takes it back."""
+        """End a run as FINISHED, FAILED or KILLED, at this time or now; afterwards not even a power cut undoes it."""
 
     def close(self) -> None:
         """Bring the record to rest."""
@@ -102,7 +102,7 @@ class MlflowStore:
             from sqlalchemy import event
 
             event.listen(self._engine(client), "connect", hasten)
-            # those that it has opened by now did not hear of it
+            # connections that were opened before have not been hastened
             self._engine(client).dispose()
         return client
 
@@ -172,7 +172,7 @@ class MlflowStore:
         self._client.set_terminated(run, status, at)
         if (file := embedded_record()) is not None:
             if not file.exists():
-                # it has been written to a file that has no name any more
+                # what was written went to a file that has no name any more
                 raise FileNotFoundError(f"{file} was deleted meanwhile")
             keep(file)
 
@@ -195,7 +195,7 @@ class MlflowStore:
         return at_home(artifacts or "", self._moved)
 
     def _put(self, run: str, artifacts: str, name: str, write: Callable[[Path], object]) -> None:
-        """Where the artifacts lie on this machine, as MLflow's client does it after asking the record where that is."""
+        """Put an artifact in its place: directly where that is on this machine, which spares asking the record."""
         folder = local_artifacts(artifacts)
         if folder is None:
             with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""SQLite files while they are written: with a log ahead, no commit waits for the disk, only what must be kept does.
+"""SQLite files while they are written: in write-ahead mode no commit waits for the disk, only `keep` does.
 
 At rest they are what every tool expects, a single file. A file that a killed process left with its log is whole:
 whoever opens it next finds everything that was committed. A power cut can take what was committed after the last
@@ -20,7 +20,7 @@ _MOUNTS = Path("/proc/self/mounts")
 
 
 def write_ahead(file: Path) -> None:
-    """Keep a log from now on; where that can't be, the file stays as it is. One that does not exist is begun."""
+    """Switch a file to write-ahead mode where that can be. One that does not exist is created."""
     if is_local(file):
         _switch(file, "WAL")
 
@@ -42,7 +42,7 @@ def keep(file: Path) -> None:
 
 
 def rest(file: Path) -> None:
-    """Take the log in and do without, unless another process has the file open: that one, or the next, does it."""
+    """Take the log into the file and leave the mode; if another process has it open, that one or the next does so."""
     if file.exists():
         _switch(file, "DELETE")
 

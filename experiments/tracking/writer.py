@@ -21,8 +21,9 @@ from ..sharing.process import TOKEN
 from ..training.environment import describe_software, git_state, training_code
 from ..training.folders import trial_folder
 from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
-from .delivery import Delivery, described
+from .delivery import Delivery
 from .entities import dataset_of, params_of, points_of
+from .failures import described
 from .opening import ENDED
 from .records import make_record
 from .store import ATTEMPT, Store, StoreError
@@ -39,7 +40,7 @@ class _Attempt:
 
     trial: Trial
     name: str = field(default_factory=lambda: uuid4().hex)
-    """What tells its run from all others, from before that is made."""
+    """Tells its run from all others, from before the run is made."""
 
     begun: int = field(default_factory=lambda: _now())
     """When, in milliseconds since 1970; the record may hear of it much later."""
@@ -108,7 +109,7 @@ class RunWriter:
         """An epoch of a running trial has ended."""
         attempt = self._attempts.setdefault(trial.id, _Attempt(trial))
         at = _now()
-        # what a resumed training takes up is as old as its first epoch, whenever and however often that is written
+        # epochs that a resumed training takes up get the time of the first that it reports, whenever it is written
         attempt.at.update({each: at for each in range(1, number + 1) if each not in attempt.at})
         self._put(lambda: self._epoch(attempt, number, metrics))
 
@@ -235,14 +236,14 @@ class RunWriter:
             self.store.put_file(run, artifacts, WEIGHTS, (folder / WEIGHTS).resolve())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.store.put_text(run, artifacts, ARTIFACT, record.model_dump_json(indent=1))
-        # of a training that the record has kept up with nothing, of one that was complete before it began all of them
+        # epochs that the record lacks: none if it has kept up, all if the training was complete before this attempt
         rest = [
             point
             for number, metrics in enumerate(result.history, start=1)
             if number not in attempt.logged
             for point in points_of([(number, metrics)], attempt.at.get(number, at))
         ]
-        # with its status, last, it is done: what that says must be there
+        # the status goes last: whoever reads that a trial is done must find all the rest
         last = result.selected or len(result.history)
         settings = {} if attempt.described else self._settings(attempt)
         costs = {"params": result.params, "macs": result.macs} if result.params is not None else {}
@@ -254,7 +255,7 @@ class RunWriter:
 
 
 def _may_pass(error: Exception) -> bool:
-    # a process that died has opened it once, and its successor will
+    # UserError: a new process could not open the record, which has opened before and will again
     return isinstance(error, UserError) or (isinstance(error, StoreError) and error.passes)
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +15,7 @@ from trainer.errors import UserError
 
 from ..options import Architecture, Option, digest
 from ..recipe import options_in
-from .folders import cache_folder
+from .remembered import recall, remembered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,46 +47,10 @@ def known_cost(architecture: Architecture, num_classes: int, image_size: int) ->
     return Cost(**known) if known is not None else None
 
 
-def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `measure` gives, or what was remembered when it was measured for `key` before; see remember."""
-    known = recall(what, key)
-    if known is not None:
-        return known
-    found = measure()
-    remember(what, key, found)
-    return found
-
-
-def recall(what: str, key: object) -> dict[str, Any] | None:
-    """What was remembered for a JSON-like key; None where there is nothing that can be read."""
-    try:
-        known = json.loads(_file(what, key).read_text())
-    except (OSError, ValueError):
-        return None
-    return known if isinstance(known, dict) else None
-
-
-def remember(what: str, key: object, found: dict[str, Any]) -> None:
-    """Keep JSON-like data in the folder `what` of the machine's cache. One that can't be written only costs time."""
-    file = _file(what, key)
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        try:
-            draft.write_text(json.dumps(found))
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
 def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[Any]:
     blank = architecture.untrained()
     sources = frozenset[str]().union(*(_sources(type(option)) for _, option in options_in(blank)))
     return [blank.identity(), num_classes, image_size, _timm(), sorted(sources)]
-
-
-def _file(what: str, key: object) -> Path:
-    return cache_folder() / what / f"{digest(key, 24)}.json"
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:

@@ -15,7 +15,7 @@ from experiments.language.wording import count
 from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
-from experiments.training.probe import UNKNOWN_CLASSES
+from experiments.training.measuring import UNKNOWN_CLASSES
 from trainer.decoding import decode_file
 from trainer.errors import UserError
 

@@ -19,7 +19,7 @@ from trainer.files import existing
 
 from .finding import Finding, size
 from .folders import refusal
-from .schema import QUERY, check_schema
+from .schema import QUERY, check_schema, problem
 from .servers import database, server
 
 PATIENCE = 2.0
@@ -40,7 +40,7 @@ def record() -> Iterator[Finding]:
         yield database()
     elif scheme() in ("", "file") and not os.environ.get("MLFLOW_ALLOW_FILE_STORE"):
         remedy = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
-        yield Finding("problem", "record", f"{shown_uri()}: a folder, which MLflow no longer writes to", remedy)
+        yield problem(f"{shown_uri()}: a folder, which MLflow no longer writes to", remedy)
     else:
         remedy = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}; `ablate run` will tell"
         yield Finding("warning", "record", f"{shown_uri()}: a kind of record that isn't checked", remedy)
@@ -49,11 +49,11 @@ def record() -> Iterator[Finding]:
 def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -> Finding:
     """An SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
     if file.is_dir():
-        return _problem(f"{file}: is a folder, expected a file", "move it away")
+        return problem(f"{file}: is a folder, expected a file", "move it away")
     folder = existing(file.absolute().parent)
     if (reason := refusal(folder)) is not None:
         remedy = "make the folder writable: SQLite keeps its journal beside the file"
-        return _problem(f"{file}: nothing can be written to {folder} ({reason})", remedy)
+        return problem(f"{file}: nothing can be written to {folder} ({reason})", remedy)
     if not file.exists():
         return Finding("ok", "record", f"{file}: SQLite, not there yet; `ablate run` makes it")
     try:
@@ -112,7 +112,7 @@ def _contents(file: Path, connection: sqlite3.Connection) -> int | Finding | Non
     except sqlite3.OperationalError as error:
         if not str(error).startswith("no such "):
             raise
-        return _problem(
+        return problem(
             f"{file}: SQLite, but no record of MLflow's", "move it away, or set MLFLOW_TRACKING_URI elsewhere"
         )
     return check_schema(schema) or int(runs)
@@ -138,14 +138,14 @@ def _refused(file: Path, error: sqlite3.Error) -> Finding:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         remedy = f"wait for it or end it; `{shlex.join(['fuser', str(file)])}` names it"
-        return _problem(f"{file}: another process holds its lock", remedy)
+        return problem(f"{file}: another process holds its lock", remedy)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return _damaged(file, str(error))
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return _problem(
+        return problem(
             f"{file}: can't be written to ({error})", f"make it yours: {shlex.join(['chmod', 'u+rw', str(file)])}"
         )
-    return _problem(f"{file}: can't be opened ({error})", "see whether its disk is full or broken")
+    return problem(f"{file}: can't be opened ({error})", "see whether its disk is full or broken")
 
 
 def _damaged(file: Path, reason: str) -> Finding:
@@ -153,8 +153,4 @@ def _damaged(file: Path, reason: str) -> Finding:
         f"put a backup in its place, or what `{shlex.join(['sqlite3', str(file), '.recover'])}` still reads; "
         "without either, move it away: trials are then trained again"
     )
-    return _problem(f"{file}: damaged ({reason[:160]})", remedy)
-
-
-def _problem(found: str, remedy: str) -> Finding:
-    return Finding("problem", "record", found, remedy)
+    return problem(f"{file}: damaged ({reason[:160]})", remedy)

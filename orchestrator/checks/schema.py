@@ -17,6 +17,11 @@ from .packages import pip_install
 QUERY = "SELECT version_num FROM alembic_version"
 
 
+def problem(found: str, remedy: str) -> Finding:
+    """A problem with the record."""
+    return Finding("problem", "record", found, remedy)
+
+
 def revisions() -> tuple[str, frozenset[str]]:
     """The schema version that the installed MLflow writes, and all that it knows.
 
@@ -43,9 +48,9 @@ def check_schema(found: str) -> Finding | None:
     if found not in known:
         about = f"{shown_uri()}: written by another MLflow, its schema {found} is unknown to {ours}"
         remedy = f"if that was a newer one: {pip_install('mlflow')} --upgrade; else set MLFLOW_TRACKING_URI elsewhere"
-        return Finding("problem", "record", about, remedy)
+        return problem(about, remedy)
     # a URI that may hold secrets is left to the shell
     uri = '"$MLFLOW_TRACKING_URI"' if embedded_record() is None else shlex.quote(tracking_uri())
     command = f"{shlex.join([sys.executable, '-m', 'mlflow', 'db', 'upgrade'])} {uri}"
     about = f"{shown_uri()}: of an older MLflow, schema {found}, {ours} expects its own"
-    return Finding("problem", "record", about, f"keep a copy, then {command}")
+    return problem(about, f"keep a copy, then {command}")

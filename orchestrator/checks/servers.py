@@ -14,7 +14,7 @@ from experiments.tracking.uris import shown_uri, tracking_uri, without_secrets
 
 from .finding import Finding, one_line
 from .probe import Unanswered, answer
-from .schema import QUERY, check_schema
+from .schema import QUERY, check_schema, problem
 
 REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"
 OTHER_WAYS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -35,16 +35,16 @@ def server(seconds: float = SECONDS) -> Finding:
         if status == 200:
             status, told = _get("/version", seconds)
     except Exception as error:
-        return _problem(f"{shown_uri()}: {_reason(error, seconds)}", REACH)
+        return problem(f"{shown_uri()}: {_reason(error, seconds)}", REACH)
     if status in (401, 403):
         if any(os.environ.get(name) for name in OTHER_WAYS):
             remedy = "`ablate status STUDY` tells whether it lets this user in"
             return Finding("warning", "record", f"{shown_uri()}: there, with a login that isn't checked here", remedy)
         remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or start it with --allowed-hosts"
-        return _problem(f"{shown_uri()}: refuses this client (HTTP status {status})", remedy)
+        return problem(f"{shown_uri()}: refuses this client (HTTP status {status})", remedy)
     if status != 200:
         remedy = "correct MLFLOW_TRACKING_URI, or look into the server's log"
-        return _problem(
+        return problem(
             f"{shown_uri()}: answers, but not as an MLflow server that is well (HTTP status {status})", remedy
         )
     return _without_store(seconds) or _compared(told.strip(), version("mlflow"))
@@ -60,13 +60,13 @@ def _without_store(seconds: float) -> Finding | None:
     if status == 200:
         return None
     remedy = "look into the server's log, and whether its database is up"
-    return _problem(f"{shown_uri()}: there, but can't tell its experiments ({reason})", remedy)
+    return problem(f"{shown_uri()}: there, but can't tell its experiments ({reason})", remedy)
 
 
 def _compared(theirs: str, ours: str) -> Finding:
     if not re.fullmatch(r"\d+\.\d+[\w.+-]*", theirs):
         remedy = "correct MLFLOW_TRACKING_URI: it should lead to the server's first page"
-        return _problem(f"{shown_uri()}: answers, but not as an MLflow server", remedy)
+        return problem(f"{shown_uri()}: answers, but not as an MLflow server", remedy)
     if theirs.split(".")[:2] == ours.split(".")[:2]:
         return Finding("ok", "record", f"{shown_uri()}: MLflow server {theirs}")
     remedy = f"run the same release on both sides, such as {ours} on the server"
@@ -117,7 +117,7 @@ def database(seconds: float = 2 * SECONDS) -> Finding:
     try:
         return Finding(**answer(open_database, seconds))
     except Unanswered as error:
-        return _problem(f"{shown_uri()}: {without_secrets(str(error))}", REACH)
+        return problem(f"{shown_uri()}: {without_secrets(str(error))}", REACH)
 
 
 def open_database() -> dict[str, str]:
@@ -133,7 +133,7 @@ def _database() -> Finding:
     # its message would repeat what may be a password's part
     except Exception:
         remedy = "expected dialect://user:password@host:port/name, with / ? # @ in a password as %2F %3F %23 %40"
-        return _problem(f"{shown_uri()}: is no URI of a database", remedy)
+        return problem(f"{shown_uri()}: is no URI of a database", remedy)
     try:
         with impatient_engine(url).connect() as connection:
             if not sqlalchemy.inspect(connection).has_table("alembic_version"):
@@ -142,12 +142,8 @@ def _database() -> Finding:
     except ModuleNotFoundError as error:
         driver = str(error.name)
         remedy = f"install it: pip install '{DRIVERS.get(driver, driver)}'"
-        return _problem(f"{shown_uri()}: its driver, the package {driver}, is not installed", remedy)
+        return problem(f"{shown_uri()}: its driver, the package {driver}, is not installed", remedy)
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        return _problem(f"{shown_uri()}: can't be opened ({without_secrets(reason)[:160]})", REACH)
+        return problem(f"{shown_uri()}: can't be opened ({without_secrets(reason)[:160]})", REACH)
     return check_schema(str(schema)) or Finding("ok", "record", f"{shown_uri()}: reached, schema as it should be")
-
-
-def _problem(found: str, remedy: str) -> Finding:
-    return Finding("problem", "record", found, remedy)

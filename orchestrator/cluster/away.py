@@ -19,16 +19,17 @@ from trainer.recorder import Recorder
 
 from ..scratch import scratch_folder
 from .desk import Files, Mirror
-from .needs import Data, Needs, check_versions, key
+from .needs import NeededData, Needs, check_versions, key
 
 _STARTED_IN = Path.cwd()
 """Where `ray start` was called."""
 
 _ready: set[str] = set()
+"""Data sets that this worker has prepared, by `key`."""
 
 
 def prepare(needs: Needs, files: Files) -> None:
-    """Everything in place for every trial; raises UserError saying what this node lacks."""
+    """Put in place what every trial needs; raises UserError saying what this node lacks."""
     _basics(needs, files)
     for data in needs.data.values():
         _prepare_data(data)
@@ -43,13 +44,13 @@ def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str
             (folder / name).write_bytes(content)
         try:
             _basics(needs, files)
-            # what is checked beforehand is of the trials that are known then: a search may come to others
-            _prepare_data(Data(job.recipe["dataset"], job.fingerprint, job.seed))
+            # only trials that were known beforehand have been prepared for, and a search comes to others
+            _prepare_data(NeededData(job.recipe["dataset"], job.fingerprint, job.seed))
             if job.pretrained:
                 _named_weights(job.recipe["architecture"], job.pretrained, files)
             local = _localised(job, folder, needs, files)
         except UserError as error:
-            # another node may do better
+            # another node may have what this one lacks
             return Result("failed", reason=f"{node}: {error}"[:500], again=True)
         mirror = Mirror(folder, job.folder, files, recorder)
         result = run_trial(local, mirror)
@@ -82,7 +83,7 @@ def _basics(needs: Needs, files: Files) -> None:
 
 
 def _named_weights(architecture: Mapping[str, Any], file: str, files: Files) -> None:
-    """The driver's file of weights that are known by a name, where they are looked for; others travel with a trial."""
+    """Put the driver's file of weights with a name where they are looked for; other weights travel with their trial."""
     place = cache_folder() / "weights" / Path(file).name
     if not _from_file(architecture) and not place.exists():
         _put(place, file, files)
@@ -93,16 +94,11 @@ def _plugin(path: str, text: str) -> Path:
     if os.path.isfile(path) and Path(path).read_text(encoding="utf-8") == text:
         return Path(path)
     place = cache_folder() / "plugins" / digest(text) / Path(path).name
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f"{place.name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(place)
-    return place
+    return place if place.exists() else _write(place, text.encode("utf-8"))
 
 
-def _prepare_data(data: Data) -> None:
-    """The data set in place and decoded, with the driver's fingerprint; once a worker."""
+def _prepare_data(data: NeededData) -> None:
+    """Put the data set in place and decode it, once a worker; raises UserError where it differs from the driver's."""
     from trainer.cache import decoded
 
     name = key(data.dataset)
@@ -154,10 +150,15 @@ def _from_file(architecture: Mapping[str, Any]) -> bool:
 
 
 def _put(place: Path, origin: str, files: Files) -> Path:
-    """The driver's file `origin` at `place`."""
+    """Copy the driver's file `origin` to `place`."""
     content = files.read(origin)
     if content is None:
         raise UserError(f"{origin}: is gone from the driver's machine")
+    return _write(place, content)
+
+
+def _write(place: Path, content: bytes) -> Path:
+    """The file, once it is whole: other workers of this node look for it under this name."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f"{place.name}.{os.getpid()}")
     draft.write_bytes(content)

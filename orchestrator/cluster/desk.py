@@ -12,7 +12,7 @@ from trainer.files import CHECKPOINT
 from trainer.recorder import Epoch, Recorder
 
 TRIES = 5
-"""How often a folder is read again that changes meanwhile."""
+"""How often a folder is read that changes while it is read."""
 
 _NOT_SENT = (".part", "lock")
 
@@ -27,7 +27,7 @@ class Files(Protocol):
         """What an earlier attempt left in a trial's folder, by name."""
 
     def write(self, folder: str, files: Mapping[str, bytes], names: list[str]) -> None:
-        """Put `files` into a trial's folder, of which `names` are all that it holds on the node."""
+        """Put `files` into a trial's folder. names: of everything that the folder holds on the node."""
 
 
 class Desk:
@@ -95,7 +95,7 @@ class Mirror:
                 if stats[name] != self.sent.get(name):
                     with suppress(FileNotFoundError):
                         new[name] = (self.folder / name).read_bytes()
-            # else the weights that a checkpoint needs may be gone while it was read
+            # a checkpoint that was replaced meanwhile may need weights that were not read
             if self._stats().get(CHECKPOINT) == stats.get(CHECKPOINT):
                 self.files.write(self.target, new, list(stats))
                 self.sent = {name: stat for name, stat in stats.items() if name in new or name in self.sent}

@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
-class Data:
+class NeededData:
     """A data set of the plan, as the driver has it."""
 
     dataset: dict[str, Any]
@@ -31,7 +31,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Needs:
-    """Plain data: it is sent to every node."""
+    """What every node must have, as plain data that is sent to it."""
 
     versions: dict[str, str]
     """What `versions` gives where the driver runs."""
@@ -42,8 +42,8 @@ class Needs:
     plugins: dict[str, str]
     """Path of each plugin there to its text."""
 
-    data: dict[str, Data]
-    """By `key` of the data set; those of the trials that are known beforehand, as are the weights."""
+    data: dict[str, NeededData]
+    """By `key` of the data set. Like the weights, of those trials that are known beforehand."""
 
     weights: dict[str, str]
     """The driver's file of the pretrained weights, by `key` of the architecture."""
@@ -54,7 +54,7 @@ def needs_of(plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str
     data, weights = {}, {}
     for trial in trials:
         recipe = trial.recipe.as_data()
-        data[key(recipe["dataset"])] = Data(recipe["dataset"], fingerprints[trial.id], trial.seed)
+        data[key(recipe["dataset"])] = NeededData(recipe["dataset"], fingerprints[trial.id], trial.seed)
         if (name := key(recipe["architecture"])) not in weights:
             file = trial.recipe.architecture.pretrained_file()
             weights[name] = str(file.resolve()) if file else ""
@@ -68,12 +68,12 @@ def needs_of(plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str
 
 
 def key(settings: Mapping[str, Any]) -> str:
-    """Names an option's settings."""
+    """The same text for equal settings of an option."""
     return json.dumps(settings, sort_keys=True)
 
 
 def versions() -> dict[str, str]:
-    """What gives the numbers on this machine; builds of one release, for other devices, count as the same."""
+    """The releases that decide numbers on this machine; builds of one release for other devices count as the same."""
     return {"ablate's code": code_digest()} | {name: version(name).partition("+")[0] for name in PACKAGES}
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from experiments.language.wording import count, first_few
 from experiments.plan import Cell, Plan, Trial
 from experiments.questions.confounders import study_notes
-from experiments.questions.tables import published_facts
+from experiments.questions.tables import published_params
 from experiments.questions.unreported import unreported
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
@@ -91,11 +91,15 @@ def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None
         console.print(line, highlight=False, markup=False)
     for line in why_again(plan, states):
         console.print(line, highlight=False, markup=False)
-    for note in (*absent_record(), *unreported(plan), *study_notes(plan)):
+    for note in _notes(plan):
         console.print(f"note: {note}", highlight=False, markup=False)
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
         console.print(f"it has a search over {sampled}: ablate search", highlight=False)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [*absent_record(), *unreported(plan), *study_notes(plan)]
 
 
 def _shared(plan: Plan) -> str:
@@ -155,7 +159,7 @@ def _cost_at_most(plan: Plan, missing: list[Trial]) -> str:
 def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, console: Console) -> None:
     table = Table(title=plan.study.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("cell", no_wrap=True)
-    published = published_facts(plan, "params")
+    published = published_params(plan)
     document = ("document",) if published else ()
     for name in ("params", *document, "MACs", *(("an epoch",) if estimate.known else ()), "done"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -201,7 +205,7 @@ def _as_json(plan: Plan, states: dict[str, State], estimate: Estimate) -> dict[s
         "excluded": dict(plan.excluded),
         "seconds": estimate.remaining(),
         "again": why_again(plan, states),
-        "notes": [*absent_record(), *unreported(plan), *study_notes(plan)],
+        "notes": _notes(plan),
         **comparisons_json(plan),
     }
 

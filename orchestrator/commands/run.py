@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,19 +16,18 @@ from experiments.plan import Plan
 from experiments.sharing.claims import claims_of_others
 from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
-from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
 from ..estimates.resources import writing
-from ..events import EngineDied
 from ..output import steady_console
 from ..run import run_plan
 from ..signals import interruptible
 from ..task import Summary
 from ..terms import Terms
 from .comparing import show_comparisons
+from .ending import Say, interrupted, say_refused, speaker
 from .loading import by_now, load_plan
 from .terms import checked, executor_of
 
@@ -95,13 +93,10 @@ def _no_report(plan: Plan) -> str:
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *, goes_on: bool) -> int:
-    def say(line: str, style: str = "") -> None:
-        console.print(line, style=style, highlight=False, markup=False)
-
+    say = speaker(console)
     _tell(plan, summary, seconds, say)
-    if summary.interrupted is not None:
-        say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
-        return 1 if isinstance(summary.interrupted, EngineDied) else 130
+    if (code := interrupted(summary, say)) is not None:
+        return code
     if plan.study.replicates is not None:
         show_comparisons(by_now(plan), console)
     left_out = bool(summary.failed or summary.record_errors or summary.elsewhere)
@@ -126,11 +121,10 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
     return 1 if left_out else 0
 
 
-def _tell(plan: Plan, summary: Summary, seconds: float, say: Callable[..., None]) -> None:
+def _tell(plan: Plan, summary: Summary, seconds: float, say: Say) -> None:
     """What became of the trials, and what of it the record refused."""
+    say_refused(summary, say)
     if summary.record_errors:
-        errors = summary.record_errors
-        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
         say("what it lacks is kept in .ablate/ and is recorded by the same command")
     if summary.finished:
         say(

@@ -16,20 +16,19 @@ from experiments.search.plan import SearchPlan, plan_search
 from experiments.search.tuned import check_emitted
 from experiments.search.tuned import emit as emit_study
 from experiments.study import load_study
-from experiments.tracking.uris import shown_uri
 from reports.folder import results_folder
 from reports.search.report import make_search_report, write_search_report
 from reports.search.told import fresh_plan
 from trainer.errors import UserError
 
-from ..events import EngineDied
 from ..output import steady_console
 from ..signals import interruptible
 from ..terms import Terms
+from .ending import interrupted, say_refused, speaker
 from .terms import checked, executor_of
 
 if TYPE_CHECKING:
-    from ..search.run import Finding
+    from ..search.run import SearchResult
 
 
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
@@ -49,17 +48,11 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
         return _conclude(search, found, emit, console)
 
 
-def _conclude(search: SearchPlan, found: Finding, emitted: Path | None, console: Console) -> int:
-    def say(line: str, style: str = "") -> None:
-        console.print(line, style=style, highlight=False, markup=False)
-
-    summary = found.summary
-    if summary.record_errors:
-        errors = summary.record_errors
-        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
-    if summary.interrupted is not None:
-        say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
-        return 1 if isinstance(summary.interrupted, EngineDied) else 130
+def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, console: Console) -> int:
+    say, summary = speaker(console), found.summary
+    say_refused(summary, say)
+    if (code := interrupted(summary, say)) is not None:
+        return code
     fresh = {trial.id: trial for trial in fresh_plan(search, found.history).trials}
     failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
     for trial, result in failed:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from experiments.plan import Trial
 
 _SPAN = 101
-"""The last so many of each measured time count: a study of any length is estimated at the same cost."""
+"""Of each kind of measured time only the last so many count, so that an estimate costs as much in a long study."""
 
 
 def _times() -> deque[float]:
@@ -34,7 +34,7 @@ class _Course:
 
 @dataclass
 class Estimate:
-    """Hears what happens to every trial, and plays the rest through: trials in their order, `at_once` at a time.
+    """Hears what happens to every trial, and simulates the rest: trials in their order, `at_once` at a time.
 
     An epoch of a trial is taken to last as long as the median of its cell's, of whatever seed; of a cell that has not
     been measured yet, as it did in earlier trainings; else as the average of the other cells, in proportion to the
@@ -55,7 +55,7 @@ class Estimate:
     """Seconds from now until the first trial trains."""
 
     expected: Sequence[Trial] = ()
-    """Others that will come, or such as will."""
+    """Further trials that will come, or others that take as long."""
 
     clock: Callable[[], float] = time.monotonic
     _waiting: dict[str, Trial] = field(init=False)
@@ -117,7 +117,7 @@ class Estimate:
             self._waiting[trial.id] = trial
 
     def lengths(self) -> Callable[[Trial], float]:
-        """What tells how long a trial takes: in seconds, or while no epoch is known in units of work; else 0."""
+        """Gives how long a trial takes: in seconds, in units of work while no epoch is measured, or 0."""
         known = self._pace() if self._paces or self.known else None
 
         def length(trial: Trial) -> float:
@@ -141,7 +141,7 @@ class Estimate:
         return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 
     def _pace(self) -> Callable[[Trial], float]:
-        """What tells the seconds of a trial's epoch."""
+        """Gives the seconds of a trial's epoch."""
         now = self._paces
         # the machine may be slower or faster than it was, for instance because more trials share it
         ratios = [now[cell] / self.known[cell] for cell in now if cell in self.known]

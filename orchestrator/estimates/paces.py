@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.language.references import referred
+from experiments.options import digest
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
-from experiments.training.costs import recall, remember
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
+from experiments.training.remembered import recall, remember
 from trainer.recorder import Epoch
 
 from .eta import Estimate
@@ -43,12 +44,12 @@ def is_start_known(room: Room) -> bool:
 
 def remember_probe(recipe: Recipe, room: Room, share: float, measured: Measured) -> None:
     """Keep what a few steps have told. share: of a GPU, or of the machine where there is none, that a trial takes."""
-    remember("probes", json.loads(probe_key(recipe, room)), {"share": share, **asdict(measured)})
+    remember("probes", _probe_key(recipe, room), {"share": share, **asdict(measured)})
 
 
 def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
     """What was remembered of this kind of training; nothing if the data have come to hand since then."""
-    found = recall("probes", json.loads(probe_key(recipe, room))) or {}
+    found = recall("probes", _probe_key(recipe, room)) or {}
     try:
         share, measured = float(found.pop("share")), Measured(**found)
     except (KeyError, TypeError, ValueError):
@@ -56,20 +57,9 @@ def known_probe(recipe: Recipe, room: Room) -> tuple[float, Measured] | None:
     return None if measured.train is None and recipe.dataset.files() else (share, measured)
 
 
-def probe_key(recipe: Recipe, room: Room) -> str:
-    """What decides what a few steps cost: criterion, rates and the strengths of refinements do not."""
-    return json.dumps(
-        [
-            recipe.dataset.identity(),
-            recipe.architecture.untrained().identity(),
-            recipe.optimizer.identity()["kind"],
-            sorted(recipe.refinements),
-            sorted(referred(recipe)),
-            recipe.batch_size,
-            recipe.numerics.model_dump(mode="json"),
-            _device(room),
-        ]
-    )
+def kind_of_probe(recipe: Recipe, room: Room) -> str:
+    """Names the kind of training, of which one probe is enough."""
+    return digest(_probe_key(recipe, room))
 
 
 def known_share(trial: Trial, room: Room) -> float | None:
@@ -92,7 +82,7 @@ def estimate_of(plan: Plan, trials: Sequence[Trial], at_once: int | None, room: 
 
 
 def _start(plan: Plan, room: Room) -> float:
-    """Ray's start and then a worker's, by what it and the probes took; 0 for what has not been measured."""
+    """Seconds until the first trial trains: Ray's start and then a worker's, each as measured before, else 0."""
     engine = _positive(recall("engines", _device(room))) or 0.0
     probes = [known_probe(cells[0].recipe, room) for cells in _alike(plan, room)]
     return engine + max((probe[1].loading or 0.0 for probe in probes if probe is not None), default=0.0)
@@ -108,7 +98,7 @@ def _alike(plan: Plan, room: Room) -> list[list[Cell]]:
 
 
 def _known(recipe: Recipe, room: Room) -> float | None:
-    """Of whole trainings, else of a few steps."""
+    """Seconds of an epoch, as whole trainings have told, else a few steps."""
     seconds = _positive(recall("paces", _pace_key(recipe, room)))
     if seconds is None and (probe := known_probe(recipe, room)) is not None:
         seconds = _positive({"seconds": probe[1].epoch_seconds(recipe.batch_size)})
@@ -116,7 +106,7 @@ def _known(recipe: Recipe, room: Room) -> float | None:
 
 
 def _positive(found: Mapping[str, Any] | None) -> float | None:
-    """The seconds that were remembered, unless a file says what can't be."""
+    """The seconds that were remembered; None where the file holds no positive number."""
     seconds = (found or {}).get("seconds")
     return seconds if isinstance(seconds, float) and math.isfinite(seconds) and seconds > 0 else None
 
@@ -126,14 +116,23 @@ def _device(room: Room) -> str:
 
 
 def _pace_key(recipe: Recipe, room: Room) -> list[Any]:
-    """What decides how long an epoch takes: kinds count, rates and strengths don't."""
+    """What decides how long an epoch takes: which refinements and criterion there are, not their settings."""
+    phases = [sorted(phase.refinements) for phase in recipe.phases]
+    return _key(recipe, room, recipe.loss.identity()["kind"], sorted(recipe.refinements), phases)
+
+
+def _probe_key(recipe: Recipe, room: Room) -> list[Any]:
+    """What decides what a few steps cost: the criterion is always cross-entropy there, and the phase the first one."""
+    return _key(recipe, room, sorted(recipe.refinements), sorted(referred(recipe)))
+
+
+def _key(recipe: Recipe, room: Room, *others: Any) -> list[Any]:
+    """What decides what any part of a training costs, and between its parts `others`; learning rates don't matter."""
     return [
         recipe.dataset.identity(),
         recipe.architecture.untrained().identity(),
         recipe.optimizer.identity()["kind"],
-        recipe.loss.identity()["kind"],
-        sorted(recipe.refinements),
-        [sorted(phase.refinements) for phase in recipe.phases],
+        *others,
         recipe.batch_size,
         recipe.numerics.model_dump(mode="json"),
         _device(room),

@@ -18,20 +18,20 @@ from experiments.language.references import referred
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
-from experiments.training.probe import Measured
+from experiments.training.measuring import Measured
 from trainer import allocator
 from trainer.errors import UserError
 
 from ..checks.probe import Unanswered, answer
 from ..checks.ray_start import start_and_stop
-from .paces import is_start_known, known_probe, probe_key, remember_engine, remember_probe
+from .paces import is_start_known, kind_of_probe, known_probe, remember_engine, remember_probe
 from .shares import Room
 
 ROOM = 0.9
-"""Of the memory, to be shared out; the rest is CUDA's own and the system's."""
+"""The part of the memory that trials may share; the rest is left to CUDA itself and the system."""
 
 WORTH = 1.1
-"""How many times as much twice as many trials must get done to be worth it."""
+"""Twice as many trials at once are worth it if they get so many times as much done."""
 
 PATIENCE = 120.0
 """Seconds that one measurement may take."""
@@ -66,7 +66,7 @@ class Probes:
         try:
             found = _together(processes, json.dumps(asked))
         except UserError:
-            # one may have died, and the others still wait to answer this question: none can hear another one
+            # one may have died while the others still wait to go on with this question: none can be asked another
             self._end()
             raise
         finally:
@@ -110,7 +110,7 @@ def _kill(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def _together(processes: Sequence[subprocess.Popen[str]], question: str) -> list[Measured]:
-    """Every process's answer; whatever they measure in turns, they begin together."""
+    """Every process's answer. They begin each of their measurements together."""
     found: list[Measured] = []
     waiting = list(processes)
     for process in waiting:
@@ -134,7 +134,7 @@ def _tell(process: subprocess.Popen[str], line: str) -> None:
     try:
         print(line, file=process.stdin, flush=True)
     except BrokenPipeError:
-        # its end is heard where its answer is expected
+        # that it has died is noticed where its answer is read
         return
 
 
@@ -181,7 +181,7 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
 
     One whose steps can't be measured is passed over with a line that says why.
     """
-    missing = {probe_key(cell.recipe, room): cell for cell in cells if known_probe(cell.recipe, room) is None}
+    missing = {kind_of_probe(cell.recipe, room): cell for cell in cells if known_probe(cell.recipe, room) is None}
     if not missing:
         return
     doing = f"measuring {count(len(missing), 'kind')} of training, a few steps each"

@@ -61,11 +61,11 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Inside, a folder that takes no files is the user's to hear of; a full disk is said by the program."""
+    """Inside, a file that can't be written is a UserError; a full disk stays an error of its own (see exits)."""
     try:
         yield
     except OSError as error:
         if is_full(error) or error.filename is None:
             raise
-        # of a file that takes another's place, the other one
+        # of a failed rename, the target
         raise UserError(f"{error.filename2 or error.filename}: can't be written ({error.strerror})") from error

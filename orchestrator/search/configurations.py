@@ -6,7 +6,6 @@ A configuration is a trial for each of its seeds. What the record holds already 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from experiments.search.plan import IN_VAIN, SearchPlan, grown
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
-from reports.search.told import cell_of, fresh_plan
+from reports.search.told import cell_of
 from trainer.errors import Diverged, UserError
 from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
@@ -29,6 +28,7 @@ from ..events import Rule
 from ..holdings import Claims, recorded
 from .awaited import Awaited, Open
 from .budget import POLL, Budget
+from .finalists import Finalists
 from .memory import Configuration, Memory
 from .outcomes import excesses_of
 
@@ -37,7 +37,7 @@ DIVERGED = f"{Diverged.__name__}: "
 
 
 class Configurations:
-    """Asks the sampler while the budget lasts, then trains the finalists and the recipe under fresh seeds."""
+    """Asks the sampler while the budget lasts; then it is the finalists' turn."""
 
     ahead = 0
     """What is suggested should be after all results."""
@@ -76,14 +76,7 @@ class Configurations:
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations of which another process trains a trial, and when to look again."""
 
-        self.confirming = False
-        self.fresh_elsewhere: list[Trial] = []
-        """Trials under fresh seeds that another process trains."""
-
-        self.looked = -math.inf
-        """When these were looked for last."""
-
-        self.said: set[str] = set()
+        self.finalists = Finalists(search, memory, self.claims, fingerprints, fingerprint)
 
     @property
     def rule(self) -> Rule | None:
@@ -98,9 +91,7 @@ class Configurations:
         """Whether nothing is left to train, the trials under fresh seeds included."""
         if self.budget.left or self.budget.running_elsewhere or not self.budget.is_spent():
             return False
-        plan = fresh_plan(self.search, self.memory.history())
-        self.fingerprints |= self.fingerprint(plan)
-        return len(recorded(plan, plan.trials, self.fingerprints, pruned=False)) == len(plan.trials)
+        return self.finalists.are_recorded()
 
     def folder(self, trial: Trial) -> Path:
         """What the trial keeps."""
@@ -112,7 +103,9 @@ class Configurations:
 
     def is_over(self) -> bool:
         """See events.Supply."""
-        return self.broken is not None or (self.confirming and not self.awaited.open and not self.fresh_elsewhere)
+        if self.broken is not None:
+            return True
+        return self.finalists.are_begun and not self.finalists.elsewhere and not self.awaited.open
 
     def watched(self, trial: str) -> str | None:
         """Of each configuration the first seed is watched; the others follow when it was not pruned."""
@@ -161,13 +154,13 @@ class Configurations:
             self._begin(driver, configuration)
         if not driver.waiting and not self.awaited.open:
             if left := self.budget.running_elsewhere:
-                self._say_once(driver, f"{count(left, 'configuration')} left to other machines")
+                driver.progress.say_once(f"{count(left, 'configuration')} left to other machines")
             else:
-                self._confirm(driver)
+                self.finalists.train(driver)
         self._expect(driver)
 
     def _next(self) -> Configuration | None:
-        if self.confirming and not self.budget.left:
+        if self.finalists.are_begun and not self.budget.left:
             return None
         return self.budget.next(lambda: self.memory.ask(self.budget.refused_in_a_row, self.budget.repeated_in_a_row))
 
@@ -215,7 +208,7 @@ class Configurations:
             if self.budget.begun == 0:
                 message = f"{what}; expected ranges that hold some that keep them"
                 raise self.search.study.error(("constraints",), message)
-            self._say_once(driver, f"{what}: the search ends here")
+            driver.progress.say_once(f"{what}: the search ends here")
         return True
 
     def _trials(self, driver: Driver, cell: Cell, seeds: Sequence[int]) -> list[Trial]:
@@ -246,35 +239,10 @@ class Configurations:
         for configuration in due:
             self._train(driver, configuration)
 
-    def _confirm(self, driver: Driver) -> None:
-        """Train the finalists and the recipe under seeds by which nothing was chosen; wait for what others train."""
-        if not self.confirming:
-            self.confirming = True
-            fresh = fresh_plan(self.search, self.memory.history())
-            driver.plan, trials = grown(driver.plan, fresh.cells, self.search.fresh_seeds)
-            self.fingerprints |= self.fingerprint(fresh)
-        elif self.fresh_elsewhere and time.monotonic() >= self.looked + POLL:
-            trials = self.fresh_elsewhere
-        else:
-            return
-        self.looked = time.monotonic()
-        found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
-        missing = [trial for trial in trials if trial.id not in found]
-        taken = [trial for trial in missing if self.claims.take([trial])]
-        self.fresh_elsewhere = [trial for trial in missing if trial not in taken]
-        driver.add(driver.plan, taken)
-        if self.fresh_elsewhere:
-            self._say_once(driver, f"{count(len(self.fresh_elsewhere), 'trial')} under fresh seeds left to others")
-
-    def _say_once(self, driver: Driver, line: str) -> None:
-        if line not in self.said:
-            self.said.add(line)
-            driver.progress.say(line)
-
     def _expect(self, driver: Driver) -> None:
         """Tell the display how much is still to come."""
-        more = 0 if self.confirming else self.budget.to_come() or 0
+        more = 0 if self.finalists.are_begun else self.budget.to_come() or 0
         later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
-        fresh = 0 if self.confirming else (1 + self.search.finalists) * self.search.words.confirm
+        fresh = 0 if self.finalists.are_begun else (1 + self.search.finalists) * self.search.words.confirm
         like = Trial("", "#0", 0, self.search.study.recipe)
         driver.progress.expect(more * len(self.search.seeds) + later + fresh, like)

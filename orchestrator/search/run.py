@@ -24,13 +24,10 @@ from trainer.errors import UserError
 from trainer.files import tidy
 
 from ..cluster.needs import needs_of
-from ..estimates.paces import estimate_of, known_share
-from ..estimates.probing import probe_missing
-from ..estimates.resources import room_here
-from ..estimates.shares import Shares
+from ..estimates.paces import estimate_of
 from ..events import Executor
 from ..progress import Progress
-from ..run import cpus_for, say_aside, train
+from ..run import cpus_for, say_aside, shares_here, train
 from ..task import Summary, Task
 from ..terms import Terms
 from .configurations import Configurations
@@ -40,7 +37,7 @@ from .storage import storage_file, storage_url
 
 
 @dataclass(frozen=True)
-class Finding:
+class SearchResult:
     """What one `ablate search` left behind."""
 
     summary: Summary
@@ -50,7 +47,7 @@ class Finding:
 
 def run_search(
     search: SearchPlan, start: Executor, terms: Terms, console: Console, command: str, *, prunes: bool
-) -> Finding:
+) -> SearchResult:
     """Search until the budget is spent, or interrupted. prunes: whether Optuna does it, not the engine.
 
     Raises UserError where the search can't begin, or can't go on; what has trained by then is recorded.
@@ -67,15 +64,13 @@ def run_search(
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
         summary = Summary(done_before=supply.budget.begun)
-        room, ended = room_here(), supply.has_ended()
-        if room.gpus and terms.has_no_share() and not ended:
-            probe_missing(plan, _at_hand(search), room, console)
-        shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
+        ended = supply.has_ended()
+        shares = shares_here(plan, [] if ended else _at_hand(search), terms, console)
         _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
         if ended:
             close_left_open(search.plan.study.title)
         else:
-            estimate = estimate_of(search.plan, [], terms.at_once, room)
+            estimate = estimate_of(search.plan, [], terms.at_once, shares.room)
             with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
                 try:
                     train(
@@ -94,7 +89,7 @@ def run_search(
         for trial in summary.pruned:
             # a worker may have written its checkpoint after the driver heard of its end
             tidy(supply.folder(trial))
-        return Finding(summary, memory.history(), memory.importances())
+        return SearchResult(summary, memory.history(), memory.importances())
 
 
 def _at_hand(search: SearchPlan) -> list[Cell]:

@@ -20,7 +20,7 @@ from trainer.metrics import METRIC_NAMES, best, direction, plain
 
 from ..power import fewest_seeds
 from ..runs import Runs
-from ..significance import Comparison, Equals, among_the_best, compare_pairs
+from ..significance import Equals, PairedComparison, among_the_best, compare_pairs
 from ..statistics import Summary, summarize
 from .repeated import repeated_changes
 
@@ -57,7 +57,7 @@ class Change:
     unpaired: int
     """Pairs left out, so that those that are missing runs cost the others no seeds."""
 
-    comparison: Comparison
+    comparison: PairedComparison
     effects: tuple[float, ...]
     """The mean difference of each pair."""
 
@@ -293,7 +293,7 @@ def _change(
     planned: set[int],
     used: Sequence[Pair],
     seeds: Sequence[int],
-    found: Comparison,
+    found: PairedComparison,
     values: Mapping[str, Mapping[int, float]],
     metric: str,
 ) -> Change:

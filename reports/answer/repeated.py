@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..replicates.seeds import Followed, rule_of
 from ..replicates.sequential import Rule
-from ..significance import Comparison, Verdict
+from ..significance import PairedComparison, Verdict
 from ..statistics import Difference
 
 if TYPE_CHECKING:
@@ -62,5 +62,5 @@ def _looked(change: Change, found: Difference | None, stands: str, larger_is_bet
     verdict: Verdict = "no pair" if found is None else "not significant"
     if found is not None and found.low is not None and found.high is not None and not found.low <= 0 <= found.high:
         verdict = "better" if (found.mean > 0) == larger_is_better else "worse"
-    compared = Comparison(found, None, None, verdict, change.comparison.superiority, change.comparison.dropped)
+    compared = PairedComparison(found, None, None, verdict, change.comparison.superiority, change.comparison.dropped)
     return dataclasses.replace(change, comparison=compared, looked=True, stands=stands)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.language.wording import first_few
-from experiments.questions.figure_words import Band, Cost, CostFigure
+from experiments.questions.figure_words import Band, CostFigure, CostName
 from experiments.questions.figures import figure_cells, figure_labels
 from trainer.metrics import direction
 
@@ -23,7 +23,7 @@ from .labels import labelled, table_labels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COSTS: dict[Cost, str] = {
+COSTS: dict[CostName, str] = {
     "macs": "MACs of an image",
     "params": "Parameters",
     "epoch_seconds": "Seconds per epoch",
@@ -46,7 +46,7 @@ class Costs(FigureData):
     """
 
     metric: str
-    cost: Cost
+    cost: CostName
     band: Band = "sd"
 
     @property
@@ -82,7 +82,7 @@ def cost_points(
     runs: Runs,
     id: str,
     metric: str,
-    cost: Cost,
+    cost: CostName,
     cells: Sequence[str],
     band: Band = "sd",
     labels: Mapping[str, str] = {},
@@ -104,7 +104,7 @@ def cost_points(
     return Costs(id, f"{title(metric)} against {against}", data, metric, cost, band)
 
 
-def cost_of(runs: Runs, cell: str, cost: Cost) -> float | None:
+def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
     """What a cell costs; of the epochs of a run the median, because the first one takes longer."""
     if cost in ("macs", "params"):
         return runs.fact(cell, cost)
@@ -130,7 +130,11 @@ def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
     Seconds count only where one machine measured them and they differ by a tenth.
     """
     machines = {record.hardware for record in runs.records.values()}
-    apart: dict[Cost, float] = {"macs": 1.0, "params": 1.0, **({"epoch_seconds": 1.1} if len(machines) == 1 else {})}
+    apart: dict[CostName, float] = {
+        "macs": 1.0,
+        "params": 1.0,
+        **({"epoch_seconds": 1.1} if len(machines) == 1 else {}),
+    }
     for cost, least in apart.items():
         points = cost_points(runs, id, metric, cost, list(runs.plan.designed))
         if not points.empty and points.data["cost"].max() > least * points.data["cost"].min():

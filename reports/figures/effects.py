@@ -21,7 +21,7 @@ from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
-from ..significance import Comparison, compare
+from ..significance import PairedComparison, compare
 from .base import FigureData
 from .labels import labelled, table_labels
 from .scale import SQUEEZED
@@ -185,7 +185,7 @@ def differences(
 ) -> Forest:
     """Each cell's paired difference to the reference."""
     arms = {cell: values for cell in {reference: None, **dict.fromkeys(cells)} if (values := runs.values(cell, metric))}
-    compared: Mapping[str, Comparison] = {}
+    compared: Mapping[str, PairedComparison] = {}
     if reference in arms and len(arms) > 1:
         compared = compare(arms, reference, larger_is_better=direction(metric) != "min")
     named = labelled({reference: None, **arms}, {**table_labels(runs.plan), **labels})

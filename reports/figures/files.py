@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from ..kept import file_digest, read_kept, write_whole
+from ..kept import digest_if_there, read_kept, write_whole
 from .base import FigureData
 from .processes import in_processes
 from .style import RC
@@ -119,4 +119,4 @@ def _code() -> str:
 
 def _files(folder: Path, id: str) -> Mapping[str, str | None]:
     """Suffix to digest of the file; None where there is none."""
-    return {suffix: file_digest(folder / f"{id}.{suffix}") for suffix in SUFFIXES}
+    return {suffix: digest_if_there(folder / f"{id}.{suffix}") for suffix in SUFFIXES}

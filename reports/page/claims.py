@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from experiments.language.wording import count
 from experiments.plan import Plan
 
-from ..claims import Answer, Finding
+from ..claims import Answer, ClaimFinding
 from ..claims_text import claims_notes, seeds_text
 from ..numbers import NOTHING, unsigned
 from .views import Field, Head, View
@@ -61,7 +61,7 @@ def _claim(answer: Answer, stated: bool) -> list[Field]:
     return [*row, Field(str(finding.comparison), code=True), *([published] if stated else []), *_numbers(finding)]
 
 
-def _numbers(finding: Finding) -> list[Field]:
+def _numbers(finding: ClaimFinding) -> list[Field]:
     found, form = finding.estimate, "+.4f" if finding.comparison.right else ".4f"
     more = Field(seeds_text(finding) or NOTHING, finding.further if finding.verdict == "undecided" else None)
     if found is None:

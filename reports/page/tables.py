@@ -23,7 +23,7 @@ from ..answer.text import (
     times,
 )
 from ..numbers import CUT, NOTHING, is_cut, probability, setting, title
-from ..significance import Comparison
+from ..significance import PairedComparison
 from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
 
@@ -109,11 +109,11 @@ def _tested(answer: StudyAnswer) -> bool:
     return not answer.repeated and any(_is_tested(change.comparison) for change in answer.changes)
 
 
-def _is_tested(compared: Comparison) -> bool:
+def _is_tested(compared: PairedComparison) -> bool:
     return compared.verdict in ("better", "worse", "not significant")
 
 
-def _probability(compared: Comparison) -> Field:
+def _probability(compared: PairedComparison) -> Field:
     if compared.adjusted is None or not _is_tested(compared):
         return Field(NOTHING)
     return Field(probability(compared.adjusted), compared.adjusted)

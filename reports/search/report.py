@@ -23,7 +23,7 @@ from .told import RECIPE, Told, as_frame, best_of, counted, finalists_of, fresh_
 
 
 @dataclass(frozen=True)
-class Cost:
+class SearchCost:
     """What the trials of a search took."""
 
     trials: int
@@ -47,7 +47,7 @@ class SearchReport:
     finalists: Sequence[Told]
     """Configurations that are trained again, the best first."""
 
-    cost: Cost
+    cost: SearchCost
 
     @property
     def winner(self) -> Told | None:
@@ -120,7 +120,7 @@ def write_search_report(report: SearchReport, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> Cost:
+def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> SearchCost:
     mine = {id for told in history for id in told.trials.values()} | {trial.id for trial in fresh.plan.trials}
     newest: dict[str, Attempt] = {}
     for attempt in all_attempts():
@@ -129,7 +129,7 @@ def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> Cost:
     records = [read_record(attempt) for attempt in newest.values()]
     own = [record for record in records if record.study == search.plan.study.title]
     epochs = sum(len(record.history) for record in own)
-    return Cost(len(own), epochs, sum(record.seconds for record in own), len(records) - len(own))
+    return SearchCost(len(own), epochs, sum(record.seconds for record in own), len(records) - len(own))
 
 
 def _as_json(report: SearchReport) -> dict[str, Any]:

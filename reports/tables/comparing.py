@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.questions.lines import Line
 
-from ..significance import Comparison, Equals, among_the_best, compare_pairs, smallest_p
+from ..significance import Equals, PairedComparison, among_the_best, compare_pairs, smallest_p
 
 LEVEL = 0.05
 """Of all tests of a column together."""
@@ -15,7 +15,7 @@ Arms = Mapping[str, Mapping[int, float]]
 """Cell to seed to a metric's value."""
 
 
-def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) -> dict[str, Comparison]:
+def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) -> dict[str, PairedComparison]:
     """Line key to its comparison with its reference; a line without reference, or where one has no run, has none."""
     pairs = {
         line.key: (arms[line.cell], arms[line.reference])

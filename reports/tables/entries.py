@@ -13,7 +13,7 @@ from experiments.questions.tables import published
 
 from ..numbers import better, title
 from ..runs import Runs
-from ..significance import Comparison
+from ..significance import PairedComparison
 from ..statistics import Summary, summarize
 from .comparing import compare_lines, not_told_from_best
 
@@ -32,7 +32,7 @@ class Entry:
     published: tuple[float, ...] = ()
     """The document's numbers in our units: several, where it contradicts itself."""
 
-    comparison: Comparison | None = None
+    comparison: PairedComparison | None = None
     """With the line's reference; None for the reference itself and for facts."""
 
     rank: Rank = ""

@@ -16,7 +16,7 @@ from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
 from ..provenance import command
 from ..runs import Runs
-from ..significance import Comparison
+from ..significance import PairedComparison
 from .columns import TESTED, is_tested
 from .comparing import LEVEL
 from .entries import Measured
@@ -79,7 +79,7 @@ def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Seque
     return sentence(parts)
 
 
-def _is_cut(found: Comparison | None, metric: str) -> bool:
+def _is_cut(found: PairedComparison | None, metric: str) -> bool:
     difference = found.difference if found else None
     return difference is not None and is_cut(difference.low, difference.high, metric)
 

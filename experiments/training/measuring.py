@@ -1,0 +1,251 @@
+"""What a few steps tell of a whole training: its seconds and its memory.
+
+The images are noise, so no data need be at hand, and teachers are as untrained; of several phases the first counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.hooks import Hook
+from trainer.numerics import Numerics
+
+from ..recipe import Recipe
+from .assembly import make_hooks, make_setup
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from trainer.data import Data
+
+FEW = 4
+"""Images of the first, small batch on the CPU, which tells whether a whole one takes too long."""
+
+LONG = 1.0
+"""Seconds that a step on the CPU may take; of a batch that takes longer as many images are tried as fit into it."""
+
+SECONDS = 0.5
+"""For so long steps are measured, and for at least one step."""
+
+UNKNOWN_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a training costs on this machine, as far as a few steps tell."""
+
+    step_seconds: float
+    """Of one optimizer step with the recipe's batch, or all training images if they are fewer."""
+
+    image_seconds: float
+    """Of the evaluation of one image."""
+
+    memory: int
+    """The most bytes held at once: on the GPU torch's and the images', else all that the process has on the host."""
+
+    total: int
+    """Bytes of memory that the GPU or the host has."""
+
+    train: int | None
+    """Training images of an epoch; None where the data are not at hand."""
+
+    val: int | None
+    """Images evaluated after it."""
+
+    loading: float | None = None
+    """Seconds from the process's start to its first measurement: imports, network, first step; None of later ones."""
+
+    def epoch_seconds(self, batch_size: int) -> float | None:
+        """Training and evaluation of an epoch, where the number of images is known."""
+        if self.train is None or self.val is None:
+            return None
+        return self.step_seconds * -(-self.train // batch_size) + self.image_seconds * self.val
+
+
+def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Callable[[], None]) -> Measured:
+    """Train on noise for a moment. ready: called before each measurement. Raises whatever keeps it from training.
+
+    teachers: trial id to {"recipe"}, of those that the recipe refers to.
+    """
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    classes, train, val, images = _sizes(recipe, seed)
+    # a batch holds what there is at most
+    whole = min(recipe.batch_size, train or recipe.batch_size)
+
+    def steps(batch_size: int) -> tuple[float, float, int]:
+        data = _noise(recipe, classes, batch_size, device)
+        return _steps(recipe, data, batch_size, make_hooks(recipe, make_setup(recipe, data, teachers)), ready)
+
+    if device.type == "cuda":
+        step, image, memory = steps(whole)
+        return Measured(step, image, memory + images, torch.cuda.mem_get_info(device)[1], train, val)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if whole > 2 * FEW:
+        step, _, memory = steps(FEW)
+        most = max(2 * FEW, int(FEW * LONG / step))
+        if most < whole:
+            larger, image, more = steps(most)
+            seconds = _seconds_of(whole, (FEW, step), (most, larger))
+            bytes_each = max(0, more - memory) / (most - FEW)
+            return Measured(seconds, image, more + int((whole - most) * bytes_each), total, train, val)
+    step, image, memory = steps(whole)
+    return Measured(step, image, memory, total, train, val)
+
+
+def _seconds_of(whole: int, small: tuple[int, float], large: tuple[int, float]) -> float:
+    """Seconds of a step of `whole` images by those of two batches, (images, seconds): a straight line.
+
+    Where the small batch took longer, something held it up: then the large one counts in proportion.
+    """
+    (few, least), (many, most) = small, large
+    each = (most - least) / (many - few) if most > least else most / many
+    return most + (whole - many) * each
+
+
+def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]:
+    """Classes, training images, evaluated images, bytes of all images; the images where the data are at hand."""
+    dataset = recipe.dataset
+    if dataset.fingerprint() is None:
+        return dataset.num_classes() or UNKNOWN_CLASSES, None, None, 0
+    source = dataset.read(dataset.split_key(seed))
+    size = len(source.labels) * 3 * (dataset.stored_size or dataset.image_size) ** 2
+    return len(source.classes), len(source.splits["train"]), len(source.splits["val"]), size
+
+
+def _steps(
+    recipe: Recipe, data: Data, batch_size: int, hooks: Sequence[Hook], ready: Callable[[], None]
+) -> tuple[float, float, int]:
+    """Seconds of a step, seconds of an image's evaluation, bytes."""
+    from torch.nn.functional import cross_entropy
+
+    from trainer import train
+
+    # compiling would take longer than all that is measured
+    numerics = Numerics(**{**recipe.numerics.model_dump(), "compile": False})
+    device = data.device
+    clock = _Clock(device, numerics, ready)
+    _forget_peak(device)
+    with suppress(_Enough):
+        train(
+            build_model=lambda: recipe.architecture.untrained().build(len(data.classes)),
+            build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
+            schedule=recipe.schedule,
+            loss=cross_entropy,
+            data=data,
+            epochs=1_000_000,
+            batch_size=batch_size,
+            seed=0,
+            hooks=[*hooks, clock],
+            numerics=numerics,
+        )
+    return clock.step_seconds, clock.image_seconds, _peak(device)
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Clock(Hook):
+    """Ends a training once it is measured."""
+
+    def __init__(self, device: torch.device, numerics: Numerics, ready: Callable[[], None]) -> None:
+        self.device = device
+        self.numerics = numerics
+        self.ready = ready
+        # the first steps choose algorithms and make the optimizer's state
+        self.warm = 5 if device.type == "cuda" else 1
+        self.steps = 0
+        self.begin = self.step_seconds = self.image_seconds = 0.0
+
+    def start(self, model: nn.Module) -> None:
+        def sees(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            # no more of them: a batch that is kept would count as memory of the next step
+            self.shape, self.dtype = inputs[0].shape[1:], inputs[0].dtype
+
+        # images, or what the frozen beginning of a network makes of them
+        model.register_forward_pre_hook(sees)
+
+    def step_end(self, model: nn.Module) -> None:
+        self.steps += 1
+        if self.steps < self.warm:
+            return
+        now = _now(self.device)
+        if self.steps == self.warm:
+            self.ready()
+            self.begin = _now(self.device)
+        elif now - self.begin >= SECONDS:
+            self.step_seconds = (now - self.begin) / (self.steps - self.warm)
+            self.image_seconds = self._evaluation(model)
+            raise _Enough
+
+    def _evaluation(self, model: nn.Module) -> float:
+        import torch
+
+        count = 32
+        images = torch.zeros((count, *self.shape), dtype=self.dtype, device=self.device)
+        if images.dim() == 4:
+            images = images.contiguous(memory_format=self.numerics.memory_format())
+        model.eval()
+        with torch.no_grad(), self.numerics.autocast(self.device):
+            model(images)
+            begin = _now(self.device)
+            model(images)
+        return (_now(self.device) - begin) / count
+
+
+def _noise(recipe: Recipe, classes: int, batch_size: int, device: torch.device) -> Data:
+    """As many images as a batch has, many times over."""
+    import numpy as np
+    import torch
+
+    from trainer.data import Data, colours
+
+    size = recipe.dataset.stored_size or recipe.dataset.image_size
+    images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
+    labels = torch.arange(batch_size) % classes
+    splits = {"train": np.tile(np.arange(batch_size), 200), "val": np.arange(1)}
+    mean = colours((0.5, 0.5, 0.5), device)
+    names = tuple(str(i) for i in range(classes))
+    return Data(images.to(device), labels.to(device), splits, names, mean, mean, recipe.dataset.image_size)
+
+
+def _now(device: torch.device) -> float:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _forget_peak(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    elif os.access("/proc/self/clear_refs", os.W_OK):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: torch.device) -> int:
+    """Bytes; on the host, where the system tells no peak, what the process has had at most since its start."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

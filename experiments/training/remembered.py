@@ -1,0 +1,49 @@
+"""What this machine has measured before: small facts in its cache, each by what decides it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..options import digest
+from .folders import cache_folder
+
+
+def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` gives, or what was remembered when it was measured for `key` before; see remember."""
+    known = recall(what, key)
+    if known is not None:
+        return known
+    found = measure()
+    remember(what, key, found)
+    return found
+
+
+def recall(what: str, key: object) -> dict[str, Any] | None:
+    """What was remembered for a JSON-like key; None where there is nothing that can be read."""
+    try:
+        known = json.loads(_file(what, key).read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def remember(what: str, key: object, found: dict[str, Any]) -> None:
+    """Keep JSON-like data in the folder `what` of the machine's cache. One that can't be written only costs time."""
+    file = _file(what, key)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        try:
+            draft.write_text(json.dumps(found))
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _file(what: str, key: object) -> Path:
+    return cache_folder() / what / f"{digest(key, 24)}.json"

@@ -1,0 +1,42 @@
+"""What `ablate run` and `ablate search` have in common at their end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.console import Console
+
+from experiments.tracking.uris import shown_uri
+
+from ..events import EngineDied
+from ..task import Summary
+
+
+class Say(Protocol):
+    """Prints a line as it is."""
+
+    def __call__(self, line: str, style: str = "") -> None:
+        """In this style of rich's."""
+
+
+def speaker(console: Console) -> Say:
+    """Prints to the console."""
+
+    def say(line: str, style: str = "") -> None:
+        console.print(line, style=style, highlight=False, markup=False)
+
+    return say
+
+
+def say_refused(summary: Summary, say: Say) -> None:
+    """What the record refused, if anything."""
+    if errors := summary.record_errors:
+        say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
+
+
+def interrupted(summary: Summary, say: Say) -> int | None:
+    """Say that it was interrupted, and by what; returns the exit code, None where it was not."""
+    if summary.interrupted is None:
+        return None
+    say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")
+    return 1 if isinstance(summary.interrupted, EngineDied) else 130

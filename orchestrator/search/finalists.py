@@ -1,0 +1,71 @@
+"""The end of a search: its finalists and the recipe, trained under seeds by which no configuration was chosen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from experiments.language.wording import count
+from experiments.plan import Plan, Trial
+from experiments.search.plan import SearchPlan, grown
+from reports.search.told import fresh_plan
+
+from ..driver import Driver
+from ..holdings import Claims, recorded
+from .budget import POLL
+from .memory import Memory
+
+
+class Finalists:
+    """Which of these trials are recorded, and those that are not handed to the driver."""
+
+    def __init__(
+        self,
+        search: SearchPlan,
+        memory: Memory,
+        claims: Claims,
+        fingerprints: dict[str, str],
+        fingerprint: Callable[[Plan], Mapping[str, str]],
+    ) -> None:
+        """See Configurations."""
+        self.search = search
+        self.memory = memory
+        self.claims = claims
+        self.fingerprints = fingerprints
+        self.fingerprint = fingerprint
+        self.are_begun = False
+        self.elsewhere: list[Trial] = []
+        """Those that another process trains."""
+
+        self._looked = -math.inf
+        """When these were looked for last."""
+
+    def are_recorded(self) -> bool:
+        """Whether the record holds all of them."""
+        plan = self._plan()
+        return len(recorded(plan, plan.trials, self.fingerprints, pruned=False)) == len(plan.trials)
+
+    def train(self, driver: Driver) -> None:
+        """Train those that are missing, when it is called first; later, what another process has left untrained."""
+        if not self.are_begun:
+            self.are_begun = True
+            driver.plan, trials = grown(driver.plan, self._plan().cells, self.search.fresh_seeds)
+        elif self.elsewhere and time.monotonic() >= self._looked + POLL:
+            trials = self.elsewhere
+        else:
+            return
+        self._looked = time.monotonic()
+        found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
+        missing = [trial for trial in trials if trial.id not in found]
+        taken = [trial for trial in missing if self.claims.take([trial])]
+        self.elsewhere = [trial for trial in missing if trial not in taken]
+        driver.add(driver.plan, taken)
+        if self.elsewhere:
+            driver.progress.say_once(f"{count(len(self.elsewhere), 'trial')} under fresh seeds left to others")
+
+    def _plan(self) -> Plan:
+        """The trials by what is told so far, with their data in place."""
+        plan = fresh_plan(self.search, self.memory.history())
+        self.fingerprints |= self.fingerprint(plan)
+        return plan
