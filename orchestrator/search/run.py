@@ -71,9 +71,8 @@ def run_search(
         if room.gpus and terms.has_no_share() and not ended:
             probe_missing(plan, _at_hand(search), room, console)
         shares = Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))
-        _announce(
-            search, supply, memory.waiting(), shares.capacity(first[0]) if not terms.address else terms.at_once, console
-        )
+        at_once = shares.capacity(first[0]) if not terms.address else terms.at_once
+        _announce(search, supply, memory.waiting(), at_once, console)
         if ended:
             close_left_open(search.plan.study.title)
         else:

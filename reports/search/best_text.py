@@ -90,8 +90,8 @@ def _under_fresh_seeds(report: SearchReport) -> str:
     # a constraint may have kept the recipe from being trained before
     again = "trained again" if all(of is not None and of.values for _, _, of in rows) else "trained"
     return (
-        f"{_table(lines)}\n\n{_why_no_recipe(recipe)}The search's own value chose {chosen}. {everyone} {again} under {seeds_named(fresh)}, "
-        f"by which nothing was chosen: mean ± sample standard deviation."
+        f"{_table(lines)}\n\n{_why_no_recipe(recipe)}The search's own value chose {chosen}. "
+        f"{everyone} {again} under {seeds_named(fresh)}, by which nothing was chosen: mean ± sample standard deviation."
     )
 
 

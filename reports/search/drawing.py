@@ -29,6 +29,9 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 _LONGEST = 12
 """Letters of a label."""
 
+_FAR = 100.0
+"""Times the median: where a value is so much worse, a logarithm shows the others apart."""
+
 _BESIDE = -0.15
 """Of an axis' height: where lines pass a dimension that does not apply to them."""
 
@@ -70,6 +73,8 @@ def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
             )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(title(aim.metric))
+        if _is_far_spread(values, aim):
+            axis.set_yscale("log")
     axes[-1].set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
     axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure
@@ -96,6 +101,8 @@ def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
         )
         _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
+    if _is_far_spread(frame["drawn"], aims[0]):
+        axes[0].set_yscale("log")
     for axis in axes[::columns]:
         axis.set_ylabel(title(aims[0].metric))
     for axis in axes[len(dimensions) :]:
@@ -147,8 +154,17 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
         axis.errorbar(x, y, dy, dx, color=COLOURS[3], label="fresh seeds, ± sd", zorder=4, **style)
     axis.set_xlabel(title(other))
     axis.set_ylabel(title(one))
+    for aim, scale in zip(aims, (axis.set_yscale, axis.set_xscale), strict=True):
+        if _is_far_spread(table[aim.metric], aim):
+            scale("log")
     axis.legend(frameon=False)
     return figure
+
+
+def _is_far_spread(values: pd.Series, aim: Aim) -> bool:
+    """Whether some values are so far from the others, as where a loss explodes, that these would lie on one line."""
+    numbers = pd.to_numeric(values).dropna()
+    return aim.direction == "min" and bool((numbers > 0).all() and numbers.max() > _FAR * numbers.median())
 
 
 def _paths(
@@ -219,8 +235,16 @@ def _marks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _labels(dimension: Dimension) -> list[str]:
-    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart."""
+    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart.
+
+    Those that begin alike have their number in the choice before them.
+    """
     values = [patch.get(dimension.path or "") for patch in dimension.patches.values()]
     kinds = [value.get("kind") if isinstance(value, dict) else None for value in values]
     labels = list(map(str, kinds)) if None not in kinds and len(set(kinds)) == len(kinds) else list(dimension.patches)
-    return [label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…" for label in labels]
+    short = list(map(_cut, labels))
+    return [cut if short.count(cut) == 1 else _cut(f"{n}: {labels[n - 1]}") for n, cut in enumerate(short, start=1)]
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"

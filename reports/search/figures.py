@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     from .report import SearchReport
 
 _CAPTIONS = {
-    "history": "{metrics} of every configuration in its turn, and the best so far; grey: ended early, at its last "
-    "epoch's value; no point: a constraint kept it from training",
+    "history": "{metrics} of every configuration in its turn, and the best so far{pruned}{refused}",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
-    "slices": "{metric} over each dimension; grey: ended early, at its last epoch's value",
-    "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front; grey: ended "
-    "early; below an axis: where the dimension does not apply",
+    "slices": "{metric} over each dimension{pruned}",
+    "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front{grey}{beside}",
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
     "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
 }
 """Of two objectives slices and parallel show the first."""
+
+_MARKS = {
+    "pruned": "; grey: ended early, at its last epoch's value",
+    "grey": "; grey: ended early",
+    "refused": "; no point: a constraint kept it from training",
+    "beside": "; below an axis: where the dimension does not apply",
+}
+"""What a caption says of marks, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,11 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
         front = {told.number for told in front_of(history, search.aims)}
         made["front"] = _with_fresh(done.assign(front=done["number"].isin(front)), report)
     metrics = [title(aim.metric) for aim in search.aims]
-    words = {"metric": metrics[0], "metrics": " and ".join(metrics)}
+    states = set(frame["state"])
+    there = {mark: mark in states for mark in ("pruned", "refused")}
+    there |= {"grey": there["pruned"], "beside": any(dimension.when for dimension in search.space.dimensions)}
+    words = {mark: text if there[mark] else "" for mark, text in _MARKS.items()}
+    words |= {"metric": metrics[0], "metrics": " and ".join(metrics)}
     return [
         SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.aims)
         for id, data in made.items()
