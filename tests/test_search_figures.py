@@ -27,24 +27,36 @@ def figures_of(search: SearchPlan, history: list[Told]) -> dict[str, SearchFigur
 
 
 @pytest.mark.parametrize(
-    ("values", "scale"), [(LOSSES, "log"), (LOSSES[:2], "linear"), (((0.5,), (0.7,), (1e-8,), (0.9,)), "linear")]
+    ("values", "end"),
+    [(LOSSES, 1.5), (LOSSES[:2], 1.0), (((0.5,), (0.7,), (1e-8,), (0.9,)), 1.0), (((0.5,), (1e9,)), 1e10)],
 )
 def test_one_loss_that_explodes_leaves_the_others_apart(
-    values: tuple[tuple[float, ...], ...], scale: str, tmp_path: Path
+    values: tuple[tuple[float, ...], ...], end: float, tmp_path: Path
 ) -> None:
     search = search_of(tmp_path, "objective: val_loss")
     figures = figures_of(search, history_of(search, *values))
     for id in ("history", "slices"):
         drawn = figures[id].draw()
-        assert drawn.axes[0].get_yscale() == scale
-        drawn.canvas.draw()
+        assert max(value for (value,) in values if value < 1e7 or len(values) == 2) < drawn.axes[0].get_ylim()[1] < end
+        assert ("triangles" in figures[id].title) == (values is LOSSES)
+    assert "triangles" not in figures["parallel"].title
 
 
 def test_one_objective_that_explodes_leaves_the_front_apart(tmp_path: Path) -> None:
     search = search_of(tmp_path, "objective: [top1, val_loss]")
     values = [(0.5 + place / 10, *loss) for place, loss in enumerate(LOSSES)]
+    front = figures_of(search, history_of(search, *values))["front"]
+    (axis,) = front.draw().axes
+    assert 0.9 < axis.get_xlim()[1] < 1.5
+    assert "triangles" in front.title
+    assert 1.2e7 in set(front.data["val_loss"]), "the data beside it are as they are"
+
+
+def test_what_a_network_costs_has_its_place(tmp_path: Path) -> None:
+    search = search_of(tmp_path, "objective: [top1, params]")
+    values = [(0.5, 1e3), (0.6, 1.1e3), (0.7, 1.2e3), (0.8, 1e6)]
     (axis,) = figures_of(search, history_of(search, *values))["front"].draw().axes
-    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "linear")
+    assert axis.get_xlim()[1] > 1e6
 
 
 def test_options_that_begin_alike_have_labels_of_their_own(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from experiments.search.space import Dimension
 
 from ..figures.style import COLOURS, COLUMN, GREY, PAGE, blank, plain_text
 from ..numbers import title
+from .fence import fence
 from .figures import SearchFigure
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 
 _LONGEST = 12
 """Letters of a label."""
-
-_FAR = 100.0
-"""Times the median: where a value is so much worse, a logarithm shows the others apart."""
 
 _BESIDE = -0.15
 """Of an axis' height: where lines pass a dimension that does not apply to them."""
@@ -60,8 +58,10 @@ def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
     axes = figure.subplots(len(aims), sharex=True, squeeze=False)[:, 0]
     failed = frame[frame["state"] == "failed"]
     for axis, aim in zip(axes, aims, strict=True):
-        values = pd.to_numeric(frame[aim.metric])
-        _points(axis, frame, frame["number"], frame["drawn"] if aim is aims[0] else values)
+        drawn = frame["drawn"] if aim is aims[0] else pd.to_numeric(frame[aim.metric])
+        limit = fence(drawn, aim)
+        values = pd.to_numeric(frame[aim.metric]).clip(upper=limit)
+        _points(axis, frame, frame["number"], drawn, limit)
         best = (values.cummax() if aim.direction == "max" else values.cummin()).ffill()
         axis.step(frame["number"], best, where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
         recipe = values[(frame["number"] == 0) & values.notna()]
@@ -73,8 +73,6 @@ def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
             )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(title(aim.metric))
-        if _is_far_spread(values, aim):
-            axis.set_yscale("log")
     axes[-1].set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
     axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure
@@ -94,15 +92,13 @@ def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
     rows = math.ceil(len(dimensions) / columns)
     figure = blank(PAGE, 1.9 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    limit = fence(frame["drawn"], aims[0])
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
-        _points(
-            axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index), with_it["drawn"]
-        )
+        places = pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index, dtype=float)
+        _points(axis, with_it, places, with_it["drawn"], limit)
         _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
-    if _is_far_spread(frame["drawn"], aims[0]):
-        axes[0].set_yscale("log")
     for axis in axes[::columns]:
         axis.set_ylabel(title(aims[0].metric))
     for axis in axes[len(dimensions) :]:
@@ -138,7 +134,14 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
     one, other = (aim.metric for aim in aims)
     figure = blank(COLUMN * 1.4, 2.8)
     axis = figure.subplots()
+    limits = {aim.metric: fence(table[aim.metric], aim) for aim in aims}
+    for metric, end in limits.items():
+        for column in (metric, f"fresh_{metric}"):
+            table = table.assign(**{column: pd.to_numeric(table[column]).clip(upper=end)})
     axis.scatter(table[other], table[one], s=10, color=GREY)
+    for metric, marker in ((one, "^"), (other, ">")):
+        far = table[table[metric] == limits[metric]]
+        axis.scatter(far[other], far[one], s=24, color=GREY, marker=marker)
     front = table[table["front"]].sort_values(other)
     axis.plot(front[other], front[one], color=COLOURS[0], marker="o", markersize=3, linewidth=1)
     recipe = table[table["number"] == 0]
@@ -154,17 +157,12 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
         axis.errorbar(x, y, dy, dx, color=COLOURS[3], label="fresh seeds, ± sd", zorder=4, **style)
     axis.set_xlabel(title(other))
     axis.set_ylabel(title(one))
-    for aim, scale in zip(aims, (axis.set_yscale, axis.set_xscale), strict=True):
-        if _is_far_spread(table[aim.metric], aim):
-            scale("log")
+    for metric, set_end in ((one, axis.set_ylim), (other, axis.set_xlim)):
+        if limits[metric] is not None:
+            # a spread under fresh seeds may reach farther
+            set_end(None, limits[metric] + 0.08 * (limits[metric] - table[metric].min()))
     axis.legend(frameon=False)
     return figure
-
-
-def _is_far_spread(values: pd.Series, aim: Aim) -> bool:
-    """Whether some values are so far from the others, as where a loss explodes, that these would lie on one line."""
-    numbers = pd.to_numeric(values).dropna()
-    return aim.direction == "min" and bool((numbers > 0).all() and numbers.max() > _FAR * numbers.median())
 
 
 def _paths(
@@ -179,10 +177,12 @@ def _paths(
     axis.scatter(places.ravel(), heights.ravel(), s=9, color=np.repeat(np.array(colours), len(dimensions), axis=0))
 
 
-def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Series) -> None:
-    ended = frame["state"] == "complete"
-    axis.scatter(places[~ended], values[~ended], s=8, color=GREY)
-    axis.scatter(places[ended], values[ended], s=10, color=COLOURS[0])
+def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Series, limit: float | None) -> None:
+    """A point for each configuration; a triangle at the limit, if there is one, for those beyond it."""
+    ended, far = frame["state"] == "complete", values > (math.inf if limit is None else limit)
+    for those, size, colour in ((~ended, 8, GREY), (ended, 10, COLOURS[0])):
+        axis.scatter(places[those & ~far], values[those & ~far], s=size, color=colour)
+        axis.scatter(places[those & far], values[those & far].clip(upper=limit), s=24, color=colour, marker="^")
 
 
 def _places(dimension: Dimension, values: pd.Series) -> list[float]:
