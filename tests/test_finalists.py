@@ -14,6 +14,7 @@ from experiments.plan import Trial
 from experiments.search.plan import SearchPlan, plan_search
 from experiments.study import load_study
 from experiments.tracking.records import TrialRecord
+from reports.escape import markdown
 from reports.search.best_text import best_text
 from reports.search.report import SearchCost, SearchReport
 from reports.search.told import Told, finalists_of, fresh_plan, front_of
@@ -148,3 +149,24 @@ def test_the_report_says_so_where_not_all_were_trained_again(tmp_path: Path) -> 
 
     assert "Both were trained again under seeds 1 to 3" in text(None)
     assert "What did not fail was trained again under seeds 1 to 3" in text(2)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [("refused", "not trained: it breaks params < 9"), ("failed", "seed 0: it reports no ema_top1")],
+)
+def test_a_recipe_without_a_value_is_explained(state: str, reason: str, tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+    recipe, other = history_of(search, (0.5,), (0.9,))
+    history = [Told(0, state, recipe.point, reason=reason), other]
+    plan = fresh_plan(search, history)
+
+    def record(trial: Trial) -> TrialRecord:
+        # the recipe's trials finish without the objective
+        return recorded(plan, trial, [{"top1": 0.5} if trial.cell == "#1" else {"val_loss": 0.5}])
+
+    finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+    text = "\n".join(best_text(SearchReport(search, history, {}, other, runs_of(plan, record), finalists, cost)))
+    assert f"Of the recipe itself the search has no value ({markdown(reason)})." in text
+    assert "Both were trained under seeds 1 to 3" in text
+    assert "no fresh seed has a value of both best and the recipe" in text

@@ -107,3 +107,17 @@ def test_weights_are_kept_as_the_search_keeps_them(study: Callable[..., str]) ->
     file = study(("\nsearch:", "\nkeep_weights: false\nsearch:"), ("confirm: 2", "confirm: 2\n  sampler: random"))
     searched(file, "--trials", "8", "--emit", "tuned.yaml")
     assert load_study("tuned.yaml").keep_weights is False
+
+
+def test_averaged_weights_taken_back_are_claimed_nothing_of(study: Callable[..., str]) -> None:
+    sampled = (
+        "    avg: {choice: {no: {}, yes: {refinements.ema: {decay: 0.5}}}}\n"
+        "    optimizer.lr: {loguniform: [0.0001, 1.0]}\n"
+    )
+    start = "  start: [{avg: yes, optimizer.lr: 0.5}]\n"
+    objective = ("objective: train_loss", "objective: best_ema_top1")
+    search = load_search(Path(study((SAMPLED, sampled), (START, start), objective)), None, None, None)
+    emit(search, search.starts[1], Path("tuned.yaml"), better=True)
+    emitted = load_study("tuned.yaml")
+    assert [claim.test for claim in emitted.claims] == ["baseline.best_ema_top1 > old_lr.best_ema_top1"]
+    assert emitted.tables[0].metrics == ("best_ema_top1", "best_top1")

@@ -378,3 +378,21 @@ def test_a_budget_that_ends_before_the_starting_points_says_so(study: Callable[.
 )
 def test_what_is_wrong_with_pruning_is_said_of_its_setting(words: str, said: str, study: Callable[..., str]) -> None:
     assert said in searched(study((START, f"  pruning: {words}\n")), code=2).stderr
+
+
+def test_starting_points_that_the_study_takes_back_are_not_tried(study: Callable[..., str]) -> None:
+    others = "  start: [{optimizer.lr: 0.2}, {optimizer.lr: 0.3}]\n"
+    searched(study(), "--trials", "3")
+    changed = searched(study((START, others)), "--trials", "4").stdout
+    assert "4 configurations, 3 of them done" in changed
+    assert "note: the budget ends before 1 starting point; expected trials: 5" in changed
+    searched(study((START, "")), "--trials", "5")
+    assert told()[4].state == TrialState.FAIL, "0.3, for which there was no time"
+    rows = Path("results/fast-search/configurations.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["0", "1", "2", "3", "5"]
+    assert not any(row.split(",")[3] == "0.3" for row in rows)
+    # asked for again it is tried, and counts
+    again = searched(study((START, others)), "--trials", "6").stdout
+    assert "6 configurations, 5 of them done" in again
+    assert told()[6].params["optimizer.lr"] == 0.3
+    assert "2 configurations, 6 done already" in searched(study(), "--trials", "2").stdout

@@ -228,3 +228,21 @@ def test_a_range_of_which_nothing_was_tried_has_an_axis_all_the_same() -> None:
     FigureCanvasAgg(figure).draw()
     low, high = axis.get_xlim()
     assert 0 < low < 1e-4 < 1e-1 < high
+
+
+def test_null_of_a_refinement_is_the_recipe_without_it(tmp_path: Path) -> None:
+    def text(sample: str, start: str) -> str:
+        return f"{HEAD}search:\n  sample:\n{sample}  budget: {{trials: 8}}\n  start: [{start}]\n"
+
+    sample = (
+        "    refinements.cutout: {choice: [null, {length: 8}]}\n"
+        "    refinements.cutout.length: {int: [2, 16], when: {refinements.cutout: {length: 8}}}\n"
+    )
+    start = "{refinements.cutout: {length: 8}, refinements.cutout.length: 3}"
+    search = searched(tmp_path, text(sample, start))
+    assert search.starts[0] == {"refinements.cutout": "null"}
+    assert search.space.recipe(search.starts[0]) == search.study.recipe
+    assert search.space.recipe(search.starts[1]).as_data()["refinements"]["cutout"]["length"] == 3
+    for wrong in ("refinements.cutuot: {choice: [null, {length: 8}]}", "architecture.depth: {choice: [null, 3]}"):
+        with pytest.raises(UserError, match="unknown"):
+            searched(tmp_path, text(f"    {wrong}\n", ""))

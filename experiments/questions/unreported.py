@@ -33,12 +33,12 @@ def unreported(plan: Plan) -> list[str]:
 
 def _without_average(plan: Plan, asked: Iterable[str]) -> list[str]:
     averaged = ", ".join(metric for metric in asked if plain(metric).startswith("ema_"))
-    if not averaged or any(_averages(cell.recipe) for cell in plan.cells):
+    if not averaged or any(may_average(cell.recipe) for cell in plan.cells):
         return []
     return [f"no trial reports {averaged}: no recipe has refinements.ema"]
 
 
-def _averages(recipe: Recipe) -> bool:
+def may_average(recipe: Recipe) -> bool:
     """Whether a training may keep averaged weights: what a plugin keeps is not known before it is built."""
     stages = (recipe.refinements, *(phase.refinements for phase in recipe.phases))
     return any(kind == "ema" or option.code for refinements in stages for kind, option in refinements.items())

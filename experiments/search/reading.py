@@ -26,7 +26,7 @@ def read_space(study: Study, sample: Mapping[str, Sampled]) -> Space:
     """The space that a search section samples; raises UserError for what does not make sense, alone or together."""
     with placed(study.error, "search", "sample"):
         found = {name: _dimension(name, given) for name, given in sample.items()}
-        found = {name: _with_conditions(found, name, sample[name]) for name in found}
+        found = {name: _with_nothing(study, _with_conditions(found, name, sample[name])) for name in found}
         order = in_order(sample, {name: list(dimension.when) for name, dimension in found.items()})
         if circle := [name for name in found if name not in order]:
             raise Problem((circle[0], "when"), f"a circle of conditions: {', '.join(circle)}; expected none")
@@ -151,6 +151,19 @@ def _with_conditions(found: Mapping[str, Dimension], name: str, given: Sampled) 
                 raise Problem(place, f"got {label}, expected one of {', '.join(found[other].patches)}{near}")
         when[other] = labels
     return replace(found[name], when=when)
+
+
+def _with_nothing(study: Study, dimension: Dimension) -> Dimension:
+    """Where the recipe has nothing at the path of a choice, such as a refinement, null leaves it so."""
+    path = dimension.path
+    if path is None or dimension.when or dimension.patches.get("null") != {path: None}:
+        return dimension
+    *parents, last = path.split(".")
+    known: Any = study.recipe.as_data()
+    for part in parents:
+        known = known.get(part) if isinstance(known, Mapping) else None
+    is_there = not isinstance(known, Mapping) or last in known
+    return dimension if is_there else replace(dimension, patches={**dimension.patches, "null": {}})
 
 
 def _refuse_overlaps(space: Space) -> None:

@@ -96,7 +96,7 @@ class Dimension:
         label = label_of(value)
         if label in self.patches or self.path is None or isinstance(value, bool) or not isinstance(value, int | float):
             return label
-        numbers = {known: patch[self.path] for known, patch in self.patches.items()}
+        numbers = {known: patch.get(self.path) for known, patch in self.patches.items()}
         equal = [known for known, number in numbers.items() if not isinstance(number, bool) and number == value]
         return equal[0] if equal else label
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from trainer.errors import UserError
-from trainer.metrics import METRIC_NAMES
+from trainer.metrics import METRIC_NAMES, plain
 
 from ..language.factors import conflicts
 from ..language.names import file_name
 from ..questions.named import FACTS
+from ..questions.unreported import may_average
 from ..study import Study
 from .plan import SearchPlan
 from .space import Point, Value, label_of
@@ -32,6 +33,8 @@ class _Switch(NamedTuple):
 
     dimension: str
     label: str
+    averaged: bool
+    """Whether the recipe that it makes may still keep averaged weights."""
 
 
 def check_emitted(search: SearchPlan, file: Path) -> None:
@@ -92,6 +95,9 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
     together = _together(search, taken_back)
     aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
     metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
+    if plain(metric).startswith("ema_") and not all(switch.averaged for switch in taken_back.values()):
+        # what is without averaged weights has its own beside theirs
+        aims.insert(aims.index(metric) + 1, metric.replace("ema_", "", 1))
     claimed = better and search.aims[0].metric in METRIC_NAMES
     sign = "<" if search.aims[0].direction == "min" else ">"
     whole = "+".join(together)
@@ -108,12 +114,14 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
         "seeds": [search.words.seeds + i for i in range(_replicates(study))],
         "tables": [_table(list(dict.fromkeys([metric, *aims])), taken_back, whole)],
     }
-    if claimed:
-        first = search.aims[0].metric
-        data["claims"] = [
-            {"says": f"It matters: {switch.label}", "test": f"baseline.{first} {sign} {name}.{first}"}
-            for name, switch in taken_back.items()
-        ]
+    first = search.aims[0].metric
+    claims = [
+        {"says": f"It matters: {switch.label}", "test": f"baseline.{first} {sign} {name}.{first}"}
+        for name, switch in taken_back.items()
+        if switch.averaged or not plain(first).startswith("ema_")
+    ]
+    if claimed and claims:
+        data["claims"] = claims
     if not study.keep_weights:
         data["keep_weights"] = False
     if study.constraints:
@@ -145,11 +153,11 @@ def _taken_back(search: SearchPlan, point: Point) -> dict[str, _Switch]:
         own = search.space.baseline.get(name)
         if name not in point or point[name] == own:
             continue
-        back = search.space.recipe(_without(search, point, name)).as_data()
-        patch = dict(_differences(winner, back, ()))
+        back = search.space.recipe(_without(search, point, name))
+        patch = dict(_differences(winner, back.as_data(), ()))
         if patch:
             label = f"{name} {_text(_own(own, patch))} instead of {_text(point[name])}"
-            found[_switch_name(name, found)] = _Switch(patch, name, label)
+            found[_switch_name(name, found)] = _Switch(patch, name, label, may_average(back))
     return found
 
 

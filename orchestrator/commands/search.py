@@ -57,9 +57,9 @@ def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, con
     failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
     for trial, result in failed:
         say(f"failed: {trial.cell} seed {trial.seed}: {result.reason}", style="red")
-    if summary.finished or summary.pruned:
-        ended = count(len(summary.pruned), "trial")
-        say(f"{count(len(summary.finished), 'trial')} trained, {ended} ended early")
+    numbers = {"trained": len(summary.finished), "ended early": len(summary.pruned), "failed": len(summary.failed)}
+    if said := ", ".join(f"{count(number, 'trial')} {word}" for word, number in numbers.items() if number):
+        say(said)
     report = make_search_report(search, found.history, found.importances)
     say(f"report: {write_search_report(report, results_folder(search.plan))}")
     if emitted is not None and report.winner is not None:

@@ -66,7 +66,8 @@ def run_search(
         summary = Summary(done_before=supply.budget.begun)
         ended = supply.has_ended()
         shares = shares_here(plan, [] if ended else _at_hand(search), terms, console)
-        _announce(search, supply, shares.capacity(first[0]) if not terms.address else terms.at_once, console)
+        at_once = shares.capacity(first[0]) if not terms.address else terms.at_once
+        _announce(search, supply, memory.waiting(), at_once, console)
         if ended:
             close_left_open(search.plan.study.title)
         else:
@@ -139,21 +140,29 @@ def _alone(title: str, url: str) -> Iterator[None]:
         raise UserError(f"the search {title!r} is running in another process; expected one at a time") from error
 
 
-def _announce(search: SearchPlan, supply: Configurations, at_once: int | None, console: Console) -> None:
+def _announce(search: SearchPlan, supply: Configurations, waiting: int, at_once: int | None, console: Console) -> None:
+    """Say what begins. waiting: starting points that have not had their turn."""
     budget = search.words.budget
     limits = [count(budget.trials, "configuration")] if budget.trials else []
     limits += [f"{budget.hours:g} h"] if budget.hours else []
-    already = f", {supply.budget.begun} of them done" if supply.budget.begun else ""
+    already = f", {_done(supply)}" if supply.budget.begun else ""
     goal = " and ".join(f"{aim.direction} {aim.metric}" for aim in search.aims)
     how = search.sampler + (f" with {search.pruning.kind}" if search.pruning.kind != "none" else "")
     head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
     together = f"; {at_once} at once" if at_once else ""
     console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
-    if budget.trials and (late := len(search.starts) - budget.trials) > 0:
-        say_aside(
-            console,
-            f"note: the budget ends before {count(late, 'starting point')}; expected trials: {len(search.starts)}",
-        )
+    first = len(supply.budget.left) + waiting
+    if (to_come := supply.budget.to_come()) is not None and (late := min(waiting, first - to_come)) > 0:
+        expected = f"expected trials: {supply.budget.begun + first}"
+        say_aside(console, f"note: the budget ends before {count(late, 'starting point')}; {expected}")
     if supply.budget.left:
         line = f"{count(len(supply.budget.left), 'configuration')} taken up that an earlier search left"
         console.print(line, highlight=False, markup=False)
+
+
+def _done(supply: Configurations) -> str:
+    """How many came before; a budget of trials may have been made smaller since."""
+    begun, trials = supply.budget.begun, supply.search.words.budget.trials
+    if trials is None:
+        return f"{count(begun, 'configuration')} done already"
+    return f"{begun} of them done" if begun <= trials else f"{begun} done already"

@@ -85,21 +85,27 @@ def _under_fresh_seeds(report: SearchReport) -> str:
             row += [searched, ours(summary, aim.metric)]
         lines.append([*row, str(n)])
     chosen = "the winner, so it flatters it" if len(report.finalists) == 1 else "these, so it flatters them"
-    summaries = [report.summary(cell, aim) for _, cell, _ in rows for aim in aims]
-    trained = all(summary is not None and summary.n == len(fresh) for summary in summaries)
+    trained = all(trial.id in report.fresh.records for trial in report.fresh.plan.trials)
     everyone = ("Both were" if len(rows) == 2 else "All were") if trained else "What did not fail was"
     # a constraint may have kept the recipe from being trained before
     again = "trained again" if all(of is not None and of.values for _, _, of in rows) else "trained"
     return (
-        f"{_table(lines)}\n\nThe search's own value chose {chosen}. {everyone} {again} under {seeds_named(fresh)}, "
-        f"by which nothing was chosen: mean ± sample standard deviation."
+        f"{_table(lines)}\n\n{_why_no_recipe(recipe)}The search's own value chose {chosen}. "
+        f"{everyone} {again} under {seeds_named(fresh)}, by which nothing was chosen: mean ± sample standard deviation."
     )
+
+
+def _why_no_recipe(recipe: Told | None) -> str:
+    """Why the search has no value of the recipe itself, where it has none."""
+    if recipe is None or recipe.state not in ("refused", "failed"):
+        return ""
+    return f"Of the recipe itself the search has no value ({markdown(recipe.reason)}). "
 
 
 def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     metric = title(aim.metric)
     if difference is None:
-        return f"- {metric}: {name} and the recipe have no fresh seed in common that both were trained under."
+        return f"- {metric}: no fresh seed has a value of both {name} and the recipe."
     size = f"{metric}: {name} minus recipe is {_plain(difference.mean, aim, '+')}"
     if difference.low is None or difference.high is None:
         why = "the same under every seed" if difference.n > 1 else "no interval can be given"

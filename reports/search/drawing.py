@@ -14,6 +14,7 @@ from experiments.search.space import Dimension
 
 from ..figures.style import COLOURS, COLUMN, GREY, PAGE, blank, plain_text
 from ..numbers import title
+from .fence import fence
 from .figures import SearchFigure
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
     axes = figure.subplots(len(aims), sharex=True, squeeze=False)[:, 0]
     failed = frame[frame["state"] == "failed"]
     for axis, aim in zip(axes, aims, strict=True):
-        values = pd.to_numeric(frame[aim.metric])
-        _points(axis, frame, frame["number"], frame["drawn"] if aim is aims[0] else values)
+        drawn = frame["drawn"] if aim is aims[0] else pd.to_numeric(frame[aim.metric])
+        limit = fence(drawn, aim)
+        values = pd.to_numeric(frame[aim.metric]).clip(upper=limit)
+        _points(axis, frame, frame["number"], drawn, limit)
         best = (values.cummax() if aim.direction == "max" else values.cummin()).ffill()
         axis.step(frame["number"], best, where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
         recipe = values[(frame["number"] == 0) & values.notna()]
@@ -89,11 +92,11 @@ def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
     rows = math.ceil(len(dimensions) / columns)
     figure = blank(PAGE, 1.9 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    limit = fence(frame["drawn"], aims[0])
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
-        _points(
-            axis, with_it, pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index), with_it["drawn"]
-        )
+        places = pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index, dtype=float)
+        _points(axis, with_it, places, with_it["drawn"], limit)
         _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
     for axis in axes[::columns]:
@@ -131,7 +134,14 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
     one, other = (aim.metric for aim in aims)
     figure = blank(COLUMN * 1.4, 2.8)
     axis = figure.subplots()
+    limits = {aim.metric: fence(table[aim.metric], aim) for aim in aims}
+    for metric, end in limits.items():
+        for column in (metric, f"fresh_{metric}"):
+            table = table.assign(**{column: pd.to_numeric(table[column]).clip(upper=end)})
     axis.scatter(table[other], table[one], s=10, color=GREY)
+    for metric, marker in ((one, "^"), (other, ">")):
+        far = table[table[metric] == limits[metric]]
+        axis.scatter(far[other], far[one], s=24, color=GREY, marker=marker)
     front = table[table["front"]].sort_values(other)
     axis.plot(front[other], front[one], color=COLOURS[0], marker="o", markersize=3, linewidth=1)
     recipe = table[table["number"] == 0]
@@ -147,6 +157,10 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
         axis.errorbar(x, y, dy, dx, color=COLOURS[3], label="fresh seeds, ± sd", zorder=4, **style)
     axis.set_xlabel(title(other))
     axis.set_ylabel(title(one))
+    for metric, set_end in ((one, axis.set_ylim), (other, axis.set_xlim)):
+        if limits[metric] is not None:
+            # a spread under fresh seeds may reach farther
+            set_end(None, limits[metric] + 0.08 * (limits[metric] - table[metric].min()))
     axis.legend(frameon=False)
     return figure
 
@@ -163,10 +177,12 @@ def _paths(
     axis.scatter(places.ravel(), heights.ravel(), s=9, color=np.repeat(np.array(colours), len(dimensions), axis=0))
 
 
-def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Series) -> None:
-    ended = frame["state"] == "complete"
-    axis.scatter(places[~ended], values[~ended], s=8, color=GREY)
-    axis.scatter(places[ended], values[ended], s=10, color=COLOURS[0])
+def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Series, limit: float | None) -> None:
+    """A point for each configuration; a triangle at the limit, if there is one, for those beyond it."""
+    ended, far = frame["state"] == "complete", values > (math.inf if limit is None else limit)
+    for those, size, colour in ((~ended, 8, GREY), (ended, 10, COLOURS[0])):
+        axis.scatter(places[those & ~far], values[those & ~far], s=size, color=colour)
+        axis.scatter(places[those & far], values[those & far].clip(upper=limit), s=24, color=colour, marker="^")
 
 
 def _places(dimension: Dimension, values: pd.Series) -> list[float]:
@@ -219,8 +235,16 @@ def _marks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _labels(dimension: Dimension) -> list[str]:
-    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart."""
+    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart.
+
+    Those that begin alike have their number in the choice before them.
+    """
     values = [patch.get(dimension.path or "") for patch in dimension.patches.values()]
     kinds = [value.get("kind") if isinstance(value, dict) else None for value in values]
     labels = list(map(str, kinds)) if None not in kinds and len(set(kinds)) == len(kinds) else list(dimension.patches)
-    return [label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…" for label in labels]
+    short = list(map(_cut, labels))
+    return [cut if short.count(cut) == 1 else _cut(f"{n}: {labels[n - 1]}") for n, cut in enumerate(short, start=1)]
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"

@@ -14,6 +14,7 @@ from experiments.search.space import Dimension
 
 from ..figures.base import FigureData
 from ..numbers import title
+from .fence import fence
 from .told import Told, as_frame, front_of
 
 if TYPE_CHECKING:
@@ -22,16 +23,23 @@ if TYPE_CHECKING:
     from .report import SearchReport
 
 _CAPTIONS = {
-    "history": "{metrics} of every configuration in its turn, and the best so far; grey: ended early, at its last "
-    "epoch's value; no point: a constraint kept it from training",
+    "history": "{metrics} of every configuration in its turn, and the best so far{pruned}{refused}{far}",
     "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
-    "slices": "{metric} over each dimension; grey: ended early, at its last epoch's value",
-    "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front; grey: ended "
-    "early; below an axis: where the dimension does not apply",
+    "slices": "{metric} over each dimension{pruned}{far}",
+    "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front{grey}{beside}",
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
-    "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value",
+    "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value{far}",
 }
 """Of two objectives slices and parallel show the first."""
+
+_MARKS = {
+    "pruned": "; grey: ended early, at its last epoch's value",
+    "grey": "; grey: ended early",
+    "refused": "; no point: a constraint kept it from training",
+    "far": "; triangles: far beyond the axis",
+    "beside": "; below an axis: where the dimension does not apply",
+}
+"""What a caption says of marks, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,12 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
         front = {told.number for told in front_of(history, search.aims)}
         made["front"] = _with_fresh(done.assign(front=done["number"].isin(front)), report)
     metrics = [title(aim.metric) for aim in search.aims]
-    words = {"metric": metrics[0], "metrics": " and ".join(metrics)}
+    states, columns = set(frame["state"]), ["drawn", *(aim.metric for aim in search.aims[1:])]
+    there = {mark: mark in states for mark in ("pruned", "refused")}
+    there["far"] = any(fence(frame[c], aim) is not None for aim, c in zip(search.aims, columns, strict=True))
+    there |= {"grey": there["pruned"], "beside": any(dimension.when for dimension in search.space.dimensions)}
+    words = {mark: text if there[mark] else "" for mark, text in _MARKS.items()}
+    words |= {"metric": metrics[0], "metrics": " and ".join(metrics)}
     return [
         SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.aims)
         for id, data in made.items()

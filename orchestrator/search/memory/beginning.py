@@ -8,13 +8,14 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.search.plan import SearchPlan, changes
 from trainer.errors import UserError
 
 from ..storage import shown_storage
 from .processes import is_dead, living
+from .values import DROPPED, NOTE
 
 _MEANING = "ablate.meaning"
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
@@ -41,6 +42,25 @@ def begun(search: SearchPlan, storage: BaseStorage, url: str, meaning: Mapping[s
     return study
 
 
+def enqueue_starts(search: SearchPlan, study: optuna.Study) -> None:
+    """Have the starting points of the study tried next, each once; those that it names no longer are not."""
+    storage, starts = study._storage, [dict(point) for point in search.starts]
+    for trial in study.get_trials(False, (TrialState.WAITING,)):
+        # where another machine begins it at this moment, it is trained
+        if _params(trial) not in starts and storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            storage.set_trial_user_attr(trial._trial_id, DROPPED, True)
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    known = [_params(trial) for trial in study.get_trials(deepcopy=False) if DROPPED not in trial.user_attrs]
+    for index, point in enumerate(starts):
+        if point not in known:
+            study.enqueue_trial(point, user_attrs={NOTE: f"starting point {index}" if index else "the recipe"})
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """What it was enqueued with, else what was suggested."""
+    return dict(trial.system_attrs.get("fixed_params", trial.params))
+
+
 def is_shared(url: str) -> bool:
     """Whether other working folders may be at the searches of this storage."""
     return not url.startswith("sqlite")
@@ -48,7 +68,7 @@ def is_shared(url: str) -> bool:
 
 def _is_unknown(study: optuna.Study, url: str) -> bool:
     """Whether no configuration has come to anything, nor is a living process at one."""
-    trials = study.get_trials(deepcopy=False)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if DROPPED not in trial.user_attrs]
     if any(trial.state not in (TrialState.WAITING, TrialState.RUNNING) for trial in trials):
         return False
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]

@@ -26,13 +26,13 @@ from trainer.errors import UserError
 from trainer.room import is_full
 
 from ..storage import shown_storage, storage_file
-from .beginning import begun, is_shared
+from .beginning import begun, enqueue_starts, is_shared
 from .behind import WrittenBehind
 from .importance import importances_of
 from .opening import close, opened
 from .processes import is_dead, living, sign
 from .samplers import at_random, learns_of_refusals, pruner_of, sampler_of
-from .values import NOTE, REASON, TRIALS, as_told, suggested
+from .values import DROPPED, REASON, TRIALS, as_told, suggested
 
 _PATIENCE = 30.0
 """Seconds for which a storage that does not answer is asked again."""
@@ -78,9 +78,7 @@ class Memory:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([aim.metric for aim in search.aims])
-            for index, point in enumerate(search.starts):
-                note = "the recipe" if index == 0 else f"starting point {index}"
-                study.enqueue_trial(dict(point), user_attrs={NOTE: note}, skip_if_exists=True)
+            enqueue_starts(search, study)
             # a server's may be searched from other machines as well
             self._behind = WrittenBehind(study, storage, self._write_out) if storage_file(url) else None
             if self._behind is not None:
@@ -184,7 +182,12 @@ class Memory:
         """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
         with self._speaking():
             trials = self._study.get_trials(deepcopy=False)
-        return [as_told(trial) for trial in trials if trial.state != TrialState.WAITING]
+        return [as_told(t) for t in trials if t.state != TrialState.WAITING and DROPPED not in t.user_attrs]
+
+    def waiting(self) -> int:
+        """How many starting points have not had their turn."""
+        with self._speaking():
+            return len(self._study.get_trials(False, (TrialState.WAITING,)))
 
     def keep(self) -> None:
         """Return once all that was suggested and told would outlive this process."""

@@ -11,6 +11,9 @@ from reports.search.told import Told
 NOTE, REASON, TRIALS = "ablate.note", "ablate.reason", "ablate.trials"
 """What a configuration keeps as user attributes: where it comes from, how it ended, trial ids by seed."""
 
+DROPPED = "ablate.dropped"
+"""That of a starting point which the study took back before its turn came."""
+
 
 def suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
     """The value that the sampler gives a dimension; of a choice its label."""
