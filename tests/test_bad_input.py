@@ -55,6 +55,28 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("says: Cosine pays", "says: Cosine pays: a lot"),
         ("malformed YAML: expected ',' or '}', but got ':'", "; expected quotes around a text that holds ': '"),
     ),
+    "a line that is indented otherwise": (
+        ("  epochs: 2", "   epochs: 2"),
+        (":9: malformed YAML: the indentation fits no line above, expected names", "line up with what begins in line 5"),
+    ),
+    "a tab": (("  epochs: 2", "\tepochs: 2"), (":9: malformed YAML: got a tab, expected blanks",)),
+    "a name without its colon": (("  epochs: 2", "  epochs 2"), (":9: malformed YAML: got a line without ': '",)),
+    "a colon without its blank": (("  epochs: 2", "  epochs:2"), (":9: malformed YAML: got a line without ': '",)),
+    "a sign of YAML's own": (
+        ("question: Does", "question: @Does"),
+        (":3: malformed YAML", "'@'", "expected quotes around a text that begins with such a sign"),
+    ),
+    "a number in quotes": (("lr: 0.05", 'lr: "0.05"'), (':7: recipe.optimizer.lr: got "0.05", expected a number; leave out',)),
+    "a percentage": (
+        ("l: {loss.label_smoothing: 0.1}", "l: {loss.label_smoothing: 10 %}"),
+        ('got "10 %", expected a number: 0.1',),
+    ),
+    "a list in quotes": (("[1, 1, 1, 1]", "'[1, 1, 1, 1]'"), ("expected a list; leave out the quotes",)),
+    "a list without brackets": (("[c, l]", "c, l"), ('got "c, l", expected a list: [c, l]',)),
+    "true in quotes": (
+        ("momentum: 0.9", "momentum: 0.9, nesterov: 'True'"),
+        ('got "True", expected true or false; leave out the quotes',),
+    ),
     "a tag that builds an object": (
         ("question: Does the test pass?", "question: !!python/object/apply:os.system ['touch pwned']"),
         (":3:", "question", "tag"),
