@@ -171,6 +171,21 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("> plain.top1", "> plain.top1 + 0.9 %"),
         (":21:", "claims.0.test", "got '0.9 %', expected a fraction: 0.009"),
     ),
+    "a claim with the number first": (
+        ("plain+c.top1 > plain.top1", "0.9 < plain.top1"),
+        ("expected the number on the right: `plain.top1 > 0.9`",),
+    ),
+    "a claim without blanks": (("c.top1 > plain", "c.top1>plain"), ("expected a blank on both sides of >",)),
+    "a claim with the metric first": (
+        ("plain+c.top1 > plain.top1", "top1.plain > plain.top1"),
+        ("got 'top1.plain', expected the metric last: plain.top1",),
+    ),
+    "a margin that can't be": (("plain+c.top1 > plain.top1", "plain+c.top1 > plain.top1 + 1"), ("0.01 for a point",)),
+    "a metric by another name": (("[top1, top5]", "[accuracy, top5]"), ("unknown metric 'accuracy'; did you mean 'top1'?",)),
+    "a metric that there is not": (
+        ("[top1, top5]", "[f1, top5]"),
+        ("'f1', expected one of top1, top5, val_loss", "perhaps with best_ or selected_ before it"),
+    ),
     "a claim with >=": (("> plain.top1", ">= plain.top1"), (":21:", "claims.0.test", "got '>=', expected > or <")),
     "a claim in per cent": (("> plain.top1", "> 90"), (":21:", "claims.0.test", "got 90 for top1, expected a fraction")),
     "a claim that compares two metrics": (("> plain.top1", "> plain.val_loss"), (":21:", "claims.0.test", "one metric")),
