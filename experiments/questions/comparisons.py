@@ -88,13 +88,18 @@ def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
         margin += float(match["right"])
         if is_accuracy(left.metric) and not 0 <= margin <= 1:
             raise Problem((), f"got {margin:g} for {left.metric}, expected a fraction, from 0 to 1")
-    elif plain(left.metric) != plain(right.metric):
+    elif _measured(left.metric) != _measured(right.metric):
         raise Problem((), f"{part!r} compares {left.metric} with {right.metric}; expected one metric")
     elif is_accuracy(left.metric) and abs(margin) >= 1:
         raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
     elif left == right:
         raise Problem((), f"{part!r} compares {left} with itself; expected another cell")
     return Comparison(left, match["relation"], right, margin)
+
+
+def _measured(metric: str) -> str:
+    """What is measured, at whichever epoch, and by whichever weights."""
+    return plain(metric).removeprefix("ema_")
 
 
 def _refuse_other_words(part: str) -> None:
