@@ -438,7 +438,8 @@ def test_differences_have_a_unit_and_a_sign(value: float, metric: str, text: str
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(1.031, "+3.1 %"), (1.0, "the same"), (0.9996, "the same"), (0.5, "\u221250.0 %")]
+    ("share", "text"),
+    [(1.031, "+3.1 %"), (1.0, "the same"), (0.9996, "the same"), (0.5, "\u221250.0 %"), (15.246, "15.2×")],
 )
 def test_relative_sizes(share: float, text: str) -> None:
     assert relative(share) == text

@@ -55,6 +55,28 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("says: Cosine pays", "says: Cosine pays: a lot"),
         ("malformed YAML: expected ',' or '}', but got ':'", "; expected quotes around a text that holds ': '"),
     ),
+    "a line that is indented otherwise": (
+        ("  epochs: 2", "   epochs: 2"),
+        (":9: malformed YAML: the indentation fits no line above, expected names", "line up with what begins in line 5"),
+    ),
+    "a tab": (("  epochs: 2", "\tepochs: 2"), (":9: malformed YAML: got a tab, expected blanks",)),
+    "a name without its colon": (("  epochs: 2", "  epochs 2"), (":9: malformed YAML: got a line without ': '",)),
+    "a colon without its blank": (("  epochs: 2", "  epochs:2"), (":9: malformed YAML: got a line without ': '",)),
+    "a sign of YAML's own": (
+        ("question: Does", "question: @Does"),
+        (":3: malformed YAML", "'@'", "expected quotes around a text that begins with such a sign"),
+    ),
+    "a number in quotes": (("lr: 0.05", 'lr: "0.05"'), (':7: recipe.optimizer.lr: got "0.05", expected a number; leave out',)),
+    "a percentage": (
+        ("l: {loss.label_smoothing: 0.1}", "l: {loss.label_smoothing: 10 %}"),
+        ('got "10 %", expected a number: 0.1',),
+    ),
+    "a list in quotes": (("[1, 1, 1, 1]", "'[1, 1, 1, 1]'"), ("expected a list; leave out the quotes",)),
+    "a list without brackets": (("[c, l]", "c, l"), ('got "c, l", expected a list: [c, l]',)),
+    "true in quotes": (
+        ("momentum: 0.9", "momentum: 0.9, nesterov: 'True'"),
+        ('got "True", expected true or false; leave out the quotes',),
+    ),
     "a tag that builds an object": (
         ("question: Does the test pass?", "question: !!python/object/apply:os.system ['touch pwned']"),
         (":3:", "question", "tag"),
@@ -148,6 +170,21 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a claim with a margin in per cent": (
         ("> plain.top1", "> plain.top1 + 0.9 %"),
         (":21:", "claims.0.test", "got '0.9 %', expected a fraction: 0.009"),
+    ),
+    "a claim with the number first": (
+        ("plain+c.top1 > plain.top1", "0.9 < plain.top1"),
+        ("expected the number on the right: `plain.top1 > 0.9`",),
+    ),
+    "a claim without blanks": (("c.top1 > plain", "c.top1>plain"), ("expected a blank on both sides of >",)),
+    "a claim with the metric first": (
+        ("plain+c.top1 > plain.top1", "top1.plain > plain.top1"),
+        ("got 'top1.plain', expected the metric last: plain.top1",),
+    ),
+    "a margin that can't be": (("plain+c.top1 > plain.top1", "plain+c.top1 > plain.top1 + 1"), ("0.01 for a point",)),
+    "a metric by another name": (("[top1, top5]", "[accuracy, top5]"), ("unknown metric 'accuracy'; did you mean 'top1'?",)),
+    "a metric that there is not": (
+        ("[top1, top5]", "[f1, top5]"),
+        ("'f1', expected one of top1, top5, val_loss", "perhaps with best_ or selected_ before it"),
     ),
     "a claim with >=": (("> plain.top1", ">= plain.top1"), (":21:", "claims.0.test", "got '>=', expected > or <")),
     "a claim in per cent": (("> plain.top1", "> 90"), (":21:", "claims.0.test", "got 90 for top1, expected a fraction")),

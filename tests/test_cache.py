@@ -188,7 +188,7 @@ class TestBuilding:
             decoded(source, 4, tmp_path / "cache")
         parts = str(caught.value).split("; ")
         assert [part.split(": ")[0] for part in parts[:3]] == [f"{tmp_path}/{i}.png" for i in (1, 3, 4)]
-        assert parts[3:] == ["2 more can't be decoded either"]
+        assert parts[3:] == ["2 more can't be decoded either", "copy them again, or take them away"]
         assert kept(tmp_path / "cache") == []
 
     def test_what_pillow_can_make_do_with_is_no_warning(self, tmp_path: Path) -> None:

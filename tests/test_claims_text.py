@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
-from made_up import made_up_runs
+from made_up import made_up_runs, planned, recorded, runs_of
 from scipy import stats
 
 from reports.answer.pairs import answer_study
@@ -54,6 +54,16 @@ def test_what_no_spread_tells_is_a_question_mark(tmp_path: Path) -> None:
         assert seeds_text(answer_claims(runs)[0].findings[0]) == "?"
     equal = made_up_runs(tmp_path, {"plain": [0.5, 0.6, 0.7], "plain+c": [0.6, 0.5, 0.7]})
     assert seeds_text(answer_claims(equal)[0].findings[0]) == "over 1,000"
+
+
+def test_averaged_weights_are_compared_with_the_raw_ones(tmp_path: Path) -> None:
+    claim = "plain.ema_top1 > plain.top1"
+    plan = planned(tmp_path, TINY.replace("plain+c.top1 > plain.top1", claim).replace("designs:", "seeds: 3\ndesigns:"))
+    runs = runs_of(plan, lambda trial: recorded(plan, trial, [{"top1": 0.5, "ema_top1": 0.6 + 0.01 * trial.seed}]))
+    (answer,) = answer_claims(runs)
+    assert answer.verdict == "reproduced"
+    assert answer.findings[0].estimate is not None
+    assert answer.findings[0].estimate.mean == pytest.approx(0.11)
 
 
 @pytest.mark.parametrize(("second", "cut"), [(0.9, True), (0.501, False)])

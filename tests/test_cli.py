@@ -185,6 +185,22 @@ def test_a_plugin_is_explained_and_completed_as_what_is_installed(
     assert not jsonschema.Draft202012Validator(schema).is_valid(data)
 
 
+def test_a_plugins_own_words_are_shown_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "scaled.py"
+    file.write_text(
+        "from typing import Literal\n"
+        "from experiments.options import Schedule\n"
+        "class Scaled(Schedule):\n"
+        '    """Scales [n, c].\n\n    And more.\n    """\n'
+        '    kind: Literal["scaled"] = "scaled"\n'
+        '    which: str = "[all]"\n'
+        '    """One of [some, all]."""\n'
+        "    def factor(self, moment): return 1.0\n"
+    )
+    lines = [line.rstrip() for line in output("options", "scaled", "--plugin", str(file)).splitlines()]
+    assert lines == ["  scaled  Scales [n, c].", "", "    And more.", '    which  = "[all]"  One of [some, all].']
+
+
 @pytest.mark.parametrize("command", [["options", "contrast"], ["options", "--json"], ["schema"]])
 def test_a_plugin_that_is_none_is_said(command: list[str], tmp_path: Path) -> None:
     for name, says in {"absent.py": "no such file", "broken.py": "broken.py:2: the plugin fails to import"}.items():

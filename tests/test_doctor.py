@@ -722,15 +722,29 @@ class TestStudy:
         file = study_file((DIGITS, "dataset: {kind: image_folder, path: photos, image_size: 16}"))
         for name in ("a", "b"):
             Path("photos", name).mkdir(parents=True)
-            for number in range(60):
-                Image.new("RGB", (20, 20), (number, 0, 0)).save(Path("photos", name, f"{number:02}.png"))
+            for number in range(300):
+                Image.new("RGB", (20, 20), (number % 256, 0, 0)).save(Path("photos", name, f"{number:03}.png"))
         (found,) = self.data(file)
-        assert found == Finding("ok", "data image_folder", "at hand, 120 files, 40 of them tried: they decode")
+        assert found == Finding("ok", "data image_folder", "at hand, 600 files, 300 of them tried: they decode")
         for broken in Path("photos", "b").iterdir():
             broken.write_bytes(broken.read_bytes()[:60])
         (found,) = self.data(file)
         assert found.level == "problem"
-        assert re.match(r"photos/b/\d\d.png: not an image that can be decoded", found.found)
+        assert re.match(r"photos/b/\d\d\d.png: not an image that can be decoded", found.found)
+        assert re.search(r"; 1\d\d more can't be decoded either$", found.found)
+
+    def test_the_one_broken_image_of_a_small_folder_is_found(self, study_file: WriteStudy) -> None:
+        file = study_file((DIGITS, "dataset: {kind: image_folder, path: photos, image_size: 16}"))
+        for name in ("a", "b"):
+            Path("photos", name).mkdir(parents=True)
+            for number in range(45):
+                Image.new("RGB", (20, 20), (number, 0, 0)).save(Path("photos", name, f"{number:02}.png"))
+        (found,) = self.data(file)
+        assert found == Finding("ok", "data image_folder", "at hand, 90 files, all of them decode")
+        Path("photos", "a", "01.png").write_bytes(b"not an image")
+        (found,) = self.data(file)
+        assert (found.level, found.remedy) == ("problem", "copy them again, or take them away")
+        assert found.found == "photos/a/01.png: not an image that can be decoded (unknown format)"
 
     def test_a_plugins_data_are_not_prepared(self, study_file: WriteStudy) -> None:
         Path("mine.py").write_text(

@@ -126,6 +126,18 @@ def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None
     assert "all of these still stand on a front" in "\n".join(best_text(report))
 
 
+def test_the_interval_of_accuracies_ends_where_they_do(tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+    history = history_of(search, (0.5,), (0.9,))
+    plan = fresh_plan(search, history)
+    fresh = {"#0": [0.9, 0.1, 0.5], "#1": [0.1, 0.9, 0.6]}
+    runs = runs_of(plan, lambda trial: recorded(plan, trial, [{"top1": fresh[trial.cell][trial.seed - 1]}]))
+    report = SearchReport(
+        search, history, {}, history[1], runs, finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
+    )
+    assert "95 % interval cut at what is possible -1 to +1 (paired" in "\n".join(best_text(report))
+
+
 @pytest.mark.parametrize("word", ["finalists: 0", "finalists: all"])
 def test_a_bad_number_is_one_line(word: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"search\.finalists: got .*, expected "):
@@ -165,7 +177,7 @@ def test_a_recipe_without_a_value_is_explained(state: str, reason: str, tmp_path
         # the recipe's trials finish without the objective
         return recorded(plan, trial, [{"top1": 0.5} if trial.cell == "#1" else {"val_loss": 0.5}])
 
-    finalists, cost = finalists_of(search, history), Cost(1, 1, 1.0, 0)
+    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
     text = "\n".join(best_text(SearchReport(search, history, {}, other, runs_of(plan, record), finalists, cost)))
     assert f"Of the recipe itself the search has no value ({markdown(reason)})." in text
     assert "Both were trained under seeds 1 to 3" in text

@@ -81,7 +81,9 @@ class TestWhichLog:
 
     def test_too_few_characters(self) -> None:
         write("")
-        assert "at least 4 characters" in refused(ID[:3])
+        line = refused(ID[:3])
+        assert "at least 4 characters" in line
+        assert line.endswith("; `ablate status STUDY --json` lists ids")
 
     def test_a_folder_without_a_log_is_none(self) -> None:
         Path(".ablate", "trials", f"{ID}-aaaaaaaa").mkdir(parents=True)

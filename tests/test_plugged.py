@@ -53,6 +53,15 @@ class OddHook(Hook):
     def loss(self, value, logits, batch):
         return value[None] if self.what == "no scalar" else value
 
+    def start(self, model):
+        self.model = model
+
+    def networks(self):
+        names = {"averaged": "ema", "a taken prefix": "train"}
+        if self.what == "no network":
+            return {"ema": 1}
+        return {names[self.what]: self.model} if self.what in names else {}
+
 
 class OddRate(Schedule):
     """Likewise."""
@@ -111,6 +120,9 @@ def train(tmp_path: Path) -> Any:
             "[3, 3, 16, 16]",
         ),
         ("no rate", "odd: rate gave nan, expected a finite number"),
+        ("averaged", ""),
+        ("no network", "odd: networks gave {'ema': 1}, expected a dict from a prefix of metrics to a network"),
+        ("a taken prefix", "odd: networks gave {'train': "),
         ("no scalar", "odd: loss gave Tensor of shape [1], expected a tensor of one number, the batch's mean"),
     ],
 )
@@ -118,6 +130,11 @@ def test_of_a_refinement(train: Any, what: str, reason: str) -> None:
     found = train(refinements={"odd": {"what": what}, "flip": {}})
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+def test_two_networks_of_one_name_are_refused(train: Any) -> None:
+    reason = train(refinements={"odd": {"what": "averaged"}, "ema": {}})
+    assert reason == "two refinements give a network 'ema', whose metrics would be one; expected two names"
 
 
 @pytest.mark.parametrize(

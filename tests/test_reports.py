@@ -178,13 +178,12 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
     assert "<b>" not in page
 
 
-def compile_latex(tmp_path: Path, *bodies: str, packages: str = "") -> str:
+def compile_latex(tmp_path: Path, *bodies: str, packages: str = "", options: str = "") -> str:
     if shutil.which("pdflatex") is None:
         assert not os.environ.get("ABLATE_REQUIRE_TOOLS"), "pdflatex is missing"
         pytest.skip("pdflatex is not installed")
-    source = "\n".join(
-        [r"\documentclass{article}", r"\usepackage{booktabs}", packages, r"\begin{document}", *bodies, r"\end{document}"]
-    )  # fmt: skip
+    head = [rf"\documentclass[{options}]{{article}}", r"\usepackage{booktabs}", packages]
+    source = "\n".join([*head, r"\begin{document}", *bodies, r"\end{document}"])
     (tmp_path / "paper.tex").write_text(source)
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],

@@ -240,6 +240,23 @@ def test_a_latex_table_fits_the_text_of_an_article(
     assert "Overfull" not in compile_latex(tmp_path, r"\input{table}")
 
 
+def narrow(tmp_path: Path) -> PrintedTable:
+    return table_of(tmp_path, TABLE.replace(", published: {plain: {top1: 0.5}}", ""))
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize(
+    ("make", "spans"), [(narrow, 0), (with_long_texts, 1), (hyperparameters, 1), (lambda p: table_of(p, FULL), 1)]
+)
+def test_in_two_columns_a_latex_table_fits_one_or_spans_both(
+    make: Callable[[Path], PrintedTable], spans: int, tmp_path: Path
+) -> None:
+    text = to_latex(make(tmp_path))
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == spans
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
+    assert "Overfull" not in compile_latex(tmp_path, r"\input{table}", options="twocolumn")
+
+
 @pytest.mark.usefixtures("sizes")
 def test_a_long_latex_table_is_floats_that_fit_a_page(tmp_path: Path) -> None:
     name = "an_option_of_which_the_name_is_longer_than_any_column+of_the_table"
@@ -254,7 +271,7 @@ def test_a_long_latex_table_is_floats_that_fit_a_page(tmp_path: Path) -> None:
     output = compile_latex(tmp_path, r"\input{table} \ref{tab:long}")
     assert "Overfull" not in output
     assert "Float too large" not in output
-    floats = text.split(r"\begin{table}")[1:]
+    floats = text.split(r"\begin{table*}")[1:]
     assert len(floats) > 2
     assert [part.count(r"\caption{A caption (continued).}") for part in floats] == [0, *[1] * (len(floats) - 1)]
     assert [part.count(r"\addtocounter{table}{-1}") for part in floats] == [0, *[1] * (len(floats) - 1)]

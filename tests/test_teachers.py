@@ -343,7 +343,11 @@ class TestPredict:
         ("run", "folder", "said"),
         [
             ("0123456789ab", "images", "run 0123456789ab: the record at"),
-            ("best one", "images", "run 'best one': expected a trial id (12 hex digits) or an MLflow run id (32)"),
+            (
+                "best one",
+                "images",
+                "run 'best one': expected a trial id (12 hex digits; `ablate status STUDY --json` lists them) or",
+            ),
             (None, "nowhere", "nowhere: no such folder"),
             (None, "results", "results: holds no images"),
             (None, "study.yaml", "study.yaml: is a file, expected a folder with images"),

@@ -216,7 +216,8 @@ def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, pro
             raise
     if bad:
         more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
-        raise UserError("; ".join(map(str, bad[:NAMED])) + more)
+        them = "it" if len(bad) == 1 else "them"
+        raise UserError(f"{'; '.join(map(str, bad[:NAMED]))}{more}; copy {them} again, or take {them} away")
 
 
 @contextmanager

@@ -144,7 +144,10 @@ class Hook:
         """After the last batch of `epoch`, before evaluation."""
 
     def networks(self) -> dict[str, nn.Module]:
-        """Further networks to evaluate after each epoch, by the prefix of their metrics (`ema` for `ema_top1`)."""
+        """Further networks to evaluate after each epoch, by the prefix of their metrics (`ema` for `ema_top1`).
+
+        Tables, figures and claims know the prefix `ema`; of another one MLflow alone has the metrics.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -196,7 +196,15 @@ def training_mode(model: nn.Module) -> None:
 
 def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
     """What is evaluated, by the prefix of its metrics."""
-    return {"": model} | {f"{name}_": network for hook in hooks for name, network in hook.networks().items()}
+    found = {"": model}
+    for hook in hooks:
+        for name, network in hook.networks().items():
+            if f"{name}_" in found:
+                raise UserError(
+                    f"two refinements give a network {name!r}, whose metrics would be one; expected two names"
+                )
+            found[f"{name}_"] = network
+    return found
 
 
 def _evaluate(

@@ -92,9 +92,21 @@ def load_state(model: nn.Module, state: State, origin: str, before: State | None
                 for key, value in loaded.items():
                     own[key].copy_(value)
             return
-        failures.append(differing)
-    first = min(failures, key=len)[0]
-    raise UserError(f"weights {origin}: they are of another network; first difference at {first!r}")
+        failures.append((differing, own))
+    differing, own = min(failures, key=lambda failure: len(failure[0]))
+    first, number = differing[0], len(differing)
+    more = f"; {number - 1} more differ" if number > 1 else ""
+    raise UserError(
+        f"weights {origin}: they are of another network; first difference at {first!r}, {_how(first, own, state)}{more}"
+    )
+
+
+def _how(name: str, own: State, state: State) -> str:
+    if name not in own:
+        return "which the network lacks"
+    if name not in state:
+        return "which the weights lack"
+    return f"{list(state[name].shape)}, expected {list(own[name].shape)}"
 
 
 def _differences(own: State, state: State, heads: tuple[str, ...]) -> list[str]:
@@ -148,7 +160,10 @@ def read_state(file: Path, what: str) -> dict[str, torch.Tensor]:
             return dict(load_file(file))
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{what}: not a state dict that can be read safely ({type(error).__name__})") from error
+        expected = "expected tensors alone, as torch.save(model.state_dict(), ...) or safetensors write them"
+        raise UserError(
+            f"{what}: not a state dict that can be read safely ({type(error).__name__}); {expected}"
+        ) from error
     if not isinstance(state, dict):
         raise UserError(f"{what}: got {type(state).__name__}, expected a state dict")
     state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), dict)), state)

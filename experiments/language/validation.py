@@ -97,6 +97,10 @@ _WORDS = {
 }
 
 
+_NUMBER = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?) ?(%?)")
+"""A number in quotes, or a percentage."""
+
+
 def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseModel]) -> str:
     name = str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
@@ -113,8 +117,23 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
-    quoted = "; put it in quotes" if expected == "text" and isinstance(error["input"], int | float) else ""
-    return f"got {shown(error['input'])}, expected {expected}{quoted}"
+    return f"got {shown(error['input'])}, expected {expected}{_remedy(error['input'], expected)}"
+
+
+def _remedy(got: object, expected: str) -> str:
+    """How what was meant is written, for what is often written otherwise."""
+    if expected == "text" and isinstance(got, int | float):
+        return "; put it in quotes"
+    if not isinstance(got, str):
+        return ""
+    if expected == "a list":
+        return "; leave out the quotes" if got.startswith("[") else f": [{got}]" if got else ""
+    if expected == "true or false":
+        return "; leave out the quotes" if got.lower() in ("true", "false") else ""
+    found = _NUMBER.fullmatch(got) if expected in ("a number", "a whole number") else None
+    if found is None:
+        return ""
+    return f": {float(found[1]) / 100:g}" if found[2] else "; leave out the quotes"
 
 
 def _expected(error: ErrorDetails) -> str:

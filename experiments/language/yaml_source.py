@@ -39,6 +39,16 @@ _CORE = {
 _COLON = ("mapping values are not allowed here", "but got ':'")
 """What the parser says of a text that holds a colon, the commonest mistake of all."""
 
+_SAID = (
+    ("found character '\\t'", "got a tab, expected blanks: YAML indents by nothing else"),
+    ("expected <block end>", "the indentation fits no line above, expected names, or dashes, that line up"),
+    ("could not find expected ':'", "got a line without ': ', expected `name: value`"),
+)
+"""What the parser says of other mistakes, and what is meant."""
+
+_SIGNS = ("cannot start any token", "found undefined alias")
+"""What it says of a text that begins with a sign of YAML's own."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -78,11 +88,7 @@ def read_yaml(path: Path | str) -> Source:
         node = _composed(text)
         data = builder.build(node, ()) if node is not None else None
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-        what = f"{_one_line(str(problem))}{_begun(error, line)}{_quotes(str(problem))}"
-        raise UserError(f"{path}:{line}: malformed YAML: {what}") from None
+        raise UserError(f"{path}:{_malformed(error)}") from None
     return Source(path, data, builder.lines, text)
 
 
@@ -94,15 +100,31 @@ def _composed(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
+def _malformed(error: Exception) -> str:
+    """`line: what is wrong` with a text that is no YAML."""
+    marks = [getattr(error, name, None) for name in ("problem_mark", "context_mark")]
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply")
+    if "could not find expected ':'" in problem:
+        # a name that lacks its colon is missed only in the next line
+        marks.reverse()
+    line = next((mark.line + 1 for mark in marks if mark), 1)
+    said = next((meant for words, meant in _SAID if words in problem), _one_line(problem))
+    return f"{line}: malformed YAML: {said}{_begun(error, line)}{_quotes(problem)}"
+
+
 def _begun(error: Exception, line: int) -> str:
     """Where what is malformed began, such as a quote that is never closed, if on another line."""
     begun, what = getattr(error, "context_mark", None), getattr(error, "context", None)
+    if begun and "expected <block end>" in str(getattr(error, "problem", "")):
+        return f" with what begins in line {begun.line + 1}"
     return f" {what} that begins in line {begun.line + 1}" if begun and what and begun.line + 1 != line else ""
 
 
 def _quotes(problem: str) -> str:
-    colon = any(words in problem for words in _COLON)
-    return "; expected quotes around a text that holds ': ', or names that line up" if colon else ""
+    if any(words in problem for words in _COLON):
+        return "; expected quotes around a text that holds ': ', or names that line up"
+    sign = any(words in problem for words in _SIGNS) and "\\t" not in problem
+    return "; expected quotes around a text that begins with such a sign" if sign else ""
 
 
 class _Builder:

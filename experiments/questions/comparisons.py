@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.errors import nearest
-from trainer.metrics import plain
+from trainer.metrics import METRIC_NAMES, plain
 
 from ..language.designs import cell_name
 from ..language.shapes import Claim
@@ -26,6 +26,9 @@ _COMPARISON = re.compile(
 )
 _DIFFERENCE = re.compile(rf"(.+\.\w+)\s+-\s+(.+\.\w+)\s*([<>])\s*({NUMBER})")
 """A difference of two cells and what it is to be, which is written with the second cell on the right."""
+
+_NUMBER_FIRST = re.compile(rf"({NUMBER})\s*([<>])\s*(.+\.\w+)")
+_TURNED = {"<": ">", ">": "<"}
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,18 @@ def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
         margin += float(match["right"])
         if is_accuracy(left.metric) and not 0 <= margin <= 1:
             raise Problem((), f"got {margin:g} for {left.metric}, expected a fraction, from 0 to 1")
-    elif plain(left.metric) != plain(right.metric):
+    elif _measured(left.metric) != _measured(right.metric):
         raise Problem((), f"{part!r} compares {left.metric} with {right.metric}; expected one metric")
-    elif is_accuracy(left.metric) and abs(margin) > 1:
+    elif is_accuracy(left.metric) and abs(margin) >= 1:
         raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
     elif left == right:
         raise Problem((), f"{part!r} compares {left} with itself; expected another cell")
     return Comparison(left, match["relation"], right, margin)
+
+
+def _measured(metric: str) -> str:
+    """What is measured, at whichever epoch, and by whichever weights."""
+    return plain(metric).removeprefix("ema_")
 
 
 def _refuse_other_words(part: str) -> None:
@@ -99,10 +107,15 @@ def _refuse_other_words(part: str) -> None:
     if difference := _DIFFERENCE.fullmatch(part):
         left, right, relation, margin = difference.groups()
         raise Problem((), f"got {part!r}, expected a cell on each side: `{left} {relation} {right} + {margin}`")
+    if turned := _NUMBER_FIRST.fullmatch(part):
+        number, relation, quantity = turned.groups()
+        raise Problem((), f"got {part!r}, expected the number on the right: `{quantity} {_TURNED[relation]} {number}`")
     if percent := re.search(rf"({NUMBER})\s*%$", part):
         raise Problem((), f"got {percent[0]!r}, expected a fraction: {float(percent[1]) / 100:g}")
     if relation := re.search(r"[<>]=|==?|[≤≥]", part):
         raise Problem((), f"got {relation[0]!r}, expected > or < in {part!r}")
+    if relation := re.search(r"(?<! )[<>]|[<>](?! )", part):
+        raise Problem((), f"got {part!r}, expected a blank on both sides of {relation[0]}")
 
 
 def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:
@@ -180,6 +193,8 @@ def _quantity(text: str, study: Study, cells: Iterable[str]) -> Quantity:
     reference, dot, metric = text.rpartition(".")
     if not dot:
         raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(cells))}.top1")
+    if reference in METRIC_NAMES and metric not in METRIC_NAMES:
+        raise Problem((), f"got {text!r}, expected the metric last: {metric}.{reference}")
     check_metric(metric, ())
     factor, dot, option = reference.partition(".")
     if not dot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import nearest, one_of
+from trainer.errors import nearest
 from trainer.metrics import METRIC_NAMES
 
 from ..language.designs import canonical_name
@@ -38,8 +38,13 @@ def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ())
 
 def check_metric(metric: str, path: Path, known: Sequence[str] = METRIC_NAMES) -> None:
     """Raise Problem for a name that is not known."""
-    if metric not in known:
-        raise Problem(path, f"unknown metric {metric!r}{one_of(metric, known)}")
+    if metric in known:
+        return
+    near = nearest(metric, known) or ("; did you mean 'top1'?" if "acc" in metric.lower() else "")
+    simple = [name for name in known if not name.startswith(("best_", "selected_"))]
+    before = ", perhaps with best_ or selected_ before it" if len(simple) < len(known) else ""
+    expected = f", expected one of {', '.join(simple)}{before}"
+    raise Problem(path, f"unknown metric {metric!r}{near or expected}")
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

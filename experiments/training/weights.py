@@ -27,7 +27,8 @@ def finished_attempts(run: str) -> list[Attempt]:
     The first digits are enough where they are unique. Raises UserError where there is none.
     """
     if not re.fullmatch("[0-9a-f]{4,32}", run):
-        raise UserError(f"run {run!r}: expected a trial id (12 hex digits) or an MLflow run id (32)")
+        trial_id = "a trial id (12 hex digits; `ablate status STUDY --json` lists them)"
+        raise UserError(f"run {run!r}: expected {trial_id} or an MLflow run id (32)")
     fitting = [a for a in all_attempts() if a.run_id.startswith(run) or a.trial.startswith(run)]
     if not fitting:
         raise UserError(f"run {run}: the record at {shown_uri()} has no run or trial of this id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from experiments.catalog import kind_of
@@ -16,13 +17,15 @@ from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
 from experiments.training.measuring import UNKNOWN_CLASSES
-from trainer.decoding import decode_file
+from trainer.cache import NAMED
+from trainer.cores import cores
+from trainer.decoding import decode_file, without_warnings
 from trainer.errors import UserError
 
 from .finding import Finding, size
 
-_TRIED = 50
-"""Images of a data set that are decoded at most, spread over it: moments, also for large ones."""
+_TRIED = 500
+"""Images of a data set that are decoded at most, spread over it: seconds, also for large ones."""
 
 
 class _WouldDo(Exception):
@@ -90,13 +93,27 @@ def _files(name: str, dataset: Dataset) -> Finding:
             if file.stat().st_size == 0:
                 return Finding("problem", name, f"{file}: an empty file", "copy it again, or take it away")
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        tried = images[:: len(images) // _TRIED + 1]
-        for file in tried:
-            decode_file(file, dataset.image_size)
+        tried = images[:: -(-len(images) // _TRIED) or 1]
+        with without_warnings(), ThreadPoolExecutor(cores()) as pool:
+            bad = [error for error in pool.map(lambda file: _undecodable(file, dataset.image_size), tried) if error]
+        if bad:
+            more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
+            return Finding("problem", name, "; ".join(bad[:NAMED]) + more, "copy them again, or take them away")
     except UserError as error:
         return Finding("problem", name, str(error), "mend what the line names")
     decoded = f", {len(tried)} of them tried: they decode" if tried else ""
+    if len(tried) == len(files):
+        decoded = ", all of them decode"
     return Finding("ok", name, f"at hand, {count(len(files), 'file')}{decoded}" if len(files) > 1 else "at hand")
+
+
+def _undecodable(file: Path, image_size: int) -> str:
+    """What keeps an image from being decoded; nothing for one that is."""
+    try:
+        decode_file(file, image_size)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _raise(line: str) -> None:

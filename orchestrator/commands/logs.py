@@ -20,6 +20,8 @@ from trainer.files import LOG
 SHORTEST = 4
 """Characters of an id that are enough where they are unique."""
 
+LISTED = "`ablate status STUDY --json` lists ids"
+
 SHOWN = 5
 """Ids that an error lists at most."""
 
@@ -48,7 +50,7 @@ def find_log(trial: str) -> Path:
     `trial` is only compared with names that are there, and never becomes part of a path.
     """
     if len(trial) < SHORTEST:
-        raise UserError(f"logs {trial!r}: expected at least {SHORTEST} characters of a trial's id")
+        raise UserError(f"logs {trial!r}: expected at least {SHORTEST} characters of a trial's id; {LISTED}")
     logs = _logs()
     fitting = {log: logs[log] for log in logs if log.parent.name.startswith(trial)}
     ids = sorted(set(fitting.values()))
@@ -80,7 +82,7 @@ def _not_found(trial: str, ids: list[str]) -> str:
         return f"{asked}: no trial has run here, {where}/ holds no logs; expected a folder where `ablate run` ran"
     beginnings = {name[: len(trial)]: name for name in ids}
     near = [beginnings[found] for found in difflib.get_close_matches(trial, beginnings, SHOWN, cutoff=0.5)]
-    hint = f"; nearest: {', '.join(near)}" if near else "; `ablate plan STUDY --json` lists ids"
+    hint = f"; nearest: {', '.join(near)}" if near else f"; {LISTED}"
     return f"{asked}: no trial with such an id among the {count(len(ids), 'log')} in {where}/{hint}"
 
 

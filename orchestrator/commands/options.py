@@ -6,11 +6,13 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
 from pydantic_core import PydanticUndefined
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments import catalog
@@ -45,12 +47,14 @@ def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
             f"options: no kind is called {kind!r} here, nor in a plugin named by --plugin{one_of(kind, known)}"
         )
     for _, name, option in found:
-        console.print(f"{_about(option)}\n", markup=False, highlight=False)
+        if about_file := _about(option):
+            console.print(f"{about_file}\n", markup=False, highlight=False)
         _print_option(name, option, console)
 
 
 def _print_option(name: str, option: type[Option], console: Console) -> None:
-    console.print(f"  [bold cyan]{name}[/bold cyan]  {inspect.cleandoc(option.__doc__ or '')}", highlight=False)
+    text = indent(escape(inspect.cleandoc(option.__doc__ or "")), "    ").lstrip()
+    console.print(f"  [bold cyan]{name}[/bold cyan]  {text}", highlight=False)
     if option.presets:
         console.print(f"    presets: {', '.join(option.presets)}", highlight=False, style="dim")
     table = Table.grid(padding=(0, 2))

@@ -243,7 +243,12 @@ def times(change: Change) -> str:
 
 
 def relative(share: float) -> str:
-    """A size relative to another, as its difference: `+3.1 %`; `the same`, where that would print as nothing."""
+    """A size relative to another, as its difference: `+3.1 %`; `the same`, where that would print as nothing.
+
+    From twice on as a multiple, `15.2×`.
+    """
+    if share >= 2:
+        return f"{share:.1f}×"
     text = f"{abs(share - 1):.1%}".replace("%", " %")
     if not text.strip("0. %"):
         return "the same"

@@ -11,7 +11,7 @@ from experiments.search.plan import Aim
 from experiments.search.space import Value
 
 from ..escape import markdown
-from ..numbers import NOTHING, large, ours, setting, title
+from ..numbers import NOTHING, is_cut, large, ours, setting, title, within
 from ..statistics import Difference
 from .told import RECIPE, Told, front_of
 
@@ -113,8 +113,10 @@ def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     sign = 1 if aim.direction == "max" else -1
     ends = sorted((sign * difference.low, sign * difference.high))
     verdict = "better" if ends[0] > 0 else "worse" if ends[1] < 0 else "not shown to differ"
+    low, high = within(difference.low, difference.high, aim.metric)
+    cut = " cut at what is possible" if is_cut(difference.low, difference.high, aim.metric) else ""
     return (
-        f"- {size}, 95 % interval {_plain(difference.low, aim, '+')} to {_plain(difference.high, aim, '+')} "
+        f"- {size}, 95 % interval{cut} {_plain(low, aim, '+')} to {_plain(high, aim, '+')} "
         f"(paired by seed, n = {difference.n}): **{verdict}**."
     )
 

@@ -1,4 +1,7 @@
-r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and fits the text of an article."""
+r"""A table as a LaTeX float that `\input` takes as it is; it needs booktabs and fits the text of an article.
+
+In two columns it fits one, or spans both.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import replace
 from ..escape import latex, spoken
 from .floats import Piece, share_out
 from .printed import CHECK, MARK, Column, Layout, PrintedTable
-from .widths import fit, head_lines, pieces_of, text_of, text_width
+from .widths import COLUMN_WIDTH, fit, head_lines, pieces_of, text_of, text_width
 
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 """What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
@@ -28,9 +31,11 @@ def to_latex(table: PrintedTable) -> str:
     notes = spoken(" ".join(note for note in [*table.footnotes, table.provenance] if note))
     floats = share_out(parts, size, scale, caption, notes)
     packages = "booktabs and siunitx" if table.aligned else "booktabs"
+    # which in a document of one column is `table`
+    wide = "*" if any(part.width(scale, space) > COLUMN_WIDTH for part in parts) else ""
     lines = [f"% needs the package{'s' if table.aligned else ''} {packages}"]
     for number, pieces in enumerate(floats):
-        lines += [r"\begin{table}[htbp]", r"\centering"]
+        lines += [rf"\begin{{table{wide}}}[htbp]", r"\centering"]
         if number:
             lines += [r"\addtocounter{table}{-1}", rf"\caption{{{latex(caption)} (continued).}}"]
         else:
@@ -45,7 +50,7 @@ def to_latex(table: PrintedTable) -> str:
             lines += _tabular(piece, table.aligned, scale)
         if notes and number == len(floats) - 1:
             lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {latex(notes)}}}"]
-        lines.append(r"\end{table}")
+        lines.append(rf"\end{{table{wide}}}")
     return "\n".join([*lines, ""])
 
 

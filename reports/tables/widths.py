@@ -11,6 +11,9 @@ from .printed import Column, Layout
 TEXT_WIDTH = 345.0
 """Of the article class at 10 pt, in points."""
 
+COLUMN_WIDTH = 229.0
+"""Of a column of the same class in two columns, in points."""
+
 _WIDTHS = (
     ("ijl.,:;'|![]", 2.8),
     ("frstI() -", 3.9),
@@ -47,6 +50,11 @@ class Part:
 
     columns: list[Column]
     broken: dict[int, float]
+
+    def width(self, scale: float, space: float) -> float:
+        """What it takes in points, at this scale of the font and with this space on each side of a column."""
+        widths = (self.broken.get(index, _width(column) * scale) for index, column in enumerate(self.columns))
+        return sum(widths) + 2 * space * len(self.columns)
 
 
 def fit(layout: Layout) -> tuple[str, float, float, list[Part]]:
