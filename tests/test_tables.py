@@ -282,6 +282,19 @@ def test_a_long_latex_table_is_floats_that_fit_a_page(tmp_path: Path) -> None:
     assert to_markdown(table).startswith("**Table 7: A caption**")
 
 
+def test_how_it_was_run_is_kept_in_latex_but_not_printed() -> None:
+    layout = Layout(Column("Cell", ["a"], numeric=False), [[Column("Top-1", ["0.5"])]])
+    how = (
+        "Code 0123456789; data digits 01234567; 2 cores; 1 min of training in all; ablate run studies/a_name.yaml. " * 3
+    )
+    text = to_latex(PrintedTable("t", "A caption", layout, footnotes=["A note."], provenance=how))
+    kept = [line.removeprefix("% ") for line in text.splitlines() if line.startswith("% ")]
+    assert " ".join(kept[1:]) == how.strip()
+    assert "0123456789" not in re.sub("(?m)^%.*$", "", text)
+    assert "A note." in text
+    assert how.strip() in to_markdown(PrintedTable("t", "A caption", layout, provenance=how))
+
+
 @pytest.mark.usefixtures("sizes")
 def test_latex_and_markdown_print_the_same(tmp_path: Path) -> None:
     table = table_of(tmp_path, FULL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from textwrap import wrap
 
 from ..escape import latex, spoken
 from .floats import Piece, share_out
@@ -28,12 +29,14 @@ def to_latex(table: PrintedTable) -> str:
     """
     size, scale, space, parts = fit(_spoken(table.layout))
     caption = (table.caption or table.id).rstrip(".")
-    notes = spoken(" ".join(note for note in [*table.footnotes, table.provenance] if note))
+    notes = spoken(" ".join(note for note in table.footnotes if note))
     floats = share_out(parts, size, scale, caption, notes)
     packages = "booktabs and siunitx" if table.aligned else "booktabs"
     # which in a document of one column is `table`
     wide = "*" if any(part.width(scale, space) > COLUMN_WIDTH for part in parts) else ""
     lines = [f"% needs the package{'s' if table.aligned else ''} {packages}"]
+    # kept with the table, but not printed in a paper
+    lines += [f"% {line}" for line in wrap(table.provenance, 110)]
     for number, pieces in enumerate(floats):
         lines += [rf"\begin{{table{wide}}}[htbp]", r"\centering"]
         if number:
