@@ -17,7 +17,7 @@ _PACKAGES = ("experiments", "orchestrator", "reports", "trainer")
 def imported_texts(module: ModuleType, code: str) -> dict[str, str]:
     """Name to text of every module that `module`, whose text is `code`, imports from a file that was not installed.
 
-    It may import them through each other. Installed packages are left out: the record has versions for them.
+    It may import them through each other. Installed packages are left out; the record has the versions of some.
     """
     found: dict[str, str] = {}
     _add(code, module.__package__ or "", found)
