@@ -73,13 +73,13 @@ def _discover() -> None:
 
 
 def _digest(module: ModuleType, text: str) -> str:
-    """Of a plugin's text, and of what it imports of its author's own."""
+    """Digest of a plugin's text and of its author's own modules that it imports."""
     imported = imported_texts(module, text) if module.__file__ and module.__file__.endswith(".py") else {}
     return digest([text, imported]) if imported else digest(text)
 
 
 def _text_of(module: ModuleType) -> str:
-    """Its text; of one that has none, such as a compiled one, its file."""
+    """A module's source; of one without, such as a compiled module, the bytes of its file in hex."""
     try:
         return inspect.getsource(module)
     except (OSError, TypeError):
@@ -136,7 +136,7 @@ def parse_named(point: str, value: object) -> dict[str, Any]:
 
 
 def add_plugin(path: Path) -> str:
-    """Import a plugin file once and register its options; the digest of its code as it was then. Raises UserError."""
+    """Import a plugin file once and register its options; returns the digest of what was imported. Raises UserError."""
     path = path.resolve()
     if path in _plugins:
         return _plugins[path]
@@ -150,10 +150,10 @@ def add_plugin(path: Path) -> str:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        # read once: the digest is of what runs, whatever becomes of the file
+        # read once, so that the digest is of what runs, whatever becomes of the file
         code = path.read_bytes()
         text = code.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        # what it prints is no answer of the command's
+        # what a plugin prints goes to stderr, because it is not part of the command's answer
         with contextlib.redirect_stdout(sys.stderr):
             exec(compile(code, path, "exec", dont_inherit=True), vars(module))
         found = _digest(module, text)
@@ -202,7 +202,7 @@ def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str |
 
 
 def _expected(kind: object, known: Iterable[str], point: str) -> str:
-    """What there is; of many, only where they are listed, if one is near enough to be meant."""
+    """All `known` kinds; where there are many and one is near, that one and how to list the rest."""
     known = list(known)
     near = nearest(str(kind), known)
     if near and len(known) > 8:
@@ -211,7 +211,7 @@ def _expected(kind: object, known: Iterable[str], point: str) -> str:
 
 
 def plugin_line(error: BaseException) -> str:
-    """`my.py:12` of the last plugin that an error went through; nothing for one that went through none."""
+    """`my.py:12` of the plugin that an error went through (of several, the last imported); empty where of none."""
     lines = [(path, line_in(error, path)) for path in _plugins]
     return "".join([f"{path}{line}" for path, line in lines if line][-1:])
 

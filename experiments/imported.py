@@ -1,4 +1,4 @@
-"""What a plugin imports of its author's own: the text of these modules decides results as much as the plugin's does."""
+"""Its author's own modules that a plugin imports: their text decides results as much as the plugin's does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PACKAGES = ("experiments", "orchestrator", "reports", "trainer")
 
 
 def imported_texts(module: ModuleType, code: str) -> dict[str, str]:
-    """Name to text of every module that `module`, loaded from this code, imports from a file that nobody installed.
+    """Name to text of every module that `module`, whose text is `code`, imports from a file that was not installed.
 
-    Directly or by another such module; of packages that are installed the version is recorded.
+    It may import them through each other. Installed packages are left out; the record has the versions of some.
     """
     found: dict[str, str] = {}
     _add(code, module.__package__ or "", found)

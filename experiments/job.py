@@ -28,22 +28,22 @@ class Job:
 
     plugins: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
-    """Digest of each plugin's code, as whoever made the job has imported it."""
+    """Digest of each plugin's code, as it was imported where the job was made."""
 
     watched: str | None = None
-    """The metric by whose course a search may end it early; None: nothing does."""
+    """The metric by whose course a search may end the trial early; None: it is never ended early."""
 
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Trial id of each teacher to its `recipe` and the path of its `weights`."""
 
     fingerprint: str = ""
-    """Of the images, as whoever makes the job found them."""
+    """Fingerprint of the images, as they were found where the job was made."""
 
     pretrained: str = ""
-    """The file of the weights that training starts from, where the job is made; nothing: from scratch."""
+    """The file, where the job was made, of the weights that training starts from; empty: it starts from scratch."""
 
     def as_data(self) -> dict[str, Any]:
-        """For a worker that takes dictionaries."""
+        """Plain data, for a worker in another process."""
         return asdict(self)
 
 
@@ -65,7 +65,7 @@ class Result:
     """Of a failure: whether another attempt might end otherwise. A loss that diverged would do so again."""
 
     short_of_memory: bool = False
-    """Of a failure: whether memory ran out, so that the trial may do with more of the machine to itself."""
+    """Of a failure: whether memory ran out, so that the trial may succeed with a larger share of the machine."""
 
     needed: float | None = None
     """The share of a GPU that it would have taken, where that is known."""
@@ -78,7 +78,7 @@ class Result:
     """The epoch whose weights are kept; None before training has ended."""
 
     final: Epoch = field(default_factory=dict)
-    """Metrics of the test split with them."""
+    """Metrics of the test split with the kept weights."""
 
     weights: str | None = None
     """SHA-256 of the kept weights, which lie in the job's folder as `weights.safetensors`."""
@@ -91,14 +91,14 @@ class Result:
 
     params: int | None = None
     macs: int | None = None
-    """See costs.Cost; measured here, where torch is loaded and the number of classes is known."""
+    """See costs.Cost; measured by the worker, where torch is loaded and the number of classes is known."""
 
     peak_memory: int | None = None
     """Bytes of GPU memory that tensors took at most while it trained, resident data included; None on the CPU."""
 
     cores: int | None = None
     gpus: float | None = None
-    """What it held of the machine while it trained; the driver says it."""
+    """What the trial held of the machine while it trained; filled in by the driver."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for a driver in another process."""
@@ -113,7 +113,7 @@ def make_job(
     watched: str | None = None,
     fingerprint: str = "",
 ) -> Job:
-    """The trial as something to send to a worker; raises UserError where the weights that it starts from are gone."""
+    """The job of a trial, for a worker; raises UserError where the weights that it starts from are gone."""
     start = trial.recipe.architecture.pretrained_file()
     return Job(
         id=trial.id,

@@ -37,17 +37,17 @@ class Option(Settings):
     """Further kinds: a name and the settings that it stands for."""
 
     trial_references: ClassVar[tuple[str, ...]] = ()
-    """Settings that name a cell of the study, whose trial under its first seed this option needs the weights of."""
+    """Settings that name a cell: the option needs the weights of that cell's trial under the study's first seed."""
 
     code: ClassVar[str | None] = None
-    """Digest of the plugin's text, for an option that comes from one: other code may give other results."""
+    """Digest of the plugin's code, for an option that comes from one: other code may give other results."""
 
     def identity(self) -> dict[str, Any]:
         """See Settings; of an option from a plugin, its code as well."""
         return super().identity() | ({"code": self.code} if self.code else {})
 
     def check(self, recipe: Recipe) -> None:
-        """Raise ValueError (or Problem, with the path inside the option) where it does not fit the rest of `recipe`."""
+        """Raise ValueError (or Problem with a path inside the option) where this does not fit the rest of `recipe`."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Architecture(Option):
         """The network with freshly drawn (or pretrained) weights, on the device that is torch's default."""
 
     def untrained(self) -> Architecture:
-        """The same network without pretrained weights, for other ones to be loaded into."""
+        """The same network without pretrained weights, so that others can be loaded into it."""
         return self
 
     def prepare(self, say: Callable[[str], None]) -> None:
@@ -103,7 +103,7 @@ class Architecture(Option):
 
 
 def _each_once(stages: tuple[int, ...]) -> tuple[int, ...]:
-    """In order, whatever that of a study is: no other network."""
+    """Sorted, because another order in a study makes no other network."""
     if len(set(stages)) < len(stages):
         raise ValueError(f"got {list(stages)}, expected each stage once")
     return tuple(sorted(stages))
@@ -116,16 +116,16 @@ class Block(Option):
     """A module that a staged network can hold: feature maps [N, C, H, W] to the same shape."""
 
     replaces_convolution: ClassVar[bool] = False
-    """Whether `inside` puts it in the place of a residual branch's 3x3 convolution, rather than at its end."""
+    """Whether `inside` puts the block in the place of a branch's 3x3 convolution, rather than at the branch's end."""
 
     inside: Stages = ()
-    """Stages (from 1) of which every residual block holds one in its residual branch, before the addition."""
+    """Stages (from 1) whose residual blocks each hold one in their residual branch, before the addition."""
 
     after: Stages = ()
     """Stages (from 1) that are each followed by one."""
 
     order: int = 0
-    """Which of several blocks comes first in one place, the least first; kind decides between equals."""
+    """Of several blocks in one place, the one with the least order comes first; kind decides between equals."""
 
     @model_validator(mode="after")
     def _is_placed(self) -> Block:
@@ -156,7 +156,7 @@ class Optimizer(Option):
     """Whether weight decay acts on biases, norms and all else that is one-dimensional (false: bag of tricks, 3.1)."""
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """What of `model` is trained, as torch's parameter groups; without `decay_bias`, 1-D parameters don't decay."""
+        """The trained parameters of `model` as torch's groups; without `decay_bias`, 1-D parameters don't decay."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if self.decay_bias:
             return [{"params": trained}]
@@ -174,7 +174,7 @@ class Schedule(Option):
 
     @abstractmethod
     def factor(self, moment: Moment) -> float:
-        """The factor at a step; what a schedule learns from earlier epochs it reads from their metrics."""
+        """The factor at a step; a schedule that depends on earlier epochs reads their metrics from `moment`."""
 
 
 class Loss(Option):
@@ -186,7 +186,7 @@ class Loss(Option):
 
 
 class Order(IntEnum):
-    """When a refinement acts among those of its point: crops first, what erases pixels last."""
+    """When a refinement acts among others at the same point of the loop: crops early, what erases pixels late."""
 
     CROP = 10
     FLIP = 20
@@ -205,7 +205,7 @@ class Refinement(Option):
 
     @abstractmethod
     def build(self, setup: Setup) -> Hook:
-        """The hook that does it; see trainer.hooks for the points where it may act."""
+        """The hook that does the work; see trainer.hooks for the points where it may act."""
 
 
 class Dataset(Option):
@@ -218,13 +218,13 @@ class Dataset(Option):
     """Side of the stored square images, to cut training crops from; evaluation takes the centre. null: image_size."""
 
     fit: Literal["crop", "squash"] = "crop"
-    """How an image becomes square: its centre, or (as torchvision's Resize of a pair does) all of it, distorted."""
+    """How an image becomes square. crop: its centre; squash: all of it, distorted (torchvision's Resize to a pair)."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Per-channel mean that is subtracted, of values in 0..1 (default: ImageNet's)."""
 
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Per-channel standard deviation that divides."""
+    """Per-channel standard deviation that is divided by, of values in 0..1 (default: ImageNet's)."""
 
     @model_validator(mode="after")
     def _check_stored_size(self) -> Dataset:
@@ -282,7 +282,7 @@ __all__ = [
 
 
 def canonical(value: object) -> str:
-    """A JSON-like value in the one form that digests are of."""
+    """A JSON-like value as text, in the one form that digests are taken of; raises UserError for any other."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=refuse)
 
 

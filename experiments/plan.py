@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def known_macs(self) -> int | None:
-        """Multiply-accumulates of an image where this machine has measured them before; answers at once."""
+        """Multiply-accumulates of an image where this machine has measured them before, else None; never measures."""
         if "cost" in vars(self):
             return self.cost.macs if self.cost else None
         classes = self.recipe.dataset.num_classes()
@@ -76,11 +76,11 @@ class Plan:
     """Cells that a constraint leaves out, with the constraint."""
 
     designed: Mapping[str, Cell] = field(repr=False)
-    """Every cell that the designs make, by name, those left out included; teachers by the names of their cells."""
+    """Every cell that the designs make, by name, those left out included; its recipe names a teacher by its cell."""
 
     trials: tuple[Trial, ...]
-    """Every cell's first seed comes before any second one. Where the study's `replicates` say how many seeds each cell
-    gets, those that are wanted by what is known (`expand`: the first `min`)."""
+    """Every cell's first seed comes before any second one. Of a study with `replicates`, only the seeds that results so
+    far ask for (from `expand`: the first `min` of each cell)."""
 
     ids: Mapping[tuple[str, int], str] = field(repr=False)
     """(cell, seed) to trial id; two cells of one recipe share their trials."""
@@ -103,7 +103,7 @@ class Plan:
 
     @cached_property
     def compared(self) -> list[Comparison]:
-        """What decides how many seeds each cell gets, where the study's `replicates` say so; else nothing."""
+        """The comparisons that decide how many seeds each cell gets; empty for a study without `replicates`."""
         first = self.study.seeds[0] if self.study.seeds else 0
         return compared(self.study, self.designed, {cell.name: self.ids[cell.name, first] for cell in self.cells})
 
@@ -118,7 +118,7 @@ def trial_id(recipe: Recipe, seed: int) -> str:
 
 
 def _id_of(recipe: str, seed: int) -> str:
-    # the recipe's own form is the same under every seed, and takes longest
+    # of the canonical recipe, because that is the same under every seed and takes longest to make
     return digest_of(f'{{"recipe":{recipe},"seed":{seed},"semantics":{SEMANTICS}}}')
 
 
@@ -135,7 +135,7 @@ def expand(study: Study) -> Plan:
 
 
 def with_seeds(plan: Plan, number: Mapping[str, int]) -> Plan:
-    """The same plan with the first so many of the study's seeds for each cell, by its name."""
+    """The same plan with other numbers of seeds. number: cell name to how many of the study's first seeds it gets."""
     cells = {plan.ids[cell.name, plan.study.seeds[0]]: cell.name for cell in plan.cells}
     teachers = {
         cell.name: tuple(cells[teacher] for teacher in plan.needs[first])
@@ -146,7 +146,7 @@ def with_seeds(plan: Plan, number: Mapping[str, int]) -> Plan:
 
 
 def _replicated(plan: Plan, teachers: Mapping[str, tuple[str, ...]], number: Callable[[str], int]) -> Plan:
-    """The plan with so many seeds of each cell. teachers: the cells that a cell's trials need, under the first seed."""
+    """The plan with `number` seeds of each cell. teachers: cell to the cells whose first trials it needs."""
     ids: dict[tuple[str, int], str] = {}
     trials: dict[str, Trial] = {}
     identities = {cell.name: canonical(cell.recipe.identity()) for cell in plan.cells}
@@ -193,12 +193,12 @@ def _recipe(study: Study, name: str, choice: Choice) -> Recipe:
     merged: dict[str, Any] = {}
     for factor, option in chosen:
         merged |= factor.options[option]
-    # each option by itself makes a recipe, so what is wrong is that they come together
+    # each option by itself makes a valid recipe, so an error here is one of their combination
     return study.recipe_with(merged, _origins(study, choice), f"in cell {name!r}, ")
 
 
 def _origins(study: Study, choice: Choice) -> dict[str, YamlPath]:
-    """Where in the file each recipe path stands that the choice patches."""
+    """Each recipe path that the choice patches to where it stands in the file."""
     where: dict[str, YamlPath] = {}
     for factor in study.factors.values():
         option = choice[factor.name]
@@ -209,7 +209,7 @@ def _origins(study: Study, choice: Choice) -> dict[str, YamlPath]:
 def _with_teachers(
     study: Study, cells: list[Cell], excluded: Mapping[str, str]
 ) -> tuple[list[Cell], dict[str, tuple[str, ...]]]:
-    """The cells with trial ids for what they refer to, and the cells that each of them refers to."""
+    """The cells, with trial ids in the place of the cells that they refer to, and which cells each refers to."""
     by_name = {cell.name: cell for cell in cells}
     recipes = {cell.name: cell.recipe for cell in cells}
     try:
@@ -222,7 +222,7 @@ def _with_teachers(
 
 
 def _refuse_shadows(study: Study, cells: list[Cell]) -> None:
-    """Two recipes of one identity differ only in what identity leaves out, such as a path: their results would mix."""
+    """Raise UserError for cells that differ only in what identity leaves out, such as a path: results would mix."""
     seen: dict[str, Cell] = {}
     for cell in cells:
         other = seen.setdefault(trial_id(cell.recipe, 0), cell)

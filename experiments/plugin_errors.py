@@ -14,7 +14,7 @@ from .options import Option
 
 
 def check_option(option: type[Option], base: type[Option], file: str) -> None:
-    """Raise UserError where the option of a file can't stand for its extension point, whose class is `base`."""
+    """Raise UserError where an option of a file is no valid one of its extension point, whose class is `base`."""
     where = f"{file}: {option.__name__}"
     kind = option.model_fields.get("kind")
     if kind is None or not isinstance(kind.default, str):
@@ -31,7 +31,7 @@ def check_option(option: type[Option], base: type[Option], file: str) -> None:
 
 
 def misfit(own: type[Any], base: type[Any]) -> str:
-    """`build(self), expected build(self, setup)` for a method that can't be called as the base's is; else nothing."""
+    """`build(self), expected build(self, setup)` for a method that can't be called as the base's is; else empty."""
     for name, method in vars(base).items():
         found = getattr(own, name, None)
         if name.startswith("_") or not inspect.isfunction(method) or not inspect.isfunction(found) or found is method:
@@ -49,7 +49,7 @@ def _names_of(signature: inspect.Signature) -> str:
 
 
 def line_in(error: BaseException, path: Path) -> str:
-    """`:12` for the last line of the file that an error went through; nothing for an error of elsewhere."""
+    """`:12` for the last line of the file that an error went through; empty where it did not go through the file."""
     lines = []
     if isinstance(error, SyntaxError) and error.lineno:
         lines.append(error.lineno)

@@ -25,10 +25,10 @@ class Phase(Settings):
     """A change of refinements in mid-training."""
 
     start: Annotated[int, Field(ge=2)]
-    """The first epoch (from 1) that it holds for; it holds until the next phase."""
+    """The first epoch (from 1) of the phase, which lasts until the next one."""
 
     refinements: Refinements
-    """The refinements that are on from here, in the place of those before."""
+    """The refinements that are on in the phase, in the place of those before."""
 
 
 class Recipe(Settings):
@@ -62,7 +62,7 @@ class Recipe(Settings):
     """Images per optimizer step."""
 
     select: Literal["last", "val_loss", "top1"] = "last"
-    """Whose epoch's weights are kept and tested: the last one's, or those of the best epoch by this metric."""
+    """Which epoch's weights are kept and tested: those of the last one, or of the best one by this metric."""
 
     early_stopping: EarlyStopping | None = None
     """When to stop before `epochs`; null: never."""
@@ -72,11 +72,11 @@ class Recipe(Settings):
 
     @cached_property
     def options(self) -> tuple[tuple[Path, Option], ...]:
-        """Every option in it, at any depth, with its path."""
+        """Every option in the recipe, at any depth, with its path."""
         return tuple(options_in(self))
 
     def __copy__(self) -> Recipe:
-        # a copy may be given other options
+        # computed anew, because a copy may be given other options
         copied = super().__copy__()
         vars(copied).pop("options", None)
         return copied
@@ -141,6 +141,6 @@ def options_in(value: object, path: Path = ()) -> Iterator[tuple[Path, Option]]:
     elif isinstance(value, tuple | list):
         items = enumerate(value)
     for key, item in items:
-        # most of what recipes hold are numbers and words, and large studies have thousands of recipes
+        # checked before the call: most items are numbers and words, and large studies have thousands of recipes
         if isinstance(item, _NESTED):
             yield from options_in(item, (*path, key))

@@ -49,7 +49,7 @@ class Study:
     factors: Mapping[str, Factor]
     designs: tuple[Design, ...]
     seeds: tuple[int, ...]
-    """Of every cell, or where `replicates` says how many each one gets, those that it may get."""
+    """The seeds of every cell; with `replicates`, those that a cell may get."""
 
     replicates: Replicates | None
     constraints: tuple[str, ...]
@@ -61,13 +61,13 @@ class Study:
     keep_weights: bool
     source: Source
     origins: Mapping[YamlPath, YamlPath]
-    """Where in the file the profile set a path."""
+    """Each path that the profile has set to the place in the file where it does so."""
 
     own_name: str = ""
-    """What the file calls it, also where the command line gives it another name."""
+    """The study's name in the file, also where the command line gives it another one."""
 
     own_seeds: int = 0
-    """How many seeds the file says, also where `seeds` are others that the command line asks for."""
+    """How many seeds the file asks for, also where `seeds` are others that the command line asks for."""
 
     @property
     def title(self) -> str:
@@ -75,7 +75,7 @@ class Study:
         return f"{self.name}-{self.profile}" if self.profile else self.name
 
     def error(self, path: YamlPath, message: str) -> UserError:
-        """An error of the user's at a path of the file."""
+        """A UserError at a path of the file, or of what the profile has made of it."""
         return self.source.error(_blame(path, self.origins), message)
 
     def recipe_with(self, patch: Patch, where: Mapping[str, YamlPath], whose: str = "") -> Recipe:
@@ -86,9 +86,10 @@ class Study:
         return _recipe_with(self.source, self.base, self.recipe, patch, where, self.origins, whose)[1]
 
     def recipe_after(self, steps: Iterable[tuple[Patch, Mapping[str, YamlPath]]]) -> tuple[Mapping[str, Any], Recipe]:
-        """The baseline with several patches, each with the places of its paths in the file; as written and resolved.
+        """The baseline with several patches applied, as a file would say it and resolved.
 
-        A later patch may lead through, or change, what an earlier one has set.
+        steps: each patch, with the place in the file of each of its paths. A later patch may lead through, or change,
+        what an earlier one has set.
         """
         base, recipe = self.base, self.recipe
         for patch, where in steps:
@@ -101,7 +102,7 @@ class Study:
 
     @property
     def profile_paths(self) -> list[str]:
-        """What the profile patches."""
+        """The paths that the profile patches."""
         return [str(where[-1]) for where in self.origins.values()]
 
 
@@ -185,7 +186,7 @@ def _apply_profile(
     data = copy.deepcopy(source.data)
     profiles = data.get("profiles", {})
     if not isinstance(profiles, dict) or not all(isinstance(patches, dict) for patches in profiles.values()):
-        return data, {}, {}  # which the language refuses
+        return data, {}, {}  # validating the outline refuses these profiles
     known = (*FIELDS, *_PROFILE_WORDS)
     for name, patches in profiles.items():
         for key in patches:
@@ -212,7 +213,7 @@ def _apply_profile(
 
 
 def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Source, where: YamlPath) -> YamlPath:
-    """Set or (None) remove a study word; a factor's patch may have dots in its own keys. Returns the path by keys."""
+    """Set or (None) remove a study word; a factor's patch may have dots in its keys. Returns the path, key by key."""
     head, rest = parts[0], list(parts[1:])
     parent, key = data, head
     path: list[str] = []
@@ -252,12 +253,12 @@ def _recipe_with(
 
 
 def _in_recipe(where: Mapping[str, YamlPath]) -> dict[YamlPath, YamlPath]:
-    """The places of dotted recipe paths, by those paths as the file would have them."""
+    """The places of dotted recipe paths, by the path that each would have below `recipe` in the file."""
     return {("recipe", *path.split(".")): place for path, place in where.items()}
 
 
 def _blame(path: YamlPath, origins: Mapping[YamlPath, YamlPath]) -> YamlPath:
-    """The file's path of what stands at `path` once patches are applied."""
+    """Where in the file stands what is at `path` once patches are applied."""
     for length in range(len(path), 0, -1):
         if path[:length] in origins:
             return (*origins[path[:length]], *path[length:])

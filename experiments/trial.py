@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
     """Train one trial in this process, on CUDA where there is one. A failure is a result, not an exception.
 
-    prints: whether what a plugin prints is printed; else it is logged, as a worker has nobody who reads it.
+    prints: whether what a plugin prints is printed; else it goes to the trial's log, as nobody sees a worker's output.
     """
     folder = Path(job.folder)
     logger = trial_logger(job.id, folder / LOG)
@@ -55,7 +55,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         failed = False
         return result
     except (Exception, SystemExit) as error:
-        # of a plugin's; the engine's own way out of a trial goes on
+        # a SystemExit of a plugin is a failure; with one that the recorder raises, the engine leaves the trial
         if tee.leaves:
             raise
         logger.exception("failed")
@@ -65,7 +65,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
             handler.close()
         logger.handlers.clear()
         if failed:
-            # the frames of an error and what they hold, a network and its data, refer to each other
+            # an error's frames and what they hold, a network and its data, refer to each other, and stay otherwise
             gc.collect()
         give_back()
 
@@ -106,9 +106,9 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     from trainer.failures import explained
 
     recipe = parse_recipe(job.recipe)
-    # what a trial before left, such as another default dtype, must not get into the data
+    # before the data are loaded, which must not depend on what an earlier trial left, such as another default dtype
     recipe.numerics.apply()
-    # what one trial has compiled, the next ones of its architecture find, in whatever process
+    # in the cache, so that later trials of an architecture find what one has compiled, in whatever process
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = (job.working_folder, job.fingerprint)
@@ -154,7 +154,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         classes=data.classes,
         params=cost.params,
         macs=cost.macs,
-        # of a process on the CPU no peak is its trial's own: it outlives trials
+        # on the CPU no peak belongs to one trial, because the process outlives its trials
         peak_memory=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 

@@ -31,29 +31,29 @@ Images = Sequence[Path] | NDArray[np.uint8]
 """See Source.images."""
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total) images while a cache is built; with (0, total) where another process is waited for."""
+"""Called with (done, total) images while a cache is built; with (0, total), once, while another process builds it."""
 
 AHEAD = 256
 """Images that may be decoded before they are written: memory and the queue must not grow with the data set."""
 
 PATIENCE = 1.0
-"""Seconds of waiting for another process before `Progress` hears of it."""
+"""Seconds of waiting for another process before `Progress` is called."""
 
 UNUSED = 30 * 24 * 3600.0
-"""Seconds without use after which what another decoder made of the same images is deleted."""
+"""Seconds without use after which a file that another decoder made of the same images is deleted."""
 
 NAMED = 3
-"""Images that can't be decoded whose errors are told."""
+"""Of the images that can't be decoded, so many are reported with their errors; the rest are counted."""
 
 
 def decoded(
     source: Source, size: int, cache: Path, progress: Progress | None = None, *, squash: bool = False
 ) -> NDArray[np.uint8]:
-    """All images as uint8 [N, S, S, 3]: arrays of that size as they are, others from a file in folder `cache`.
+    """All images as uint8 [N, S, S, 3]: an array of that size is returned as it is, others come from a file in `cache`.
 
-    The file is built where it is not there, and mapped read-only: it may be larger than memory, and processes share
-    its pages. It has its name only when complete. Of processes that want the same one, the first builds it.
-    Raises UserError naming an image that can't be read or changes meanwhile, or a folder without room or permission.
+    A missing file is built, by one process while others wait, and gets its name once it is complete. It is mapped
+    read-only: it may be larger than memory, and processes share its pages. squash: see `decode_file`. Raises UserError
+    naming images that can't be decoded, a folder whose images change meanwhile, or a folder without room or permission.
     """
     images = source.images
     if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, 3):
@@ -76,9 +76,9 @@ def decoded(
 def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
     """The file of these images' pixels: `<which>-<decoder>-<state>.npy`, uint8 [N, S, S, 3], below folder `cache`.
 
-    `which` covers the images (their paths; of arrays, their bytes), the side and how they become square; `decoder`
-    DECODER and Pillow's version; `state` the files' inodes, sizes and times. Raises UserError naming a file that is
-    gone.
+    Each part is a digest: `which` of the images (their paths; of an array, its bytes), the side and `squash`; `decoder`
+    of DECODER and Pillow's version; `state` of the files' inodes, sizes and times. Raises UserError naming a file that
+    is gone.
     """
     import PIL
 
@@ -89,7 +89,7 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
         which.update(f"{images.shape}\0".encode())
         which.update(np.ascontiguousarray(images).data)
     else:
-        # folders are few: resolving every file would take half a minute for a million of them
+        # only folders are resolved, which are few: a million files would take half a minute
         resolved = functools.cache(os.path.realpath)
         for file in images:
             folder, name = os.path.split(file)
@@ -98,30 +98,30 @@ def cache_file(images: Images, size: int, cache: Path, *, squash: bool) -> Path:
             except OSError as error:
                 raise UserError(f"{file}: can't be read ({error.strerror})") from error
             which.update(os.fsencode(os.path.join(resolved(folder), name)) + b"\0")
-            # a link may lead to another file of one size and one moment; and the last of the times nobody can set back
+            # the inode, because a link may be turned to a file of the same size and time; and ctime can't be set back
             state.update(f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\0".encode())
     return cache / "decoded" / f"{which.hexdigest()}-{decoder.hexdigest()}-{state.hexdigest()}.npy"
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """What a .npy file of uint8 in C order begins with."""
+    """The first bytes of a .npy file of uint8 in C order."""
     start = io.BytesIO()
     np.lib.format.write_array_header_1_0(start, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return start.getvalue()
 
 
 def _seal(file: Path, seconds: int) -> bytes:
-    """What a cache ends with. It knows the cache's name and time: no other file, and none changed later, has it."""
+    """The last bytes of a cache. They are made from its name and time of change, which no other or later file has."""
     return hashlib.blake2b(f"{file.stem} {seconds}".encode(), digest_size=16).digest()
 
 
 def _length(shape: tuple[int, ...]) -> int:
-    """Bytes of a cache."""
+    """Size of a cache of this shape, in bytes."""
     return len(_header(shape)) + math.prod(shape) + len(_seal(Path(), 0))
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The file's pixels, mapped read-only; None where it is missing or not what `_build` left, whole and untouched."""
+    """The file's pixels, mapped read-only; None where it is missing, incomplete or changed since `_build` wrote it."""
     header = _header(shape)
     try:
         with file.open("rb") as handle:
@@ -132,32 +132,32 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
             handle.seek(-len(seal), os.SEEK_END)
             if handle.read() != seal:
                 return None
-            # private writable pages, of a file larger than memory, would be refused
+            # read-only, because the system may refuse private writable pages of a file that is larger than memory
             return np.memmap(handle, np.uint8, "r", len(header), shape)
     except OSError:
         return None
 
 
 def _mark_as_used(file: Path) -> None:
-    """By its time of access, which most systems don't keep themselves."""
+    """Set the file's time of access, which most systems don't keep up to date themselves."""
     with suppress(OSError):
         os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
 
 
 def _delete_others(file: Path) -> None:
-    """What is not wanted again: drafts, former states of the same images, and what another decoder no longer uses."""
+    """Delete drafts, files of the same images in former states, and files of other decoders that are UNUSED."""
     which, decoder, _ = file.name.split("-")
     others = set(file.parent.glob(f"{which}-*.npy"))
     former = set(file.parent.glob(f"{which}-{decoder}-*"))
     unused = {other for other in others - former if time.time() - other.stat().st_atime > UNUSED}
     for old in former | unused | set(file.parent.glob("*.part")):
-        # a process that has it mapped keeps it
+        # a process that has mapped the file keeps its pages
         old.unlink(missing_ok=True)
 
 
 def _build(images: Images, size: int, squash: bool, file: Path, progress: Progress) -> NDArray[np.uint8]:
-    """Decode into `file`, whose folder's lock is held."""
-    # before building, because their room may be needed
+    """Decode the images into `file` and return its pixels; the lock of its folder must be held."""
+    # before building, because the new file may need their room
     _delete_others(file)
     shape = (len(images), size, size, 3)
     draft = file.with_suffix(".part")
@@ -165,14 +165,14 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
         with draft.open("wb") as handle:
             handle.write(_header(shape))
             if hasattr(os, "posix_fallocate"):
-                # a disk that is too small is said before an hour of decoding instead of after it
+                # so that a disk that is too small is reported before an hour of decoding, not after it
                 os.posix_fallocate(handle.fileno(), 0, _length(shape))
             _decode_into(handle, images, size, squash, progress)
-            # even, because some file systems keep no odd ones, and past, so that no later change has the same
+            # even, because some file systems keep no odd seconds; in the past, so that no later change has the same
             seconds = int(time.time()) // 2 * 2 - 2
             handle.write(_seal(file, seconds))
             handle.flush()
-            # else a machine that crashes after the renaming has zeros under the right name
+            # else zeros may stand under the right name if the machine crashes after the renaming
             os.fsync(handle.fileno())
         os.utime(draft, (seconds, seconds))
         if cache_file(images, size, file.parent.parent, squash=squash) != file:
@@ -187,9 +187,9 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
 
 
 def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, progress: Progress) -> None:
-    """Append the pixels of every image, decoded by all cores that this process may use; raises UserError at the end.
+    """Append the pixels of every image, decoded by all cores that this process may use.
 
-    So a user hears of every image that can't be decoded, and not of the next one after each hour.
+    Raises UserError only at the end, about all images that can't be decoded: a user should not find one an hour.
     """
     decode: Callable[..., Any] = decode_array if isinstance(images, np.ndarray) else decode_file
 
@@ -222,8 +222,8 @@ def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, pro
 
 @contextmanager
 def _locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Inside, no other process builds in `folder`; a killed one lets go. Calls `waiting` where another is inside."""
-    # here, because reading a plan imports this module and filelock imports much
+    """Inside, no other process builds in `folder`; a killed one's lock is free. Calls `waiting` if it has to wait."""
+    # imported here, because reading a plan imports this module and filelock imports much
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / "lock")
@@ -240,13 +240,13 @@ def _locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _explained(folder: Path, needed: int) -> Iterator[None]:
-    """Turns what the system says of a cache folder, which is to hold `needed` bytes more, into a UserError."""
+    """Inside, an OSError becomes a UserError about the cache `folder`, which is to hold `needed` bytes more."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            # the folder itself may be what there was no room for
+            # there may have been no room for the folder itself
             there = existing(folder)
             free = shutil.disk_usage(there).free
             raise UserError(

@@ -32,7 +32,7 @@ def save(state: dict[str, Any], file: Path) -> None:
 def copied(state: Any) -> Any:
     """`state` with a copy of every tensor on the host, so that training may go on while it is written.
 
-    Where a GPU has just been waited for, this is short; later, every tensor would wait for the steps given to it.
+    Short right after the host has waited for the GPU; later, every copy would wait for the steps queued there.
     """
     if isinstance(state, torch.Tensor):
         return state.detach().to("cpu", copy=True)
@@ -44,10 +44,10 @@ def copied(state: Any) -> Any:
 
 
 def load(file: Path, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | None:
-    """The checkpoint, with just these `parts`, or None where there is none.
+    """The checkpoint in `file`, or None where there is none. parts: all the keys that it must have; None: any.
 
-    On the CPU: what takes the state up copies it, and Adam's step counts must not be on a device that steps would wait
-    for. Raises UserError for a file that is no checkpoint of ours.
+    Its tensors are on the CPU: whatever loads them copies them, and an Adam that is not fused must read its step counts
+    without waiting for the device. Raises UserError for a file that is no such checkpoint.
     """
     if not file.exists():
         return None

@@ -14,10 +14,11 @@ _COMPILER = "torch._dynamo"
 
 
 def spare_compiler() -> None:
-    """Optimizers no longer load the compiler only to keep it out of what they do; they compute the same.
+    """Keep torch's optimizers from loading the compiler; they compute the same.
 
-    Torch wraps their methods for who compiles a whole step. Of ours, a network's forward pass alone is ever compiled.
-    A release of torch that wraps them another way keeps its wrappers.
+    Torch wraps their methods, for programs that compile a whole step, to keep the compiler out of them, and the
+    wrappers load it. Here nothing but a network's forward pass is ever compiled, so that they are removed. A release of
+    torch that wraps the methods in another way keeps its wrappers.
     """
     from torch import optim
     from torch.optim import optimizer
@@ -30,16 +31,17 @@ def spare_compiler() -> None:
     for found in _below(optim.Optimizer):
         step: Any = vars(found).get("step")
         if getattr(step, "__code__", None) is told:
-            # an attribute that is a method: mypy takes this for a mistake
+            # setattr, because mypy refuses to assign to a method
             setattr(found, "step", _plain(step.__wrapped__))  # noqa: B010
 
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Inside, importing libraries loads no compiler only because they might be compiled.
+    """Inside, importing torchvision or timm does not load the compiler.
 
-    As of torchvision 0.29 and timm 1.0.31: the one takes a function from its utilities, which then loads it once it is
-    called; the other keeps functions out of compiled code, which are marked here as it would mark them.
+    torchvision 0.29 imports `is_compile_supported` from the compiler's utilities: it gets a function that loads them
+    once it is called. timm 1.0.31 keeps functions out of compiled code by `torch.compiler.disable`, which loads the
+    compiler: they are marked here as it would mark them.
     """
     if _COMPILER in sys.modules:
         yield
@@ -50,7 +52,7 @@ def without_compiler() -> Iterator[None]:
     vars(stand_ins[f"{_COMPILER}.utils"])["is_compile_supported"] = _is_compile_supported
     disable = compiler.disable
     sys.modules |= stand_ins
-    # an attribute that is a function: mypy takes this for a mistake
+    # setattr, because mypy refuses to assign to a function
     setattr(compiler, "disable", _kept_out)  # noqa: B010
     try:
         yield
@@ -60,7 +62,7 @@ def without_compiler() -> Iterator[None]:
 
 
 class _StandIn(ModuleType):
-    """Gives way to the module itself as soon as anything else is asked of it."""
+    """Stands for a module of the compiler, and gives way to it as soon as any other attribute is asked for."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -84,7 +86,7 @@ def _is_compile_supported(*arguments: Any) -> Any:
 
 
 def _kept_out(function: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """As torch.compiler.disable."""
+    """Does what torch.compiler.disable does."""
     if function is None:
         return _kept_out
     vars(function)["_torchdynamo_disable"] = True
@@ -92,7 +94,7 @@ def _kept_out(function: Callable[..., Any] | None = None, recursive: bool = True
 
 
 def unwrap(owner: Any) -> None:
-    """Free a class's methods of the wrapper that loads torch's compiler to keep it out."""
+    """Remove from a class's methods torch's wrapper that loads the compiler in order to keep it out of them."""
     try:
         from torch._compile import _disable_dynamo
     except ImportError:
@@ -104,7 +106,7 @@ def unwrap(owner: Any) -> None:
 
 
 def _plain(step: Any) -> Any:
-    """As torch wraps an optimizer's step, but for what it says to the compiler."""
+    """An optimizer's step in torch's own wrapper, but without the calls of the compiler in it."""
     import torch
 
     @wraps(step)

@@ -1,10 +1,10 @@
 """What torch 2.15 computes wrong on the CPU, computed another way.
 
-Found by random shapes, compared with float64 after memory that is free had been filled with NaN.
+Found with random shapes, compared with float64, after free memory had been filled with NaN.
 
-In bfloat16, gradients of a convolution's weights hold what nobody wrote where a map is smaller than the stride or the
-kernel is dilated: now and then NaN, else only wrong. Those of a layer norm are added up in bfloat16, which ends at some
-256 summands of a kind: CUDA's autocast has it in float32, the CPU's not.
+In bfloat16, gradients of a convolution's weights contain uninitialised memory where a map is smaller than the stride or
+the kernel is dilated: they are wrong, and now and then NaN. Gradients of a layer norm's weights are summed in bfloat16,
+where a sum stops growing at about 256 equal summands; CUDA's autocast runs layer norm in float32, the CPU's does not.
 
 In any precision, on processors without AVX-512, gradients of 1x1 kernels with a stride are written beyond their memory
 where images or groups have fewer than 8 channels (oneDNN's issue 6035).
@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 
 _CHANNELS = 8
-"""With fewer, the library pads the channels of what it copies, but not the copy."""
+"""With fewer channels, oneDNN pads those of what it copies, but not the memory that it copies them to."""
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def _conv2d(
 ) -> torch.Tensor:
     steps = _pair(stride)
     channels, *kernel = weight.shape[1:]
-    if max(steps) > 1 and kernel == [1, 1] and channels < _CHANNELS and _none(padding):
-        # the pixels that it looks at, and no others
+    if max(steps) > 1 and kernel == [1, 1] and channels < _CHANNELS and _is_unpadded(padding):
+        # leave only the pixels that the kernel looks at
         input, stride = input[..., :: steps[0], :: steps[1]], 1
-    if _reads_at_random(input, steps, padding, _pair(dilation)) and torch.is_autocast_enabled("cpu"):
+    if _reads_uninitialised(input, steps, padding, _pair(dilation)) and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             bias = bias.float() if bias is not None else None
             return torch.conv2d(input.float(), weight.float(), bias, stride, padding, dilation, groups)
@@ -64,12 +64,12 @@ def _layer_norm(
     return torch.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
-def _reads_at_random(input: torch.Tensor, steps: tuple[int, int], padding: Any, dilation: tuple[int, int]) -> bool:
+def _reads_uninitialised(input: torch.Tensor, steps: tuple[int, int], padding: Any, dilation: tuple[int, int]) -> bool:
     small = input.shape[-2] < steps[0] or input.shape[-1] < steps[1]
-    return max(dilation) > 1 or (small and not _none(padding))
+    return max(dilation) > 1 or (small and not _is_unpadded(padding))
 
 
-def _none(padding: Any) -> bool:
+def _is_unpadded(padding: Any) -> bool:
     return padding == "valid" or (not isinstance(padding, str) and max(_pair(padding)) == 0)
 
 

@@ -48,9 +48,9 @@ class Data:
     """A data set ready for training: pixels resident on the device, as uint8."""
 
     images: torch.Tensor
-    """uint8 [N, 3, S, S] on the training device, or on the host where that has no room for them.
+    """uint8 [N, 3, S, S] on the training device, or on the host where the device has no room for them.
 
-    S may be more than the network sees, for crops.
+    S may be larger than `image_size`, for crops.
     """
 
     labels: torch.Tensor
@@ -59,10 +59,10 @@ class Data:
     splits: dict[str, NDArray[np.int64]]
     classes: tuple[str, ...]
     mean: torch.Tensor
-    """[1, 3, 1, 1] in pixel values 0..255, on the training device."""
+    """What normalisation subtracts: [1, 3, 1, 1] in pixel values 0..255, on the training device."""
 
     std: torch.Tensor
-    """Likewise."""
+    """What normalisation divides by, likewise."""
 
     image_size: int
     """Side of the images that the network sees, in pixels."""
@@ -95,35 +95,35 @@ class Data:
         return bounds
 
     def eval_batches(self, split: str, numerics: Numerics, batch_size: int) -> Iterator[Batch]:
-        """The centres of a split's images once, normalised, in their own order."""
+        """The images of a split once, in the split's order, cut to their centres and normalised."""
         samples = self.splits[split]
         centres = central(self.images, self.image_size)
         for begin in range(0, len(samples), batch_size):
             yield self.normalised(self._batch(samples[begin : begin + batch_size], centres), numerics)
 
     def placed(self, batch: Batch, frame: Frame) -> Batch:
-        """The images as `frame` has them, float32 of the network's size; the mean colour comes in from outside."""
+        """The batch resampled by `frame`, float32 of the network's size; outside of an image is the mean colour."""
         size = (self.image_size, self.image_size)
         return replace(batch, images=resample(batch.images, frame.centre(size), self.mean.flatten()))
 
     def normalised(self, batch: Batch, numerics: Numerics) -> Batch:
-        """The network's input: mean 0, deviation 1."""
+        """The network's input: mean 0, standard deviation 1."""
         images = normalise(batch.images, self.mean, self.std)
         return replace(batch, images=images.contiguous(memory_format=numerics.memory_format()))
 
     def class_counts(self) -> tuple[int, ...]:
-        """Training images of each class."""
+        """Number of training images of each class."""
         labels = self.labels.cpu().numpy()[self.splits["train"]]
         return tuple(np.bincount(labels, minlength=len(self.classes)).tolist())
 
     def _batch(self, samples: NDArray[np.int64], images: torch.Tensor) -> Batch:
         index = on_device(samples, self.device)
-        # each image's pixels lie together: whole images are copied in a tenth of the time
+        # channels last, as the pixels of an image lie in memory: copying whole images takes a tenth of the time
         stored = images.permute(0, 2, 3, 1)
         if images.device == self.device:
             chosen = stored.index_select(0, index)
         else:
-            # from other than pinned memory, a copy waits until the device has done all that it was given
+            # pinned, because a copy from other memory waits until the device has finished all its queued work
             chosen = stored.index_select(0, on_device(samples, images.device))
             chosen = (chosen.pin_memory() if self.device.type == "cuda" else chosen).to(self.device, non_blocking=True)
         return Batch(chosen.permute(0, 3, 1, 2), self.labels[index], samples)
@@ -145,11 +145,11 @@ def central(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Pixel values 0..255 [B, 3, H, W] to mean 0 and deviation 1, float32; mean, std: see `colours`."""
+    """Pixel values 0..255 [B, 3, H, W] to mean 0 and standard deviation 1, float32; mean, std: see `colours`."""
     import torch
 
     pixels = images.to(torch.float32).contiguous(memory_format=torch.channels_last)
-    # rows of pixels against a row of colours: on the CPU four times as fast as repeating three numbers
+    # whole rows of pixels at once: on the CPU four times as fast as broadcasting three numbers
     batch, channels, height, width = pixels.shape
     rows = pixels.permute(0, 2, 3, 1).view(batch, height, width * channels)
     of_row, spread_of_row = (value.flatten().repeat(width) for value in (mean, std))
@@ -175,7 +175,11 @@ def load(
     stored_size: int | None = None,
     squash: bool = False,
 ) -> Data:
-    """Decode (or find decoded) and place on `device`. Raises UserError as `decoded` does."""
+    """The data set of `source`, decoded (or found in `cache`), with its pixels on `device` if they fit.
+
+    mean, std: per channel, in 0..1. stored_size: side of the decoded images, `image_size` by default. Raises UserError
+    as `decoded` does, and for a label without a class.
+    """
     import torch
 
     _check_labels(source)
@@ -191,7 +195,7 @@ def load(
 
 
 def _check_labels(source: Source) -> None:
-    """A GPU would only say that it failed, and be of no use to its process any more."""
+    """Raise UserError for a label without a class: a GPU would only fail, and be of no use to its process any more."""
     labels, classes = source.labels, len(source.classes)
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):

@@ -1,4 +1,4 @@
-"""One image, a file's or an array, to the uint8 pixels that training starts from."""
+"""From one image, a file or an array, to the uint8 pixels that training starts from."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ DECODER = 5
 """Raised by hand when the same file would now decode to other pixels; part of the cache's key."""
 
 _PHOTOMETRIC = 262
-"""The TIFF tag; 0: white is zero."""
+"""The TIFF tag that tells how values become levels; 0: white is zero."""
 
 _SCALED = {"L;2": 85, "L;4": 17}
-"""Raw modes of few levels of grey, and what Pillow multiplies these with."""
+"""Raw modes with few levels of grey, and the factor by which Pillow brings these to 0..255."""
 
 ELONGATED = 16
-"""Longer sides than this many times the shorter one are cut before resizing, which would need gigabytes."""
+"""A side longer than so many times the other is cut before resizing, which would need gigabytes otherwise."""
 
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Inside, no thread warns of what Pillow can make do with: broken EXIF tags, large images."""
+    """Inside, no thread warns of what Pillow can cope with: broken EXIF tags, large images."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
@@ -42,8 +42,9 @@ def without_warnings() -> Iterator[None]:
 def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8]:
     """One image file as uint8 [S, S, 3]: upright by its EXIF tag, RGB, resized, centre-cropped (or squashed).
 
-    Transparency is laid over white; 16-bit grey is scaled to 8 bits, and so are fractions of 0..1. Raises UserError
-    naming a file that can't be read, or whose numbers have a range that nothing tells.
+    Transparent pixels are blended with white; 16-bit grey and fractions in 0..1 are scaled to 8 bits. squash: resize
+    both sides instead of cropping. Raises UserError naming a file that can't be read, or whose values have an unknown
+    range.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -53,7 +54,7 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
             image.load()
             return _fit(_upright(_to_rgb(image, raw), _orientation(image)), size, squash)
     except Exception as error:
-        # Pillow's own message for this one is the address of a buffer
+        # of an UnidentifiedImageError, the message is only the address of a buffer
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else message
         if isinstance(error, Image.DecompressionBombError):
@@ -65,21 +66,21 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
 
 
 def decode_array(pixels: NDArray[np.uint8], size: int, squash: bool = False) -> NDArray[np.uint8]:
-    """An image that comes decoded, uint8 [H, W, 3], as uint8 [S, S, 3]: resized and cut as a file's is."""
+    """A decoded image, uint8 [H, W, 3], as uint8 [S, S, 3]: resized and cropped as `decode_file` does."""
     from PIL import Image
 
     return _fit(Image.fromarray(pixels), size, squash)
 
 
 def _raw_mode(image: ImageFile) -> str:
-    """How the file holds a pixel, in Pillow's words, such as `RGB;16B`; it is forgotten once the image is loaded."""
+    """Pillow's name for how the file stores a pixel, such as `RGB;16B`; unknown once the image is loaded."""
     told = image.tile[0].args if image.tile else None
     first = told[0] if isinstance(told, tuple) and told else told
     return first if isinstance(first, str) else ""
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF tag, 1 to 8; 1, upright, also where the tags can't be read: they say nothing of the pixels."""
+    """The EXIF orientation, 1 to 8; 1 (upright) where tags can't be read: the pixels may be sound all the same."""
     try:
         found = image.getexif().get(0x0112)
     except Exception:
@@ -88,7 +89,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    # not Pillow's exif_transpose, which writes all other tags anew and fails on broken ones
+    # not by Pillow's exif_transpose, which rewrites all other tags and fails on broken ones
     from PIL.Image import Transpose
 
     turns = {
@@ -110,7 +111,7 @@ def _to_rgb(image: Image.Image, raw: str) -> Image.Image:
         if isinstance(clear, int):
             levels[grey == clear] = 255
         return Image.fromarray(levels).convert("RGB")
-    # Pillow brings levels to 8 bits, and leaves the one that is clear as the file has it
+    # Pillow scales levels to 8 bits, but not the one that stands for transparent
     if isinstance(clear, tuple) and raw.endswith(";16B"):
         image.info["transparency"] = tuple(level >> 8 for level in clear)
     if isinstance(clear, int) and raw in _SCALED:
@@ -123,13 +124,13 @@ def _to_rgb(image: Image.Image, raw: str) -> Image.Image:
 
 
 def _level_of_one(image: Image.Image, grey: NDArray[np.float64], raw: str) -> float:
-    """What of 0..255 a value of 1 is. raw: see `_raw_mode`.
+    """Which level in 0..255 the value 1 stands for. raw: see `_raw_mode`.
 
-    Raises ValueError where that can't be told: images of one data set must not be scaled each by its own values.
+    Raises ValueError where that is unknown: the images of a data set must not each be scaled by their own values.
     """
     if raw.startswith("I;12"):
         return 255 / 4095
-    # Pillow scales what a PGM file says is its depth to 16 bits
+    # Pillow scales a PGM file, by the depth that it states, to 16 bits
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return 1 / 257
     if image.mode == "I":
@@ -143,7 +144,7 @@ def _level_of_one(image: Image.Image, grey: NDArray[np.float64], raw: str) -> fl
 
 
 def _fit(image: Image.Image, side: int, squash: bool) -> NDArray[np.uint8]:
-    """Shorter side (squashed: both sides) to `side`, antialiased bilinear; the central side x side."""
+    """Resize the shorter side (squash: both) to `side`, antialiased bilinear; returns the central side x side."""
     from PIL import Image
 
     longest = ELONGATED * min(image.size)

@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend: a line that teaches, exit code 2, no traceback."""
+"""Errors with messages for the user. A UserError is the user's to mend: one line that teaches, exit code 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 _MANY = 12
-"""More names than this hide the one that was meant."""
+"""Of more known names than this, a message gives only the nearest, if one is near: a long list would hide it."""
 
 
 class UserError(Exception):
@@ -20,16 +20,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(name: str, known: Iterable[str]) -> str:
-    """`", expected one of adam, sgd; did you mean 'sgd'?"`; of many names with one that is close, that one alone."""
+    """`", expected one of adam, sgd; did you mean 'sgd'?"`; of many names, if one is close, `"; did you mean ...?"`."""
     known = list(known)
     near = nearest(name, known)
     return near if near and len(known) > _MANY else f", expected one of {', '.join(known)}{near}"
 
 
 class OutOfMemory(UserError):
-    """A training did not fit beside what else was there.
+    """A training did not fit into memory, beside what others held there.
 
-    share: of a GPU's memory, what it takes alone (more than 1: more than the GPU has), where that is known.
+    share: the part of the GPU's memory that it takes by itself (above 1: it never fits); None where that is unknown.
     """
 
     def __init__(self, message: str, share: float | None = None) -> None:

@@ -13,19 +13,19 @@ from .numerics import Numerics
 
 
 def evaluation_batch(batch_size: int) -> int:
-    """Images of a batch in evaluation: no more memory than training takes with batches of `batch_size`.
+    """Images per batch in evaluation: these take no more memory than training with batches of `batch_size`.
 
-    That takes 5 to 6 times as much an image (ResNet-50 and EfficientNet-B0 at 224 px on the CPU).
+    Training takes 5 to 6 times as much per image (ResNet-50 and EfficientNet-B0 at 224 px on the CPU).
     """
     return min(256, 4 * batch_size)
 
 
 def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """How many of each row's logits [B, K] come before that of its class [B]: those above, and equal ones of classes
-    with a smaller index, as in argmax.
+    """The rank, from 0, of each row's class [B] among its logits [B, K].
 
-    Not topk, whose choice among equals differs between devices; of a hundred logits in bf16 the two largest are often
-    equal. NaN counts as larger than any number; a class whose own logit is NaN gets K.
+    It is the number of larger logits, and of equal ones of classes with a smaller index, as in argmax. Not by topk,
+    whose choice among equals differs between devices: of a hundred logits in bf16 the two largest are often equal.
+    NaN counts as larger than any number; a class whose own logit is NaN gets K.
     """
     own = logits.gather(1, classes[:, None])
     later = torch.arange(logits.shape[1], device=logits.device) >= classes[:, None]
@@ -40,7 +40,7 @@ class Meter:
         self.images = 0
 
     def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> None:
-        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K] that count by their heaviest class."""
+        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class."""
         count = len(logits)
         classes = targets if targets.dim() == 1 else targets.argmax(1)
         rank = ranks(logits, classes)
@@ -48,7 +48,7 @@ class Meter:
         self.images += count
 
     def read(self, *names: str) -> dict[str, float]:
-        """Mean loss, top-1 and top-5 (fractions) under three names; waits for the device."""
+        """Mean loss, top-1 and top-5 (fractions) under the three `names`; waits for the device."""
         return dict(zip(names, (self.totals / self.images).tolist(), strict=True))
 
 
@@ -56,7 +56,7 @@ class Meter:
 def evaluate(networks: Sequence[nn.Module], data: Data, split: str, numerics: Numerics, batch_size: int) -> list[Meter]:
     """Plain cross-entropy and hits of each network over a split, in evaluation mode; each image is fetched once.
 
-    batch_size: of the training, see `evaluation_batch`.
+    batch_size: that of the training, see `evaluation_batch`.
     """
     for network in networks:
         network.eval()

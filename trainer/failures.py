@@ -1,4 +1,4 @@
-"""Failures that a training's batch size explains, said in a line that names a value which would do."""
+"""Failures that come from the batch size, explained in one line that names a value that would work."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 GIB = 2**30
 
 _NO_ENGINE = "unable to find an engine to execute this computation"
-"""What torch says where cuDNN can't run any of a convolution's algorithms, one too short of memory included."""
+"""Torch's message where cuDNN can run none of a convolution's algorithms, also for lack of memory."""
 
 
 class Attempt(Protocol):
     """The training of one recipe, with batches of any size."""
 
     def __call__(self, batch_size: int, probe: Hook | None = None) -> Outcome:
-        """With `probe`, which then acts beside the recipe's hooks, it leaves nothing behind."""
+        """Train. probe: acts beside the recipe's hooks; a training with one writes and records nothing."""
 
 
 def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
-    """What `attempt` comes to with `batch_size`.
+    """The outcome of `attempt` with `batch_size`.
 
-    Raises OutOfMemory, UserError where batch norm got a single value, or RuntimeError where cuDNN can't do with smaller
-    batches either; the note holds the traceback.
+    Raises OutOfMemory, UserError where batch norm got a single value, or RuntimeError where cuDNN fails with smaller
+    batches as well; a note on each holds the original traceback.
     """
     try:
         return attempt(batch_size)
@@ -44,7 +44,7 @@ def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
         if reason is None:
             raise
         told = traceback.format_exc()
-    # only now that the error is gone, and with its traceback the training's tensors, is their memory free
+    # not in the handler: the error's traceback refers to the training's tensors, and both are gone only now
     _release()
     try:
         problem = reason(attempt, batch_size, data)
@@ -58,7 +58,7 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], Exception] 
     import torch
 
     text = str(error)
-    # cuDNN's name for it, before its release 9 and since
+    # the last two are cuDNN's, before its release 9 and since
     refused = ("CUDA error: out of memory", "_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED")
     if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in refused):
         return _gpu_memory
@@ -72,11 +72,11 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], Exception] 
 
 
 def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
-    """What an allocation that failed says of a whole step is little: smaller batches are tried until one fits."""
+    """Tries smaller batches until one fits: the failed allocation tells little of what a whole step takes."""
     import torch
 
     free, total = torch.cuda.mem_get_info(data.device)
-    # CUDA's own is among it: a few hundred MiB a process
+    # includes what CUDA itself takes, a few hundred MiB a process
     others = total - free - torch.cuda.memory_reserved(data.device)
     place = f"CUDA out of memory at batch_size {batch_size}"
     held = f"others hold {others / GIB:.1f} of the GPU's {total / GIB:.1f} GiB"
@@ -102,7 +102,7 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
 
 
 def _no_engine(attempt: Attempt, batch_size: int, data: Data) -> Exception:
-    """Whether memory was short, smaller batches tell."""
+    """Tries smaller batches, which tell whether memory was short."""
     if _largest_that_fits(attempt, batch_size // 2, data.device)[0] < 2:
         return RuntimeError(f"cuDNN was {_NO_ENGINE}, at batch_size {batch_size}, and smaller ones did not help")
     return _gpu_memory(attempt, batch_size, data)
@@ -124,7 +124,7 @@ def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> UserError:
 
 
 def is_device_lost() -> bool:
-    """Whether CUDA is of no use to this process any more: after a failed assertion on the device, it must end."""
+    """Whether CUDA is of no use to this process any more, as after a failed assertion on the device: it must end."""
     import torch
 
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -137,7 +137,7 @@ def is_device_lost() -> bool:
 
 
 class _TwoSteps(Hook):
-    """Ends a training after its second step, the first in which all is there: activations, gradients, momenta."""
+    """Ends a training after its second step, the first to hold everything: activations, gradients, momenta."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -153,7 +153,7 @@ class _Enough(Exception):
 
 
 def _largest_that_fits(attempt: Attempt, batch_size: int, device: torch.device) -> tuple[int, int]:
-    """The first of batch_size, its half, its quarter, ... 2 that fits, and the bytes that it takes; or less than 2."""
+    """The first of batch_size, its half, its quarter, ... 2 that fits, and its bytes; less than 2 where none fits."""
     while batch_size > 1:
         taken = _bytes_taken(attempt, batch_size, device)
         if taken is not None:
@@ -163,7 +163,7 @@ def _largest_that_fits(attempt: Attempt, batch_size: int, device: torch.device) 
 
 
 def _bytes_taken(attempt: Attempt, batch_size: int, device: torch.device) -> int | None:
-    """The most that torch holds of the GPU in two steps, resident images included; None where they don't fit."""
+    """The most bytes of the GPU that torch reserves in two steps, resident images included; None: they don't fit."""
     import torch
 
     _release()
@@ -173,13 +173,13 @@ def _bytes_taken(attempt: Attempt, batch_size: int, device: torch.device) -> int
     except _Enough:
         pass
     except RuntimeError:
-        # short of memory, cuDNN and cuBLAS have errors of their own
+        # not only OutOfMemoryError: short of memory, cuDNN and cuBLAS raise errors of their own
         return None
     return torch.cuda.max_memory_reserved(device)
 
 
 def _release() -> None:
-    """Give back what nothing refers to any more, to the device as well."""
+    """Free what nothing refers to any more, on the host and on the device."""
     import torch
 
     gc.collect()

@@ -1,7 +1,8 @@
-"""The frozen beginning of a network: what it makes of an image never changes, so it is computed once a training.
+"""The frozen beginning of a network: its output for an image never changes, so it is computed once per training.
 
-Where no refinement needs the images, the network is trained on what its frozen first modules make of them, from one
-pass over the data. Whether that is done depends on the recipe and the data, never on the machine.
+Where no refinement needs the images, one pass over the data computes the output of the network's frozen first modules,
+and the rest of the network is trained on that. Whether this is done depends on the recipe and the data, never on the
+machine.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .numerics import Numerics
 from .transfer import on_device
 
 MOST_BYTES = 2 * 2**30
-"""More is not kept: the frozen modules then run in every epoch."""
+"""Features that take more are not kept: the frozen modules then run in every epoch."""
 
 NEEDS_IMAGES = ("place", "augment", "mix", "loss")
-"""Where a hook acts that changes images, or reads them."""
+"""The points at which a hook may change or read images."""
 
 
 @dataclass(frozen=True)
 class Features(Data):
-    """A data set whose images are a network's features of them [N, ...]: there is nothing left to prepare."""
+    """A data set whose `images` are a network's features of the images [N, ...], ready to be trained on."""
 
     def eval_batches(self, split: str, numerics: Numerics, batch_size: int) -> Iterator[Batch]:
         """See Data."""
@@ -59,9 +60,9 @@ class Features(Data):
 def beginning_once(
     model: nn.Module, data: Data, hooks: Sequence[Hook], numerics: Numerics, batch_size: int
 ) -> Iterator[Data]:
-    """Inside, `model` takes what is yielded: features of the images where it can begin behind its frozen modules.
+    """Yields the data that `model` takes inside: features, where its frozen first modules can be left out, else `data`.
 
-    model: in training mode; a copy that is made of it inside begins there as well.
+    model: in training mode. Inside, the frozen modules are skipped, also in a copy that is made of it there.
     """
     frozen = [] if any(_needs_images(hook) for hook in hooks) else frozen_beginning(model)
     if not frozen or not _passes_through(model, frozen, data, numerics):
@@ -76,7 +77,10 @@ def beginning_once(
 
 
 def frozen_beginning(model: nn.Module) -> list[nn.Module]:
-    """The first modules of a network that give the same for the same image in every step, up to one that learns."""
+    """The first modules of a network, up to one that varies; an image gets the same from them in every step.
+
+    Empty where none of them has parameters.
+    """
     found = []
     for module in _in_order(model):
         if any(map(_varies, module.modules())):
@@ -99,7 +103,7 @@ def _varies(module: nn.Module) -> bool:
         return True
     if isinstance(module, _NormBase):
         return module.training
-    # timm's modules call theirs by other names
+    # timm's own modules that drop have other classes
     drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "drop_prob", None)
     return bool(drops)
 
@@ -110,7 +114,7 @@ def _needs_images(hook: Hook) -> bool:
 
 @contextmanager
 def _skipped(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Inside, the modules give what they take."""
+    """Inside, the modules return their input."""
     for module in modules:
         module.forward = _as_it_is
     try:
@@ -126,22 +130,22 @@ def _as_it_is(features: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _passes_through(model: nn.Module, frozen: Sequence[nn.Module], data: Data, numerics: Numerics) -> bool:
-    """Whether the network does nothing to an image but put it through its modules in their order.
+    """Whether the network gives the same if it skips its `frozen` modules and takes their output in place of images.
 
-    Tried out on two images. In training mode, batch norm behind them would gather statistics of the images.
+    Tried out on two images, in evaluation mode: otherwise batch norm behind these modules would count the two images.
     """
     modes = {module: module.training for module in model.modules()}
     try:
         images = next(data.eval_batches("train", numerics, 2)).images
         with numerics.autocast(data.device):
-            # as they are in a step: what one of them draws, or does in training only, makes a difference
+            # before eval(), as in a step: a module that draws, or acts differently in training, gives a difference
             features = _through(frozen, images)
             model.eval()
             expected = model(images)
             with _skipped(frozen):
                 found = model(features)
     except (RuntimeError, TypeError, AttributeError):
-        # a shape or type that the next module does not take
+        # the next module does not take features of this shape or type
         return False
     finally:
         for module, training in modes.items():
@@ -151,7 +155,7 @@ def _passes_through(model: nn.Module, frozen: Sequence[nn.Module], data: Data, n
 
 @torch.no_grad()
 def _features(frozen: Sequence[nn.Module], data: Data, numerics: Numerics, batch_size: int) -> Features | None:
-    """Of every image of every split, where they are not too large."""
+    """The features of every image of every split; None where they take more than MOST_BYTES."""
     found: torch.Tensor | None = None
     for split in data.splits:
         for batch in data.eval_batches(split, numerics, batch_size):
@@ -167,7 +171,7 @@ def _features(frozen: Sequence[nn.Module], data: Data, numerics: Numerics, batch
 
 
 def _as_kept(features: torch.Tensor) -> torch.Tensor:
-    """Maps [N, C, H, W] as [N, H, W, C], so that those of an image lie together."""
+    """Feature maps [N, C, H, W] as [N, H, W, C], so that those of an image lie together."""
     return features.permute(0, 2, 3, 1) if features.dim() == 4 else features
 
 

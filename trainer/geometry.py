@@ -3,9 +3,9 @@
 Positions are (x, y) in pixels from an image's centre, x to the right and y down: of n pixels along an axis, number i is
 at i - (n - 1) / 2. Sizes are (height, width). Maps are inverse: from a pixel to where it comes from.
 
-A Frame is a chain of stages. What lies inside the image that came before is joined with the stage before, so that most
-recipes have one stage, or two. A map that reaches outside that image begins a stage of its own, because what is outside
-there is the fill colour even where the stored image has pixels.
+A Frame is a chain of stages, each of which makes an image of the one before. A map that reads only inside that image is
+joined with the stage before, so that most recipes have one stage, or two. A map that reaches outside of it begins a
+stage of its own, because what is outside there is the fill colour even where the stored image has pixels.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Kind(IntEnum):
     """All of the image, mirrored or not."""
 
     WHOLE = 1
-    """Shifted by whole pixels as well."""
+    """Mirrored or not, and shifted by whole pixels."""
 
     SCALED = 2
-    """A box of it, resized; rows stay rows."""
+    """A box of the image, resized; rows stay rows."""
 
     GENERAL = 3
     """Any affine map."""
@@ -57,7 +57,7 @@ class Stage:
 
     kind: Kind
     box: Matrices | None = None
-    """Of a stage that is SCALED: the edges of what is read, [B, 2 (least, greatest), 2 (x, y)]."""
+    """Of a stage that is SCALED: the edges of the box that is read, [B, 2 (least, greatest), 2 (x, y)]."""
 
     def of(self, chosen: NDArray[np.int64]) -> Stage:
         """The same for some of the samples (indices into the batch)."""
@@ -83,19 +83,19 @@ class Frame:
 
     @classmethod
     def of(cls, images: torch.Tensor) -> Frame:
-        """Images [B, C, H, W] as they are."""
+        """The frame that leaves images [B, C, H, W] as they are."""
         height, width = images.shape[-2:]
         return cls((height, width), len(images))
 
     def flip(self, chosen: NDArray[np.bool_], *, vertical: bool = False) -> Frame:
-        """Mirror the chosen ones [B] left to right, or top to bottom."""
+        """Mirror the chosen samples [B] left to right, or top to bottom."""
         inverse = _identity(self.count)
         axis = int(vertical)
         inverse[chosen, axis, axis] = -1.0
         return self._with(Stage(self.size, self.size, inverse, Kind.MIRRORED), inside=True)
 
     def crop(self, top: NDArray[np.int64], left: NDArray[np.int64], size: Size, *, padding: int = 0) -> Frame:
-        """Put `padding` pixels of the fill around the images and cut `size` at (top, left), [B], of what that makes."""
+        """Put `padding` pixels of the fill around the images and cut `size` out of the result at (top, left), [B]."""
         inverse = _identity(self.count)
         for axis, start in enumerate((left, top)):
             assert (start >= 0).all()
@@ -104,7 +104,7 @@ class Frame:
         return self._with(Stage(self.size, size, inverse, Kind.WHOLE), inside=padding == 0)
 
     def centre(self, size: Size) -> Frame:
-        """Cut out the centre; around images that are smaller, put the fill."""
+        """Cut `size` out of the centre; images that are smaller get the fill around them."""
         if size == self.size:
             return self
         padding = max(0, *((new - old + 1) // 2 for new, old in zip(size, self.size, strict=True)))
@@ -126,13 +126,14 @@ class Frame:
         return self._with(Stage(self.size, size, inverse, Kind.SCALED, edges), inside=False)
 
     def affine(self, inverse: Matrices) -> Frame:
-        """Any affine map [B, 2, 3], over (x, y, 1) from the centre, that keeps the size."""
+        """Apply an affine map that keeps the size, given by its inverse [B, 2, 3] over (x, y, 1) from the centre."""
         return self._with(Stage(self.size, self.size, inverse, Kind.GENERAL), inside=False)
 
     def _with(self, stage: Stage, *, inside: bool) -> Frame:
-        """One more stage, joined with the last one where that changes nothing.
+        """Add a stage, joined with the last one where that changes nothing.
 
-        inside: nothing of what it reads is outside the image; where the last one only mirrors, its outside is as well.
+        inside: whether all that the stage reads is inside the image. If not, it is joined only if the last one merely
+        mirrors: what is outside its image is then outside the image that it reads as well.
         """
         last = self.stages[-1] if self.stages else Stage(self.size, self.size, _identity(self.count), Kind.MIRRORED)
         if not inside and last.kind != Kind.MIRRORED:
@@ -146,16 +147,16 @@ class Frame:
 
 
 def composed(outer: Matrices, inner: Matrices) -> Matrices:
-    """The maps [B, 2, 3] of a position by `inner`, then by `outer`."""
+    """The maps [B, 2, 3] that take a position through `inner`, then through `outer`."""
     inverse = outer[:, :, :2] @ inner
     inverse[:, :, 2] += outer[:, :, 2]
     return inverse
 
 
 def shrinkage(inverse: Matrices) -> NDArray[np.float64]:
-    """Pixels that are read for one that is made, in the direction in which these are most [B].
+    """How many pixels are read for one that is made, in the direction in which they are most [B].
 
-    The largest singular value of the linear part.
+    This is the largest singular value of the linear part.
     """
     (a, b), (c, d) = inverse[:, :, :2].transpose(1, 2, 0)
     longest: NDArray[np.float64] = (np.hypot(a + d, b - c) + np.hypot(a - d, b + c)) / 2

@@ -7,10 +7,10 @@
             frame = Frame.of(batch.images)              # where each pixel comes from
             frame = hooks.place(frame, samples, draws)  # samples: the images' indices, the key of every random draw
             batch = placed(batch, frame.centre(size))   # resampled once, to the network's size; pixel values 0..255
-            batch = hooks.augment(batch, draws)         # each image for itself
+            batch = hooks.augment(batch, draws)         # each image by itself
             batch = normalised(batch)
             batch = hooks.mix(batch, draws)             # across the images of the batch
-            rate = hooks.rate(schedule(moment), moment) # the learning rate's factor
+            rate = hooks.rate(schedule(moment), moment) # factor of the base learning rate
             logits = model(batch.images)
             loss = hooks.loss(criterion(logits, batch.targets), logits, batch)
             loss.backward(); optimizer.step()
@@ -18,8 +18,8 @@
         hooks.epoch_end(epoch)
         evaluate the model and hooks.networks(), checkpoint (hooks' state_dict included), record
 
-A hook overrides what it needs; in an epoch outside its `first` to `last` it is passed over. At each point the hooks run
-by their refinements' `order`, then by kind.
+A hook overrides the points that it needs, and is passed over in epochs outside its `first` to `last`. At each point the
+hooks run by their refinements' `order`, then by kind.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Setup:
     batch_size: int
     epochs: int
     class_counts: tuple[int, ...] = ()
-    """Training images of each class."""
+    """Number of training images of each class."""
 
     teachers: Mapping[str, Callable[[], Network]] = field(default_factory=dict)
-    """Trial id to what loads its trained network: normalised images [B, 3, H, W] to logits, float32 [B, K]."""
+    """Trial id to a function that loads its network: normalised images [B, 3, H, W] to logits, float32 [B, K]."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Moment:
     """A step's place in the training: all that a learning rate may depend on."""
 
     epoch: float
-    """Epochs behind, fractional: 0 <= epoch < epochs."""
+    """Epochs done before the step, with fractions: 0 <= epoch < epochs."""
 
     epochs: int
     """Epochs planned."""
 
     history: Sequence[Mapping[str, float]] = ()
-    """The metrics of the whole epochs behind."""
+    """The metrics of each whole epoch done."""
 
     step: float = 0.0
-    """How much of an epoch the step itself is."""
+    """The fraction of an epoch that the step itself is."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Batch:
     """One step's input, on the training device."""
 
     images: torch.Tensor
-    """uint8 [B, 3, S, S] as they are stored; once they are placed, float32 [B, 3, H, W].
+    """At `place` uint8 [B, 3, S, S], as they are stored; at `augment` float32 [B, 3, H, W] with values 0..255.
 
-    Pixel values 0..255 where they are augmented, normalised from there on.
+    From `mix` on they are normalised.
     """
 
     targets: torch.Tensor
@@ -102,27 +102,27 @@ class Hook:
     """Does nothing at every point; subclasses override some."""
 
     first: int = 1
-    """The first epoch (from 1) in which the loop calls it."""
+    """The first epoch (from 1) in which the loop calls the hook."""
 
     last: int = sys.maxsize
-    """The last one."""
+    """The last such epoch."""
 
     def works_in(self, epoch: int) -> bool:
-        """Whether it is on in `epoch`; `start`, `state_dict` and `load_state_dict` are called in any case."""
+        """Whether the hook acts in `epoch`; `start`, `state_dict` and `load_state_dict` are called in any case."""
         return self.first <= epoch <= self.last
 
     def start(self, model: nn.Module) -> None:
-        """Before the first epoch, also of a resumed training (before `load_state_dict`)."""
+        """Before the first epoch that this process trains; of a resumed training, before `load_state_dict`."""
 
     def epoch_start(self, epoch: int) -> None:
         """Before the first batch of `epoch` (from 1)."""
 
     def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
-        """Say where the pixels of each image come from: `frame` with one more map, on the host. No pixel moves yet."""
+        """Say where each image's pixels come from: `frame` with one more map, on the host. No pixel is moved yet."""
         return frame
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
-        """Change each image for itself and keep its size; random numbers come from `draws`, keyed by sample."""
+        """Change each image by itself and keep its size; random numbers come from `draws`, keyed by sample."""
         return batch
 
     def mix(self, batch: Batch, draws: Draws) -> Batch:

@@ -24,9 +24,9 @@ class Kept:
         self.memory: dict[str, dict[str, torch.Tensor]] = {}
 
     def taken(self, history: History, networks: Mapping[str, nn.Module]) -> Callable[[], None]:
-        """After an epoch: copies its weights, if they are the best so far; what is returned writes them.
+        """Copy the weights of the epoch that has just ended, if it is the selected one so far.
 
-        Older ones stay until a checkpoint is written.
+        The function that is returned writes them. Weights of earlier epochs stay until `drop_others`.
         """
         epoch = len(history)
         if self.select == "last" or selected_epoch(history, self.select) != epoch:
@@ -38,7 +38,7 @@ class Kept:
         return lambda: checkpoint.save(state, self._file(epoch))
 
     def drop_others(self, history: History) -> None:
-        """Delete what is no longer selected, now that a checkpoint says so."""
+        """Delete the weights of epochs no longer selected; only once a checkpoint of the last epoch is written."""
         if self.folder is None or self.select == "last":
             return
         wanted = self._file(selected_epoch(history, self.select))
@@ -47,7 +47,7 @@ class Kept:
                 file.unlink(missing_ok=True)
 
     def restore(self, epoch: int, networks: dict[str, nn.Module]) -> None:
-        """Put the weights of the selected `epoch` into the networks that were evaluated in it."""
+        """Put the weights of the selected `epoch` into the networks evaluated in it; UserError where they are gone."""
         if self.select == "last":
             return
         state = self.memory or (checkpoint.load(self._file(epoch), None) if self.folder else None)
@@ -57,14 +57,14 @@ class Kept:
             network.load_state_dict(state[name])
 
     def export(self, model: nn.Module) -> Path | None:
-        """Write `model`'s weights as a file of their own; its path."""
+        """Write `model`'s weights to a file of their own and return its path; None where there is no folder."""
         if self.folder is None:
             return None
         from safetensors.torch import save_file
 
         file = self.folder / WEIGHTS
         draft = file.with_suffix(".part")
-        # copies, because safetensors refuses a tensor that has two names, as where modules share their weights
+        # copies, because safetensors refuses a tensor under two names, such as weights that two modules share
         state = {name: tensor.contiguous() for name, tensor in checkpoint.copied(model.state_dict()).items()}
         try:
             with_room(self.folder, lambda: save_file(state, draft))

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def reset_switches() -> None:
-    """Give torch's process-wide switches their defaults; those that are settings are set afterwards."""
+    """Set torch's process-wide switches to their defaults; `Numerics.apply` then sets those that are settings."""
     import torch
 
     torch.set_default_dtype(torch.float32)
@@ -20,7 +20,7 @@ def reset_switches() -> None:
     for device in ("cpu", "cuda"):
         torch.set_autocast_enabled(device, False)
     torch.set_autocast_cache_enabled(True)
-    # objects in the place of modules: mypy sees the modules
+    # Any, because these are objects in the place of modules, and mypy sees the modules
     backends: Any = torch.backends
     mkldnn, cudnn, cuda = backends.mkldnn, backends.cudnn, backends.cuda
     for backend in (backends, mkldnn, mkldnn.conv, mkldnn.rnn, mkldnn.matmul, cudnn):
@@ -34,9 +34,10 @@ def reset_switches() -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """All generators of the process, those of Python and NumPy for plugins that draw from them; seed: 63 bits.
+    """Seed all generators of the process; those of Python and NumPy for plugins that draw from them. seed: 63 bits.
 
-    `torch.manual_seed` keeps every seed with a traceback for devices that may come, and grows for ever.
+    Not by `torch.manual_seed`, which keeps every seed, with a traceback, for devices that may be started later, so that
+    memory grows for ever.
     """
     import random
 
@@ -52,10 +53,10 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def module_hooks_end() -> Iterator[None]:
-    """Hooks for all modules (`register_module_forward_hook`, ...) that are registered inside go with it."""
+    """At the end, remove hooks for all modules (`register_module_forward_hook`, ...) that were registered inside."""
     from torch.nn.modules import module
 
-    # torch has no other way to find what the handles were not kept of
+    # private names, because torch has no other way to find hooks whose handles were not kept
     before = {
         name: value.copy() if isinstance(value, dict) else value
         for name, value in vars(module).items()

@@ -1,4 +1,4 @@
-"""The one training loop. trainer.hooks draws it as pseudo-code with the points where refinements act."""
+"""The one training loop. trainer.hooks shows it as pseudo-code with the points where refinements act."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Schedule(Protocol):
     """The learning rate's course."""
 
     def factor(self, moment: Moment) -> float:
-        """The factor of the base rate at a step."""
+        """What the base rate is multiplied by at a step."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Outcome:
     """The epoch (from 1) whose weights are kept."""
 
     final: Epoch
-    """The test split with these weights, where the data have one: `test_top1`, ... (`ema_test_top1`, ...)."""
+    """Metrics of the test split, if there is one, with these weights: `test_top1`, ... (`ema_test_top1`, ...)."""
 
     weights: Path | None
     """The kept weights (safetensors), where there is a folder to keep them in."""
@@ -81,7 +81,7 @@ def train(
     loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
     select: `last`, `val_loss` or `top1`: the epoch whose weights are kept and tested.
-    folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from where an interrupted training goes
+    folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from which an interrupted training goes
     on, and at the end `weights.safetensors`.
 
     Raises Diverged when an epoch's training or validation loss is not finite, after recording that epoch.
@@ -177,7 +177,7 @@ def train(
 
 
 def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:
-    """By the loss in training, else in validation, which alone shows that an epoch's last step ruined the weights."""
+    """Judged by the training loss, then by validation: only the latter shows that the last step ruined the weights."""
     if not math.isfinite(metrics["train_loss"]):
         return Diverged(epoch, metrics["train_loss"])
     broken = [value for name, value in metrics.items() if name.endswith("val_loss") and not math.isfinite(value)]
@@ -185,7 +185,7 @@ def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:
 
 
 def training_mode(model: nn.Module) -> None:
-    """Training mode, but for modules whose own parameters are all frozen: their statistics must not move."""
+    """Set training mode, except for modules whose own parameters are all frozen: their statistics must not move."""
     model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=False))
@@ -195,7 +195,7 @@ def training_mode(model: nn.Module) -> None:
 
 
 def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
-    """What is evaluated, by the prefix of its metrics."""
+    """The networks to evaluate, by the prefix of their metrics."""
     found = {"": model}
     for hook in hooks:
         for name, network in hook.networks().items():
@@ -229,9 +229,9 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
 ) -> list[Epoch]:
-    """Take up the last checkpoint, if any; the epochs that it stands for.
+    """Load the last checkpoint, if any; returns the metrics of the epochs up to it.
 
-    A checkpoint whose epochs the journal does not all hold is no beginning of a history: training starts over.
+    Where the journal lacks some of these epochs, the checkpoint is ignored and training starts over.
     """
     if folder is None:
         return []
@@ -261,9 +261,9 @@ def _writing(
     kept: Kept,
     networks: Mapping[str, nn.Module],
 ) -> Callable[[], None]:
-    """What puts the last epoch of `history` on the disk, from a copy of the state as it is now.
+    """A function that writes the last epoch of `history` to the disk, from a copy of the state as it is now.
 
-    Selected weights, then the journal, then the checkpoint: one whose epoch lacks either could not be resumed.
+    It writes the selected weights, then the journal, then the checkpoint, which could not be resumed without both.
     """
     so_far = list(history)
     keep = kept.taken(so_far, networks)

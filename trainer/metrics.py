@@ -20,13 +20,13 @@ METRICS: dict[str, Direction] = {
     "epoch_seconds": None,
     "images_per_second": None,
 }
-"""Of every epoch: name to the direction of better, None where there is none.
+"""Metrics of every epoch: name to whether larger or smaller is better, None where neither is.
 
-`top1`, `top5`: fraction of the validation images whose class is the first, among the first five (or all, if fewer)
-logits. `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the epoch's training batches
-as the network saw them, loss as optimized; a mixed image counts by its heaviest class. `ema_*`: validation with the
-averaged weights, where they are kept. `learning_rate`: at the epoch's last step.
-`epoch_seconds`: training and evaluation. `images_per_second`: training images over training time.
+`top1`, `top5`: fraction of the validation images whose class has the largest logit, or one of the five largest (of all,
+if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the epoch's
+training batches as the network saw them, loss as optimized; a mixed image counts by its heaviest class. `ema_*`:
+validation with the averaged weights, where there are such. `learning_rate`: at the epoch's last step. `epoch_seconds`:
+training and evaluation. `images_per_second`: training images over training time.
 """
 
 FINAL_METRICS: dict[str, Direction] = {
@@ -37,7 +37,7 @@ FINAL_METRICS: dict[str, Direction] = {
     "ema_test_top5": "max",
     "ema_test_loss": "min",
 }
-"""Of a finished training: the test split, where the data set has one, with the weights that the recipe selects."""
+"""Metrics of a finished training: of the test split, if there is one, with the weights that the recipe selects."""
 
 METRIC_NAMES = (
     *METRICS,
@@ -53,7 +53,7 @@ whose weights the recipe selects.
 
 
 def plain(name: str) -> str:
-    """The metric that a name of METRIC_NAMES is a value of."""
+    """The metric that a name of METRIC_NAMES is about: the name without `best_` or `selected_`."""
     return name.removeprefix("best_").removeprefix("selected_")
 
 

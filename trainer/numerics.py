@@ -37,13 +37,13 @@ class Numerics(Settings):
     """Refuse CUDA kernels whose result depends on the order in which threads finish."""
 
     compile: bool = False
-    """Train through torch.compile: other last bits, and half a minute for each network before its first step."""
+    """Train through torch.compile: the last bits differ, and a network's first step comes half a minute later."""
 
     def apply(self) -> None:
         """Set torch's process-wide switches; everything is set, so nothing stays from the trial before."""
         import torch
 
-        # read once, when CUDA starts: a later trial may be deterministic, and without it cuBLAS refuses
+        # always, because it is read once, when CUDA starts: without it, cuBLAS refuses a later deterministic trial
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         reset_switches()
         if not self.compile:
@@ -56,7 +56,7 @@ class Numerics(Settings):
         if torch.are_deterministic_algorithms_enabled() != self.deterministic or warns:
             # only on a change: it imports torch's compiler, which takes seconds
             torch.use_deterministic_algorithms(self.deterministic)
-            # it finds programs that read what nobody wrote, and costs a fifth of a step
+            # filling serves to find programs that read uninitialised memory, and takes a fifth of a step
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def memory_format(self) -> torch.memory_format:
@@ -71,7 +71,7 @@ class Numerics(Settings):
             return model
         import torch
 
-        # torch keeps the code of former trials, and past some limit runs new networks uncompiled without a word
+        # torch keeps the code of former trials, and beyond some limit silently runs new networks uncompiled
         torch.compiler.reset()
         # dropout then draws the same masks as uncompiled code
         return torch.compile(model, options={"fallback_random": True})

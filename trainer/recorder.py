@@ -13,10 +13,10 @@ Epoch = dict[str, float]
 
 
 class Recorder(Protocol):
-    """Takes each epoch as it ends. Raising stops the training."""
+    """Takes each epoch as it ends. An exception that it raises ends the training."""
 
     def epoch(self, number: int, metrics: Epoch) -> None:
-        """`number` counts from 1; of a resumed training, the first call is the first epoch not yet trained."""
+        """Take the epoch `number` (from 1); the first call of a resumed training is for its first new epoch."""
 
 
 class Journal:
@@ -26,7 +26,7 @@ class Journal:
         self.file = file
 
     def read(self) -> list[Epoch]:
-        """The epochs so far; a line that a crash cut short, and what follows it, does not count."""
+        """The epochs so far, without a line that a crash cut short and what follows it."""
         epochs: list[Epoch] = []
         if self.file.exists():
             for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -37,7 +37,7 @@ class Journal:
         return epochs
 
     def truncate(self, epochs: int) -> list[Epoch]:
-        """Forget what came after the first `epochs`: their weights were not saved. Returns those that stay."""
+        """Drop all but the first `epochs`: the weights of later ones were not saved. Returns those that stay."""
         kept = self.read()[:epochs]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         draft = self.file.with_suffix(".part")
@@ -49,7 +49,7 @@ class Journal:
         return kept
 
     def append(self, metrics: Epoch) -> None:
-        """Add one epoch, or nothing where that raises OSError."""
+        """Add one epoch. An OSError leaves the file as it was."""
         line = (json.dumps(metrics) + "\n").encode()
         with self.file.open("ab", buffering=0) as handle:
             before = handle.tell()

@@ -1,8 +1,8 @@
-"""Images as a Frame has them: each pixel is interpolated at most once, on the images' device, bilinearly.
+"""Makes the images that a Frame describes: each pixel is interpolated at most once, on the images' device, bilinearly.
 
-Whole pixels are moved as they are. A resized box is antialiased as by torchvision's resized_crop. Any other map is that
-of torchvision's affine and rotate; where it shrinks, each pixel is the mean of several places in it. How a sample is
-treated depends on the recipe and its own map, never on the samples beside it.
+Shifts by whole pixels copy them. A resized box is antialiased as by torchvision's resized_crop. Any other map gives
+what torchvision's affine and rotate do; where it shrinks, each pixel is the mean of several places in it. How a sample
+is treated depends on the recipe and its own map, never on the samples beside it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDING = 1e-6
-"""By this much more than 1 pixel that is read for one that is made, a map does not shrink."""
+"""A shrinkage that exceeds a whole number by no more than this counts as that number."""
 
 
 def resample(images: torch.Tensor, frame: Frame, fill: torch.Tensor, *, antialias: bool = True) -> torch.Tensor:
-    """Images [B, C, H, W] (uint8 or float32) as `frame` has them, float32 [B, C, h, w]; the colour fill [C] outside.
+    """Images [B, C, H, W] (uint8 or float32) through `frame`, float32 [B, C, h, w]; outside is the colour `fill` [C].
 
-    antialias: of what turns or shears; a resized box always is.
+    antialias: False reads only one place per pixel where a map turns or shears.
     """
     import torch
 
@@ -42,7 +42,7 @@ def resample(images: torch.Tensor, frame: Frame, fill: torch.Tensor, *, antialia
 
 
 def _moved(images: torch.Tensor, stage: Stage, fill: torch.Tensor) -> torch.Tensor:
-    """Read whole pixels by their number in the batch; for what is outside, one more pixel of the fill colour."""
+    """Copy whole pixels, by their number in the batch; what is outside gets one more pixel, of the fill colour."""
     import torch
 
     height, width = stage.read
@@ -62,7 +62,7 @@ def _moved(images: torch.Tensor, stage: Stage, fill: torch.Tensor) -> torch.Tens
 
 
 def _numbers(stage: Stage, axis: int, device: torch.device) -> tuple[torch.Tensor, bool]:
-    """The columns (axis 0) or rows (1) that are read, int64 [B, w or h], and whether any is outside."""
+    """The columns (axis 0) or rows (1) that are read, int64 [B, w or h], and whether any is outside the image."""
     import torch
 
     made, read = stage.size[1 - axis], stage.read[1 - axis]
@@ -74,12 +74,12 @@ def _numbers(stage: Stage, axis: int, device: torch.device) -> tuple[torch.Tenso
 
 
 def _resized(images: torch.Tensor, stage: Stage) -> torch.Tensor:
-    """Float32 matrix products: on CUDA, `numerics.tf32` rounds them by up to about 0.2 of 255 levels."""
+    """Resize by float32 matrix products; on CUDA, `numerics.tf32` rounds them by up to about 0.2 of 255 levels."""
     import torch
 
     columns, rows = (interpolation(stage, axis, images.device) for axis in (0, 1))
     planes = images.to(torch.float32, memory_format=torch.contiguous_format)
-    # of all channels at once: a product for each image, not for each plane
+    # all channels at once: a product for each image, not for each plane
     narrowed = planes.flatten(1, 2) @ columns.mT
     return rows[:, None] @ narrowed.view(*planes.shape[:3], -1)
 
@@ -87,8 +87,9 @@ def _resized(images: torch.Tensor, stage: Stage) -> torch.Tensor:
 def interpolation(stage: Stage, axis: int, device: torch.device) -> torch.Tensor:
     """Weights [B, made, read] of the columns (axis 0) or rows (1) that a stage of a resized box reads, float32.
 
-    Antialiased bilinear: a triangle about the place where a pixel comes from, one pixel that is read wide to each side
-    or, where the map shrinks, one that is made; of pixels inside the box only.
+    Antialiased bilinear: the weights of a pixel that is made form a triangle about the place that it comes from. To
+    each side, this reaches one pixel that is read or, where the map shrinks, one that is made. Only pixels inside the
+    box count.
     """
     import torch
 
@@ -106,11 +107,11 @@ def interpolation(stage: Stage, axis: int, device: torch.device) -> torch.Tensor
 
 
 def places(shrinkage: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where in a pixel a map that shrinks to 1 / `shrinkage` [B] reads: k [B] places a side, and their distance [B].
+    """Where a map that shrinks to 1 / `shrinkage` [B] reads in each pixel: k [B] places a side, and their distance [B].
 
-    k is the shrinkage rounded up, 1 where there is none. The distance, in pixels that are made, is 1 / k where the
-    shrinkage is k and nears 0 where it nears 1, so that no trace of shrinking blurs: the variance of the places is that
-    of a pixel that is made less that of one that is read, which the interpolation spreads over already.
+    k is the shrinkage rounded up, 1 where nothing shrinks. The distance, in pixels that are made, is 1 / k where the
+    shrinkage is k, and goes to 0 where that goes to 1, so that the slightest shrinking does not blur: the variance of
+    the places is that of a pixel that is made less that of one that is read, over which interpolation spreads anyway.
     """
     side = np.ceil(shrinkage - ROUNDING).clip(1)
     variance = np.where(side > 1, 1 - shrinkage**-2.0, 0.0)
@@ -118,7 +119,7 @@ def places(shrinkage: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
 
 
 def _warped(images: torch.Tensor, stages: Sequence[Stage], fill: torch.Tensor, antialias: bool) -> torch.Tensor:
-    """Through all stages at once; samples that need as many places together."""
+    """Resample through all stages at once; samples that need the same number of places are done together."""
     inverse = stages[0].inverse
     for stage in stages[1:]:
         inverse = composed(inverse, stage.inverse)
@@ -141,7 +142,7 @@ def _averaged(
     images: torch.Tensor, stages: Sequence[Stage], fill: torch.Tensor, side: int, distance: NDArray[np.float64]
 ) -> torch.Tensor:
     """The mean over side x side places in each pixel, `distance` [B] apart."""
-    # around the image zeros are read: with the fill colour as zero, edges blend into the fill as they should
+    # grid_sample reads zeros around the image: less the fill colour, edges blend into the fill as they should
     background = fill.view(-1, 1, 1)
     pixels = images - background
     looks = [_Look(stage, images.device) for stage in stages]
@@ -162,7 +163,7 @@ class _Look:
         self.box = None if stage.box is None else real(stage.box, device)[..., None, None].unbind(1)
 
     def back(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x, y: of shapes that broadcast to [B, h, w]."""
+        """Where (x, y) of the image that is made come from; their shapes broadcast to [B, h, w]."""
         (a, b, c), (d, e, f) = (row.unbind(1) for row in self.inverse.unbind(1))
         if self.stage.kind < Kind.GENERAL:
             return (a * x).add_(c), (e * y).add_(f)
@@ -172,7 +173,7 @@ class _Look:
 def _interpolated(
     pixels: torch.Tensor, looks: Sequence[_Look], shift_x: torch.Tensor, shift_y: torch.Tensor
 ) -> torch.Tensor:
-    """Pixels [B, C, H, W] read bilinearly, zeros around them, `shift` [B, 1, 1] beside the centres of those made."""
+    """Pixels [B, C, H, W], zeros around them, read bilinearly at `shift` [B, 1, 1] beside each new pixel's centre."""
     import torch
     from torch.nn import functional
 
@@ -187,7 +188,7 @@ def _interpolated(
             (least_x, least_y), (most_x, most_y) = (edges.unbind(1) for edges in look.box)
             x, y = x.clamp_(least_x + 0.5, most_x - 0.5), y.clamp_(least_y + 0.5, most_y - 0.5)
         elif look is not looks[0]:
-            # what an image that is not stored would give: its outermost pixels, blending into zeros around it
+            # what an image that is made in between would give: its outermost pixels, blending into zeros around it
             read_height, read_width = look.stage.read
             here = _covered(x, read_width) * _covered(y, read_height)
             covered = here if covered is None else covered.mul_(here)
@@ -202,5 +203,5 @@ def _interpolated(
 
 
 def _covered(place: torch.Tensor, length: int) -> torch.Tensor:
-    """How much of a pixel at `place` is inside `length` pixels, 0 to 1, as bilinear interpolation has it."""
+    """The part, 0 to 1, that bilinear interpolation at `place` takes from inside `length` pixels."""
     return (length / 2 + 0.5 - place.abs()).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""A full disk: told from other errors, whoever reports it, and waited for: room is often made within a minute."""
+"""A full disk: told apart from other errors, whoever reports it, and waited for, as room is often made soon."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 30.0
-"""Seconds for which a training waits for room; a worker that is silent for longer might pass for hanging."""
+"""Seconds for which a training waits for room; a worker that is silent for longer might be taken to hang."""
 
 PAUSE = 0.5
 """Seconds from one try to the next."""
@@ -35,7 +35,7 @@ def is_full(error: BaseException | None) -> bool:
 def with_room(folder: Path, write: Callable[[], object]) -> None:
     """Write, and try again as long as the disk is full; raises NoRoom after PATIENCE seconds.
 
-    write: must leave nothing where it fails, as it is begun anew.
+    write: must leave nothing behind where it fails, because it is called again.
     """
     end = time.monotonic() + PATIENCE
     while True:

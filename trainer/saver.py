@@ -1,4 +1,4 @@
-"""Writing beside training: an epoch's files go to the disk while the next one trains."""
+"""Writing beside training: an epoch's files go to the disk while the next epoch trains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Saver:
             self.wait()
 
     def submit(self, write: Callable[[], None]) -> None:
-        """Begin `write` once the one before is done; what that one raised is raised here."""
+        """Begin `write` once the write before is done; raises what that one raised."""
         self.wait()
         self._pending = self._thread.submit(write)
 

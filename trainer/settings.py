@@ -1,4 +1,4 @@
-"""Settings: frozen, typed values with a canonical form, the stuff that recipes and identities are made of."""
+"""Settings: frozen, typed values with a canonical form, of which recipes and identities are made."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class Settings(BaseModel):
 
 
 def about(kind: type[BaseModel], setting: str) -> str:
-    """What the source says of a setting, in the text below it; nothing where none stands there."""
+    """The text below a setting in the source, its description; empty where there is none."""
     return _texts(kind).get(setting, "")
 
 
 @cache
 def _texts(kind: type[BaseModel]) -> dict[str, str]:
-    # not pydantic's, which reads the sources of all settings whenever they are imported: a third of a worker's start
+    # not by pydantic, which would read the sources of all settings on every import: a third of a worker's start
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
         if issubclass(owner, Settings):
@@ -72,12 +72,12 @@ def _texts(kind: type[BaseModel]) -> dict[str, str]:
 
 
 _REQUIRED = object()
-"""The default of a setting that has none, or that is written whatever it is."""
+"""In the place of the default of a setting that has none, and of `kind`, which is always written."""
 
 
 @cache
 def _decisive(kind: type[Settings]) -> tuple[tuple[str, Any], ...]:
-    """The settings that an identity holds, with their defaults: asked for once, for pydantic copies them each time."""
+    """The settings that an identity may hold, with their defaults; cached, because pydantic copies these each time."""
     return tuple(
         (
             name,
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in sorted(value.items())}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    # a file of weights stands for its content, which is put in its path's place
+    # a Path may stay, because an option may put the file's content in its place; `canonical` refuses one that is left
     if value is None or isinstance(value, bool | int | float | str | Path):
         return value
     return refuse(value)

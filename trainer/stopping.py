@@ -15,7 +15,7 @@ History = Sequence[Mapping[str, float]]
 
 
 class EarlyStopping(Settings):
-    """Training ends when `metric` has not improved for `patience` epochs (Prechelt, "Early stopping", 1998)."""
+    """Ends training when `metric` has not improved for `patience` epochs (Prechelt, "Early stopping", 1998)."""
 
     patience: PositiveInt
     """Epochs without improvement before training ends."""
@@ -32,7 +32,7 @@ class EarlyStopping(Settings):
 
 
 def is_over(recipe: Mapping[str, Any], history: History) -> bool:
-    """Whether a training by this recipe, as data, ends after the epochs of `history`."""
+    """Whether a training by this recipe (as plain data) ends after the epochs of `history`."""
     early = recipe.get("early_stopping")
     return len(history) >= recipe["epochs"] or (early is not None and EarlyStopping(**early).is_due(history))
 
@@ -53,7 +53,7 @@ def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
 def value_so_far(name: str, history: History, select: str) -> float:
     """What a metric (a name of METRIC_NAMES that epochs have) would be if training ended after `history`.
 
-    NaN where it is not known, or never was a number.
+    NaN where the metric is missing, or never was a number.
     """
     metric = plain(name)
     if name == f"best_{metric}":

@@ -1,4 +1,4 @@
-"""From the host to the device, without waiting for it."""
+"""From the host to the device, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 SMALL = 64 * 1024
-"""Bytes that CUDA copies at once, without waiting for the work before; more of it only from pinned memory."""
+"""CUDA copies up to so many bytes without waiting for earlier work; more than that only from pinned memory."""
 
 
 def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -26,5 +26,5 @@ def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 def real(values: Any, device: torch.device) -> torch.Tensor:
-    """Likewise, as float32: factors, matrices, a colour."""
+    """As `on_device`, in float32: factors, matrices, a colour."""
     return on_device(np.asarray(values, dtype=np.float32), device)

@@ -20,14 +20,14 @@ PATIENCE = 4.0
 """Seconds that a host may take to answer before the network counts as away."""
 
 IN_REPOSITORY = ("model.safetensors", "pytorch_model.bin")
-"""What the file is called in a repository of the Hugging Face hub, the better one first."""
+"""Names that the file may have in a repository of the Hugging Face hub, the better one first."""
 
 
 def fetch_weights(name: str, say: Callable[[str], None]) -> Path:
     """The file of the weights `name` (`resnet50.a1_in1k`; `resnet50` stands for timm's default tag).
 
     Looks in this project's cache, then in those of the Hugging Face hub and torch, and downloads last. Raises UserError
-    where timm knows no such weights and, within seconds, where the network is away: which file to put where.
+    where timm knows no such weights and, saying which file to put where, within seconds where the network is away.
     """
     source = _timm_facts.weights(name)
     if source.unknown is not None:
@@ -41,7 +41,7 @@ def fetch_weights(name: str, say: Callable[[str], None]) -> Path:
 
 
 def local_weights(name: str) -> Path | None:
-    """The file of the weights `name` in this project's cache, where it is put from other caches; None where in none."""
+    """The file of the weights `name` in this project's cache, put there from another cache if need be; else None."""
     source = _timm_facts.weights(name)
     for suffix in (".safetensors", ".pth"):
         file = _place(source, suffix)
@@ -56,7 +56,7 @@ def _place(source: _timm_facts.Weights, suffix: str) -> Path:
 
 
 def _keep(file: Path, source: _timm_facts.Weights) -> Path:
-    """The file under its name in this project's cache, so that its digest does not depend on where it was found."""
+    """Keep the file in this project's cache, so that the weights' digest does not depend on where they are found."""
     place = _place(source, ".safetensors" if file.suffix == ".safetensors" else ".pth")
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f"{place.name}.{os.getpid()}")
@@ -134,7 +134,7 @@ def _host(source: _timm_facts.Weights) -> str:
 
 
 def _answers(host: str) -> bool:
-    """Whether the host can be reached; behind a proxy, that is for the download itself to find out."""
+    """Whether the host can be reached; behind a proxy True, because only the download itself can find out."""
     proxies = getproxies()
     if ("https" in proxies or "all" in proxies) and not proxy_bypass(host):
         return True
@@ -142,13 +142,13 @@ def _answers(host: str) -> bool:
 
     def connect() -> None:
         try:
-            # a host may have an address that leads nowhere besides one that works
+            # half of the time for an address: a host may have one that leads nowhere besides one that works
             socket.create_connection((host, 443), timeout=PATIENCE / 2).close()
             reached.append(True)
         except OSError:
             pass
 
-    # looking up a name has no time limit of its own
+    # in a thread, because looking up a name has no time limit of its own
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PATIENCE)

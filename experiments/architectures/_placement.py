@@ -1,8 +1,8 @@
 """Puts blocks and heads into a network that timm has built, and freezes parts of it.
 
-A block stands behind a stage, or inside: in each of its residual branches, before the addition. What timm has built
-stays in place, so that its attributes keep their names; a stage that blocks follow is called `stage` beside them, the
-last convolution of a branch `conv`.
+A block stands behind a stage, or inside: in each of its residual branches, before the addition. Attributes of timm's
+network keep their names. Where blocks are put, a Sequential takes the place of what timm has built, and holds it beside
+the blocks: a stage as `stage`, the last convolution of a branch as `conv`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def in_order(blocks: Mapping[str, Block]) -> list[tuple[str, Block]]:
 
 
 def place_blocks(model: nn.Module, stages: Sequence[str], channels: Sequence[int], blocks: Mapping[str, Block]) -> None:
-    """Put every block where it says; `stages` are the names of the stages, `channels` those of their feature maps."""
+    """Put every block where its settings say. stages: names of the stages; channels: those of their feature maps."""
     from torch import nn
 
     for number, (stage, width) in enumerate(zip(stages, channels, strict=True), 1):
@@ -48,7 +48,7 @@ def residual_blocks(stage: nn.Module) -> list[nn.Module]:
 
 
 def residual_kind(stage: nn.Module) -> Literal["basic", "bottleneck"] | None:
-    """Which residual blocks a stage consists of; None where they are others than can hold blocks."""
+    """The kind of a stage's residual blocks that can hold blocks; None where it has none, or of both kinds."""
     kinds = {_kind(module) for module in residual_blocks(stage)}
     return kinds.pop() if len(kinds) == 1 else None
 
@@ -56,7 +56,7 @@ def residual_kind(stage: nn.Module) -> Literal["basic", "bottleneck"] | None:
 def _kind(module: nn.Module) -> Literal["basic", "bottleneck"] | None:
     from timm.models import resnet, resnetv2
 
-    # not what derives from them: a variant may have no place for a block
+    # no derived classes: a variant may have no place for a block
     if type(module) in (resnet.BasicBlock, resnetv2.PreActBasic):
         return "basic"
     return "bottleneck" if type(module) in (resnet.Bottleneck, resnetv2.PreActBottleneck) else None
@@ -108,7 +108,7 @@ def _replace_convolution(residual: nn.Module, kind: str, block: Block) -> None:
 
 
 def classifiers(model: nn.Module) -> list[str]:
-    """The names of the modules that give the logits; a network that was distilled may have two."""
+    """The names of the modules that give the logits; a network made for distillation may have two."""
     found: Any = model.get_classifier()  # type: ignore[operator]
     modules = found if isinstance(found, tuple) else (found,)
     return [name for name, module in model.named_modules() if any(module is one for one in modules)]
@@ -134,7 +134,7 @@ def replace_head(model: nn.Module, head: Head, num_classes: int) -> None:
 
 
 def parameters_by_part(model: nn.Module, stages: Sequence[str]) -> dict[Part, list[nn.Parameter]]:
-    """The parameters of each part; what stands before the first stage is stem, what follows the last belongs to it."""
+    """The parameters of each part but the head: the stem before the first stage, others with the stage before them."""
     found: dict[Part, list[nn.Parameter]] = {"stem": [], **{number: [] for number in range(1, len(stages) + 1)}}
     heads = classifiers(model)
     part: Part = "stem"
@@ -146,7 +146,7 @@ def parameters_by_part(model: nn.Module, stages: Sequence[str]) -> dict[Part, li
 
 
 def freeze(model: nn.Module, parts: Mapping[Part, Sequence[nn.Parameter]], frozen: Collection[Part]) -> None:
-    """Let go of the gradients of the frozen parts' parameters; `head` is the classifier that `model` has now."""
+    """Freeze the parameters of the `frozen` parts; `head` is the classifier that `model` has now."""
     for part in frozen:
         if part == "head":
             for name in classifiers(model):
@@ -157,7 +157,7 @@ def freeze(model: nn.Module, parts: Mapping[Part, Sequence[nn.Parameter]], froze
 
 
 def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict's own tensors by name, to be written into."""
+    """The model's own tensors, rather than copies, by their names in the state dict, to be written into."""
     return dict(model.state_dict(keep_vars=True))
 
 

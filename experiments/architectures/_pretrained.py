@@ -26,7 +26,7 @@ class Start:
     """Where a network's first weights come from; at most one of the three."""
 
     name: str | None = None
-    """Of timm's weights."""
+    """Name of weights of timm's."""
 
     file: Path | None = None
     run: str | None = None
@@ -42,7 +42,7 @@ class Start:
             weights_of_run(self.run)
 
     def local(self) -> Path | None:
-        """The file; None where training starts from scratch, or it is not at hand."""
+        """The file of the weights; None where training starts from scratch, or it is not at hand."""
         from ._fetch import local_weights
 
         if self.run is not None:
@@ -73,7 +73,7 @@ def weights_of_run(run: str) -> Path:
 
 
 def load_state(model: nn.Module, state: State, origin: str, before: State | None = None) -> None:
-    """Load a state dict; a classifier that differs is left as it is.
+    """Load a state dict, but for a classifier of other shapes: the model's then stays as it is.
 
     `before` are the tensors of `model` by the names that they had before blocks were placed: weights that do not fit
     the whole network may fit those. Raises UserError, naming `origin`, where they fit neither.
@@ -110,7 +110,7 @@ def _how(name: str, own: State, state: State) -> str:
 
 
 def _differences(own: State, state: State, heads: tuple[str, ...]) -> list[str]:
-    """The names of what differs outside the classifier: shapes, then what is missing, then what is too many."""
+    """Names of tensors that differ outside the classifier: those of other shapes, missing ones, then surplus ones."""
     ours = {key for key in own if not key.startswith(heads)}
     wrong = [key for key in own if key in ours and key in state and own[key].shape != state[key].shape]
     # files of old releases of torch lack the batch counts, which nothing here reads
@@ -139,7 +139,7 @@ def _from_timm(name: str) -> dict[str, torch.Tensor]:
     file = fetch_weights(name, lambda line: None)
     state = read_state(file, f"weights {name}: {file}")
     try:
-        # by way of timm's network: it knows which files have other names for the same tensors
+        # through timm's network, because timm knows which files have other names for the same tensors
         theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except Exception as error:
         reason = f"{file} is no file of these weights ({type(error).__name__})"
@@ -170,7 +170,7 @@ def read_state(file: Path, what: str) -> dict[str, torch.Tensor]:
     for key, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{what}: got {type(value).__name__} at {key!r}, expected a state dict")
-    # of a network that DistributedDataParallel, or torch.compile, has wrapped
+    # names in a network that DistributedDataParallel, or torch.compile, has wrapped
     for wrapped in ("module.", "_orig_mod."):
         if state and all(key.startswith(wrapped) for key in state):
             state = {key.removeprefix(wrapped): value for key, value in state.items()}

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 Depth = Annotated[int, Field(ge=1, le=1000)]
-"""Residual blocks of a stage."""
+"""Number of residual blocks in a stage."""
 
 _Part = Literal["stem", "head"] | PositiveInt
-"""Of a network: a stage by its number, or what stands before or behind all of them."""
+"""A part of a network: a stage by its number, or what stands before or behind all of them."""
 
 
 def _front_to_back(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
-    """One order of parts that a study may list in any: no other training."""
+    """Sorted, because another order in a study makes no other training."""
     places = {"stem": 0, "head": inf}
     return tuple(sorted(parts, key=lambda part: places[part] if isinstance(part, str) else part))
 
@@ -45,7 +45,7 @@ STARTS = ("weights", "weights_file", "weights_run")
 
 
 def _digest_of_run(run: str) -> str:
-    # it knows plans, which know this module
+    # imported here, because that module imports plans, and these this one
     from ..training.weights import recorded_digest
 
     return recorded_digest(run)
@@ -69,7 +69,7 @@ class Anatomy:
 
 
 class _Staged(Architecture):
-    """A network that is built by timm, then furnished. Its name keeps the catalog from offering it."""
+    """A network that timm builds and that then gets blocks, head and weights. The `_` keeps it out of the catalog."""
 
     blocks: Annotated[dict[str, Block], OneOf("blocks", keyed=True)] = Field(default_factory=dict)
     """Modules placed inside or after stages, by kind."""
@@ -190,9 +190,9 @@ class _Staged(Architecture):
 
 
 def _load_timm() -> None:
-    """In half of the time that it takes by itself."""
+    """Import timm in half of its usual time."""
     if "timm" not in sys.modules:
-        # another release may ask more of the compiler, and then loads it
+        # another release may need more of the compiler: it is then imported, compiler included, when it is used
         with suppress(ImportError), without_compiler():
             import timm  # noqa: F401
 

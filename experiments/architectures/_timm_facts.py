@@ -1,4 +1,4 @@
-"""What a plan has to know of timm's names: timm (which imports torch, seconds) is asked once, then it is remembered."""
+"""What a plan has to know about timm's names: timm, whose import takes seconds, is asked once, and it is remembered."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Network:
     """Side in pixels of the only images that it takes; None where it takes any."""
 
     unknown: str | None = None
-    """The end of a sentence that timm has no such network (the nearest name); None where it has."""
+    """Where timm has no such network, how a sentence that says so goes on (the nearest name); else None."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,26 @@ class Weights:
     """Pretrained weights of timm's, by their name."""
 
     name: str
-    """With the tag that timm takes by default where the name that was asked for has none."""
+    """The name with its tag: timm's default one where the name that was asked for has none."""
 
     repository: str | None = None
-    """On the Hugging Face hub, `owner/name`."""
+    """Repository on the Hugging Face hub, `owner/name`."""
 
     url: str | None = None
-    """Where the file lies that is in no repository."""
+    """Address of a file that is in no repository."""
 
     unknown: str | None = None
     """As in Network."""
 
 
 def network(name: str) -> Network:
-    """What is remembered or found out of the network `name` (`resnet50`, `resnet50.a1_in1k`)."""
+    """What is remembered about the network `name` (`resnet50`, `resnet50.a1_in1k`), or found out now."""
     known = remembered("timm", _key("network", name), lambda: asdict(_network(name)))
     return Network(**{**known, "stages": tuple(known["stages"]), "channels": tuple(known["channels"])})
 
 
 def weights(name: str) -> Weights:
-    """What is remembered or found out of the weights `name`."""
+    """What is remembered about the weights `name`, or found out now."""
     return Weights(**remembered("timm", _key("weights", name), lambda: asdict(_weights(name))))
 
 
@@ -117,7 +117,7 @@ def _network(name: str) -> Network:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """What timm calls a name of old now, else the nearest name."""
+    """The present name of what timm has renamed, else the nearest name."""
     import timm
 
     now = timm.models.get_deprecated_models().get(name)
@@ -125,7 +125,7 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def _candidates(model: nn.Module) -> Iterator[list[str]]:
-    """The rows of modules that may be stages, as timm names them: layer1, layer2, ...; s1, ...; stages.0, ..."""
+    """Rows of modules that may be the stages, as timm names these: layer1, layer2, ...; s1, ...; stages.0, ..."""
     children = dict(model.named_children())
     for prefix in ("layer", "s"):
         found = [name for number in range(1, len(children)) if (name := f"{prefix}{number}") in children]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
-"""Channels outside a residual block over those inside."""
+"""Channels outside a residual block, as a multiple of those inside."""
 
 
 class Resnet(_Staged):
@@ -78,7 +78,7 @@ class Resnet(_Staged):
     stem_pool: bool = True
     """Whether the stem ends in 3x3 max pooling; false: the first stage's first block halves the resolution instead.
 
-    So in ResNet-D as Bello et al., "Revisiting ResNets", NeurIPS 2021, have it.
+    As in the ResNet-D of Bello et al., "Revisiting ResNets", NeurIPS 2021.
     """
 
     zero_gamma: bool = False
@@ -112,7 +112,7 @@ class Resnet(_Staged):
         )
 
     def _shown_name(self) -> str:
-        """The preset with most settings of those that this network has; `resnet` where there is none."""
+        """The preset that this network is, of several the one with most settings; `resnet` where it is none."""
         own = self.model_dump(mode="json")
         fitting = [name for name, preset in self.presets.items() if all(own[key] == preset[key] for key in preset)]
         return max(fitting, key=lambda name: len(self.presets[name]), default=self.kind)
@@ -153,7 +153,7 @@ def plain_stem(model: nn.Module, width: int) -> None:
 
 
 def downsample_in_first_stage(model: nn.Module, *, average: bool) -> None:
-    """Leave out the stem's max pooling; the first stage's first block gets its stride, and its shortcut has it too."""
+    """Leave out the stem's max pooling; the first stage's first block gets its stride, in branch and shortcut."""
     from timm.models.resnet import Bottleneck, downsample_avg, downsample_conv
     from torch import nn
 

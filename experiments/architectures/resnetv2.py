@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DIVISOR = 8
-"""timm rounds every number of channels to a multiple of it."""
+"""timm rounds every number of channels to a multiple of this."""
 
 
 class Resnetv2(_Staged):

@@ -1,8 +1,8 @@
 """Any network of timm's, by its name.
 
 What timm switches on silently is off here: dropout and drop path that some of its networks have by default, and last
-batch norms that start at zero. What a name's network is made of (the squeeze-excitation of `resnetrs101`, layer scale)
-stays.
+batch norms that start at zero. Modules that make the network what it is (the squeeze-excitation of `resnetrs101`, layer
+scale) stay.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Timm(_Staged):
     """timm's network `name`. Blocks and `freeze` need one with stages: layer1 ..., stages or s1 ... among its modules.
 
-    Blocks can stand inside the stages of networks that consist of ResNet's or ResNetV2's own residual blocks, after
-    those of any.
+    Blocks can stand after the stages of any such network, and inside stages that consist of ResNet's or ResNetV2's own
+    residual blocks.
     """
 
     kind: Literal["timm"] = "timm"
@@ -79,14 +79,14 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0
-        # timm's own modules, and its networks where they call the function
+        # of timm's own modules, and of networks of its that call the functions
         for name in ("drop_prob", "drop_rate"):
             if isinstance(getattr(module, name, None), float | int):
                 setattr(module, name, 0.0)
 
 
 def without_zero_gamma(model: nn.Module) -> None:
-    """Start the scale of every norm that starts at zero at one."""
+    """Let the scale of every norm start at one that starts at zero."""
     from torch import nn
 
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)

@@ -23,7 +23,7 @@ class Cbam(Block):
     kind: Literal["cbam"] = "cbam"
 
     reduction: PositiveInt = 16
-    """Channels to one hidden channel of the channel attention, r in the paper, rounded down, at least 1."""
+    """r in the paper: the channel attention has channels / r hidden channels, rounded down, at least 1."""
 
     kernel_size: KernelSize = 7
     """Side of the spatial attention's convolution, in pixels; odd."""

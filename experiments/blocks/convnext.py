@@ -28,8 +28,8 @@ class ConvnextBlock(Block):
     """Hidden channels of the network at each position, as a multiple of the block's channels."""
 
     layer_scale: float = Field(default=1e-6, gt=0.0)
-    """Where each channel's learned factor of what is added starts (Touvron et al., "Going deeper with image
-    transformers", ICCV 2021): the smaller, the closer the block starts to the identity."""
+    """First value of each channel's learned factor of what is added to the input (Touvron et al., "Going deeper with
+    image transformers", ICCV 2021): the smaller, the closer the block starts to the identity."""
 
     def build(self, channels: int) -> nn.Module:  # noqa: D102
         from timm.models.convnext import ConvNeXtBlock

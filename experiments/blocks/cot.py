@@ -27,11 +27,11 @@ class ContextualTransformer(Block):
     """Side of the neighbourhood that gives a position its context, k in the paper, in pixels; odd."""
 
     groups: PositiveInt = 4
-    """Groups of the keys' convolution; the block's channels are a multiple of it."""
+    """Groups of the keys' convolution; the block's channels must be a multiple of it."""
 
     share: PositiveInt = 8
     """Channels that share the weights of an attention head, so that there are channels / share heads; the block's
-    channels are a multiple of it."""
+    channels must be a multiple of it."""
 
     def build(self, channels: int) -> nn.Module:  # noqa: D102
         from ._modules.cot import Cot

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class GlobalContext(Block):
-    """Adds to every position one vector: a bottleneck's transform of the map's average under learned attention.
+    """Adds one vector to every position: the map's average under learned attention, put through a bottleneck.
 
     The last layer starts at zero, as in the authors' code, so that the block starts as the identity.
     """
@@ -21,8 +21,8 @@ class GlobalContext(Block):
     kind: Literal["gc"] = "gc"
 
     reduction: PositiveInt = 16
-    """Channels to one hidden channel of the bottleneck, r in the paper, rounded down. At least 3 stay: layer norm
-    makes a constant of a single hidden channel, and of two no more than a sign."""
+    """r in the paper: the bottleneck has channels / r hidden channels, rounded down, at least 3: layer norm makes a
+    constant of a single hidden channel, and of two no more than a sign."""
 
     def build(self, channels: int) -> nn.Module:  # noqa: D102
         from timm.layers.global_context import GlobalContext as Module
@@ -30,7 +30,7 @@ class GlobalContext(Block):
 
         hidden = max(3, channels // self.reduction)
         block: Any = Module(channels, fuse_add=True, fuse_scale=False, rd_channels=hidden)
-        # eq. 5 has none, and no gradient would reach it: a softmax does not see what all its inputs have in common
+        # eq. 5 has no bias, and no gradient would reach one: a softmax ignores what all its inputs have in common
         block.conv_attn.bias = None
         # timm zeroes only the weights
         nn.init.zeros_(block.mlp_add.fc2.bias)

@@ -25,7 +25,7 @@ class SqueezeExcitation(Block):
     """Hidden channels as a share of the block's channels, rounded down, at least 1; null: given by `reduction`."""
 
     reduction: PositiveInt | None = None
-    """Channels to one hidden channel, r in the paper, rounded down, at least 1; null: given by `ratio`, else 16."""
+    """r in the paper: channels / r hidden channels, rounded down, at least 1; null: given by `ratio`, else 16."""
 
     @model_validator(mode="after")
     def _has_one_size(self) -> SqueezeExcitation:
@@ -39,7 +39,7 @@ class SqueezeExcitation(Block):
         if self.ratio is None:
             hidden = channels // (self.reduction or 16)
         else:
-            # 0.29 * 100 is just below 29
+            # rounded first, because 0.29 * 100 is just below 29
             hidden = math.floor(round(self.ratio * channels, 6))
         # told the hidden channels, timm does not round them to a multiple of 8
         return SqueezeExcite(channels, rd_channels=max(1, hidden))

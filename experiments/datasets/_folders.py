@@ -60,8 +60,8 @@ def put_in_place(draft: Path, place: Path) -> None:
 
 def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     here = os.path.realpath(folder)
-    # a link to a folder above it would be followed until the system refuses, each round a set of duplicates; and one
-    # to where all classes lie would give their images to this class
+    # a link to a folder above itself would be followed until the system refuses, with a set of duplicates each round;
+    # a link to the folder of all classes would give their images to this class
     if any(before == here or before.startswith(f"{here.rstrip(os.sep)}{os.sep}") for before in above):
         return
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):

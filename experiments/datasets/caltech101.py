@@ -19,7 +19,7 @@ from ._split import SplitSettings
 
 CATEGORIES = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"
-"""Pictures of anything at all; torchvision's loader leaves them out of the classes as well."""
+"""A folder with pictures of anything at all, which is no class in torchvision's loader either."""
 
 CLASSES = 101
 

@@ -37,7 +37,7 @@ class Digits(SplitSettings, Dataset):
             raise UserError("digits: scikit-learn's datasets/data/digits.csv.gz is missing; reinstall scikit-learn")
 
     def files(self) -> list[Path]:  # noqa: D102
-        # found, not imported: planning a study asks for it, and importing scikit-learn takes seconds
+        # found, not imported: planning a study asks for the file, and importing scikit-learn takes seconds
         package = importlib.util.find_spec("sklearn")
         if package is None or package.origin is None:
             return []

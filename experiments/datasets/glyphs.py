@@ -1,4 +1,4 @@
-"""Letters and digits in the fonts that matplotlib carries: stands in for photographs without a download.
+"""Letters and digits in the fonts that matplotlib carries: they stand in for photographs, without a download.
 
 Files of varying size in a folder per class, so that reading them costs what reading photographs costs. No
 network can name every image: `s` is a small `S`; in some fonts `O` and `0`, or `I` and `l`, are one shape.
@@ -55,7 +55,7 @@ FONTS = (
 
 
 class Glyphs(SplitSettings, Dataset):
-    """62 characters as JPEG files: random font, size, place, angle and colours; rendered once a machine."""
+    """62 characters as JPEG files: random font, size, place, angle and colours; rendered once per machine."""
 
     kind: Literal["glyphs"] = "glyphs"
 
@@ -69,7 +69,7 @@ class Glyphs(SplitSettings, Dataset):
     """Mean width of the files' images, in pixels; each is drawn from 0.75 to 1.25 times that."""
 
     source_height: int = Field(default=200, ge=16)
-    """Likewise their height."""
+    """Mean height of the files' images, likewise."""
 
     render_seed: int = Field(default=0, ge=0)
     """Draws the images; another seed renders another data set."""
@@ -101,7 +101,7 @@ class Glyphs(SplitSettings, Dataset):
         return Source(files, labels, tuple(classes), self.split(labels, split_key))
 
     def folder(self) -> Path:
-        """Where the images are or will be; another release of Pillow or matplotlib renders its own."""
+        """Where the images are or will be; each release of Pillow or matplotlib renders its own."""
         libraries = [version("pillow"), version("matplotlib")]
         settings = [self.per_class, self.source_width, self.source_height, self.render_seed]
         return cache_folder() / "glyphs" / digest([RENDERER, *settings, *libraries])
@@ -114,7 +114,7 @@ class Glyphs(SplitSettings, Dataset):
         try:
             for name, character in CHARACTERS.items():
                 (draft / name).mkdir()
-                # keyed by class and image: more images a class leave the first ones as they were
+                # keyed by class and image: a larger `per_class` leaves the first images as they were
                 draws = Draws(self.render_seed).uniform(f"glyph {name}", np.arange(self.per_class), 14)
                 for i, row in enumerate(draws):
                     size = (_between(row[0], self.source_width), _between(row[1], self.source_height))
@@ -167,7 +167,7 @@ def _between(draw: float, mean: int) -> int:
 
 
 def _colours(draws: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Paper and ink as RGB: one light and one dark, the first three draws for the light one."""
+    """Paper and ink as RGB: a light colour by the first three draws, a dark one by the next; the last says which."""
     light = [int(150 + 106 * draw) for draw in draws[:3]]
     dark = [int(106 * draw) for draw in draws[3:6]]
     paper, ink = (light, dark) if draws[6] < 0.5 else (dark, light)

@@ -38,7 +38,7 @@ class ImageFolder(SplitSettings, Dataset):
     kind: Literal["image_folder"] = "image_folder"
 
     path: MachinePath
-    """The folder."""
+    """The folder of the images."""
 
     name: str | None = None
     """The data set's name in a trial's identity, wherever it lies; null: the last component of `path`."""
@@ -82,7 +82,7 @@ class ImageFolder(SplitSettings, Dataset):
         return Source(files, labels, tuple(classes), splits)
 
     def _folder(self) -> Path:
-        # a user whom the system does not know stays as written
+        # unlike Path.expanduser, leaves `~name` as it is for a user whom the system does not know
         folder = Path(os.path.expanduser(self.path))
         try:
             folder.exists()
@@ -107,7 +107,7 @@ class ImageFolder(SplitSettings, Dataset):
         return found if "train" in found and len(found) > 1 else {}
 
     def _scan(self) -> dict[str, ImagesByClass]:
-        """The images of each split, or of the one "all"; raises UserError where they can't be trained on."""
+        """The images of each split, or all of them as "all"; raises UserError where they can't be trained on."""
         folder = self._folder()
         if not folder.exists():
             raise UserError(f"{folder}: no such folder, expected {LAYOUT}")
@@ -116,7 +116,7 @@ class ImageFolder(SplitSettings, Dataset):
         splits = self._split_folders()
         if splits and "val" not in splits:
             raise UserError(f"{folder}: holds train/ and test/, expected val/ (or valid/, validation/) as well")
-        # a setting at its default is not in the identity
+        # only those in the identity, which leaves out settings at their defaults
         given = [name for name in self.identity() if name in ("train_fraction", "test_fraction", "split_seed")]
         if splits and given:
             raise UserError(f"{folder}: is split into {', '.join(splits)} already; leave {', '.join(given)} out")

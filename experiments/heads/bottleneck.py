@@ -21,7 +21,7 @@ class Bottleneck(Head):
     """Outputs of the hidden layer."""
 
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
-    """Probability that a value is zeroed in training, before either layer."""
+    """Probability that a value is zeroed in training, before each of the two layers."""
 
     def build(self, features: int, num_classes: int) -> nn.Module:  # noqa: D102
         from torch import nn

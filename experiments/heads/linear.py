@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Linear(Head):
-    """Features, layer norm and dropout if asked for, logits."""
+    """Layer norm and dropout of the features, if asked for; then logits."""
 
     kind: Literal["linear"] = "linear"
 

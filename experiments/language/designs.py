@@ -73,7 +73,7 @@ def _grid(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
 
 
 def _steps(word: str, select: Callable[[int], Iterable[tuple[int, ...]]]) -> Callable[..., list[Choice]]:
-    """A word over steps: `select(n)` gives, for each cell, the indices of the steps that are on."""
+    """What expands a word over steps: `select(n)` gives, for each cell, which of the n steps are on, by index."""
 
     def choices(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
         steps = [_step(text, factors, (word, i)) for i, text in enumerate(getattr(design, word))]
@@ -103,6 +103,7 @@ def _listed(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
 
 
 def _up_to(n: int, size: int) -> list[tuple[int, ...]]:
+    """All subsets of at most `size` of n indices, smaller ones first."""
     return [subset for k in range(size + 1) for subset in combinations(range(n), k)]
 
 
@@ -136,7 +137,7 @@ def _step(text: str, factors: Mapping[str, Factor], path: tuple[str | int, ...])
 
 
 def find_factor(name: str, factors: Mapping[str, Factor], path: tuple[str | int, ...]) -> Factor:
-    """The factor of this name; raises Problem at `path` for another."""
+    """The factor of this name; raises Problem at `path` where there is none."""
     if name not in factors:
         known = ", ".join(factors) or "none"
         raise Problem(path, f"no factor is called {name!r}; there are {known}{nearest(name, factors)}")

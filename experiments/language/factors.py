@@ -103,14 +103,14 @@ def _looks_like_path(key: str) -> bool:
 
 
 def refuse_overlap(patch: Patch, where: YamlPath) -> None:
-    """Raise Problem, below `where`, for a patch with two paths of which one leads to the other's place or into it."""
+    """Raise Problem, below `where`, for a patch with two paths of which one leads into the other."""
     for path, rival in _overlaps(patch, patch):
         if path < rival:
             raise Problem((*where, rival), f"the patch sets {path!r} as well, which overlaps; expected one of them")
 
 
 def _overlaps(patch: Patch, other: Patch) -> Iterator[tuple[str, str]]:
-    """Pairs of paths of which one leads to the other's place or into it."""
+    """Pairs of paths, one of each patch, that are equal or of which one leads into the other."""
     for path in patch:
         for rival in other:
             shorter, longer = sorted((path.split("."), rival.split(".")), key=len)
@@ -119,7 +119,7 @@ def _overlaps(patch: Patch, other: Patch) -> Iterator[tuple[str, str]]:
 
 
 def unknown_path(key: str) -> str:
-    """What is wrong with a path that begins with no word of the recipe."""
+    """The message for a path that begins with no word of the recipe."""
     first = key.split(".")[0]
     return f"the recipe has no path {key!r}; expected one that starts with {', '.join(FIELDS)}{nearest(first, FIELDS)}"
 
@@ -140,14 +140,14 @@ def check_name(name: str, path: YamlPath) -> None:
 
 
 class BadPath(Problem):
-    """A patch to a path that the recipe does not have; `path` is the one dotted path."""
+    """A patch to a path that the recipe does not have; `path` holds only the dotted path."""
 
 
 def patch_data(base: Mapping[str, Any], resolved: Recipe, patches: Patch) -> dict[str, Any]:
     """The recipe `base` (as the file says it) with patches applied, as plain data.
 
-    `resolved` is the same recipe with its defaults: a path may lead through a default. Raises BadPath where it leads
-    nowhere; a wrong last name is left to `parse_recipe`, which knows the settings.
+    `resolved` is the same recipe with its defaults, because a path may lead through a default. Raises BadPath for a
+    path that leads nowhere; a wrong last name is left to `parse_recipe`, which knows the settings.
     """
     data = copy.deepcopy(dict(base))
     known = resolved.as_data()
@@ -183,7 +183,7 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
 
 
 def conflicts(chosen: Iterable[tuple[str, Patch]]) -> Iterator[tuple[str, str, str, str]]:
-    """Pairs of choices that patch the same place: (one, its path, other, its path); their order would decide."""
+    """Pairs of choices whose order would decide, as they patch the same place: (one, its path, other, its path)."""
     for (one, patch), (other, second) in combinations(chosen, 2):
         for path, rival in _overlaps(patch, second):
             yield one, path, other, rival

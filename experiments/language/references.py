@@ -1,4 +1,4 @@
-"""Cells that other cells refer to: a student's teacher becomes the trial that it is. Pure."""
+"""Cells that other cells refer to: a student's teacher, named by its cell, becomes a trial id. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def resolve_references(
 ) -> dict[str, Resolved]:
     """Each cell's recipe with trial ids (`identify` of the recipe referred to) in the place of cells' names.
 
-    excluded: cells that a constraint leaves out, with it.
+    excluded: cells that a constraint leaves out, with the constraint.
 
-    Raises Reference where a name is no cell, refers in a circle, or a teacher does not fit its student.
+    Raises Reference where a name is no cell's, cells refer to each other in a circle, or a teacher does not fit its
+    student.
     """
     found: dict[str, Resolved] = {}
 
@@ -71,7 +72,7 @@ def references_in(recipe: Recipe) -> list[tuple[Path, Option, str]]:
 
 
 def referred(recipe: Recipe) -> set[str]:
-    """What a recipe refers to: cells' names, or once they are resolved the ids of trials."""
+    """What a recipe refers to: names of cells or, once these are resolved, ids of trials."""
     return {getattr(option, setting) for _, option, setting in references_in(recipe)}
 
 
@@ -96,7 +97,7 @@ def _cell(
 
 
 def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: Path) -> None:
-    """The same images, split and size for both: a teacher must not have trained on what validates its student."""
+    """Raise Reference unless images, split and size agree: a teacher must not train on what validates its student."""
     ours, theirs = student.dataset.num_classes(), teacher.dataset.num_classes()
     if ours != theirs:
         has = f"has {theirs or 'other'} classes, expected those of cell {cell!r}: {ours or 'its data'}"

@@ -14,16 +14,16 @@ from .shapes import Outline
 
 _REF = "#/$defs/{model}"
 KEYED = ("blocks", "refinements")
-"""The points whose options stand below their kind."""
+"""The extension points whose options stand in a mapping from kind to settings."""
 
 
 def study_schema() -> dict[str, Any]:
-    """Draft 2020-12; recipes are spelled out with every option's settings, patches by their path's first word."""
+    """The schema, draft 2020-12: the recipe is spelled out with every option's settings; patches may hold anything."""
     models: list[type[Any]] = [Outline, Recipe]
     for point in catalog.EXTENSION_POINTS:
         models += catalog.options(point).values()
     refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
-    # two options may have classes of one name
+    # by class, because two options may have classes of the same name
     at: dict[type[Any], str] = {model: str(ref["$ref"]) for (model, _), ref in refs.items()}
     defs: dict[str, Any] = definitions["$defs"]
     for point in catalog.EXTENSION_POINTS:
@@ -44,7 +44,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def _options(setting: dict[str, Any], at: Mapping[type[Any], str]) -> dict[str, Any]:
-    """The schema of a setting that is an option, or a mapping from kind to settings. at: where each option's is."""
+    """The schema of a setting that is an option, or a mapping from kind to settings. at: references of the options'."""
     refs = {kind: {"$ref": at[option]} for kind, option in catalog.options(setting.pop("x-options")).items()}
     if setting.pop("x-keyed"):
         return {**setting, "type": "object", "properties": refs, "additionalProperties": False}
@@ -52,7 +52,7 @@ def _options(setting: dict[str, Any], at: Mapping[type[Any], str]) -> dict[str, 
 
 
 def _require_kind(schema: dict[str, Any], kind: str, option: type[Option], *, keyed: bool) -> None:
-    """A refinement's or block's kind is its key; elsewhere `kind` is required, and a preset supplies its settings."""
+    """Drop `kind` where it is the key (keyed); elsewhere require it, but not what a preset of the option supplies."""
     if keyed:
         schema["properties"].pop("kind")
         return

@@ -56,10 +56,10 @@ class Design(Settings):
     """Explicit cells: a cell's name (`B+c+l`), or a mapping from factor to option."""
 
     where: dict[str, Chosen] = Field(default_factory=dict)
-    """Keep only the cells whose options are these."""
+    """Keep only the cells that have these options."""
 
     exclude: dict[str, Chosen] | tuple[dict[str, Chosen], ...] = ()
-    """Drop the cells that match all of these (or any mapping of a list)."""
+    """Drop the cells that have all of these options (of a list of mappings: all of any mapping)."""
 
 
 TableKind = Literal["rows", "pivot", "switches", "leave_one_out", "cumulative", "effects", "cost"]
@@ -72,12 +72,13 @@ class Table(Settings):
     """Names the files `tables/<id>.md`, `tables/<id>.tex` and `tables/<id>.csv`."""
 
     kind: TableKind = "rows"
-    """rows: a row a cell; pivot: a factor's options down, another's across; switches: a row a cell, with a column of
-    check marks for each switch; leave_one_out: a full model and the same without each step; cumulative: each step on
-    top of those before; effects: what each factor does, and each two together; cost: what each cell takes."""
+    """rows: a row for each cell; pivot: a factor's options down, another's across; switches: a row for each cell, with
+    a column of check marks for each switch; leave_one_out: a full model and the same without each step; cumulative:
+    each step on top of those before; effects: what each factor does, and each two together; cost: what each cell
+    takes."""
 
     number: PositiveInt | None = None
-    """The document's: `Table 1` stands before the caption, but in LaTeX, which counts itself."""
+    """The table's number in the document: `Table 1` stands before the caption, except in LaTeX, which counts itself."""
 
     caption: str = ""
     """What the table shows, as the document says it."""
@@ -101,21 +102,21 @@ class Table(Settings):
     """The row or cell that differences are against; default: the first row, the full model, or the step before."""
 
     settings: dict[str, str] = Field(default_factory=dict)
-    """Columns before the metrics: the document's title to the recipe path whose value they print."""
+    """Columns before the metrics: the document's title to the recipe path whose value the column prints."""
 
     metrics: Steps = ("top1",)
     """Columns: metrics at the last epoch, `best_<metric>`, `selected_<metric>`, or the facts `params` and `macs`. Of
     `cost`: those that stand before the costs; default: none."""
 
     unit: Literal["fraction", "percent"] = "fraction"
-    """In which accuracies are printed and `published` states them; a table without metrics has none."""
+    """The unit in which accuracies are printed and `published` states them; a table without metrics has none."""
 
     siunitx: bool = False
     """Whether the LaTeX aligns numbers by their decimal points, which needs the package siunitx."""
 
     titles: dict[str, str] = Field(default_factory=dict)
-    """What the document calls a metric's column; `rows`: the first one; a factor's name: its column of switches; of
-    `cost`, `params` and `macs`: those columns."""
+    """What the document calls a column: by metric; `rows` for the first column; by factor for its column of check
+    marks; of `cost`, also `params` and `macs`."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     """What the document calls a row; of a pivot, an option."""
@@ -123,8 +124,8 @@ class Table(Settings):
     published: dict[str, dict[str, float | Annotated[tuple[float, ...], Field(min_length=1)]]] = Field(
         default_factory=dict
     )
-    """The document's own numbers by row and metric, accuracies in `unit` (parameters are not millions); a list where it
-    states several."""
+    """The document's own numbers by row and metric, accuracies in `unit`, parameters in full rather than in millions; a
+    list where it states several."""
 
     notes: dict[str, str] = Field(default_factory=dict)
     """The document's remark on a row, printed in a last column."""
@@ -144,35 +145,35 @@ class Claim(Settings):
 
 
 class Replicates(Settings):
-    """Replicates where they matter: cells get further seeds while a comparison in which they stand is open."""
+    """Replicates where they matter: cells get further seeds while a comparison that they are part of is open."""
 
     min: Annotated[int, Field(ge=2)]
-    """Seeds of every cell, and pairs at the first look at a comparison."""
+    """Seeds of every cell, and so the pairs of seeds at the first look at a comparison."""
 
     max: Annotated[int, Field(ge=2, le=1000)]
-    """Seeds at which a comparison that is still open ends; its intervals take seconds to reckon for hundreds."""
+    """Seeds at which a comparison ends that is still open; for hundreds, its intervals take seconds to compute."""
 
     until: Literal["decided"]
     """What ends a comparison: its repeated confidence interval leaves out zero, or lies within the margin."""
 
     level: Annotated[float, Field(ge=1e-9, lt=1)] = 0.05
-    """Probability of any error, over all comparisons and all looks at them; far below, rounding would decide."""
+    """Probability of any error, over all comparisons and all looks at them; below 1e-9, rounding would decide."""
 
     margin: Annotated[float, Field(gt=0)] | None = None
-    """A difference that is shown to be smaller is settled as well; in the metric's unit. Default: none is."""
+    """A difference shown to be smaller than this, in the metric's unit, is settled as well. Default: none is."""
 
     futility: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """An open comparison whose chance to be settled by `max` seeds falls below gets no more of them. 0: all go on."""
+    """An open comparison gets no more seeds once its chance to be settled by `max` falls below this. 0: all go on."""
 
     against: str | None = None
-    """Every other cell is compared with this one, besides what the claims compare; where there are none, the first."""
+    """The cell that each other is compared with, besides what claims compare; where they compare none, the first."""
 
     metric: str | None = None
-    """What is compared with `against` (top1)."""
+    """The metric that is compared with that of `against`. Default: top1."""
 
 
 MOST_SEEDS = 10_000
-"""Of a cell."""
+"""How many seeds a cell may have."""
 
 
 def _seeds_kind(value: Any) -> str:
@@ -201,16 +202,16 @@ class Outline(Settings):
     """The baseline: everything that all trials share unless a factor patches it."""
 
     factors: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Ways in which trials differ: options (name: patch, the first is the default), or one patch: a switch."""
+    """Ways in which trials differ: named options (name: patch; the first is the default), or one patch: a switch."""
 
     designs: Annotated[tuple[Design, ...], Field(min_length=1)] | None = None
     """Which cells to run; a study without factors needs none."""
 
     seeds: Seeds = 1
-    """How many replicates of every cell (seeds 0, 1, ...), which seeds, or from how many to how many."""
+    """How many replicates of every cell (seeds 0, 1, ...), which seeds, or from how many to how many as needed."""
 
     constraints: tuple[str, ...] = ()
-    """`params < 100e6`: cells that break one are left out, and named."""
+    """Limits such as `params < 100e6`: cells that break one are left out, and named."""
 
     profiles: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
     """Named patches of the recipe (and of seeds, factors, designs, ...) that scale the study."""

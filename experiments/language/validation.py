@@ -36,13 +36,13 @@ class Problem(ValueError):
 
 
 def at_path(path: Path, message: str) -> UserError:
-    """The error of a problem that no file's line is known of: `path: message`."""
+    """The error for a problem whose line in a file is not known: `path: message`."""
     return UserError(f"{'.'.join(map(str, path))}: {message}")
 
 
 @contextmanager
 def placed(error: Callable[[Path, str], UserError], *outer: str | int) -> Iterator[None]:
-    """Inside, a problem is raised as `error` of its path below `outer`, and of its message."""
+    """Inside, a Problem becomes what `error` makes of its path, put below `outer`, and its message."""
     try:
         yield
     except Problem as problem:
@@ -58,7 +58,7 @@ def validate(model: type[Model], data: object, path: Path = ()) -> Model:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        # a name that is not known explains one that is missing
+        # missing settings last, because a name that is not known explains one that is missing
         found = sorted(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
         where = _real_path(data, found[0])
         # the members of a union each complain at the same place
@@ -78,7 +78,7 @@ def _real_path(data: Any, error: ErrorDetails) -> Path:
         if part in within:
             data = data[part]
             path.append(part)
-    # what a list lacks is said of the list
+    # a missing item of a list is reported at the list itself
     if error["type"] == "missing" and isinstance(error["loc"][-1], str):
         path.append(error["loc"][-1])
     if error["type"] == "union_tag_invalid":
@@ -149,7 +149,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _wanted(model: Any, name: str) -> str:
-    """What a field is and may be, to be said where it is missing."""
+    """What to say of a field that is missing: what it is, and its possible values."""
     field = getattr(model, "model_fields", {}).get(name)
     if field is None:
         return ""
@@ -197,6 +197,6 @@ def _tagged(annotation: Any, tag: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value as YAML would write it, cut to a line."""
+    """A value as JSON, which is YAML as well, cut to 60 characters."""
     text = json.dumps(value, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -18,14 +18,14 @@ from trainer.errors import UserError, nearest
 
 YamlPath = tuple[str | int, ...]
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Libyaml's, where PyYAML was built with it."""
+"""Libyaml's loader, where PyYAML was built with it."""
 
 _NESTING, _SURELY_SHALLOW = "[{-:?", 10_000
-"""What begins a value inside another: libyaml, which recurses without limit, dies of some 50,000 levels."""
+"""What begins a value inside another, and up to how many of these libyaml is safe: it crashes at some 50,000 levels."""
 
 _NODE_LIMIT = 100_000
 _MOST_DIGITS = 400
-"""More than any number has that a setting may be; Python takes hours over millions of them."""
+"""More digits than any sensible setting has; Python would take hours to read a number of millions of them."""
 
 _CORE = {
     "tag:yaml.org,2002:null": re.compile(r"~|null|Null|NULL|"),
@@ -37,7 +37,7 @@ _CORE = {
 }
 
 _COLON = ("mapping values are not allowed here", "but got ':'")
-"""What the parser says of a text that holds a colon, the commonest mistake of all."""
+"""The parser's messages for a text that holds a colon, the commonest mistake of all."""
 
 _SAID = (
     ("found character '\\t'", "got a tab, expected blanks: YAML indents by nothing else"),
@@ -96,7 +96,7 @@ def _composed(text: str) -> yaml.Node | None:
     if sum(map(text.count, _NESTING)) <= _SURELY_SHALLOW:
         with suppress(yaml.YAMLError):
             return yaml.compose(text, Loader=_FAST)
-    # says more of what is malformed than libyaml
+    # this loader says more about what is malformed than libyaml
     return yaml.compose(text, Loader=yaml.SafeLoader)
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def balanced_weights(counts: Sequence[int]) -> NDArray[np.float64]:
-    """N / (K n_k) for K classes with n_k of N images (King & Zeng 2001): every class weighs the same in all.
+    """N / (K n_k) for K classes with n_k of N images (King & Zeng 2001): every class has the same weight in total.
 
-    Of a class without training images, 0.
+    0 for a class without training images.
     """
     numbers = np.asarray(counts, dtype=np.float64)
     weights: NDArray[np.float64] = np.zeros_like(numbers)
@@ -52,7 +52,7 @@ class CrossEntropy(Loss):
         smoothing = self.label_smoothing
 
         class Weighted(nn.Module):
-            """The weighted mean of images. torch's own weighs the classes of a smoothed target, not the image."""
+            """The weighted mean of images. torch's own loss weights the classes of a smoothed target, not the image."""
 
             def __init__(self) -> None:
                 super().__init__()

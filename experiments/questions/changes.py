@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _ABSENT = object()
 _BLOCKS = "architecture.blocks"
 _KEYED = ("refinements", _BLOCKS)
-"""Mappings from kind to settings: all settings of one of them are one change."""
+"""Paths of mappings from kind to settings; all settings of one kind count as one change."""
 
 _COMMON = ("loss", "optimizer", "architecture.head")
-"""Where a recipe keeps settings that a refinement should not bring a second time."""
+"""Where a recipe keeps settings that a refinement should not have a second time."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class SettingChange:
     before: Any
     after: Any
     named: bool
-    """Whether the patch of one of the two options says so; the others are reset or come along."""
+    """Whether the patch of one of the two options names the setting; others are reset or come along."""
 
     size: int = 1
-    """As how many changes it counts: one block in the place of another is one, two in its place are two."""
+    """How many changes it counts as: one block in the place of another is one, two in its place are two."""
 
     def __str__(self) -> str:
         if self.before is _ABSENT or self.after is _ABSENT:
@@ -43,13 +43,13 @@ class SettingChange:
 
 
 def changes_between(one: Cell, two: Cell, factor: Factor) -> tuple[SettingChange, ...]:
-    """Everything in which the recipes of two cells differ that differ in one factor."""
+    """Everything in which the recipes of two cells differ, whose choices differ in `factor` alone."""
     patches = [factor.options[cell.choice[factor.name]] for cell in (one, two)]
     before, after = one.recipe.as_data(), two.recipe.as_data()
     preset = frozenset(path for patch in patches for path in _of_preset(patch))
     named = preset | {path for patch in patches for path in _named(patch)}
     if before["architecture"]["kind"] != after["architecture"]["kind"]:
-        # weights of two families may come from other images
+        # a change of its own, because weights of two families may come from other images
         preset -= {"architecture.weights"}
     found = [*_compare(before, after, "", named)]
     found += _smuggled(found, before, named)
@@ -64,14 +64,14 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Set
 
 
 def _named(patch: Patch) -> Iterator[str]:
-    """Every path that a patch speaks of."""
+    """Every path that a patch names, those inside its values included."""
     for path, value in patch.items():
         yield path
         yield from (f"{path}.{below}" for below in _paths(value))
 
 
 def _of_preset(patch: Patch) -> Iterator[str]:
-    """What the patch says of an architecture by naming another preset: its settings, and whose weights fit it."""
+    """The paths that a patch names by naming a preset of an architecture: its settings, its kind, fitting weights."""
     whole = patch.get("architecture", {})
     kind = patch.get("architecture.kind", whole.get("kind") if isinstance(whole, dict) else None)
     presets = [option.presets for option in catalog.options("architectures").values() if kind in option.presets]
@@ -105,13 +105,13 @@ def _is_named(path: str, before: Any, after: Any, named: frozenset[str]) -> bool
     if path in named:
         return True
     parent = path.rpartition(".")[0]
-    # a patch that replaces a mapping of options says by what it leaves out that it removes it
+    # a patch that replaces a mapping of options names, by leaving an option out, that it removes it
     whole = before is _ABSENT or after is _ABSENT
     return whole and parent in _KEYED and parent in named
 
 
 def _smuggled(found: list[SettingChange], before: Mapping[str, Any], named: frozenset[str]) -> Iterator[SettingChange]:
-    """Settings of an added or removed refinement that the recipe has elsewhere, with another value, by default."""
+    """Settings that an added or removed refinement has by default, where the recipe has another value elsewhere."""
     common = {key: value for place in _COMMON for key, value in _at(before, place).items() if key != "kind"}
     for change in found:
         option = next((value for value in (change.before, change.after) if isinstance(value, dict)), None)
@@ -123,7 +123,7 @@ def _smuggled(found: list[SettingChange], before: Mapping[str, Any], named: froz
 
 
 def _scaled_rate(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingChange | None:
-    """What linear scaling makes of the rate where another batch size is what differs."""
+    """The change of the learning rate that linear scaling makes of another batch size; None where there is none."""
     scalings = [data["refinements"].get("linear_scaling") for data in (before, after)]
     if None in scalings or before["batch_size"] == after["batch_size"]:
         return None
@@ -135,7 +135,7 @@ def _scaled_rate(before: Mapping[str, Any], after: Mapping[str, Any]) -> Setting
 
 
 def _collapsed(found: Iterable[SettingChange], preset: frozenset[str]) -> Iterator[SettingChange]:
-    """Settings of one refinement, block or preset as one change, and blocks that take each other's place."""
+    """The changes, those of one refinement, block or preset as one, and so blocks that take each other's place."""
     groups: dict[tuple[str, bool], list[SettingChange]] = {}
     for change in found:
         unit = "architecture.kind" if change.path in preset else _unit(change)
@@ -158,7 +158,7 @@ def _unit(change: SettingChange) -> str:
         depth = len(place.split("."))
         if change.path.startswith(f"{place}.") and change.named:
             whole = len(parts) == depth + 1 and _ABSENT in (change.before, change.after)
-            # refinements add up, blocks share a place
+            # refinements add up, and are a unit each; blocks share a place, and all are one unit
             return place if whole and place == _BLOCKS else ".".join(parts[: depth + 1])
     return change.path
 

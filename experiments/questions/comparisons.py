@@ -25,7 +25,7 @@ _COMPARISON = re.compile(
     rf"(?P<left>.+?)\s+(?P<relation>[<>])\s+(?P<right>.+?)(?:\s+(?P<sign>[+-])\s+(?P<margin>{NUMBER}))?"
 )
 _DIFFERENCE = re.compile(rf"(.+\.\w+)\s+-\s+(.+\.\w+)\s*([<>])\s*({NUMBER})")
-"""A difference of two cells and what it is to be, which is written with the second cell on the right."""
+"""A difference of two cells against a number, which should be written with a cell on each side."""
 
 _NUMBER_FIRST = re.compile(rf"({NUMBER})\s*([<>])\s*(.+\.\w+)")
 _TURNED = {"<": ">", ">": "<"}
@@ -44,7 +44,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`left` is greater (`>`) or less (`<`) than `right` plus `margin`; a plain number is the margin over nothing."""
+    """`left` is greater (`>`) or less (`<`) than `right` plus `margin`; without `right`, than the number `margin`."""
 
     left: Quantity
     relation: str
@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def key(self) -> tuple[str, str, float]:
-        """The same for comparisons of one difference with one margin, whichever side it is written from."""
+        """Equal for comparisons of the same difference with the same margin, whichever cell is on the left."""
         left, right = str(self.left), str(self.right or "")
         return (right, left, -self.margin) if right and right < left else (left, right, self.margin)
 
@@ -103,7 +103,7 @@ def _measured(metric: str) -> str:
 
 
 def _refuse_other_words(part: str) -> None:
-    """Raise Problem for what is often written and can be written otherwise, saying how."""
+    """Raise Problem for a comparison that is written in another common way, saying how to write it here."""
     if difference := _DIFFERENCE.fullmatch(part):
         left, right, relation, margin = difference.groups()
         raise Problem((), f"got {part!r}, expected a cell on each side: `{left} {relation} {right} + {margin}`")
@@ -119,11 +119,12 @@ def _refuse_other_words(part: str) -> None:
 
 
 def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:
-    """What decides how many seeds each cell gets, where the study's `replicates` ask for that; raises Problem.
+    """The comparisons that decide how many seeds each cell gets; empty without `replicates`. Raises Problem.
 
-    That is what the claims compare, and where they compare no two cells, or `against` names a cell, each other cell
-    with that one. A claim about one cell's number asks for no seeds, but has its share of the level as well.
-    cells: all that the designs make. first: those that are run, with the id of their first trial.
+    They are those of the claims and, where `against` names a cell, of each other cell with that one; where the claims
+    compare no two cells, of each cell with the first. A claim about one cell's number asks for no seeds, but has its
+    share of the level as well. cells: all that the designs make. first: those that are run, with their first trial's
+    id.
     """
     words = study.replicates
     if words is None:
@@ -156,12 +157,12 @@ def _parsed(claim: Claim, study: Study, cells: Iterable[str]) -> list[Comparison
     try:
         return parse_claim(claim.test, study, cells)
     except Problem:
-        # which is said of the claim itself
+        # `check_claim` reports it
         return []
 
 
 def _can_differ(part: Comparison, first: Mapping[str, str]) -> bool:
-    """Whether both cells are run, and are not one by their recipe."""
+    """Whether the cells of a comparison are run, and are not the same by their recipes."""
     sides = [side.cell for side in (part.left, part.right) if side is not None]
     return all(cell in first for cell in sides) and len({first.get(cell) for cell in sides}) == len(sides)
 

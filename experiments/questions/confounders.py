@@ -1,4 +1,4 @@
-"""What a comparison of two cells cannot tell apart: where their resolved recipes differ in more than one factor says.
+"""What a comparison of two cells cannot tell apart, as their recipes differ in several settings, or some unnamed ones.
 
 Pure. A cell is the baseline with the patches of its options, so what an option changes is found by comparing two
 recipes, and what it says it changes by reading its patch. Nothing here is an error: the documents' own studies do it.
@@ -30,7 +30,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Confounder:
-    """One option of a factor against another, and everything in which it differs."""
+    """One option of a factor against another, and every setting in which they differ."""
 
     factor: str
     reference: str
@@ -39,17 +39,17 @@ class Confounder:
 
     @property
     def named(self) -> tuple[SettingChange, ...]:
-        """What the patches of the two options name."""
+        """The changes that the patches of the two options name."""
         return tuple(change for change in self.changes if change.named)
 
     @property
     def silent(self) -> tuple[SettingChange, ...]:
-        """What changes although no patch names it."""
+        """The changes that no patch names."""
         return tuple(change for change in self.changes if not change.named)
 
 
 def study_notes(plan: Plan) -> list[str]:
-    """What is to be said of a study before it runs: each factor's options against the first, then its claims."""
+    """Notes on a study before it runs: on each factor's options against its first, then on tables and claims."""
     pairs = [pair for table in plan.study.tables for pair in table_pairs(table, plan)]
     found = find_confounders(plan, [*_against_first(plan), *claim_pairs(plan), *pairs])
     defaults = {name: factor.default for name, factor in plan.study.factors.items()}
@@ -61,22 +61,22 @@ def study_notes(plan: Plan) -> list[str]:
 
 
 def table_notes(table: Table, plan: Plan) -> list[str]:
-    """What is to be said under a table of what its rows are compared with."""
+    """Notes for below a table, on its rows and what they are compared with."""
     return pair_notes(table_pairs(table, plan), plan)
 
 
 def pair_notes(pairs: Iterable[Pair], plan: Plan) -> list[str]:
-    """What is to be said of cells that are compared with a reference each."""
+    """Notes on cells and the reference that each is compared with."""
     return _sentences(plan, find_confounders(plan, pairs, turn=False))
 
 
 def claim_notes(plan: Plan) -> list[str]:
-    """What is to be said of the claims."""
+    """Notes on the claims."""
     return [*_sentences(plan, find_confounders(plan, claim_pairs(plan))), *_of_several_factors(plan)]
 
 
 def table_pairs(table: Table, plan: Plan) -> list[Pair]:
-    """A table's rows against their references, or against the first; of effects, all that an effect comes from."""
+    """A table's rows with their references, or with the first row; of `effects`, all pairs that effects come from."""
     if table.kind == "cost":
         return []
     if table.kind == "effects":
@@ -96,7 +96,7 @@ def claim_pairs(plan: Plan) -> list[Pair]:
 
 
 def find_confounders(plan: Plan, pairs: Iterable[Pair], *, turn: bool = True) -> list[Confounder]:
-    """Of the compared cells that differ in one factor: options that change several settings, some silently, or none.
+    """Of pairs that differ in one factor, the options that change several settings, or some silently, or none at all.
 
     turn: whether a factor's first option is the reference wherever it is compared, rather than the pair's first cell.
     """
@@ -116,7 +116,7 @@ def find_confounders(plan: Plan, pairs: Iterable[Pair], *, turn: bool = True) ->
 
 
 def _against_first(plan: Plan) -> list[Pair]:
-    """The cells that differ in one option from another one, which has the factor's first."""
+    """Each cell behind every other one that differs from it by having the first option of one factor."""
     by_choice = {tuple(cell.choice.items()): cell.name for cell in plan.cells}
     pairs = []
     for cell in plan.cells:

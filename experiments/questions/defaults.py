@@ -42,7 +42,7 @@ def _of_design(design: Design, study: Study, cells: Mapping[str, Cell]) -> Table
         whole = {line.cell for line in table_lines(table, study, cells)} == set(names)
     except Problem:
         whole = False
-    # conditions left cells out, so its own shape would have holes
+    # where conditions left cells out, a table in the design's own shape would have holes
     return table if whole else Table(id="cells", caption="Cells", rows=tuple(names))
 
 
@@ -60,13 +60,13 @@ def _words(design: Design, words: list[str], names: list[str]) -> dict[str, Any]
 
 
 def _metric(tables: Iterable[Table]) -> str:
-    """What the tables are about: the first of their metrics of which more or less is better."""
+    """The metric that the tables are about: the first of theirs of which more or less is better, else top1."""
     metrics = (metric for table in tables for metric in table.metrics)
     return next((metric for metric in metrics if metric not in FACTS and direction(metric)), "top1")
 
 
 def _unique(tables: list[Table], taken: int) -> list[Table]:
-    """Ids that the study states are kept; another that is taken gets a number."""
+    """The tables, each with an id of its own: the first `taken`, the study's, keep theirs; others may get a number."""
     ids = {table.id for table in tables[:taken]}
     found = tables[:taken]
     for table in tables[taken:]:

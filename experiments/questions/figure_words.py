@@ -22,7 +22,7 @@ class _Common(Settings):
     """Names the files `figures/<id>.svg` and so on; differs from the tables' ids, which name curves as well."""
 
     number: PositiveInt | None = None
-    """The document's: `Figure 1` stands before the caption."""
+    """The figure's number in the document: `Figure 1` stands before the caption."""
 
     caption: str = ""
     """What the figure shows, as the document says it."""
@@ -39,7 +39,7 @@ class CurvesFigure(_Common):
     """The cells that it shows, by name; at most as many as there are colours that can be told apart."""
 
     panels: Annotated[tuple[_Names, ...], Field(min_length=1)] = (("train_top1", "top1"),)
-    """For each panel the metrics that it shows; any that every epoch has."""
+    """For each panel the metrics that it shows; any that every epoch reports."""
 
     epochs: tuple[PositiveInt, PositiveInt] | None = None
     """The first and the last epoch shown; default: all."""
@@ -78,7 +78,7 @@ class CostFigure(_Common):
 
     kind: Literal["cost"]
     metric: str = "top1"
-    """Any number of a trial that has a better direction."""
+    """Any number of a trial of which more or less is better."""
 
     cost: CostName = "macs"
     """Multiply-accumulates of an image, parameters, seconds per epoch, or seconds of a training."""
@@ -91,7 +91,7 @@ class CostFigure(_Common):
 
 
 def _tag(kind: object) -> str:
-    # no setting may be called as a tag is: errors name both by place
+    # in brackets, so that no setting has the name of a tag: the path of an error holds both
     return "<null>" if kind is None else f"<{kind}>"
 
 

@@ -31,7 +31,7 @@ def figure_cells(figure: CurvesFigure | EffectsFigure | CostFigure, study: Study
 
 
 def figure_labels(figure: Figure, study: Study, cells: Iterable[str]) -> dict[str, str]:
-    """Cell to what the figure itself calls it."""
+    """Cell to what the figure calls it, where it has a label of its own."""
     found: dict[str, str] = {}
     for name, label in figure.labels.items():
         cell = planned_cell(name, study, cells, ("labels", name))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 FULL = "full model"
-"""What a leave-one-out table calls the one with all steps."""
+"""What a leave-one-out table calls the cell with all steps."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Line:
 
     cell: str
     label: str
-    """What is printed for it unless the table has a label of its own."""
+    """What is printed for the row unless the table has a label of its own."""
 
     reference: str | None = None
-    """The cell that its differences are against; None for the one that others are compared with."""
+    """The cell that the row's differences are against; None for the row that others are compared with."""
 
 
 def table_lines(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
@@ -152,7 +152,7 @@ def _switches(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Lin
 
 
 def _place(choice: Mapping[str, str], study: Study) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """By the factors that are no switches, then by how many switches are on, then by which."""
+    """What cells are sorted by: the factors that are no switches, then how many switches are on, then which."""
     options = [list(factor.options).index(choice[name]) for name, factor in study.factors.items() if not factor.switch]
     switches = [name for name, factor in study.factors.items() if factor.switch]
     on = tuple(index for index, name in enumerate(switches) if choice[name] == ON)
@@ -176,7 +176,7 @@ def _cumulative(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[L
 
 
 def _steps(word: str, table: Table, study: Study, cells: Mapping[str, Cell]) -> tuple[list[str], list[Line]]:
-    """What each step switches on, and the word's cells."""
+    """The option that each step switches on, and the cells that the word makes of the steps."""
     found: Sequence[str] | None = table.steps or next(filter(None, (getattr(d, word) for d in study.designs)), None)
     if found is None:
         raise Problem((), f"no design says {word!r}; expected the table's own 'steps'")

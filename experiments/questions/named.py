@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..study import Study
 
 FACTS = ("params", "macs")
-"""What a table may tell of a cell besides its metrics; known without a run."""
+"""What a table may tell about a cell besides its metrics; known without a run."""
 
 
 def is_accuracy(metric: str) -> bool:

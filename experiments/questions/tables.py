@@ -33,7 +33,7 @@ _WORDS: dict[TableKind, tuple[str, ...]] = {
     "effects": _EVERY,
     "cost": (*_EVERY, "rows", "labels", "notes"),
 }
-"""What a table of each kind may say."""
+"""The words that a table of each kind may have."""
 
 
 def by_row(table: Table, word: str, lines: Sequence[Line], study: Study) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def by_row(table: Table, word: str, lines: Sequence[Line], study: Study) -> dict
 
 
 def _cell(key: str, study: Study) -> str:
-    """The cell's own name for any spelling of it; nothing for what is no cell."""
+    """The cell's own name for any spelling of it; empty for what names no cell."""
     try:
         return canonical_name(key, study.factors)
     except Problem:
@@ -62,7 +62,7 @@ def _cell(key: str, study: Study) -> str:
 
 
 def stated_metrics(table: Table) -> tuple[str, ...]:
-    """The metrics that are columns of the table; of `cost` those that the study states, as it has others besides."""
+    """The metrics that are columns of the table; of `cost` only what the study states, as the default is not for it."""
     return table.metrics if table.kind != "cost" or "metrics" in table.model_fields_set else ()
 
 
@@ -83,7 +83,7 @@ def _all(value: float | tuple[float, ...]) -> tuple[float, ...]:
 
 
 def published_params(plan: Plan) -> dict[str, tuple[float, ...]]:
-    """How many parameters the document's tables say that each cell has; all numbers where they differ."""
+    """Cell to how many parameters the document's tables say that it has; all numbers where they differ."""
     found: dict[str, tuple[float, ...]] = {}
     for table in plan.study.tables:
         lines = table_lines(table, plan.study, plan.designed) if table.published else []
@@ -139,7 +139,7 @@ def _check_metrics(table: Table) -> None:
 
 
 def _check_options(table: Table, study: Study) -> None:
-    """A pivot's labels name options."""
+    """Raise Problem for a label of a pivot that names no option."""
     options = [option for name in (table.rows, table.columns) for option in study.factors[str(name)].options]
     for label in table.labels:
         if label not in options:

@@ -24,8 +24,7 @@ def lacks_test_split(dataset: Dataset, seed: int) -> bool:
 def unreported(plan: Plan) -> list[str]:
     """A sentence for averaged weights that no trial keeps, and for each kind of data that has no test split.
 
-    Only where the study asks for metrics of them, and of data that are at hand. Raises UserError where these can't be
-    read.
+    Only where the study asks for their metrics, and the data are at hand. Raises UserError where these can't be read.
     """
     asked = dict.fromkeys(_asked(plan))
     return [*_without_average(plan, asked), *_without_test_split(plan, asked)]
@@ -39,7 +38,7 @@ def _without_average(plan: Plan, asked: Iterable[str]) -> list[str]:
 
 
 def may_average(recipe: Recipe) -> bool:
-    """Whether a training may keep averaged weights: what a plugin keeps is not known before it is built."""
+    """Whether a training may keep averaged weights; a plugin may: what it keeps is not known before it is built."""
     stages = (recipe.refinements, *(phase.refinements for phase in recipe.phases))
     return any(kind == "ema" or option.code for refinements in stages for kind, option in refinements.items())
 
@@ -55,7 +54,7 @@ def _without_test_split(plan: Plan, asked: Iterable[str]) -> list[str]:
 
 
 def _asked(plan: Plan) -> Iterator[str]:
-    """The metrics of tables, claims, and of what decides how many seeds there are."""
+    """The metrics of tables, of claims, and of the comparisons that decide how many seeds there are."""
     study = plan.study
     for table in study.tables:
         yield from table.metrics

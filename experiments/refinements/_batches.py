@@ -28,9 +28,9 @@ def planar_copy(images: torch.Tensor) -> torch.Tensor:
 def change_some(
     images: torch.Tensor, chosen: NDArray[np.int64], change: Callable[..., torch.Tensor], *arguments: Any
 ) -> None:
-    """Put change(images[chosen], *arguments) in the place of the chosen ones.
+    """Put change(images[chosen], *arguments) in the place of the chosen images.
 
-    chosen: indices into the batch, on the host: the device is asked nothing, and given nothing to do where none is.
+    chosen: indices into the batch, on the host: nothing waits for the device, and it gets no work where none is chosen.
     """
     if len(chosen) > 0:
         index = on_device(chosen, images.device)

@@ -1,4 +1,4 @@
-"""Changes of colour on images [B, 3, H, W] in 0..255, what color_jitter and rand_augment share.
+"""Changes of colour on images [B, 3, H, W] in 0..255, which color_jitter and rand_augment share.
 
 Each equals torchvision.transforms.v2.functional's (adjust_brightness and so on) but takes a factor for each image [B]
 and rounds nothing, except for the last four: they are defined on whole levels, so they round first.
@@ -18,18 +18,18 @@ GREY = (0.2989, 0.587, 0.114)
 
 
 def brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """0: black, 1: the image."""
+    """Scale the levels by `factor` [B]; 0: black, 1: the image."""
     return (images * per_image(factor)).clamp_(0, 255)
 
 
 def contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """0: the mean of the image's grey everywhere, 1: the image."""
-    # in two steps, because torch may share a sum of one number between threads: then the batch would change it
+    """Blend by `factor` [B]; 0: the mean of the image's grey everywhere, 1: the image."""
+    # in two steps, because torch may split a sum to a single number among threads: its last bits would depend on B
     return _blend(images, grey(images).mean(-1, keepdim=True).mean(-2, keepdim=True), factor)
 
 
 def saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """0: the image in grey, 1: the image."""
+    """Blend by `factor` [B]; 0: the image in grey, 1: the image."""
     return _blend(images, grey(images), factor)
 
 
@@ -40,7 +40,7 @@ def hue(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     red, green, blue = images.unbind(1)
     most, least = red.maximum(green).maximum(blue), red.minimum(green).minimum(blue)
     chroma = most - least
-    # grey has no hue: its chroma of 0 makes any the same
+    # grey has no hue: with its chroma of 0, any hue gives the same colour
     divisor = chroma.clamp(min=1e-6)
     sixths = torch.where(
         most == red,
@@ -55,7 +55,7 @@ def hue(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 
 def sharpness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """0: smoothed by a 3 x 3 kernel with a weight of 5 in its middle, 1: the image; the outermost pixels stay."""
+    """Blend by `factor` [B]; 0: smoothed by 3 x 3 ones with a 5 in the middle, 1: the image. Outermost pixels stay."""
     columns = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     sums = columns[..., :-2, :] + columns[..., 1:-1, :] + columns[..., 2:, :]
     inner = images[..., 1:-1, 1:-1]
@@ -77,8 +77,9 @@ def solarize(images: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def autocontrast(images: torch.Tensor) -> torch.Tensor:
-    """Stretch each channel so that its least level is 0 and its highest 255, or 254 where rounding falls short, as
-    torchvision's; one of a single level stays.
+    """Stretch each channel so that its least level becomes 0 and its highest 255, or 254 where rounding falls short.
+
+    As torchvision does it; a channel of a single level stays.
     """
     whole = levels(images)
     least, most = whole.amin((2, 3), keepdim=True), whole.amax((2, 3), keepdim=True)
@@ -108,13 +109,13 @@ def levels(images: torch.Tensor) -> torch.Tensor:
 
 
 def grey(images: torch.Tensor) -> torch.Tensor:
-    """[B, 1, H, W]."""
+    """The images in grey, [B, 1, H, W]."""
     red, green, blue = images.unbind(1)
     mixed = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
     return mixed.unsqueeze(1)
 
 
 def _blend(images: torch.Tensor, other: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """0: the other, 1: the images."""
+    """Blend by `factor` [B]; 0: `other`, 1: `images`."""
     weight = per_image(factor)
     return (images * weight).add_(other * (1 - weight)).clamp_(0, 255)

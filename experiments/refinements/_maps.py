@@ -1,4 +1,4 @@
-"""Affine maps as matrices, one for each image: what the geometric refinements share. trainer.geometry composes them.
+"""Affine maps as matrices, one for each image, which the geometric refinements share. trainer.geometry composes them.
 
 Angles, signs and the order of the parts of a map are torchvision's (transforms.v2.functional.affine).
 """

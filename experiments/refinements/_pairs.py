@@ -1,4 +1,4 @@
-"""What refinements that mix two examples of a batch share: who meets whom, and how their targets are mixed."""
+"""What refinements that mix two examples of a batch share: which are paired, and how their targets are mixed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_batch_size(recipe: Recipe) -> None:
-    """Raise ValueError where no image ever meets another one."""
+    """Raise ValueError where batches are of one image, so that there are no pairs."""
     if recipe.batch_size < 2:
         raise ValueError(f"got batch_size {recipe.batch_size}, expected at least 2: it mixes images of one batch")
 

@@ -26,11 +26,11 @@ Factor = Annotated[float, Field(gt=0.0)]
 Slant = Annotated[float, Field(ge=0.0, lt=90.0)]
 
 MOST = 16
-"""Pixels, at most, that are brought into one along a line: trainer.resample reads the square of that for each."""
+"""The most pixels that may be brought into one along a line: trainer.resample reads the square of that for each."""
 
 
 class Affine(Refinement):
-    """Turns, shifts, scales and shears each training image at random; from outside comes the mean colour."""
+    """Turns, shifts, scales and shears each training image at random; what comes in from outside is the mean colour."""
 
     kind: Literal["affine"] = "affine"
     order: ClassVar[Order] = Order.WARP
@@ -61,7 +61,7 @@ class Affine(Refinement):
         return self
 
     def _densest(self) -> float:
-        """The most pixels that any of its maps brings into one: where it is least and slants most, to either side."""
+        """The most pixels that a map brings into one along a line: one of least scale and largest slant, either way."""
         corners = [[0.5, 0.5, 0.5, 0.0, x, y] for x in (0.0, 1.0) for y in (0.0, 1.0)]
         return float(shrinkage(self.matrices(np.array(corners), 1, 1)).max())
 

@@ -25,7 +25,7 @@ OPERATIONS = (_colour_ops.brightness, _colour_ops.contrast, _colour_ops.saturati
 def color_jitter(images: torch.Tensor, factors: NDArray[np.float64], order: NDArray[np.int64]) -> torch.Tensor:
     """Put images [B, 3, H, W] through the OPERATIONS that their rows of `order` name, from the left.
 
-    factors: of each operation [B, 4]; order: indices of OPERATIONS [B, n].
+    factors: one for each operation [B, 4]; order: indices of OPERATIONS [B, n].
     """
     changed = planar_copy(images)
     for place in order.T:
@@ -36,19 +36,19 @@ def color_jitter(images: torch.Tensor, factors: NDArray[np.float64], order: NDAr
 
 
 class ColorJitter(Refinement):
-    """Changes each training image's colours by random factors, in an order of its own."""
+    """Changes each training image's colours by random factors, in a random order."""
 
     kind: Literal["color_jitter"] = "color_jitter"
     order: ClassVar[Order] = Order.COLOUR
 
     brightness: float = Field(default=0.0, ge=0.0)
-    """b: its factor is uniform in max(0, 1 - b) to 1 + b; 0 (torchvision's default): no change."""
+    """b: the factor is uniform in max(0, 1 - b) to 1 + b, and 0 is black; b = 0 (torchvision's default): no change."""
 
     contrast: float = Field(default=0.0, ge=0.0)
-    """Likewise, between the mean grey and the image."""
+    """Likewise, with a factor between the mean grey (0) and the image (1)."""
 
     saturation: float = Field(default=0.0, ge=0.0)
-    """Likewise, between grey and the image."""
+    """Likewise, with a factor between the image in grey (0) and the image (1)."""
 
     hue: float = Field(default=0.0, ge=0.0, le=0.5)
     """Largest turn of the hue to either side, in full turns, 0 to 0.5; 0 (torchvision's default): no change."""

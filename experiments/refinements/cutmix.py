@@ -50,8 +50,8 @@ def cut_boxes(
 ) -> NDArray[np.int64]:
     """Each sample's box, int64 [B, 4] as `cutmix` takes them (equation 2); empty for those that stay whole.
 
-    Of lambda ~ Beta(alpha, alpha) it takes sqrt(1 - lambda) of either side, in whole pixels, around any pixel; what is
-    outside the image is cut off.
+    With lambda ~ Beta(alpha, alpha), a box takes sqrt(1 - lambda) of either side of the image, in whole pixels, around
+    a random pixel; what is outside the image is cut off.
     """
     size = np.array([height, width])
     part = np.sqrt(1 - mixing_weights(draws, "cutmix weight", samples, alpha))
@@ -62,12 +62,12 @@ def cut_boxes(
 
 
 class Cutmix(Refinement):
-    """Replaces a box of each training image, of its own place and size, by that of another one; targets follow."""
+    """Replaces a box of each training image, of random place and size, by that of another image; targets follow."""
 
     kind: Literal["cutmix"] = "cutmix"
 
     alpha: float = Field(default=1.0, gt=0.0)
-    """Both parameters of the Beta distribution of the share that stays: 1 (theirs) is uniform, near 0 all or none."""
+    """Both parameters of the Beta distribution of what stays: 1 (Yun et al.) is uniform, near 0 all or none."""
 
     p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Probability that an image gets a box (Yun et al.: 1 on ImageNet, 0.5 on CIFAR)."""

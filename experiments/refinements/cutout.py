@@ -24,7 +24,7 @@ def cutout(
 ) -> torch.Tensor:
     """Fill squares of `length` pixels in images [B, 3, H, W] with the colour fill [3].
 
-    top, left: int64 [B, holes]; what of a square is outside the image is not there.
+    top, left: the squares' corners, int64 [B, holes]; a square may reach outside the image.
     """
     import torch
 
@@ -38,7 +38,7 @@ def cutout(
 
 
 class Cutout(Refinement):
-    """Hides squares of each training image, at places of its own, behind the mean colour."""
+    """Fills squares of each training image, at random places, with the mean colour."""
 
     kind: Literal["cutout"] = "cutout"
     order: ClassVar[Order] = Order.ERASE

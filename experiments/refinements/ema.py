@@ -59,14 +59,14 @@ class _EmaHook(Hook):
         self.model = model
         self.averaged = copy.deepcopy(model).requires_grad_(False)
         self.own = self.averaged.state_dict()
-        # one name of each: what modules share has several, and would move as often at a step
+        # one name for each tensor: one that modules share has several, and would be averaged as often in a step
         names = {value: name for name, value in self.averaged.state_dict(keep_vars=True).items()}.values()
         self.floats = [name for name in names if self.own[name].is_floating_point()]
         self.counts = [name for name in names if name not in self.floats]
 
     def epoch_start(self, epoch: int) -> None:
         if epoch == self.first:
-            # in a later phase the average begins with the weights of then
+            # in a later phase the average begins with the weights at its start
             self.averaged.load_state_dict(self.model.state_dict())
             self.step = 0
 

@@ -34,7 +34,7 @@ def mixup(
 
 
 class Mixup(Refinement):
-    """Trains on blends of two examples of the batch only; a weight of its own for each pair."""
+    """Trains only on blends of two examples of the batch, with a random weight for each pair."""
 
     kind: Literal["mixup"] = "mixup"
 

@@ -42,7 +42,7 @@ Map = Callable[["NDArray[np.float64]", float, int, int], "NDArray[np.float64]"]
 def _shear(axis: int, signs: NDArray[np.float64], level: float, height: int, width: int) -> NDArray[np.float64]:
     shear = np.zeros((len(signs), 2))
     shear[:, axis] = signs * math.degrees(math.atan(0.3 * level))
-    # Cubuk et al. shear about the corner
+    # about the corner, as Cubuk et al. shear
     return inverse_affine(np.zeros(len(signs)), shear=shear, centre=(-width / 2, -height / 2))
 
 
@@ -85,7 +85,7 @@ CHANGES: dict[str, Change] = {
 }
 
 OPERATIONS = ("identity", *MAPS, *CHANGES)
-"""All that are drawn from, in torchvision's order."""
+"""The operations that are drawn from, in torchvision's order."""
 
 
 def rand_augment(

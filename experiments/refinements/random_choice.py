@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SINGLE_IMAGES = (Order.FLIP, Order.WARP, Order.COLOUR, Order.POLICY, Order.ERASE)
-"""The places in the order that refinements have which change each image for itself and keep its size."""
+"""The orders of refinements that change each image by itself and keep its size."""
 
 
 class RandomChoice(Refinement):
@@ -35,7 +35,7 @@ class RandomChoice(Refinement):
     order: ClassVar[Order] = Order.POLICY
 
     of: Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
-    """The refinements by kind, with their settings; two or more that change single images and keep their size."""
+    """Kind to settings of two or more refinements, which must change single images and keep their size."""
 
     @model_validator(mode="after")
     def _check_refinements(self) -> RandomChoice:
@@ -58,7 +58,7 @@ class RandomChoice(Refinement):
 
 
 def _check_hook(kind: str, hook: Hook) -> None:
-    """A plugin's order may promise what its hook does not keep."""
+    """Raise UserError for a hook that acts at other points: a plugin's `order` may promise what its hook breaks."""
 
     def acts(at: str) -> bool:
         return getattr(type(hook), at) is not getattr(Hook, at)
@@ -71,7 +71,7 @@ def _check_hook(kind: str, hook: Hook) -> None:
 
 @dataclass(frozen=True)
 class _Inside(Draws):
-    """Draws of their own for the refinements chosen from: another flip, outside, must not always agree with theirs."""
+    """Other draws for the refinements inside the choice: a flip outside of it must not always agree with one inside."""
 
     def uniform(self, purpose: str, samples: NDArray[np.int64], count: int = 1) -> NDArray[np.float64]:
         return super().uniform(f"random choice of {purpose}", samples, count)

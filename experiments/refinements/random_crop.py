@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def crop_corners(numbers: NDArray[np.float64], stored: Size, size: Size, padding: int) -> NDArray[np.int64]:
-    """Top and left of each crop [B, 2] in the padded image, every place as likely, from uniform numbers [B, 2]."""
+    """Top and left of each crop [B, 2] in the padded image, all places equally likely, from uniform numbers [B, 2]."""
     places = np.array(stored) + 2 * padding - np.array(size) + 1
     corners: NDArray[np.int64] = (numbers * places).astype(np.int64)
     return corners

@@ -64,7 +64,7 @@ class RandomResizedCrop(Refinement):
     """Least and largest area of the box, as a share of the stored image's, above 0 to 1 (Szegedy et al.: 0.08 to 1)."""
 
     ratio: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (3 / 4, 4 / 3)
-    """Least and largest width of the box, in heights, above 0 (Szegedy et al.: 3/4 to 4/3)."""
+    """Least and largest ratio of the box's width to its height, above 0 (Szegedy et al.: 3/4 to 4/3)."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> RandomResizedCrop:

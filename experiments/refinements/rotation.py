@@ -25,7 +25,7 @@ class Rotation(Refinement):
     order: ClassVar[Order] = Order.WARP
 
     degrees: float = Field(default=15.0, gt=0.0, le=180.0)
-    """Largest angle to either side, above 0 to 180 (torchvision has no default; by 15 digits stay what they are)."""
+    """Largest angle to either side, above 0 to 180 (torchvision has no default; by 15, digits stay recognisable)."""
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
         return _RotationHook(self.degrees)

@@ -1,4 +1,4 @@
-"""Random vertical flip, as torchvision's RandomVerticalFlip: for images without an upside (cells, aerial views)."""
+"""Random vertical flip, as torchvision's RandomVerticalFlip: for images that have no top (cells, aerial views)."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def warmup_factor(epoch: float, length: float, start: float = 0.0) -> float:
-    """From `start` at epoch 0 in a line to 1 at epoch `length`, 1 from there on.
+    """On a line from `start` at epoch 0 to 1 at epoch `length`; 1 from there on.
 
-    Of a step that ends at `epoch`: of m steps that make up `length`, the i-th (from 1) gets i/m, as He et al. have it.
+    epoch: where a step ends. Of m steps that make up `length`, the i-th (from 1) gets i/m, as in He et al.
     """
     return start + (1.0 - start) * min(1.0, epoch / length)
 
@@ -28,10 +28,10 @@ class Warmup(Refinement):
     kind: Literal["warmup"] = "warmup"
 
     epochs: float = Field(default=5.0, gt=0.0)
-    """Length in epochs, may be a fraction."""
+    """Length in epochs; may be a fraction."""
 
     start: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """The factor that it rises from; the first step is one step above it."""
+    """The factor that the rate rises from; the first step is already one step above it."""
 
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         if self.epochs > recipe.epochs:

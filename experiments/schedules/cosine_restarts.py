@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _ROUNDING = 1e-9
-"""Of a cycle: a step that is no farther than this before a restart is the restart."""
+"""A step that is no more than this part of a cycle before a restart counts as the restart."""
 
 
 def cycle_progress(epoch: float, period: float, multiplier: float) -> float:

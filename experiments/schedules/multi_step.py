@@ -19,7 +19,7 @@ def _earliest_first(milestones: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class MultiStep(Schedule):
-    """The rate is multiplied by `gamma` when each milestone epoch has been completed."""
+    """Multiplies the rate by `gamma` each time that a milestone epoch has been completed."""
 
     kind: Literal["multi_step"] = "multi_step"
 

@@ -50,10 +50,10 @@ class Plateau(Schedule):
     """The factor of each fall."""
 
     patience: NonNegativeInt = 10
-    """Epochs without improvement that are borne; the rate falls after the next one."""
+    """Epochs without improvement that are tolerated; the rate falls after the next one."""
 
     threshold: float = Field(default=1e-4, ge=0.0)
-    """Improvement that counts, as a share of the best value."""
+    """An improvement must be by more than this share of the best value."""
 
     cooldown: NonNegativeInt = 0
     """Epochs after a fall in which patience is not counted."""

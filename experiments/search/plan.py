@@ -48,7 +48,7 @@ class Aim:
 
     @property
     def has_course(self) -> bool:
-        """Whether every epoch has a value of it."""
+        """Whether every epoch reports a value of the metric."""
         return self.metric not in COSTS and plain(self.metric) not in FINAL_METRICS
 
     def better(self, one: float, other: float) -> bool:
@@ -75,12 +75,12 @@ class SearchPlan:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of each configuration."""
+        """The seeds of each configuration."""
         return tuple(range(self.words.seeds))
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
-        """Those of the last trials, which no configuration was chosen by."""
+        """The seeds of the last trials, under which no configuration was chosen."""
         return tuple(range(self.words.seeds, self.words.seeds + self.words.confirm))
 
     @property
@@ -90,7 +90,7 @@ class SearchPlan:
 
     @property
     def plan(self) -> Plan:
-        """A plan without a trial, under the name of the search in record and results."""
+        """A plan without cells and trials, whose study has the search's name in the record and in results."""
         name, own = f"{self.study.name}-search", len(self.seeds)
         study = dataclasses.replace(self.study, name=name, seeds=self.seeds, own_seeds=own, replicates=None)
         return Plan(study, (), {}, {}, (), {})
@@ -167,7 +167,7 @@ _GOOD = {"max": "more", "min": "less"}
 
 
 def _may_average(study: Study, words: Search) -> bool:
-    """Whether averaged weights can be there; a plugin may keep some as well."""
+    """Whether a trial may keep averaged weights: by refinements.ema, or by a plugin."""
     return averages(study, words) or bool(study.plugins)
 
 
@@ -250,7 +250,7 @@ def _short(value: Any) -> str:
 
 
 def grown(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Plan, list[Trial]]:
-    """The plan with further cells under these seeds, and their trials; those that it has already stay as they are."""
+    """The plan with these cells under these seeds added, and their trials; what it has already stays as it is."""
     ids = {(cell.name, seed): trial_id(cell.recipe, seed) for cell in cells for seed in seeds}
     by_name = {cell.name: cell for cell in cells}
     mine = [Trial(id, name, seed, by_name[name].recipe) for (name, seed), id in ids.items()]

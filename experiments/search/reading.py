@@ -58,7 +58,7 @@ def _dimension(name: str, given: Sampled) -> Dimension:
 
 
 _MOST = 10**12
-"""Samplers reckon in floating point, and in steps of a range."""
+"""The largest whole number of a range, either way: samplers compute in floating point, and in steps of the range."""
 
 
 def _path(name: str, given: Sampled) -> str:
@@ -167,7 +167,7 @@ def _with_nothing(study: Study, dimension: Dimension) -> Dimension:
 
 
 def _refuse_overlaps(space: Space) -> None:
-    """Two dimensions that patch one place are an error, unless one is a condition of the other or they never meet."""
+    """Raise UserError for dimensions that patch one place, unless one depends on the other or they never meet."""
     conditions = {d.name: _conditions(space, d) for d in space.dimensions}
     for one, other in combinations(space.dimensions, 2):
         mine, its = conditions[one.name], conditions[other.name]
@@ -183,7 +183,7 @@ def _refuse_overlaps(space: Space) -> None:
 
 
 def _conditions(space: Space, dimension: Dimension) -> dict[str, tuple[str, ...]]:
-    """Its own conditions and those of what they are on."""
+    """A dimension's own conditions and, deeper, those of the choices that they are on: choice to allowed labels."""
     found = dict(dimension.when)
     for name in dimension.when:
         for other, labels in _conditions(space, space.by_name[name]).items():
@@ -192,7 +192,7 @@ def _conditions(space: Space, dimension: Dimension) -> dict[str, tuple[str, ...]
 
 
 def _refuse_impossible(space: Space) -> None:
-    """What could never be sampled is a mistake."""
+    """Raise UserError for a dimension that could never be sampled."""
     for dimension in space.dimensions:
         for name, labels in _conditions(space, dimension).items():
             if not labels:
@@ -215,7 +215,7 @@ def _refuse_factors(space: Space) -> None:
 
 
 def _try_out(space: Space) -> None:
-    """Every end and option must make a valid recipe, with the conditions under which it applies."""
+    """Raise UserError unless every end and option makes a valid recipe, under the conditions where it applies."""
     _refuse_teacher(space, space.study.recipe, ("recipe",))
     for dimension in space.dimensions:
         context = _context(space, dimension)
@@ -242,7 +242,7 @@ def _context(space: Space, dimension: Dimension) -> dict[str, Value]:
 
 
 def _pairs(space: Space) -> Iterator[Point]:
-    """A choice with each of the conditions under which it applies, beyond the first that `_context` takes."""
+    """Each dimension under each further label of its conditions, beyond the first, which `_context` takes."""
     for dimension in space.dimensions:
         for name, labels in dimension.when.items():
             for label in labels[1:]:

@@ -24,7 +24,7 @@ Value = float | int | str
 """A number, or the label of a choice."""
 
 Point = Mapping[str, Value]
-"""A configuration: of each dimension that applies to it, by name, the value."""
+"""A configuration: the value of each dimension that applies to it, by name."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class Dimension:
 
     @property
     def place(self) -> YamlPath:
-        """Where in the file its range stands."""
+        """Where in the file the dimension's range stands."""
         return ("search", "sample", self.name, self.word)
 
     @property
     def paths(self) -> list[str]:
-        """Every recipe path that it may patch."""
+        """Every recipe path that the dimension may patch."""
         return [self.path] if self.path else list(dict.fromkeys(p for patch in self.patches.values() for p in patch))
 
     def applies(self, point: Point) -> bool:
-        """Whether a configuration has this dimension, given those before it."""
+        """Whether a configuration has this dimension, given its values of the dimensions before."""
         return all(point.get(name) in labels for name, labels in self.when.items())
 
     def patch(self, value: Value) -> Patch:
-        """What the value does to the recipe."""
+        """The patch of the recipe that a value stands for."""
         if self.word == "choice":
             return self.patches[str(value)]
         assert self.path is not None, "numbers have a path"
@@ -92,7 +92,7 @@ class Dimension:
         return value == int(value) and (self.step is None or (value - self.low) % self.step == 0)
 
     def label_like(self, value: Any) -> str:
-        """Of a choice the label of this value, also where the choice has the same number written otherwise."""
+        """Of a choice, the label of this value, also where the choice has the same number written otherwise."""
         label = label_of(value)
         if label in self.patches or self.path is None or isinstance(value, bool) or not isinstance(value, int | float):
             return label
@@ -101,12 +101,12 @@ class Dimension:
         return equal[0] if equal else label
 
     def samples(self) -> list[Value]:
-        """Values by which to try out whether the recipe takes what the range holds."""
+        """Values with which to try out whether the recipe takes what the range holds."""
         if self.word == "choice":
             return list(self.patches)
         if self.word == "int":
             return [int(self.low), int(self.high)]
-        # a number that is no whole one: what takes only whole ones must not pass for its ends
+        # no whole number: a setting of whole numbers must not pass because the ends are whole
         middle = self.low + (self.high - self.low) / math.e
         return [self.low, self.high, middle]
 
@@ -151,15 +151,15 @@ class Space:
         return self.study.recipe_after(self._steps(point))[1]
 
     def written(self, point: Point) -> Mapping[str, Any]:
-        """The same as a study would say it, without defaults that it does not mention."""
+        """The same recipe as a study would say it, without defaults that it does not mention."""
         return self.study.recipe_after(self._steps(point))[0]
 
     def patches(self, point: Point) -> dict[str, Patch]:
-        """What each dimension of a configuration does to the recipe, by name."""
+        """The patch of each dimension of a configuration, by name."""
         return {d.name: d.patch(point[d.name]) for d in self.dimensions if d.name in point}
 
     def _steps(self, point: Point) -> list[tuple[Patch, Mapping[str, YamlPath]]]:
-        """A patch for each depth of conditions: a later one may lead into what an earlier one puts there."""
+        """A patch for each depth of conditions, because a later one may lead into what an earlier one has put there."""
         steps: list[tuple[dict[str, Any], dict[str, YamlPath]]] = []
         for dimension in self.dimensions:
             if dimension.name in point:
@@ -250,7 +250,7 @@ def label_of(value: Any) -> str:
 
 
 def in_order(given: Mapping[str, Sampled], conditions: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names so that each stands after those of its conditions; those of a circle are left out."""
+    """The names, each after those that its conditions are on; names in a circle are left out."""
     found: list[str] = []
     while more := [n for n in given if n not in found and all(other in found for other in conditions[n])]:
         found += more

@@ -29,7 +29,7 @@ class _Switch(NamedTuple):
     """A factor of the emitted study: one choice of the winner, taken back."""
 
     patch: dict[str, Any]
-    """Of the winner's recipe."""
+    """What takes the choice back in the winner's recipe."""
 
     dimension: str
     label: str
@@ -38,7 +38,7 @@ class _Switch(NamedTuple):
 
 
 def check_emitted(search: SearchPlan, file: Path) -> None:
-    """Raise UserError for a file that no study may be written to: a wrong name, or somebody's own."""
+    """Raise UserError for a file that the study can't be written to: its name is wrong, or it is not a search's."""
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"--emit {file}: expected a file that ends with .yaml")
     try:
@@ -60,7 +60,8 @@ def check_emitted(search: SearchPlan, file: Path) -> None:
 def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
     """Write the study of the winner `point`, which differs from the recipe in some dimension.
 
-    better: whether the search found it better than the recipe by the first objective; of two it may be a compromise.
+    better: whether the search found it better than the recipe by the first objective. With two objectives the winner
+    may be a compromise.
     """
     data = _study(search, point, file, better=better)
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
@@ -71,7 +72,7 @@ def _header(search: SearchPlan, data: Mapping[str, Any], file: Path, *, better: 
     """The comment that tells what the study asks, where it is from, and what it costs."""
     metrics = [aim.metric for aim in search.aims]
     source = f"best configuration by {metrics[0]}" if better else f"most promising by {' and '.join(metrics)}"
-    # the winner, one cell a switch, and where there are several all at once; a constraint may leave some out
+    # the winner, a cell for each switch and one with all of them, if there are several; a constraint may leave some out
     cells = f"{'at most ' if search.constraints else ''}{len(data['factors']) + len(data['designs'])} cells"
     if "claims" in data:
         expected = "Each choice helps, or the search would hardly have made it; that is tested here."
@@ -110,7 +111,7 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
         "recipe": space.written(point),
         "factors": factors,
         "designs": designs,
-        # not those that chose the winner, which flatter it; the fresh ones are trained already
+        # not the seeds under which the winner was chosen, which flatter it; fresh ones, which are trained already
         "seeds": [search.words.seeds + i for i in range(_replicates(study))],
         "tables": [_table(list(dict.fromkeys([metric, *aims])), taken_back, whole)],
     }
@@ -132,7 +133,7 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
 
 
 def _table(metrics: list[str], taken_back: Mapping[str, _Switch], whole: str) -> dict[str, Any]:
-    """whole: the cell that takes back all at once; "" where there is none."""
+    """The emitted study's table. whole: the cell that takes back all at once; "" where there is none."""
     labels = {"baseline": "the winner", **{name: switch.label for name, switch in taken_back.items()}}
     if whole:
         labels[whole] = "the recipe of the search"
@@ -162,13 +163,13 @@ def _taken_back(search: SearchPlan, point: Point) -> dict[str, _Switch]:
 
 
 def _own(value: Value | None, patch: Mapping[str, Any]) -> Value | None:
-    """What the recipe has in a dimension's place; of one that applies to other choices, what the patch sets."""
+    """The recipe's value of a dimension; of a dimension that does not apply to the recipe, what the patch sets."""
     sets = list(patch.values())
     return sets[0] if value is None and len(sets) == 1 and isinstance(sets[0], int | float | str) else value
 
 
 def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
-    """The winner with one dimension as in the recipe, and with what then applies, or no longer does."""
+    """The winner with one dimension as in the recipe; dimensions that then apply are added, others are dropped."""
     found: dict[str, Value] = {}
     for dimension in search.space.dimensions:
         own = search.space.baseline.get(dimension.name)
@@ -181,7 +182,7 @@ def _without(search: SearchPlan, point: Point, name: str) -> dict[str, Value]:
 def _together(search: SearchPlan, taken_back: Mapping[str, _Switch]) -> list[str]:
     """The switches, two at least, that together turn the winner into the search's recipe; none where no cell can."""
     dimensions = [switch.dimension for switch in taken_back.values()]
-    # what lies in another's choice goes back with it, unless the recipe has it as well
+    # a dimension that depends on another goes back with it, unless it applies to the recipe as well
     found = [
         name
         for name, switch in taken_back.items()
@@ -192,12 +193,12 @@ def _together(search: SearchPlan, taken_back: Mapping[str, _Switch]) -> list[str
 
 
 def _inside(search: SearchPlan, name: str, others: list[str]) -> bool:
-    """Whether the dimension depends on another of these."""
+    """Whether a dimension depends on one of these, directly or through others."""
     return any(other in others or _inside(search, other, others) for other in search.space.by_name[name].when)
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: _Path) -> Iterator[tuple[str, Any]]:
-    """The patch that leads from one resolved recipe to the other: as deep as both have the same options."""
+    """The patch that leads from one resolved recipe to the other, as deep as both have options of the same kind."""
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
         where = (*path, key)

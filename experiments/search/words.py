@@ -14,7 +14,7 @@ COSTS = ("params", "macs", "seconds")
 """What an objective may be besides a recorded metric: facts of the network, and what its training took."""
 
 COLUMNS = ("number", "state", "note", "best_so_far", "epochs_trained", "reason", "drawn", "front")
-"""Of the table of configurations, besides those of dimensions and objectives."""
+"""Columns of the table of configurations, besides those of dimensions and objectives."""
 
 RANGES = ("uniform", "loguniform", "int", "choice")
 
@@ -40,13 +40,13 @@ class Sampled(Settings):
     """One of some values of the path; or one of some named patches, under a name that is no path."""
 
     step: PositiveInt | None = None
-    """Of `int`: only every so many, from the lower end on."""
+    """Of `int`: only whole numbers that are so far apart, from the lower end on."""
 
     log: bool = False
     """Of `int`: its logarithm is uniform."""
 
     path: str | None = None
-    """The recipe path, where two ranges of one path have a name each."""
+    """The recipe path, where the range has a name of its own, as two ranges of one path must have."""
 
     when: dict[str, Any] = Field(default_factory=dict)
     """Sampled only where another `choice` is this value or named patch, or one of a list of them."""
@@ -59,7 +59,7 @@ class Budget(Settings):
     """Configurations, the recipe and the other starting points included."""
 
     hours: Annotated[float, Field(gt=0)] | None = None
-    """Of one `ablate search`, until its last configuration begins."""
+    """Hours from the start of one `ablate search` until its last configuration begins."""
 
 
 class Pruning(Settings):
@@ -69,10 +69,10 @@ class Pruning(Settings):
     """asha: successive halving; hyperband: the same from several first epochs; median: against the others' median."""
 
     grace: PositiveInt = 1
-    """Epochs that each configuration has at least."""
+    """Epochs that each configuration is trained for at least."""
 
     factor: Annotated[int, Field(ge=2)] | None = None
-    """Of asha and hyperband: one in so many goes on at each decision (3)."""
+    """Of asha and hyperband: one in so many goes on at each decision. Default: 3."""
 
 
 def _word_or_settings(value: object) -> str:
@@ -83,13 +83,13 @@ class Search(Settings):
     """The search section: what `ablate search` varies, towards what, for how long."""
 
     sample: Annotated[dict[str, Sampled], Field(min_length=1)]
-    """Recipe path (or, for named patches, a name) to what it may be."""
+    """Recipe path, or another name (see `choice` and `path`), to what may be there."""
 
     objective: str | tuple[str, ...] | dict[str, Any] = "top1"
     """A recorded metric, a cost (`params`, `macs`, `seconds`), or two of them; as a mapping, with `max` or `min`."""
 
     budget: Budget
-    """When it ends."""
+    """When the search ends."""
 
     sampler: _Sampler | None = None
     """tpe (the default), gp, random, cmaes or nsga2 (the default for two objectives)."""
@@ -103,14 +103,14 @@ class Search(Settings):
     """Trials of each configuration, under seeds 0, 1, ...; its objective is their mean."""
 
     confirm: Annotated[int, Field(ge=2)] = 3
-    """Fresh seeds under which the finalists and the recipe are trained in the end."""
+    """How many fresh seeds the finalists and the recipe are trained under in the end."""
 
     finalists: PositiveInt | None = None
-    """Configurations that are trained under fresh seeds: the best (1 by default); of two objectives so many of the
-    front, spread over it (3)."""
+    """How many configurations are trained under fresh seeds: the best (default: 1); with two objectives, such as are
+    spread over the front (default: 3)."""
 
     start: tuple[dict[str, Any], ...] = ()
     """Configurations that are tried first, after the recipe: name to value; what is left out is as in the recipe."""
 
     seed: NonNegativeInt = 0
-    """Of the sampler's random numbers."""
+    """Seed of the sampler's random numbers."""

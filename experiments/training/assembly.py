@@ -68,7 +68,7 @@ def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
 
 
 class Parts(NamedTuple):
-    """What of a recipe a trained network's predictions depend on."""
+    """The parts of a recipe that a trained network's predictions depend on."""
 
     dataset: Dataset
     architecture: Architecture
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
 
 
 def read_parts(recipe: Mapping[str, Any]) -> Parts:
-    """The parts of a recorded recipe; what it was trained with, such as a plugin's loss, need not be there any more.
+    """The parts of a recorded recipe; its other options, such as a plugin's loss, need not exist any more.
 
     Raises UserError where a part can't be read.
     """
@@ -97,7 +97,7 @@ def read_parts(recipe: Mapping[str, Any]) -> Parts:
 def load_network(parts: Parts, weights: Path | str | None, num_classes: int, device: torch.device) -> Network:
     """A trained network of this project, for prediction: normalised images [B, 3, H, W] to logits, float32 [B, K].
 
-    weights: its file; without one the network is as it is built, which takes as long to predict.
+    weights: their file; None leaves the network as it is built, which takes as long to predict.
 
     Raises UserError where the weights don't fit the architecture.
     """

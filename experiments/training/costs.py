@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SMALL = 2**32
-"""Multiply-accumulates, at most, of what is run on the CPU to count them: a fifth of a second."""
+"""A network of at most so many multiply-accumulates is run on the CPU to count them, in a fifth of a second."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Cost:
 
 
 def cost_of(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
-    """The cost, from the machine's memory of earlier measurements where it has one."""
+    """The cost, measured unless this machine remembers it from before."""
     key = _key(architecture, num_classes, image_size)
     return Cost(**remembered("costs", key, lambda: asdict(measure(architecture, num_classes, image_size))))
 
@@ -54,9 +54,9 @@ def _key(architecture: Architecture, num_classes: int, image_size: int) -> list[
 
 
 def measure(architecture: Architecture, num_classes: int, image_size: int) -> Cost:
-    """Build the network and count what one image's forward pass does: on the meta device, small ones on the CPU.
+    """Build the network and count what one image's forward pass does: on the meta device, or, if it is small, the CPU.
 
-    On the meta device torch loads its compiler, which takes as long as loading torch; a small network is sooner run.
+    On the meta device torch loads its compiler, which takes as long as loading torch: a small network is run sooner.
     """
     import torch
 
@@ -64,9 +64,9 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             with torch.device("meta"):
                 params = sum(p.numel() for p in architecture.untrained().build(num_classes).parameters())
-            # no parameter of a convolution or matrix product is used more often than once a pixel
+            # a bound: no parameter of a convolution or matrix product is used more often than once per pixel
             with torch.device("cpu" if params * image_size**2 < _SMALL else "meta"):
-                # torch's counter asks what needs gradients for a history, which tokens that are parameters don't have
+                # without gradients, for whose history torch's counter asks: tokens that are parameters have none
                 model = architecture.untrained().build(num_classes).eval().requires_grad_(False)
                 macs = _macs(model, torch.zeros(1, 3, image_size, image_size))
     except UserError:
@@ -92,7 +92,7 @@ def _macs(model: nn.Module, images: Tensor) -> int:
 
 @cache
 def _sources(kind: type[Option]) -> frozenset[str]:
-    """Digests of the files that say what an option is: its own, those that it derives from or shares. Read once."""
+    """Digests of the source files of an option: its own, its base classes', those that it may share. Read once."""
     files: set[Path] = set()
     for cls in kind.__mro__:
         if issubclass(cls, Option) and cls.__module__ != Option.__module__:

@@ -18,7 +18,7 @@ from .folders import cache_folder
 from .plugged import checked_source
 
 LONG = 1.0
-"""Seconds of decoding that pass without a word where there is no terminal for a bar."""
+"""Seconds of decoding after which a line announces it, where there is no terminal for a bar."""
 
 
 def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
@@ -64,7 +64,7 @@ def prepare_weights(trials: Iterable[Trial], console: Console) -> None:
 
 @contextmanager
 def _display(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """What a cache tells its progress: a bar in a terminal, elsewhere a line when it takes long; else nothing."""
+    """Yields what shows a cache's progress: as a bar in a terminal, elsewhere as a line when it takes long."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
     task = bars.add_task(name, total=None)

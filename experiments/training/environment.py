@@ -46,7 +46,7 @@ def describe_software() -> dict[str, str]:
 
 
 _CODE = (".py", ".html", ".css", ".js")
-"""What makes results and reports: modules, and what the page is made of."""
+"""Endings of the files that make results and reports: modules, and what the page is made of."""
 
 
 @cache

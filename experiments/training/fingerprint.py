@@ -17,7 +17,7 @@ LENGTH = 32
 """Hex digits of a fingerprint; MLflow takes at most 36 characters as a data set's digest."""
 
 SETTLED = 2.0
-"""Seconds after a file's last change before its time vouches for its content: clocks of files are coarse."""
+"""Seconds after a file's last change until its time vouches for its content, because clocks of files are coarse."""
 
 
 def file_digest(file: Path) -> str:
@@ -29,7 +29,7 @@ def file_digest(file: Path) -> str:
 def content_digest(files: list[Path]) -> str:
     """Digest over (path below the common folder, content) of every file.
 
-    Reading is remembered by the files' names, sizes and times, so that asking again costs a `stat` a file.
+    The digest is remembered by the files' names, sizes and times, so that asking again costs one `stat` per file.
     Raises UserError naming a file that can't be read.
     """
     try:
@@ -43,7 +43,7 @@ def _content_digest(files: list[Path]) -> str:
     common = Path(os.path.commonpath([str(file.parent) for file in files]))
     names = [file.relative_to(common).as_posix() for file in files]
     stats = [file.stat() for file in files]
-    # names besides resolved paths: links of other names may lead to the same files
+    # names besides resolved paths, because links with other names may lead to the same files
     known_by = [
         (name, str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         for name, file, stat in zip(names, files, stats, strict=True)

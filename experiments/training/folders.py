@@ -11,14 +11,14 @@ from pathlib import Path
 from trainer.errors import UserError
 
 STATE = ".ablate"
-"""The folder of what a working folder holds."""
+"""The folder inside a working folder that holds all that is kept there."""
 
 LOCK_MODE = 0o664
-"""Of lock files that other accounts of a group that shares a folder must be able to ask for."""
+"""Mode of lock files in a folder that a group shares: its other accounts must be able to ask for them."""
 
 
 def cache_folder() -> Path:
-    """Per machine and user: decoded images, rendered data sets, measured costs. May be deleted at any time.
+    """One per machine and user: decoded images, rendered data sets, measured costs. May be deleted at any time.
 
     `ABLATE_CACHE`, else `ablate` below `XDG_CACHE_HOME` or `~/.cache`.
     """
@@ -28,18 +28,21 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Per working folder: journals, checkpoints and logs of trials."""
+    """One per working folder: journals, checkpoints and logs of trials."""
     return Path(STATE)
 
 
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
-    """What one trial keeps: what trainer.files names; on other data, another folder."""
+    """The folder of a trial's files, which trainer.files names; the same trial on other data has another folder."""
     return Path(STATE, "trials", f"{trial_id}-{fingerprint[:8]}")
 
 
 @contextmanager
 def alone_in(folder: Path, seconds: float = 60) -> Iterator[None]:
-    """Inside, no other process trains in this trial folder; waits so long for one that a kill has just orphaned."""
+    """Inside, no other process trains in this trial folder. Waits for one that a kill has just orphaned.
+
+    Raises UserError if one still trains there after so many `seconds`.
+    """
     from filelock import FileLock, Timeout
 
     try:
@@ -56,18 +59,18 @@ def is_held(lock: Path) -> bool:
     if not lock.exists():
         return False
     try:
-        # another process may be asking the same, for a moment
+        # not at once, because another process may hold the lock for a moment only to ask the same
         with FileLock(lock, timeout=0.1, poll_interval=0.02, mode=LOCK_MODE):
             return False
     except (Timeout, PermissionError):
-        # what may not be opened is another account's, of whom nothing is known
+        # a lock that may not be opened is another account's, and may be held
         return True
 
 
 @contextmanager
 def locked(what: str) -> Iterator[None]:
-    """Inside, no other process of this machine is inside for the same `what`; a killed holder lets go."""
-    # here, because reading a plan imports this module and filelock imports much
+    """Inside, no other process of this machine is inside for the same `what`; the lock of a killed one is free."""
+    # imported here, because reading a plan imports this module and filelock imports much
     from filelock import FileLock
 
     file = cache_folder() / "locks" / hashlib.blake2b(what.encode(), digest_size=12).hexdigest()

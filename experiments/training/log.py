@@ -11,15 +11,15 @@ from typing import Any
 
 
 def discreet(text: str) -> str:
-    """Without secrets of the record's address, which what a plugin calls may quote in its errors."""
-    # here, because what tracks trials knows them
+    """The text without secrets of the record's address, which code that a plugin calls may quote in its errors."""
+    # imported here, because the package that tracks trials imports modules that import this one
     from ..tracking.uris import without_secrets
 
     return without_secrets(text)
 
 
 def trial_logger(name: str, file: Path) -> logging.Logger:
-    """Writes to the file, once there is something to write."""
+    """A logger that writes to the file, which it makes once there is something to write."""
     logger = logging.Logger(f"ablate.trial.{name}", logging.INFO)
     handler = _Log(file, encoding="utf-8", delay=True)
     handler.setFormatter(_Discreet("%(asctime)s %(message)s"))
@@ -35,10 +35,10 @@ def printed_to(logger: logging.Logger) -> Iterator[None]:
 
 
 class _Lines(io.RawIOBase):
-    """Below a text stream that can all that the process's own can; every line goes to the log of the present trial.
+    """The raw stream below a text stream in the place of stdout or stderr: each line goes to the present trial's log.
 
-    What a plugin has made of it when it was imported, in a worker's first trial, such as a handler of its own log,
-    writes to it in later trials as well.
+    It outlives trials. A plugin that is imported in a worker's first trial may keep the text stream, for instance in a
+    handler of its own log, and writes to it in later trials as well.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:
@@ -54,7 +54,7 @@ class _Lines(io.RawIOBase):
         try:
             yield text
         finally:
-            # a plugin may have detached what is below it
+            # a plugin may have detached the text stream from this one
             with suppress(ValueError):
                 text.flush()
             if self._begun:
@@ -72,7 +72,7 @@ class _Lines(io.RawIOBase):
 
     def _log(self, line: bytearray) -> None:
         if self._logger is not None:
-            # of a progress bar what a terminal would show in the end
+            # of a progress bar, only what a terminal would show in the end
             shown = line.rstrip(b"\r").rpartition(b"\r")[2]
             self._logger.info("%s", shown.decode(errors="backslashreplace"))
 
@@ -80,11 +80,11 @@ class _Lines(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        # of what writes past Python, such as another process
+        # for what writes past Python, such as another process
         return self._descriptor
 
     def close(self) -> None:
-        """Left open: whoever wraps it closes it, and the rest still prints."""
+        """Stay open: a text stream around this one closes it when it goes, and later ones still write to it."""
 
 
 _OUT, _ERRORS = _Lines(1, "<stdout>"), _Lines(2, "<stderr>")

@@ -1,6 +1,6 @@
-"""What a few steps tell of a whole training: its seconds and its memory.
+"""What a few steps tell about a whole training: its seconds and its memory.
 
-The images are noise, so no data need be at hand, and teachers are as untrained; of several phases the first counts.
+The images are noise, so that no data need be at hand; teachers are untrained; of several phases the first is measured.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from trainer.data import Data
 
 FEW = 4
-"""Images of the first, small batch on the CPU, which tells whether a whole one takes too long."""
+"""Images of the first, small batch on the CPU, which tells whether a whole batch takes too long."""
 
 LONG = 1.0
-"""Seconds that a step on the CPU may take; of a batch that takes longer as many images are tried as fit into it."""
+"""Seconds that a step on the CPU may take; of a batch that takes longer, as many images are tried as take so long."""
 
 SECONDS = 0.5
-"""For so long steps are measured, and for at least one step."""
+"""Steps are measured for so long, and at least one of them."""
 
 UNKNOWN_CLASSES = 100
 
@@ -42,13 +42,13 @@ class Measured:
     """What a training costs on this machine, as far as a few steps tell."""
 
     step_seconds: float
-    """Of one optimizer step with the recipe's batch, or all training images if they are fewer."""
+    """Seconds of one optimizer step with the recipe's batch, or with all training images if they are fewer."""
 
     image_seconds: float
-    """Of the evaluation of one image."""
+    """Seconds of the evaluation of one image."""
 
     memory: int
-    """The most bytes held at once: on the GPU torch's and the images', else all that the process has on the host."""
+    """The most bytes held at once: on the GPU by torch and all images, else by the whole process on the host."""
 
     total: int
     """Bytes of memory that the GPU or the host has."""
@@ -57,28 +57,28 @@ class Measured:
     """Training images of an epoch; None where the data are not at hand."""
 
     val: int | None
-    """Images evaluated after it."""
+    """Images evaluated after an epoch; None where the data are not at hand."""
 
     loading: float | None = None
-    """Seconds from the process's start to its first measurement: imports, network, first step; None of later ones."""
+    """Seconds from a process's start to its first measurement: imports, network, first step; None in later ones."""
 
     def epoch_seconds(self, batch_size: int) -> float | None:
-        """Training and evaluation of an epoch, where the number of images is known."""
+        """Seconds of training and evaluation in an epoch; None where the number of images is not known."""
         if self.train is None or self.val is None:
             return None
         return self.step_seconds * -(-self.train // batch_size) + self.image_seconds * self.val
 
 
 def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Callable[[], None]) -> Measured:
-    """Train on noise for a moment. ready: called before each measurement. Raises whatever keeps it from training.
+    """Train on noise for a moment. Raises whatever keeps the recipe from training.
 
-    teachers: trial id to {"recipe"}, of those that the recipe refers to.
+    teachers: trial id to {"recipe"}, of those that the recipe refers to. ready: called before each measurement.
     """
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes, train, val, images = _sizes(recipe, seed)
-    # a batch holds what there is at most
+    # a batch holds no more images than there are
     whole = min(recipe.batch_size, train or recipe.batch_size)
 
     def steps(batch_size: int) -> tuple[float, float, int]:
@@ -102,7 +102,7 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
 
 
 def _seconds_of(whole: int, small: tuple[int, float], large: tuple[int, float]) -> float:
-    """Seconds of a step of `whole` images by those of two batches, (images, seconds): a straight line.
+    """Seconds of a step of `whole` images, on the straight line through those of two batches, (images, seconds).
 
     Where the small batch took longer, something held it up: then the large one counts in proportion.
     """
@@ -112,7 +112,7 @@ def _seconds_of(whole: int, small: tuple[int, float], large: tuple[int, float]) 
 
 
 def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]:
-    """Classes, training images, evaluated images, bytes of all images; the images where the data are at hand."""
+    """Classes, training images, evaluated images, bytes of all images; None, None and 0 without the data at hand."""
     dataset = recipe.dataset
     if dataset.fingerprint() is None:
         return dataset.num_classes() or UNKNOWN_CLASSES, None, None, 0
@@ -124,12 +124,12 @@ def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]
 def _steps(
     recipe: Recipe, data: Data, batch_size: int, hooks: Sequence[Hook], ready: Callable[[], None]
 ) -> tuple[float, float, int]:
-    """Seconds of a step, seconds of an image's evaluation, bytes."""
+    """Seconds of a step, seconds of an image's evaluation, and the most bytes held at once."""
     from torch.nn.functional import cross_entropy
 
     from trainer import train
 
-    # compiling would take longer than all that is measured
+    # uncompiled, because compiling would take longer than all that is measured
     numerics = Numerics(**{**recipe.numerics.model_dump(), "compile": False})
     device = data.device
     clock = _Clock(device, numerics, ready)
@@ -155,23 +155,23 @@ class _Enough(Exception):
 
 
 class _Clock(Hook):
-    """Ends a training once it is measured."""
+    """Measures steps of a training and the evaluation, then ends the training."""
 
     def __init__(self, device: torch.device, numerics: Numerics, ready: Callable[[], None]) -> None:
         self.device = device
         self.numerics = numerics
         self.ready = ready
-        # the first steps choose algorithms and make the optimizer's state
+        # steps that don't count: they choose algorithms and make the optimizer's state
         self.warm = 5 if device.type == "cuda" else 1
         self.steps = 0
         self.begin = self.step_seconds = self.image_seconds = 0.0
 
     def start(self, model: nn.Module) -> None:
         def sees(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            # no more of them: a batch that is kept would count as memory of the next step
+            # not the batch itself, which would count as memory of the next step
             self.shape, self.dtype = inputs[0].shape[1:], inputs[0].dtype
 
-        # images, or what the frozen beginning of a network makes of them
+        # what the network takes: images, or what its frozen beginning makes of them
         model.register_forward_pre_hook(sees)
 
     def step_end(self, model: nn.Module) -> None:
@@ -203,7 +203,7 @@ class _Clock(Hook):
 
 
 def _noise(recipe: Recipe, classes: int, batch_size: int, device: torch.device) -> Data:
-    """As many images as a batch has, many times over."""
+    """A data set of as many random images as a batch has, each of them many times in an epoch."""
     import numpy as np
     import torch
 
@@ -237,7 +237,7 @@ def _forget_peak(device: torch.device) -> None:
 
 
 def _peak(device: torch.device) -> int:
-    """Bytes; on the host, where the system tells no peak, what the process has had at most since its start."""
+    """The most bytes held since `_forget_peak`; on a host whose system does not tell, since the process began."""
     import resource
 
     import torch

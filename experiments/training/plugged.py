@@ -1,4 +1,4 @@
-"""What options of plugins give back, checked where they give it: the loop would blame some other place, or none."""
+"""What options of plugins return, checked where they return it: the loop would blame some other place, or none."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 Check = Callable[[Any, tuple[Any, ...]], str]
-"""(what came back, what was given) to what was expected instead; empty where it is right."""
+"""(what was returned, what was passed) to what was expected instead; empty where it is right."""
 
 
 def checked_hook(option: Refinement, hook: object) -> Hook:
-    """The hook that a refinement has built; a plugin's says which of its points gives what the loop can't take."""
+    """The hook that a refinement has built; a plugin's raises UserError for what the loop can't take, at its point."""
     if not isinstance(hook, Hook):
         raise _mistake(option, "build", hook, "an instance of a class derived from trainer.hooks.Hook")
     if option.code:
@@ -47,7 +47,7 @@ def checked_hook(option: Refinement, hook: object) -> Hook:
 
 
 class CheckedSchedule:
-    """A plugin's schedule, whose factors are numbers."""
+    """A plugin's schedule that raises UserError for a factor that is no finite number from 0 on."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
@@ -82,7 +82,7 @@ def checked_loss(option: Loss, criterion: Criterion) -> Criterion:
 
 
 def checked_source(dataset: Dataset, source: object) -> Source:
-    """What a data set has read; a plugin's is what the trainer takes it for, and no image is in two splits."""
+    """What a data set has read. Raises UserError for a plugin's that the trainer can't take or whose splits overlap."""
     from trainer.data import Source
 
     if not isinstance(source, Source):

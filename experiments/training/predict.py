@@ -28,13 +28,13 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of an image."""
+    """What a network predicts for an image."""
 
     image: str
     """Path below the folder."""
 
     class_name: str
-    """The most probable class, as its folder is called: index order is not always the folders' numeric order."""
+    """The most probable class, by its folder's name: index order is not always the folders' numeric order."""
 
     probability: float
 
@@ -73,7 +73,7 @@ def predict(
 
 
 def to_csv(predictions: list[Prediction]) -> str:
-    """`image,class,probability`, a row an image; names with commas are quoted."""
+    """`image,class,probability`, a row for each image; names with commas are quoted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "class", "probability"])

@@ -2,9 +2,9 @@
 
     python -m experiments.training.probe
 
-reads a line of JSON a question, {"recipe", "seed", "teachers", "plugins"}; says `ready` whenever it is about to
-measure and waits for a line, so that several of these processes measure at the same time; answers with a line of JSON,
-`Measured` or {"error"}.
+Each line of stdin is a question in JSON, {"recipe", "seed", "teachers", "plugins"}. Before each measurement the process
+writes `ready` and waits for a line, so that several such processes measure at the same time. It answers with a line of
+JSON, `Measured` or {"error"}.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     begin = time.monotonic()
     loaded: list[float] = []
     out = os.fdopen(os.dup(1), "w")
-    # what a library prints is no answer
+    # what a library prints goes to stderr, because it is no answer
     os.dup2(2, 1)
 
     def say(line: str) -> None:

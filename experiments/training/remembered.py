@@ -1,4 +1,4 @@
-"""What this machine has measured before: small facts in its cache, each by what decides it."""
+"""What this machine has measured before: small facts in its cache, each under all that it depends on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .folders import cache_folder
 
 
 def remembered(what: str, key: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `measure` gives, or what was remembered when it was measured for `key` before; see remember."""
+    """What is remembered for `key`, else what `measure` gives, which is then remembered; see `remember`."""
     known = recall(what, key)
     if known is not None:
         return known
@@ -33,7 +33,7 @@ def recall(what: str, key: object) -> dict[str, Any] | None:
 
 
 def remember(what: str, key: object, found: dict[str, Any]) -> None:
-    """Keep JSON-like data in the folder `what` of the machine's cache. One that can't be written only costs time."""
+    """Keep JSON-like data in the folder `what` of the machine's cache; failing to write it only costs time."""
     file = _file(what, key)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

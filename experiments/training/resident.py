@@ -22,14 +22,14 @@ _resident: dict[tuple[Dataset, int, torch.device, tuple[str, str]], Data] = {}
 def resident_data(dataset: Dataset, split_key: int, device: torch.device, where: tuple[str, str] = ("", "")) -> Data:
     """The data set on the device; kept for the worker's next trial, and dropped before another one is loaded.
 
-    where: the folder that relative paths refer to, and the fingerprint of the images there; a process that outlives a
-    run may see others under the same settings. Raises UserError where the images are not those any more.
+    where: the folder that relative paths refer to, and the fingerprint of the images there, because a process that
+    outlives a run may see other images under the same settings. Raises UserError where the images have changed.
     """
     key = (dataset, split_key, device, where)
     if key not in _resident:
         _resident.clear()
         loaded = _load(dataset, split_key, device)
-        # after reading them: what has changed before or meanwhile is not what the trial is recorded with
+        # only after reading: images that changed before or meanwhile are not those that the trial is recorded with
         if where[1] and dataset.fingerprint() != where[1]:
             raise UserError("the images have changed since this run began; the same command trains on the new ones")
         _resident[key] = loaded
@@ -42,7 +42,7 @@ def _load(dataset: Dataset, split_key: int, device: torch.device) -> Data:
     from trainer.data import load
 
     if device.type == "cuda":
-        # torch keeps the memory of the data before for itself; `load` asks the driver what is free
+        # torch keeps the memory of the data set before, and `load` asks the driver how much is free
         gc.collect()
         torch.cuda.empty_cache()
     try:

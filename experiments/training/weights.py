@@ -17,7 +17,7 @@ from .folders import state_folder
 
 
 def find_attempt(run: str) -> Attempt:
-    """The first of finished_attempts."""
+    """The newest finished attempt that an id names; see finished_attempts."""
     return finished_attempts(run)[0]
 
 
@@ -59,7 +59,7 @@ def recorded_digest(run: str) -> str:
 def has_weights(attempt: Attempt) -> bool:
     """Whether a finished attempt's weights are in the record, as far as that can be told without fetching them.
 
-    Raises UserError where a server does not answer: what can't be asked is not gone.
+    Raises UserError where a server does not answer: weights that can't be asked for may be there.
     """
     local = _local(attempt)
     if local is None:

@@ -39,7 +39,7 @@ class Cot(nn.Module):
         )
 
     def forward(self, query: torch.Tensor) -> torch.Tensor:
-        """The map itself is the query; keys and values are made of it."""
+        """query: the map itself, of which keys and values are made."""
         static = self.key(query)
         weights = self.attention(torch.cat([query, static], dim=1))
         dynamic = functional.silu(self.norm(self._aggregate(self.value(query), weights)))
