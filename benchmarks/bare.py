@@ -1,4 +1,4 @@
-"""Bare training loops: what the machine would need if nothing but training had to be done.
+"""Bare training loops: how long the machine would take if it did nothing but train.
 
     python benchmarks/bare.py FOLDER [--threads N] [--cells A B+c] [--channels-last]
 
@@ -6,7 +6,7 @@ FOLDER holds what contest.py exported. The process imports torch and timm once, 
 normalised float32, says `ready`, waits for a line on its standard input, and then trains one cell after the other:
 the same network, SGD, batch size, epochs, learning rates, label smoothing and mixup as the other sides, with an
 evaluation over the validation split after every epoch. Nothing is recorded, checkpointed or shuffled twice. Only the
-loops are timed: not the imports, not the images, not the building of networks. A line of JSON a cell.
+loops are timed: not the imports, not the images, not the building of networks. It prints a line of JSON per cell.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 PIXELS, TRAININGS = "pixels.npz", "trainings.json"
-"""What FOLDER holds: images, labels, split and colours; the trainings."""
+"""Files in FOLDER: images, labels, split and colours; the trainings."""
 
 EVAL_BATCH = 256
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -54,9 +54,9 @@ def bare_epoch(
 ) -> None:
     """Train on every image once, in a new order.
 
-    images: float32 [N, 3, S, S], normalised, where the model is and in its memory format, which batches keep.
+    images: float32 [N, 3, S, S], normalised, on the model's device and in its memory format, which batches keep.
     targets: classes [N], or probabilities [N, K], which `mixup` (the alpha of its Beta distribution) needs.
-    precision: fp32, or bf16 for autocast. rates: the learning rate of each step; empty: leave it.
+    precision: fp32, or bf16 for autocast. rates: the learning rate of each step; empty: the optimizer's own.
     """
     model.train()
     order = torch.randperm(len(images), device=images.device)
@@ -87,7 +87,7 @@ def bare_evaluation(model: nn.Module, images: torch.Tensor, targets: torch.Tenso
 
 
 def bare_training(training: dict[str, Any], train: Split, val: Split, layout: torch.memory_format) -> dict[str, Any]:
-    """All epochs of one cell, each with its evaluation; `training` is a contest.Training as plain data."""
+    """Train all epochs of one cell, each with an evaluation; `training` is a contest.Training as plain data."""
     classes = int(train.targets.max()) + 1
     network = {name: training[name] for name in ("tweak", "width", "layers")}
     model = raced_resnet(num_classes=classes, **network).to(memory_format=layout)
@@ -106,12 +106,12 @@ def bare_training(training: dict[str, Any], train: Split, val: Split, layout: to
 
 
 def cosine(rate: float, steps: int) -> list[float]:
-    """Half a cosine from `rate` towards 0, a value a step."""
+    """Half a cosine from `rate` towards 0: a learning rate for each step."""
     return [rate * 0.5 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)]
 
 
 def load_splits(file: Path, layout: torch.memory_format) -> tuple[Split, Split]:
-    """Training and validation images of an export, normalised and resident."""
+    """Training and validation images of an export, normalised and in memory."""
     stored = np.load(file)
     mean, std = (torch.tensor(stored[name], dtype=torch.float32).view(1, 3, 1, 1) * 255 for name in ("mean", "std"))
     images, labels = torch.from_numpy(stored["images"]).permute(0, 3, 1, 2), torch.from_numpy(stored["labels"])

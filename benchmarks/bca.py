@@ -12,16 +12,16 @@ from reports.statistics import ROUNDING, finite
 
 RESAMPLES = 9999
 FEWEST = 3
-"""Of two pairs a resample has only three means: their interval would be the two themselves."""
+"""The fewest differences: resamples of two have only three means, so the interval would be the two themselves."""
 
 
 def bca(differences: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
     """The bias-corrected and accelerated bootstrap interval of the mean (Efron 1987; Efron & Tibshirani 1993, 14.3).
 
-    None for fewer than three differences, of which those that are not finite are left out, and where all are equal.
-    With the few seeds that studies have it is too narrow (benchmarks/README.md has its coverage), which is why reports
-    print Student's t interval. 9,999 resamples drawn with `seed`: as `scipy.stats.bootstrap(method="BCa")`, which
-    takes longer to import than this to compute.
+    Differences that are not finite are left out. None for fewer than three, and where all are equal. With the few seeds
+    of a study it is too narrow (benchmarks/README.md has its coverage), which is why reports print Student's t
+    interval. 9,999 resamples are drawn with `seed`, as by `scipy.stats.bootstrap(method="BCa")`, which takes longer to
+    import than this takes to compute.
     """
     values = finite(differences)
     n = len(values)

@@ -10,8 +10,8 @@ Nothing real      no cell differs from another: every "better" or "worse" is fal
 One real effect   one cell is better by 0.5, 1 or 2 standard deviations of a paired difference.
 Effects           factorial and leave-one-out designs in which nothing, or one switch, has an effect.
 
-Every number is asked of the functions that the reports ask. Exits with 1 where a level is exceeded by more than three
-standard errors of the simulation; BCa is shown and not judged, because reports print Student's t interval.
+Every number comes from the functions that reports use. Exits with 1 if a level is exceeded by more than three standard
+errors of the simulation. BCa is shown but not judged, because reports print Student's t interval.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SEEDS = (3, 5, 6, 10)
 SIZES = (0.5, 1.0, 2.0)
 IMAGES = 50
 BOOTSTRAPS = 1000
-"""Of so many studies BCa is tried: it takes as long as all else."""
+"""BCa is tried on so many studies only, as it takes as long as everything else."""
 
 DESIGNS = {
     "factorial 2 x 2 x 2 on two architectures": [
@@ -57,7 +57,7 @@ SWITCHES = ("a", "b", "c")
 
 @dataclass
 class Tally:
-    """How often of how often, by name."""
+    """Hits and tries by name."""
 
     hits: dict[str, float] = field(default_factory=dict)
     tries: dict[str, float] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Tally:
 
 
 def draw_studies(kind: str, studies: int, cells: int, seeds: int, seed: int) -> NDArray[np.float64]:
-    """Values of shape (studies, cells, seeds) of cells that do not differ."""
+    """Values of cells that do not differ, of shape (studies, cells, seeds)."""
     draw = np.random.default_rng([seed, cells, seeds, kind == "counts"])
     common = draw.normal(size=(studies, 1, seeds))
     if kind == "normal":
@@ -85,7 +85,7 @@ def arms_of(study: NDArray[np.float64]) -> dict[str, dict[int, float]]:
 
 
 def nothing_real(kind: str, cells: int, seeds: int, studies: int) -> Tally:
-    """The first cell is the reference, and any cell is as truly the best as any other: the last one counts."""
+    """Studies without any difference. The first cell is the reference; of equally best cells, the last is watched."""
     tally = Tally()
     for number, study in enumerate(draw_studies(kind, studies, cells, seeds, 0)):
         arms = arms_of(study)
@@ -166,7 +166,7 @@ class Measure:
         share = tally.share(self.name)
         if share is None:
             return "–"
-        # shares of several numbers of one study are not independent: the error is that of one number a study
+        # numbers of one study are not independent, so the standard error is that of one number per study
         error = 3 * math.sqrt(LEVEL * (1 - LEVEL) / studies)
         wrong = (self.at_most is not None and share > self.at_most + error) or (
             self.at_least is not None and share < self.at_least - error
@@ -202,7 +202,7 @@ Job = tuple[Callable[..., Tally], tuple[Any, ...]]
 
 
 def tables() -> list[tuple[str, Sequence[str], Sequence[Measure], list[Job]]]:
-    """Title, heads of what varies, measures, and a job a row."""
+    """For each table its title, the heads of what varies, the measures, and a job for each row."""
     plain = [(nothing_real, case) for case in product(("normal", "counts"), CELLS, SEEDS)]
     real = [(one_real, case) for case in product(CELLS, SEEDS)]
     cases = [("normal", 3, 0.0), ("normal", 3, 1.0), ("counts", 3, 0.0), ("counts", 10, 0.0)]
@@ -215,7 +215,7 @@ def tables() -> list[tuple[str, Sequence[str], Sequence[Measure], list[Job]]]:
 
 
 def calibrate(jobs: Sequence[Job], studies: int, processes: int) -> list[Tally]:
-    """The jobs' tallies in order, the costly ones begun first."""
+    """The jobs' tallies in order; the costly jobs, which come last, are begun first."""
     if processes == 1:
         return [job(*case, studies) for job, case in jobs]
     with ProcessPoolExecutor(processes) as pool:

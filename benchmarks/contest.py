@@ -1,7 +1,7 @@
-"""What is raced: cells of the study, as plain trainings that every side can do, and the images as each takes them.
+"""What is raced: a study's cells as plain trainings that every side can do, and the images in each side's form.
 
 The study is `studies/bag_of_tricks.yaml` under its profile `demo` with one seed: 18 trainings of one small ResNet.
-On `digits` that is the study as it stands; on `glyphs` its profile gets other images (JPEG files of about 300 x 200
+On `digits` that is the study as it stands. On `glyphs` its profile gets other images (JPEG files of about 300 x 200
 pixels, trained at 64) and another learning rate.
 """
 
@@ -33,12 +33,12 @@ from trainer.data import Source, load
 STUDY = Path(__file__).resolve().parent.parent / "studies" / "bag_of_tricks.yaml"
 PROFILE = "demo"
 GLYPHS = {"dataset": {"kind": "glyphs", "image_size": 64, "per_class": 60}, "epochs": 8, "optimizer.lr": 0.05}
-"""What the profile says instead, in the race on glyphs; at its own rate little would be learned of 62 classes."""
+"""Changes to the profile for the race on glyphs; with its own learning rate, little of 62 classes would be learned."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One cell under one seed, in numbers."""
+    """The training of one cell under one seed, as plain numbers."""
 
     cell: str
     tweak: str
@@ -49,7 +49,7 @@ class Training:
     cosine: bool
     smoothing: float
     mixup: float
-    """alpha; 0: no mixup."""
+    """mixup's alpha; 0: no mixup."""
 
     epochs: int
     batch_size: int
@@ -57,14 +57,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Contest:
-    """A study file and profile for `ablate run`, and the same as trainings."""
+    """A study file and profile for `ablate run`, and its cells as trainings for the other sides."""
 
     study: Path
     profile: str
     dataset: Dataset
     cells: tuple[Cell, ...]
     total: int
-    """Cells of the whole study; `cells` may be the first few of them."""
+    """Number of cells of the whole study; `cells` may be the first few of them."""
 
     @property
     def trainings(self) -> list[Training]:
@@ -72,9 +72,9 @@ class Contest:
 
 
 def make_contest(data: str, cells: int | None, folder: Path, epochs: int | None = None) -> Contest:
-    """The study as it stands where that will do, else a file in `folder` with another profile.
+    """A contest over the study as it stands, or, if anything is changed, over a copy in `folder` with another profile.
 
-    cells: the first ones only; epochs: in the place of the profile's, for every side.
+    cells: how many of the first ones, None for all. epochs: instead of the profile's, for every side.
     """
     changes = {**(GLYPHS if data == "glyphs" else {}), **({"epochs": epochs} if epochs else {})}
     names = [cell.name for cell in _plan(STUDY, PROFILE)]
@@ -87,7 +87,7 @@ def make_contest(data: str, cells: int | None, folder: Path, epochs: int | None 
 
 
 def as_training(cell: Cell) -> Training:
-    """The cell's recipe in numbers; fails where it says what the other sides would not hear of."""
+    """The cell's recipe in numbers; fails if it has a setting that these don't express, so that sides would differ."""
     recipe = cell.recipe.as_data()
     training = Training(
         cell=cell.name,
@@ -122,7 +122,7 @@ def _as_recipe(training: Training, dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_networks(contest: Contest) -> None:
-    """Fail unless raced_networks.py builds our networks: the same tensors, and the strides where ours has them."""
+    """Fail unless raced_networks.py builds the same networks as ours: equal tensors, and equal modules and strides."""
 
     def shape(model: nn.Module) -> list[Any]:
         tensors = [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
@@ -135,7 +135,7 @@ def check_networks(contest: Contest) -> None:
 
 
 def export(contest: Contest, folder: Path) -> Path:
-    """Put the images where each side takes them; returns the peer's folder. Files stay files, hard-linked."""
+    """Write the images in each side's form; returns the folder of images for the peer, where files are hard links."""
     dataset = contest.dataset
     source = dataset.read(0)
     data = load(source, dataset.image_size, dataset.mean, dataset.std, cache_folder(), torch.device("cpu"))
@@ -156,7 +156,7 @@ def export(contest: Contest, folder: Path) -> Path:
 
 def _put(source: Source, i: int, place: Path, pixels: NDArray[np.uint8]) -> None:
     if isinstance(source.images, np.ndarray):
-        # already of the size that is trained at, and PNG is exact
+        # they have the size of the training already, and PNG is lossless
         Image.fromarray(pixels).save(place / f"{i:05d}.png")
         return
     file = source.images[i]
@@ -175,6 +175,6 @@ def _study_text(changes: dict[str, Any], cells: list[str]) -> str:
     study = read_yaml(STUDY).data
     race = {**study["profiles"][PROFILE], **changes}
     if len(cells) < len(_plan(STUDY, PROFILE)):
-        # what asks for the cells left out would be refused
+        # tables, figures and claims that name cells left out would be refused
         race |= {"designs": [{"list": cells}], "tables": [], "figures": [], "claims": []}
     return yaml.safe_dump({**study, "profiles": {"race": race}}, sort_keys=False, allow_unicode=True)

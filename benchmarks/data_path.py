@@ -85,7 +85,7 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def decoding_table(per_class: int, rounds: int) -> str:
-    """Decoding against the cache."""
+    """The table of decoding against an epoch from the cache."""
     source = Glyphs(per_class=per_class).read(0)
     files = [Path(file) for file in source.images]
     all_of_them = cores()
@@ -116,13 +116,13 @@ def decoding_table(per_class: int, rounds: int) -> str:
 
 
 def epoch(data: Data) -> None:
-    """All training images as the network gets them."""
+    """Go through all training images once, as the network gets them."""
     for batch in data.train_batches(BATCH, Draws(0, 1)):
         data.normalised(data.placed(batch, Frame.of(batch.images)), Numerics())
 
 
 def augmentation_table(rounds: int) -> str:
-    """What refinements cost of a step."""
+    """The table of what refinements cost, as a share of a training step."""
     data = noise(BATCH, SIZE, torch.device("cpu"), stored=STORED)
     step = seconds(training_step(data.labels[:BATCH]), max(3, rounds // 3))
     plain = seconds(lambda: inputs(data, []), rounds)

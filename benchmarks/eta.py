@@ -2,12 +2,13 @@
 
     python benchmarks/eta.py [--studies bag_of_tricks,gcblock_resnet50v2] [--seeds 1]
 
-plan        `ablate plan` in a new folder with an empty cache: what it measures of a few steps, and says before anything
-            has run, against the training of the whole study (first line to last trial, start-up included).
-a tenth     the first line of `ablate run` at or after a tenth of the trials: what it says is left, against what it was.
+plan        `ablate plan` in a new folder with an empty cache: its estimate, from measuring a few steps before anything
+            has run, against the time of the whole study (from the start to the last trial, start-up included).
+a tenth     the first line of `ablate run` at or after a tenth of the trials: the time left that it says, against the
+            time that it took from there.
 half        the same at half of the trials.
 
-An error of +10 % means that it was told 10 % too long. Target: at most 20 % either way after the first tenth.
+An error of +10 % means an estimate that was 10 % too long. Target: at most 20 % either way after the first tenth.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def errors(study: str, seeds: int | None, folder: Path) -> tuple[int, float, dic
         [str(ABLATE), "plan", *asked, "--probe", "--json"],
         cwd=folder, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    # where the data are yet to be rendered, their number is not known, and so no cost
+    # data that are yet to be rendered have no known size, so that there is no estimate
     seconds = json.loads(planned.stdout)["seconds"]
     told: dict[str, tuple[float, float]] = {"plan": (0.0, seconds)} if seconds else {}
     begin, last, trials = time.monotonic(), 0.0, 0

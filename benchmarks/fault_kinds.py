@@ -1,4 +1,4 @@
-"""What `faults.py` does to a study, one entry a fault.
+"""The faults that `faults.py` causes to a study.
 
 driver-killed   SIGKILL to `ablate run`                     sigterm         SIGTERM to it
 worker-killed   SIGKILL to a worker                         ctrl-c-twice    SIGINT to all, and once more 0.3 s later
@@ -31,7 +31,7 @@ from small_disk import SmallDisk
 
 
 class Study(Protocol):
-    """A study on its way."""
+    """A study that is running."""
 
     folder: Path
     process: Popen[str]
@@ -39,10 +39,10 @@ class Study(Protocol):
 
 
 class Place:
-    """Where a study is kept while a fault is done to it: the working folder, with SQLite in it as the record."""
+    """Where a study runs while it suffers a fault: in a working folder, with an SQLite file in it as the record."""
 
     record: str | None = None
-    """SQLAlchemy's URI of the record's database, where it is not in the working folder."""
+    """SQLAlchemy's URI of the record's database; None: it is in the working folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = self.seen = folder
@@ -56,11 +56,11 @@ class Place:
         return command
 
     def end(self) -> None:
-        """Nothing of it stays but what is in the folder."""
+        """End everything that was started; only the folder stays."""
 
 
 class OnSmallDisk(Place):
-    """On a disk of 48 MB."""
+    """The working folder is on a disk of 48 MB."""
 
     def open(self) -> None:
         self.disk = SmallDisk(self.folder, 48)
@@ -74,7 +74,7 @@ class OnSmallDisk(Place):
 
 
 class OnServer(Place):
-    """With MLflow's server on PostgreSQL as the record."""
+    """The record is an MLflow server on PostgreSQL."""
 
     def open(self) -> None:
         super().open()
@@ -82,7 +82,7 @@ class OnServer(Place):
         self.record = self.postgres.uri
         self.files = tempfile.TemporaryDirectory()
         self.server = MlflowServer(self.postgres.uri, Path(self.files.name))
-        # MLflow's own patience would hide ours
+        # MLflow's own retries would hide ours
         self.environment = {"MLFLOW_TRACKING_URI": self.server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
     def end(self) -> None:
@@ -96,17 +96,17 @@ class Fault:
     """Something that goes wrong."""
 
     do: Callable[[Study, random.Random], None] | None = None
-    """Done once, in the middle of the training; None where a fifth cell does it."""
+    """Called once, in the middle of the training; None: a fifth cell causes the fault."""
 
     cell: str | None = None
-    """The kind of schedule of a fifth cell, of `fault_options.py`."""
+    """The kind of schedule of that fifth cell, from `fault_options.py`."""
 
     place: type[Place] = Place
     said: str = ""
-    """What the command says of it, and the record where the fifth cell fails."""
+    """What the command must say; if the fifth cell always fails, the record as well."""
 
     attempts: int = 0
-    """How often each command tries a fifth cell that fails whatever is done."""
+    """How often each command tries a fifth cell that always fails."""
 
 
 def killed(name: str, number: signal.Signals) -> Fault:

@@ -1,4 +1,4 @@
-"""Schedules with which a trial fails: a plugin of the study of `faults.py`."""
+"""Schedules with which a trial fails: a plugin for the study of `faults.py`."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from trainer.hooks import Moment
 
 
 class Explodes(Schedule):
-    """Trains well for three epochs."""
+    """Trains well for three epochs, then diverges."""
 
     kind: Literal["explodes"] = "explodes"
 
@@ -30,7 +30,7 @@ class Hungry(Schedule):
 
 
 class Raises(Schedule):
-    """Trains well for an epoch."""
+    """Trains well for an epoch, then raises."""
 
     kind: Literal["raises"] = "raises"
 

@@ -1,15 +1,15 @@
-"""What faults cost: each is done to a small study for real, at random moments, and what it leaves is counted.
+"""What faults cost: each is really caused to a small study at random moments, and the damage is counted.
 
     python benchmarks/faults.py [--repeats 3] [--faults driver-killed,ctrl-c-twice] [--seed 0]
 
-The study is the tests': 4 trials of 12 epochs on digits of 16 pixels, two at once on Ray, the record SQLite in the
-working folder. A repetition begins it in a new folder, does the fault once so many epochs are reported (drawn from 2 to
-30 of 48), a fraction of a second later, and then gives the same command until it ends with code 0, as a user would.
-`fault_kinds.py` has the faults.
+The study is that of the tests: 4 trials of 12 epochs on digits of 16 pixels, two at once on Ray, the record an SQLite
+file in the working folder. A repetition starts it in a new folder, causes the fault a fraction of a second after a
+number of epochs (drawn from 2 to 30 of 48) has been reported, and then repeats the command until it ends with code 0,
+as a user would. `fault_kinds.py` has the faults.
 
 Then it counts: trials whose results differ in any digit from an uninterrupted run's; points of metrics that are missing
 from the record or there twice; runs recorded as running; processes that are left after 30 s; files that are left, Ray's
-included; the most epochs that one trial trained again. Target: nothing anywhere, and at most one epoch.
+included; the most epochs that one trial trained again. Target: zero everywhere, and at most one epoch trained again.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ PROGRAM = "import orchestrator.watch as watch; watch.LEAST = 15; from orchestrat
 
 
 class Repetition:
-    """One study in a folder of its own, while something is done to it."""
+    """One study in a folder of its own, to which a fault is caused."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.folder = place.folder
-        # short, because Ray's sockets are in it
+        # a short path, because Ray's sockets are in it
         self.temporary = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
         self.process = self.begin()
 
@@ -88,11 +88,11 @@ class Repetition:
             time.sleep(0.02)
 
     def to_the_end(self, code: int) -> tuple[str, int]:
-        """What the command says, and how often it is given until it ends with this code."""
+        """What the command has said, and how often it was given until it ended with this code."""
         said = ""
         for given in range(1, 7):
             said += self.process.communicate()[0]
-            # what always fails does so a second time as well, and nothing else is done again
+            # a cell that always fails must fail again at the second command, and nothing else may be trained again
             if self.process.returncode == code and (code == 0 or given == 2):
                 return said, given
             self.process = self.begin()
@@ -114,7 +114,7 @@ def write_study(folder: Path, cell: str | None) -> None:
 
 
 def uninterrupted(fault: Fault, room: Path) -> Path:
-    """The folder of the same study that nothing was done to; of a fifth cell that always fails, without it."""
+    """The folder of the same study, run without the fault; a fifth cell that always fails is left out."""
     cell = fault.cell if not fault.attempts else None
     folder = room / f"whole-{cell}"
     if not folder.exists():
@@ -126,7 +126,7 @@ def uninterrupted(fault: Fault, room: Path) -> Path:
 
 
 def repetition(fault: Fault, draws: random.Random, whole: Path, room: Path) -> list[int]:
-    """What is counted after one fault: the columns of the table."""
+    """The counts after one fault, as the columns of the table."""
     place = fault.place(room / "study")
     try:
         write_study(place.seen, fault.cell)
@@ -143,7 +143,7 @@ def repetition(fault: Fault, draws: random.Random, whole: Path, room: Path) -> l
         end = time.monotonic() + 30
         while (left := processes_in(study.folder)) and time.monotonic() < end:
             time.sleep(0.2)
-        # SQLite would look for the record's real path, which is another file out here
+        # copied, as SQLite would resolve the record's real path, which outside the small disk is another file
         after = shutil.copytree(place.seen, room / "after")
         told = [reason for reason in reasons(after, place.record) if fault.said in reason]
         if fault.attempts and len(told) != given * fault.attempts:
@@ -163,7 +163,7 @@ def repetition(fault: Fault, draws: random.Random, whole: Path, room: Path) -> l
 
 
 def measure(fault: Fault, repeats: int, draws: random.Random, whole: Path) -> list[int] | str:
-    """The columns over all repetitions, sums, and of the last one the maximum; why, where it can't be done here."""
+    """The counts over all repetitions: sums, and the maximum of the last column; or why it can't be done here."""
     rows = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as name:

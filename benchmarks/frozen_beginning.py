@@ -1,9 +1,9 @@
-"""What is saved by running the frozen beginning of a network once, instead of in every epoch.
+"""How much time is saved by running the frozen beginning of a network once, instead of in every epoch.
 
-ResNet-18 on synthetic images, its stem and first stages frozen, trained by `trainer.train`: as it is, from features
-that are computed before the first epoch, and with that switched off, so that the frozen modules run in every step.
-Same first weights, images, precision, batch and thread, a training of one and a training of the other in turns. Their
-losses are compared: they must be the same to rounding.
+ResNet-18 on synthetic images, its stem and first stages frozen, is trained by `trainer.train` in two ways: as usual,
+from features that are computed before the first epoch, and with that switched off, so that the frozen modules run in
+every step. Both have the same first weights, images, precision, batch and thread, and take turns. Their losses are
+compared: they must be the same to rounding.
 
     python benchmarks/frozen_beginning.py [--rounds 3] [--size 64]
 """
@@ -32,19 +32,19 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class Took(NamedTuple):
-    """What a training took."""
+    """The times of a training, and its loss."""
 
     first: float
-    """Seconds of the first epoch, with what goes before it."""
+    """Seconds of the first epoch, including what comes before it."""
 
     later: float
-    """Seconds of a further one."""
+    """Median seconds of the other epochs."""
 
     loss: float
 
 
 def network(stages: int) -> nn.Module:
-    """With the stem and so many stages frozen."""
+    """ResNet-18 with its stem and so many stages frozen."""
     model: nn.Module = timm.create_model("resnet18", num_classes=10)
     for name in ("conv1", "bn1", *STAGES[:stages]):
         model.get_submodule(name).requires_grad_(False)
@@ -58,7 +58,7 @@ def descent(model: nn.Module) -> torch.optim.Optimizer:
 
 @contextmanager
 def in_every_epoch() -> Iterator[None]:
-    """Inside, no features are kept."""
+    """Inside, no features are kept, so that frozen modules run in every step."""
     most, frozen.MOST_BYTES = frozen.MOST_BYTES, 0
     try:
         yield

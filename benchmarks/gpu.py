@@ -5,8 +5,8 @@ Needs torch, torchvision, timm, scipy, pydantic and pytest, and what they need; 
 - steady state: the trainer against a bare loop over resident tensors (steady_state.py);
 - throughput: ResNet-50 at 224 px in bf16 from images of 256 px, without augmentation, with random resized crop and
   flip, with full augmentation, and with the images on the host instead of the GPU;
-- what determinism costs, what torch.compile saves a step and costs before the first one;
-- packing: one, two and four trials of ResNet-18 at 32 px at once on one GPU, images a second of all together.
+- what determinism costs; what torch.compile saves per step, and costs before the first step;
+- packing: one, two and four trials of ResNet-18 at 32 px at once on one GPU, in images a second of all together.
 
     PYTHONPATH=. python benchmarks/gpu.py [--quick] [--skip-tests] [--out FILE]
 
@@ -37,7 +37,7 @@ from trainer import train
 from trainer.numerics import Numerics
 
 EAGER_TARGET = 5400
-"""Images a second of ResNet-50 at 224 px with full augmentation on an H200."""
+"""Target for ResNet-50 at 224 px with full augmentation on an H200, in images a second."""
 
 CROPPED: dict[str, Any] = {"random_resized_crop": {}, "flip": {}}
 FULL: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a training reached."""
+    """The measured speed and memory of a training."""
 
     images_per_second: float
     first_epoch_seconds: float
@@ -76,11 +76,11 @@ SETS: dict[str, dict[str, Any]] = {"none": {}, "crop + flip": CROPPED, "full": F
 
 
 def measure(training: Training, device: torch.device, epochs: int) -> Speed:
-    """Train on noise; the median epoch after the first."""
+    """Train on noise; the speed is the median of the epochs after the first."""
     count = training.batch * training.steps
     data = noise(count, training.size, device, stored=training.stored, resident=training.resident)
     if device.type == "cuda":
-        # what training before has left would count as this one's
+        # memory that earlier trainings left would count as this one's
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -102,7 +102,7 @@ def measure(training: Training, device: torch.device, epochs: int) -> Speed:
 
 
 def refinements(training: Training) -> dict[str, Any]:
-    """The training's set, with a cutout in proportion to its images."""
+    """The training's set of refinements, with a cutout in proportion to its images."""
     found = dict(SETS[training.refinements])
     if "cutout" in found:
         found["cutout"] = {"length": training.size // 4}
@@ -110,7 +110,7 @@ def refinements(training: Training) -> dict[str, Any]:
 
 
 def throughput(device: torch.device, base: Training, epochs: int) -> list[str]:
-    """Rows of the throughput table; each is measured in this process, after the one before."""
+    """Rows of the throughput table; all are measured in this process, one after another."""
     deterministic, compiled = {"deterministic": True}, {"compile": True}
     trainings = {
         "no augmentation": base,
@@ -126,7 +126,7 @@ def throughput(device: torch.device, base: Training, epochs: int) -> list[str]:
         try:
             speed = measure(training, device, epochs)
         except Exception as error:
-            # such as a compiler that is missing there: the other rows are worth having all the same
+            # such as a missing compiler; the other rows are still wanted
             rows.append(f"| {name} | failed: {one_line(error)} | | | |")
             show(rows[-1])
             continue
@@ -148,7 +148,7 @@ def one_line(error: Exception) -> str:
 
 
 def packing(device: torch.device, quick: bool) -> list[str]:
-    """Rows of the packing table: processes at once, each with its own context, as Ray's workers are."""
+    """Rows of the packing table. Trials run in processes of their own with a CUDA context each, like Ray's workers."""
     rows = ["| trials at once | images/s of each | images/s together | of one alone |", "|---|---|---|---|"]
     alone = 0.0
     for count in (1, 2, 4):
@@ -176,14 +176,14 @@ def begin_together(processes: Sequence[subprocess.Popen[str]]) -> None:
         process.stdout.readline()
     for process in processes:
         assert process.stdin is not None
-        # one that has died says so by its exit code
+        # that one has died is noticed by its exit code
         with suppress(BrokenPipeError):
             process.stdin.write("begin\n")
             process.stdin.flush()
 
 
 def packed(device: torch.device, quick: bool) -> float:
-    """Images a second of one of several trials, which begin their measured epochs together."""
+    """Images a second of one of several trials that begin their measured epochs together."""
     small = Training("resnet18", 32, 40, 128, 20 if quick else 200, "crop + flip")
     measure(replace(small, steps=2), device, 1)
     print("warm", flush=True)
@@ -192,7 +192,7 @@ def packed(device: torch.device, quick: bool) -> float:
 
 
 def cuda_tests() -> str:
-    """The last line of pytest's over tests/test_cuda.py."""
+    """The last line that pytest prints over tests/test_cuda.py."""
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "tests/test_cuda.py"]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -243,7 +243,7 @@ def main() -> None:
         page += f"{part}\n\n"
         print(part, end="\n\n", flush=True)
         if given.out:
-            # as far as it has come: a machine that is lent may be gone before the end
+            # written after each part: a machine that is lent may be gone before the end
             given.out.write_text(page, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: the process, and the machine in one line."""
+"""Prepares the process of a benchmark, and describes the machine in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.cores import cores
 
 
 def as_a_worker() -> None:
-    """Start this script again with the allocator of a worker, which a process takes from its environment."""
+    """Restart this script with a worker's allocator, which a process can only take from its environment."""
     if not allocator.SETTINGS.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**allocator.SETTINGS, **os.environ})
 

@@ -10,12 +10,12 @@ epochs in the same batches with the same optimizer, and evaluate after every epo
 
 ablate run      the wall time of the whole command, from start to exit, its report included. Nothing is cached: a new
                 folder, a new record, a new cache; of glyphs the files are there, decoding them is inside the time.
-timm, defaults  the sum of the wall times of one train.py a cell, one after the other, told only the experiment.
-timm, best      the same with the fastest of some flags for speed and of 0, 1 and 2 workers, tried on the first cell
-                and all printed; finding them is not counted.
+timm, defaults  the sum of the wall times of one train.py per cell, one after the other, given the experiment alone.
+timm, best      the same with the fastest of some flags for speed and of 0, 1 and 2 workers. All are tried on the first
+                cell and printed; the time to try them is not counted.
 bare loops      the training loops alone: one process for all cells, all images in memory, imports not counted. The
-                plain loop, and the same in channels last; the target is measured against the faster.
-bare, at once   the same on one thread each, as many at once as there are cores: what the machine could do at best.
+                plain loop, and the same in channels last; the target is measured against the faster of the two.
+bare, at once   the same on one thread each, as many at once as there are cores: the best that the machine could do.
 
 Targets: at least 3 times as fast as timm's defaults, at least 2 times as fast as its best flags, at most 1.15 times
 the sum of the bare loops. A target that is missed is printed and is no error.
@@ -58,11 +58,11 @@ Outcome = tuple[float, float]
 
 @dataclass
 class Side:
-    """One way of training the cells, and what it took in each repeat."""
+    """One way of training the cells, and its seconds in each repeat."""
 
     name: str
     run: Callable[[int], Outcome]
-    """Takes the number of the repeat."""
+    """Trains all cells; takes the number of the repeat."""
 
     seconds: list[float] = field(default_factory=list)
     top1: float = 0.0
@@ -81,7 +81,7 @@ def run_ours(contest: Contest, folder: Path, data: Path, environment: dict[str, 
     cache, working, log = folder / "cache", folder / "working", folder / "ablate.log"
     for new in (cache, working):
         new.mkdir(parents=True)
-    # rendered, not decoded
+    # glyphs are rendered already, but not decoded
     if (data / "glyphs").is_dir():
         os.symlink(data / "glyphs", cache / "glyphs")
     command = [str(ABLATE), "run", str(contest.study), "--profile", contest.profile, "--seeds", "1"]
@@ -106,7 +106,7 @@ def run_ours(contest: Contest, folder: Path, data: Path, environment: dict[str, 
 def run_bare(
     contest: Contest, folder: Path, environment: dict[str, str], flags: Sequence[str], at_once: int = 1
 ) -> Outcome:
-    """Bare loops over all cells, dealt to `at_once` processes: the seconds of the longest, the mean top-1."""
+    """Bare loops over all cells, shared out to `at_once` processes: seconds of the slowest, and the mean top-1."""
     names = [training.cell for training in contest.trainings]
     hands = [names[i::at_once] for i in range(min(at_once, len(names)))]
     script = [sys.executable, str(Path(__file__).with_name("bare.py")), str(folder), *flags]
@@ -137,7 +137,7 @@ def run_bare(
 def make_sides(contest: Contest, peer: Peer | None, folder: Path, data: Path) -> dict[str, Side]:
     """Every side, by a short name."""
     environment = clean_environment()
-    # as in our workers: a bare loop is what the machine can do, not what a tool makes of it
+    # with the allocator of our workers: a bare loop should show the best that the machine can do
     kept = {**environment, **allocator.SETTINGS}
 
     def bare(name: str, *flags: str, at_once: int = 1) -> Side:
@@ -169,7 +169,7 @@ def race(sides: dict[str, Side], repeats: int) -> None:
 
 
 def table(sides: dict[str, Side]) -> str:
-    """A row a side, as Markdown; the median where there are several repeats, with the least and the greatest."""
+    """A row per side, as Markdown; of several repeats the median, with the least and the greatest."""
     ours = sides["ours"].median
     lines = ["| side | wall, s | times ours | mean top-1 |", "|---|---|---|---|"]
     for side in sides.values():
@@ -193,7 +193,7 @@ def verdicts(sides: dict[str, Side]) -> str:
 
 
 def conditions(contest: Contest, given: argparse.Namespace, peer: Peer | None) -> str:
-    """What was raced, on what, with what: the head of the output."""
+    """The head of the output: what was raced, on which machine, with which versions."""
     shown = contest.trainings[0]
     epochs = count(shown.epochs, "epoch") + (" (not the profile's, on every side)" if given.epochs else "")
     cells = f"{len(contest.cells)} cells"
@@ -221,13 +221,13 @@ def conditions(contest: Contest, given: argparse.Namespace, peer: Peer | None) -
 
 
 def git_version(folder: Path) -> str:
-    """The commit of a checkout, and whether it has changes; empty outside of one."""
+    """The commit of a checkout, and whether it has changes; empty for another folder."""
     asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
     return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would change a side: no GPU, no other cache, record or cluster."""
+    """This process's environment without what would favour or hinder a side: no GPU, other cache, record or cluster."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ABLATE_", "MLFLOW_", "RAY_"))}
     return {**kept, "CUDA_VISIBLE_DEVICES": ""}
 

@@ -50,7 +50,7 @@ class Linear(Architecture):
     kind: Literal["linear"] = "linear"
 
     def build(self, num_classes: int) -> nn.Module:
-        # here, so that planning loads no torch
+        # imported here, so that planning loads no torch
         from torch import nn
 
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, num_classes))

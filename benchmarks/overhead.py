@@ -1,23 +1,23 @@
-"""What orchestration costs: trials that do nothing, by `ablate run` and by what people use instead.
+"""What orchestration costs: trials that do nothing, run by `ablate run` and by alternatives to it.
 
     python benchmarks/overhead.py race   [--trials 64] [--repeats 5] [--hydra PYTHON]   # against raw Tune, Hydra, xargs
     python benchmarks/overhead.py scale  [--trials 10000]               # plan and status of a large study
     python benchmarks/overhead.py memory [--trials 1000]                # the driver's memory over many trials
 
 race. A trial of ours is a whole training: one step, one evaluation, a checkpoint, kept weights, all of it recorded in
-MLflow (parameters, metrics, artifacts). Every side runs 1 trial and then all of them, both as whole commands; the first
-is its start-up, the difference divided by the other trials is what a trial costs. Ours has a new folder and a new
-record each time, and its cache as any command finds it but the first on a machine, whose time is printed besides.
-inline: the same in one process, without Ray, one trial at a time. The others record nothing:
+MLflow (parameters, metrics, artifacts). Every side runs 1 trial and then all of them, both as whole commands. The first
+time is its start-up; the difference divided by the number of other trials is the cost of a trial. Ours gets a new
+folder and a new record each time. Its cache is filled, as for any command but the first on a machine, whose time is
+printed separately. inline: the same in one process, without Ray, one trial at a time. The others record nothing:
 
 raw Tune        tune.Tuner over a function that reports one number, with reuse_actors, two at once, in a process of its
                 own; once as it is, and once importing torch in the function, as any training must.
 Hydra           multirun of a function that does nothing, with the joblib launcher and two jobs; once as it is, and once
                 importing torch in the function. PYTHON has hydra-core and hydra-joblib-launcher installed, and for the
                 second torch.
-xargs -P2       a script that imports torch, once a trial.
+xargs -P2       a script that imports torch, once per trial.
 
-Targets: at most 30 ms a trial and 3 s of start-up more than raw Tune; faster than Hydra with joblib; at least 5 times
+Targets: at most 30 ms per trial and 3 s of start-up more than raw Tune; faster than Hydra with joblib; at least 5 times
 faster than xargs. `plan` of 10,000 trials in less than 2 s and 500 MB, `status` of 10,000 recorded ones in less than
 2 s; flat memory over 1,000 trials.
 """
@@ -83,9 +83,9 @@ nothing()
 
 
 def study(folder: Path, trials: int, seeds: int = 1) -> Path:
-    """A study of this many trials that do nothing."""
+    """Write a study of so many trials that do nothing; returns its file."""
     names = [f"r{i}" for i in range(trials // seeds)]
-    # a factor has two options at least, even where one is asked for
+    # one more than needed, because a factor must have at least two options
     rates = ", ".join(f"r{i}: {{optimizer.lr: {(i + 1) * 1e-5:.5f}}}" for i in range(len(names) + 1))
     text = STUDY.format(plugin=HERE / "noop.py", rates=rates, cells=", ".join(names), seeds=seeds)
     file = folder / "nothing.yaml"
@@ -94,7 +94,7 @@ def study(folder: Path, trials: int, seeds: int = 1) -> Path:
 
 
 def timed(command: list[str], folder: Path, stdin: str | None = None) -> float:
-    """Seconds of a command that must succeed, in this working folder; its cache is that of all folders beside it."""
+    """Seconds of a command that must succeed, run in `folder`; folders beside each other share a cache."""
     environment = {**os.environ, "ABLATE_CACHE": str(folder.parent / "cache"), "CUDA_VISIBLE_DEVICES": ""}
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, input=stdin, capture_output=True, text=True)
@@ -136,7 +136,7 @@ def xargs(folder: Path, trials: int) -> float:
 
 
 def race(trials: int, repeats: int, python: str | None) -> None:
-    """Print the table of all sides, which take turns."""
+    """Let all sides run in turns, and print their table."""
     sides: dict[str, Callable[[Path, int], float]] = {
         "ablate run": ours,
         "ablate run, inline": inline,
@@ -197,10 +197,10 @@ def scale(trials: int, repeats: int) -> None:
 
 
 def peak(folder: Path, command: str) -> float:
-    """MB of memory that the command takes at most."""
+    """The most memory that the command takes, in MB."""
     environment = {**os.environ, "ABLATE_CACHE": str(folder.parent / "cache")}
     asked = [str(ABLATE), command, str(folder / "nothing.yaml")]
-    # started by a small process: a child counts what its parent held when it was forked
+    # started by a small process, because a child's peak includes what its parent held when it was forked
     script = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -212,7 +212,7 @@ def peak(folder: Path, command: str) -> float:
 
 
 def fill_record(folder: Path, file: Path) -> None:
-    """Copy the one run that the record holds for every trial of the study, with its tags and its record's file."""
+    """Copy the only run in the record for every trial of the study, with its tags and its file `trial.json`."""
     listed = subprocess.run(
         [str(ABLATE), "plan", str(file), "--json"], cwd=folder, capture_output=True, text=True, check=True,
         env={**os.environ, "ABLATE_CACHE": str(folder.parent / "cache")},
@@ -251,7 +251,7 @@ def _changed(row: dict[str, object], run: str, copy: str, trial: str) -> tuple[o
 
 
 def memory(trials: int) -> None:
-    """Print the driver's resident memory as trials end."""
+    """Print the driver's resident memory while trials end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "work")
         folder.mkdir()

@@ -1,11 +1,11 @@
-"""The peer: train.py of a checkout of pytorch-image-models, a process a cell, one after the other.
+"""The peer: train.py of a checkout of pytorch-image-models, one process per cell, one after the other.
 
 train.py runs from the checkout with the checkout's own timm (Python puts the script's folder first), so that both are
-of one commit. It is told the experiment and nothing else, but for the flags in FAST. What it trains differs from ours
-only in this, all in its favour or without weight: it drops the last, incomplete batch of each epoch; mixup draws one
-weight a batch and pairs the batch with itself reversed, ours draws one a pair; it evaluates 64 images at a time, ours
-256; its random numbers are its own. `--opt momentum` is SGD without Nesterov; `--sched step` that decays behind the
-last epoch is a constant rate, because `--sched none` fails in train.py.
+from one commit. It gets only the options that describe the experiment, and the flags in FAST. Its trainings differ
+from ours in these points only, which are in its favour or don't matter: it drops the last, incomplete batch of each
+epoch; its mixup draws one weight per batch and pairs the batch with itself reversed, where ours draws one per pair; it
+evaluates 64 images at a time, ours 256; its random numbers are its own. `--opt momentum` is SGD without Nesterov. A
+constant rate is `--sched step` that decays after the last epoch, because `--sched none` fails in train.py.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from contest import Contest, Training
 NETWORKS = Path(__file__).with_name("raced_networks.py")
 
 FAST = (("--amp", "--amp-dtype", "bfloat16", "--channels-last"), ("--channels-last",))
-"""Flags for speed that are tried: bfloat16 does not pay on every processor."""
+"""Sets of flags for speed that are tried; bfloat16 is not faster on every processor."""
 
 WORKERS = (0, 1, 2)
-"""Numbers of data loading processes that are tried with them; train.py's default is 4."""
+"""Numbers of data loading processes that are tried with each set; train.py's default is 4."""
 
 AS_STORED = ("--no-aug",)
 SHORTER_SIDE = (
     *("--train-crop-mode", "rkrc", "--scale", "1", "1", "--ratio", "1", "1"),
     *("--hflip", "0", "--color-jitter", "0", "--train-interpolation", "bilinear"),
 )
-"""Shorter side to the size, then the centre, as ours; `--no-aug` would squash what is not square."""
+"""Resizes the shorter side and cuts out the centre, as ours does; `--no-aug` would squash images that aren't square."""
 
 
 class SideFailed(Exception):
@@ -46,7 +46,7 @@ class SideFailed(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """A checkout, the images for it, and where its output goes."""
+    """A checkout, the images for it, and the folder for its output."""
 
     checkout: Path
     contest: Contest
@@ -67,9 +67,9 @@ class Peer:
         return f"{release[1] if release else 'unknown'}{f' ({commit})' if commit else ''}"
 
     def command(self, training: Training, output: Path, flags: Sequence[str] = ()) -> list[str]:
-        """One cell. `output` is the folder that train.py makes a folder of the cell's name in."""
+        """The command that trains one cell. output: the folder in which train.py makes one of the cell's name."""
         dataset, size = self.contest.dataset, str(self.contest.dataset.image_size)
-        # cosine per step, as ours
+        # the cosine changes at every step, as ours does
         schedule = ["cosine", "--sched-on-updates"] if training.cosine else ["step", "--decay-epochs", "1000"]
         return [
             *(sys.executable, "train.py", "--data-dir", str(self.images), "--device", "cpu"),
@@ -112,7 +112,7 @@ class Peer:
         return seconds, sum(accuracies) / len(accuracies)
 
     def fastest(self, say: Callable[[str], None]) -> tuple[str, ...]:
-        """The best of FAST with the best of WORKERS, by the seconds of the first cell; says all of them."""
+        """The fastest of all combinations of FAST and WORKERS on the first cell; says the seconds of each."""
         tried: dict[tuple[str, ...], float] = {}
         for fast, workers in product(FAST, WORKERS):
             flags = (*fast, "--workers", str(workers))
@@ -127,7 +127,7 @@ class Peer:
         return min(tried, key=lambda flags: tried[flags])
 
     def _environment(self) -> dict[str, str]:
-        """With our networks to be imported, and nothing else of this folder."""
+        """An environment in which raced_networks.py can be imported, but nothing else of this folder."""
         plugin = self.folder / "plugin"
         plugin.mkdir(exist_ok=True)
         shutil.copy(NETWORKS, plugin)

@@ -1,8 +1,8 @@
 """The networks of the race, for the sides that are not ours: timm's ResNet with the tweaks A to D of the bag of tricks.
 
 train.py imports this module by its own flag `--device-modules` and then finds `raced_resnet` by `--model`; bare.py
-builds the same. Neither timm's names nor its settings can say all of it: its plain stem has 64 channels whatever the
-width, and its bottleneck is tweak B. Needs timm alone, so that the peer starts as fast as without it.
+builds the same. timm's own names and settings can't describe them: its plain stem has 64 channels whatever the width,
+and its bottleneck is tweak B. This module needs timm alone, so that the peer starts as fast as without it.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
-"""What a report costs: from the command to its tables, over many recorded runs, and against the PyPI package `ablate`.
+"""How long a report takes: from the command to its tables, over many recorded runs, and against PyPI's `ablate`.
 
     python benchmarks/reporting.py                                    # 1,000 and 10,000 runs
     python benchmarks/reporting.py --runs 1000 --peer PYTHON          # and the package's own table of the same record
 
-A record is made of one run of noop.py's training that is copied for every trial of a study of ten seeds a cell, with
-other numbers, ten epochs each: MLflow's SQLite file with tags, parameters and metrics, and a `trial.json` a run.
+One run of noop.py's training is copied for every trial of a study with ten seeds per cell, with other numbers and ten
+epochs each. So the record is MLflow's SQLite file with tags, parameters and metrics, and a `trial.json` for each run.
 
-to the tables   wall time from the start of `ablate report` until the last file of `tables/` is written, imports, plan
-                and reading included; figures and page come after them.
+to the tables   wall time from the start of `ablate report` until the last file of `tables/` is written, with imports,
+                plan and reading; figures and page come later.
 report          the whole command.
 again           the same command once more, on unchanged inputs.
-parts           where the time goes: imports, plan and reading the record measured in a process of their own, the rest
-                of the command by the times of the files that it wrote.
+parts           where the time goes: imports, plan and reading the record are measured in a process of their own, the
+                rest of the command by the times of the files that it wrote.
 
 PYTHON is an interpreter with `ablate[mlflow]` 0.2.3, which makes one Markdown table: means of three metrics by cell. It
-reads at most 1,000 runs. Its metrics take a query a run and metric; ours come from the runs' files.
+reads at most 1,000 runs. It makes a query for each run and metric; we read the runs' files.
 
 Targets: to all tables in under 3 s for 1,000 runs and 15 s for 10,000, on two cores; at least 5 times as fast as the
 package to its one table; under a second for unchanged inputs.
@@ -47,7 +47,7 @@ KIND = {
     "report.html": "report.md and the page",
 }
 KINDS = tuple(KIND)
-"""The files of a report in the order in which they are written."""
+"""Patterns of a report's files, in the order in which these are written."""
 
 SEEDS = 10
 EPOCHS = 10
@@ -111,7 +111,7 @@ part("reading the record")
 
 
 def make_record(folder: Path, runs: int) -> Path:
-    """A study of so many trials in `folder`, all of them recorded there; returns its file."""
+    """Write a study of so many trials into `folder` and record all of them there; returns its file."""
     rates = runs // (4 * SEEDS)
     listed = ", ".join(f"r{i}: {{optimizer.lr: {(i + 1) * 1e-5:.5f}}}" for i in range(rates))
     file = folder / "reported.yaml"
@@ -126,7 +126,7 @@ def make_record(folder: Path, runs: int) -> Path:
 
 
 def copy_run(folder: Path, file: Path) -> None:
-    """The one run that the record holds, for every trial of the study, with random numbers in its metrics."""
+    """Copy the only run in the record for every trial of the study, with random numbers as its metrics."""
     from experiments import expand, load_study
 
     plan = expand(load_study(file))
@@ -180,12 +180,12 @@ def _copied(
 
 
 def ablate(folder: Path, *arguments: str) -> float:
-    """Seconds of the command, which must succeed."""
+    """Seconds of a command of `ablate`, which must succeed."""
     return timed([str(ABLATE), *arguments], folder)
 
 
 def timed(command: list[str], folder: Path) -> float:
-    """Seconds of a command that must succeed, in this working folder."""
+    """Seconds of a command that must succeed, run in `folder`."""
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
     if done.returncode:
@@ -198,7 +198,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def report(folder: Path, file: Path, out: str) -> dict[str, float]:
-    """Seconds from the start of the command to the last file of each kind, and to its end."""
+    """Seconds from the start of the command to the last file of each pattern, and ("") to its end."""
     begin = time.time()
     seconds = ablate(folder, "report", str(file), "--out", out)
     last = {kind: max(path.stat().st_mtime for path in (folder / out).glob(kind)) - begin for kind in KINDS}
@@ -206,7 +206,7 @@ def report(folder: Path, file: Path, out: str) -> dict[str, float]:
 
 
 def parts(folder: Path, file: Path) -> dict[str, float]:
-    """Seconds of the beginning of the command, by part."""
+    """Seconds of each part of what the command does first: imports, plan, reading the record."""
     done = subprocess.run(
         [sys.executable, "-c", PARTS, str(file)], cwd=folder, env=environment(folder),
         capture_output=True, text=True, check=True,
@@ -215,13 +215,13 @@ def parts(folder: Path, file: Path) -> dict[str, float]:
 
 
 def peer(folder: Path, python: str) -> float:
-    """Seconds in which the PyPI package makes its table."""
+    """Seconds that the PyPI package takes for its table."""
     (folder / "peer.py").write_text(PEER)
     return timed([python, "peer.py", f"sqlite:///{folder / 'mlflow.db'}"], folder)
 
 
 def measure(runs: int, repeats: int, python: str | None, target: float | None) -> None:
-    """Print the figures for a record of so many runs."""
+    """Print the times for a record of so many runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = make_record(folder, runs)

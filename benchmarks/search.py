@@ -1,21 +1,21 @@
-"""What a search finds and costs: TPE with ASHA against the whole grid, and against Optuna and Ray by themselves.
+"""What a search finds and costs: TPE with ASHA against the whole grid, and against Optuna and Ray alone.
 
     python benchmarks/search.py grid     [--seeds 5]                   # as good as the grid, with how many epochs?
     python benchmarks/search.py overhead [--trials 100] [--repeats 3]  # a trial, against Optuna's own optimize
     python benchmarks/search.py noop     [--trials 200] [--repeats 3]  # whole commands, against Tune's OptunaSearch
 
 grid. A ResNet of four blocks on digits at 16 px. The grid is all combinations of learning rate, momentum and batch
-size, each trained once by `ablate run`; its best is the optimum that is known. A search has the ranges that the grid
-spans and a budget of configurations, and does not see the grid's record. What counts is the best value that it found,
-and the epochs of its configurations, those that were ended early with the epochs that they had.
+size, each trained once by `ablate run`; its best is taken as the optimum. A search has the ranges that the grid spans
+and a budget of configurations, and does not see the grid's record. It is judged by the best value that it finds and by
+the epochs that it trains; a configuration that was ended early counts with the epochs that it had.
 
-overhead. Both sides train the same empty training (see noop.py) in one process, one after the other, for as many
-configurations as are asked for, with TPE and an SQLite file: `optimize` of Optuna over a function that trains, and
-`ablate search --executor inline`, which records everything in MLflow besides. Start and report are not counted: it is
-the time between the first and the last configuration's end, over the configurations between.
+overhead. Both sides run the same empty training (see noop.py) in one process, one after the other, for --trials
+configurations, with TPE and an SQLite file: Optuna's own `optimize` over a function that trains, and
+`ablate search --executor inline`, which also records everything in MLflow. Start and report don't count: the cost of a
+trial is the time from the end of the first configuration to that of the last, divided by the configurations between.
 
-noop. Whole commands: `ablate search` on Ray with as many empty trainings, and `tune.Tuner` with `OptunaSearch` over a
-function that imports torch and reports one number, two at once, reuse_actors. Raw Tune records nothing.
+noop. Whole commands: `ablate search` on Ray with --trials empty trainings, and `tune.Tuner` with `OptunaSearch` over a
+function that imports torch and reports one number, two at once, with reuse_actors. Raw Tune records nothing.
 
 Targets: within 0.5 points of the grid's best with at most a quarter of its epochs (median over the seeds); at most
 50 ms a trial more than `optimize`; at most 1.2 times raw Tune with OptunaSearch.
@@ -109,7 +109,7 @@ assert len(tuner.fit()) == int(sys.argv[1])
 
 
 def run(command: list[str], folder: Path) -> float:
-    """Seconds of a command that must succeed, in this working folder."""
+    """Seconds of a command that must succeed, run in `folder`."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(HERE.parent)}
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -123,9 +123,10 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def halved(epochs: int) -> float:
-    """Epochs that a configuration gets on average where of every three one goes on, at epochs 1, 3, 9, ...
+    """Epochs that a configuration gets on average if one in three goes on after epochs 1, 3, 9, ...
 
-    A search that finds ever better ones and does not wait for the others ends fewer: it takes about 1.9 times as many.
+    A search takes about 1.9 times as many: it finds ever better configurations and does not wait for others, so it
+    ends fewer.
     """
     rungs = [3**power for power in range(10) if 3**power < epochs] + [epochs]
     before = [0, *rungs]
@@ -133,7 +134,7 @@ def halved(epochs: int) -> float:
 
 
 def grid(seeds: int, epochs: int, quick: bool) -> None:
-    """Print the grid's best and, for each sampler seed, what a quarter of its epochs found."""
+    """Print the grid's best and, for each sampler seed, what a search finds with about a quarter of its epochs."""
     rates, momenta, batches = (RATES[2:5], MOMENTA[:2], BATCHES[:1]) if quick else (RATES, MOMENTA, BATCHES)
     whole = len(rates) * len(momenta) * len(batches) * epochs
     with tempfile.TemporaryDirectory() as name:
@@ -172,7 +173,7 @@ def grid(seeds: int, epochs: int, quick: bool) -> None:
 
 
 def overhead(trials: int, repeats: int) -> None:
-    """Print what a trial costs in one process, by Optuna's `optimize` and by `ablate search`."""
+    """Print the cost of a trial in one process, with Optuna's `optimize` and with `ablate search`."""
     ours, theirs = [], []
     for _ in range(repeats):
         for side, found in (("optimize", theirs), ("search", ours)):
@@ -189,7 +190,7 @@ def overhead(trials: int, repeats: int) -> None:
 
 
 def one_optimize(trials: int) -> None:
-    """In this process and folder: Optuna's own loop over the same trainings."""
+    """Run Optuna's own loop over the empty trainings, in this process and folder."""
     import optuna
 
     from experiments import load_study
@@ -215,7 +216,7 @@ def one_optimize(trials: int) -> None:
 
 
 def one_search(trials: int) -> None:
-    """In this process and folder: `ablate search --executor inline`."""
+    """Run `ablate search --executor inline` over the empty trainings, in this process and folder."""
     from rich.console import Console
 
     from orchestrator import inline
@@ -240,11 +241,11 @@ def one_search(trials: int) -> None:
 
 class _Nobody:
     def epoch(self, number: int, metrics: dict[str, float]) -> None:
-        """Nobody hears of it."""
+        """Does nothing."""
 
 
 def noop(trials: int, repeats: int) -> None:
-    """Print the time of whole commands."""
+    """Print the times of whole commands."""
     ours, raw = [], []
     for repeat in range(repeats):
         for side, found in (("raw", raw), ("ours", ours)):

@@ -24,35 +24,35 @@ OPEN, DECIDED, EQUIVALENT, FUTILE = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of many studies, in which every other cell is compared with the first."""
+    """How many studies ended, in which every other cell is compared with the first."""
 
     decided_in_error: float
-    """Share of studies with a decided comparison whose true difference is zero, or to the wrong side."""
+    """Share of studies with a decided comparison whose true difference is zero or has the other sign."""
 
     equivalent_in_error: float
     """Share of studies with an equivalent comparison whose true difference is the margin or more."""
 
     saved: float
-    """Share of the trials that `most` seeds for all would have taken, mean over studies."""
+    """Share saved of the trials that `most` seeds for all cells would have taken; mean over studies."""
 
     power: float
-    """Share of the real differences that are decided to the right side; NaN where there are none."""
+    """Share of the real differences that are decided with the right sign; NaN if there are none."""
 
     settled: float
     """Share of the comparisons that are decided or equivalent."""
 
     power_fixed: float
-    """The same share by paired t tests of all seeds with Holm's correction."""
+    """Share of the real differences that paired t tests over all seeds find, with Holm's correction."""
 
 
 def normal_values(effects: Sequence[float], studies: int, seeds: int, rng: np.random.Generator) -> Floats:
-    """Shape (studies, cells, seeds); the paired differences have standard deviation 1, `effects` are their means."""
+    """Values of shape (studies, cells, seeds); paired differences have the means `effects` and standard deviation 1."""
     values: Floats = rng.standard_normal((studies, len(effects) + 1, seeds)) / math.sqrt(2)
     return values + np.array([0.0, *effects])[:, None]
 
 
 def related_values(effects: Sequence[float], studies: int, seeds: int, rng: np.random.Generator) -> Floats:
-    """The same with differences whose correlations differ, from -0.8 to 0.8."""
+    """As `normal_values`, but correlations between differences vary, from -0.8 to 0.8."""
     loads = np.linspace(-0.9, 0.9, len(effects))[:, None]
     shared, own = rng.standard_normal((studies, 1, seeds)), rng.standard_normal((studies, len(effects), seeds))
     values = np.zeros((studies, len(effects) + 1, seeds))
@@ -63,7 +63,7 @@ def related_values(effects: Sequence[float], studies: int, seeds: int, rng: np.r
 def accuracies(
     effects: Sequence[float], studies: int, seeds: int, rng: np.random.Generator, images: int, accuracy: float = 0.9
 ) -> Floats:
-    """The same as `normal_values` as shares of so many images, in standard deviations of a paired difference."""
+    """As `normal_values`, but accuracies on so many images, in units of a paired difference's standard deviation."""
     step = math.sqrt(2 * accuracy * (1 - accuracy) / images)
     expected = np.clip(accuracy + step * np.array([0.0, *effects]), 0, 1)
     found: Floats = rng.binomial(images, expected[:, None], (studies, len(expected), seeds)) / images / step
@@ -76,11 +76,11 @@ KINDS: dict[str, Values] = {
     "normal, related": related_values,
     **{f"{images} images": partial(accuracies, images=images) for images in (1000, 100, 20)},
 }
-"""How numbers scatter."""
+"""Kinds of values, by how they scatter."""
 
 
 def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """(verdict, seeds, mean at the last look) of each comparison with the first cell, of shape (studies, cells - 1)."""
+    """Verdict, seeds and mean at the last look of each comparison with the first cell; shapes (studies, cells - 1)."""
     differences = values[:, 1:] - values[:, :1]
     verdicts = np.full(differences.shape[:2], OPEN)
     seeds = np.full(differences.shape[:2], rule.most)
@@ -89,7 +89,7 @@ def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64
         mean = differences[..., :n].mean(-1)
         sd = differences[..., :n].std(-1, ddof=1)
         error = sd / math.sqrt(n)
-        # as reports.statistics: what does not vary decides nothing
+        # as in reports.statistics: differences without any spread decide nothing
         going = verdicts == OPEN
         looks = going & (error > 1e-12)
         decided = looks & (np.abs(mean) > rule.critical(n) * error)
@@ -106,7 +106,7 @@ def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
-    """`reports.replicates.sequential.chance_to_settle` of many."""
+    """`reports.replicates.sequential.chance_to_settle` of many comparisons at once."""
     scale = np.where(sd > 1e-12, sd, np.inf) * math.sqrt(1 / n - 1 / rule.most)
     reach = rule.critical(rule.most) * sd / math.sqrt(rule.most)
 
@@ -122,13 +122,13 @@ def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
 
 
 def summarise(values: Floats, effects: Sequence[float], rule: Rule) -> Outcome:
-    """What came of studies with these true differences, in the unit of the values."""
+    """The outcome of studies with true differences `effects`, in the unit of the values."""
     truth = np.array(effects)
     verdicts, seeds, means = run(values, rule)
     right = (verdicts == DECIDED) & (np.sign(means) == np.sign(truth)) & (truth != 0)
     wrong = (verdicts == DECIDED) & ~right
     missed = (verdicts == EQUIVALENT) & (np.abs(truth) >= (math.inf if rule.margin is None else rule.margin))
-    # the first cell goes on as long as any other needs it
+    # the first cell gets seeds as long as any other needs it
     trials = seeds.sum(1) + seeds.max(1)
     real = truth != 0
     fixed = holm_decides(values, rule.level)
@@ -143,7 +143,10 @@ def summarise(values: Floats, effects: Sequence[float], rule: Rule) -> Outcome:
 
 
 def holm_decides(values: Floats, level: float) -> NDArray[np.bool_]:
-    """Paired t tests over all seeds with Holm's step-down correction (Holm 1979); ties in all seeds decide nothing."""
+    """Which differences paired t tests over all seeds find, with Holm's step-down correction (Holm 1979).
+
+    Differences that are the same for all seeds decide nothing.
+    """
     differences = values[:, 1:] - values[:, :1]
     n, comparisons = differences.shape[-1], differences.shape[1]
     error = differences.std(-1, ddof=1) / math.sqrt(n)
@@ -157,7 +160,7 @@ def holm_decides(values: Floats, level: float) -> NDArray[np.bool_]:
 
 
 def errors(studies: int, rng: np.random.Generator) -> None:
-    """No study may err more often than the level, whatever its size and its numbers."""
+    """Print the table of errors: whatever the size and kind of studies, no share should exceed the level."""
     print(f"Error: share of {studies} studies, level 0.05, 3 to 12 seeds, margin 1 sd; none ends as futile")
     print("| values | cells | differences | decided in error | equivalent in error |")
     print("|---|--:|---|--:|--:|")
@@ -180,7 +183,7 @@ def truths(comparisons: int) -> dict[str, list[float]]:
 def error_of(
     effects: Sequence[float], kind: str, studies: int, rng: np.random.Generator, futility: float = 0.0
 ) -> Outcome:
-    """One line of the table of errors. What ends as futile has looked less often: it can only err less."""
+    """One line of the table of errors. A comparison that ends as futile has looked less often and can only err less."""
     rule = Rule(3, 12, 0.05, len(effects), 1.0, futility)
     return summarise(KINDS[kind](effects, studies, rule.most, rng), effects, rule)
 
@@ -197,11 +200,11 @@ SAVINGS: tuple[tuple[tuple[float, ...], int], ...] = (
 """True differences from the first cell, in standard deviations of a paired difference, and the most seeds."""
 
 FUTILITY = 0.1
-"""What a study has that says nothing of it."""
+"""The futility of a study that does not state any."""
 
 
 def savings(studies: int, rng: np.random.Generator) -> None:
-    """Trials saved against the most seeds for all, and what they cost in power, with and without giving up."""
+    """Print the table of savings: trials saved against the most seeds for all, and power, with and without futility."""
     print(f"\nSaving: {studies} studies each, 3 seeds at least, level 0.05; differences and margins in sd;")
     print(f"in the order of the slashes: futility 0 / futility {FUTILITY}")
     heads = ["differences", "most", "margin", "saved", "possible, none given up", "one alone, none given up"]
@@ -222,20 +225,21 @@ def savings(studies: int, rng: np.random.Generator) -> None:
 
 
 def bound(effects: Sequence[float], rule: Rule) -> float:
-    """The share of trials that nothing can save more of which gives no comparison up before the most seeds.
+    """The greatest share of trials that any procedure can save that gives no comparison up before the most seeds.
 
-    Not even what knows the spread: see `fewest`. Independent comparisons must share the level by Bonferroni, nearly.
+    It holds even for one that knows the spread: see `fewest`. Independent comparisons must nearly share the level by
+    Bonferroni.
     """
     needed = [fewest(effect, rule) for effect in effects]
     return 1 - (sum(needed) + max(needed)) / ((len(effects) + 1) * rule.most)
 
 
 def fewest(effect: float, rule: Rule) -> float:
-    """Pairs, on average, below which no test of a true `effect` comes.
+    """The fewest pairs that a test of a true `effect` can take on average.
 
-    Whoever ends with probability p in a way that is an error in probability a, were the truth `distance` standard
-    deviations away, takes 2 KL(p, a) / distance^2 pairs or more (Wald 1945, Ann. Math. Stat. 16), and whoever ends
-    neither way takes the most.
+    If a test ends in some way with probability p, and would end so, in error, with probability at most a if the truth
+    were `distance` standard deviations away, it takes at least 2 KL(p, a) / distance^2 pairs (Wald 1945, Ann. Math.
+    Stat. 16). If it is neither decided nor equivalent, it takes the most.
     """
     share, size = rule.level / rule.comparisons, abs(effect)
     p = np.linspace(0, 1, 201)
@@ -254,7 +258,7 @@ def fewest(effect: float, rule: Rule) -> float:
 
 
 def _divergence(p: Floats, a: float) -> Floats:
-    """Kullback-Leibler divergence of one coin from another; 0 where p is not the larger."""
+    """Kullback-Leibler divergence of a coin with probability p from one with a; 0 where p is not the larger."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(p > 0, p * np.log(p / a), 0) + np.where(p < 1, (1 - p) * np.log((1 - p) / (1 - a)), 0)
     return np.where(p > a, found, 0)

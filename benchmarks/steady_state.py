@@ -1,9 +1,9 @@
-"""Steady state: an epoch of the trainer against a bare loop over tensors that are already where training happens.
+"""Steady state: an epoch of the trainer against a bare loop over tensors that are already on the training device.
 
 Both sides train the same network with the same precision, memory format, threads, batch size and fused optimizer, in
-one process, an epoch of one and an epoch of the other in turns. The bare loop has its images normalised beforehand; the
-trainer starts from uint8, draws its order, normalises, counts hits and steps its schedule. The target is a ratio (bare
-time over the trainer's time) of at least 0.95.
+one process, and take turns after each epoch. The bare loop has its images normalised beforehand; the trainer starts
+from uint8, draws its order, normalises, counts hits and steps its schedule. The target is a ratio (the bare loop's time
+over the trainer's) of at least 0.95.
 
     python benchmarks/steady_state.py [--device cpu|cuda] [--case NAME ...] [--rounds 9]
 """
@@ -34,7 +34,7 @@ TARGET = 0.95
 
 @dataclass(frozen=True)
 class Case:
-    """A network of timm's on synthetic images."""
+    """A training of one of timm's networks on synthetic images."""
 
     network: str
     size: int
@@ -42,7 +42,7 @@ class Case:
 
     batch: int
     steps: int
-    """Steps of an epoch: enough that the ends of an epoch hardly count."""
+    """Steps per epoch: enough for the beginning and end of an epoch to hardly count."""
 
     precision: str
 
@@ -61,7 +61,7 @@ CASES = {
 
 
 def race(case: Case, device: torch.device, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of each round's epoch: of the bare loop, of the trainer. The first round of each is not counted."""
+    """Seconds of each epoch of the bare loop, and of the trainer; the first of each is left out."""
     numerics = Numerics.model_validate({"precision": case.precision})
     numerics.apply()
     count = case.batch * case.steps

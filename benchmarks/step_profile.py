@@ -72,7 +72,7 @@ class Clock:
 
 
 class Watched:
-    """A data set whose batches are timed; everything else is the data set's."""
+    """A data set of which fetching, resampling and normalising are timed; all else is passed on to it."""
 
     def __init__(self, data: Data, clock: Clock) -> None:
         self.data = data
@@ -94,13 +94,13 @@ class Watched:
 
 
 def parts(case: Case, clock: Clock) -> tuple[list[float], dict[str, float]]:
-    """Seconds of each counted step, and the parts of their sum."""
+    """Mean seconds of a step in each counted epoch, and the mean seconds of each part of a step."""
     data = noise(case.batch * case.steps, case.size, torch.device("cpu"))
     hooks = watched_hooks(case, data, clock)
     epochs: list[float] = []
 
     class Starts:
-        """Forgets what the first epoch took."""
+        """Collects the times of epochs, but drops those of the first."""
 
         def epoch(self, number: int, metrics: Epoch) -> None:
             if number == 1:
@@ -116,7 +116,7 @@ def parts(case: Case, clock: Clock) -> tuple[list[float], dict[str, float]]:
     constant = Constant()
     constant.factor = clock.wrap("schedule", constant.factor)  # type: ignore[method-assign]
     backward, compiled = torch.Tensor.backward, Numerics.compiled
-    # what a training step calls; evaluation calls the network itself
+    # only training steps call it; evaluation calls the network itself
     Numerics.compiled = lambda self, model: clock.wrap("forward", model)  # type: ignore[method-assign]
     trainer.loop.Meter = watched_meter(clock)  # type: ignore[attr-defined]
     torch.Tensor.backward = clock.wrap("backward", backward)  # type: ignore[method-assign]
@@ -163,7 +163,7 @@ def watched_hooks(case: Case, data: Data, clock: Clock) -> list[Hook]:
 
 
 def parts_table(case: Case) -> str:
-    """All parts of a step; the last row is the step."""
+    """The table of a step's parts; its last row is the whole step."""
     steps, found = parts(case, Clock())
     whole = sum(steps) / len(steps)
     found["the loop's own Python"] = whole - sum(found.values())
@@ -175,7 +175,7 @@ def parts_table(case: Case) -> str:
 
 
 def kernels_table(case: Case) -> str:
-    """Self times of operators in forward and backward, and how near convolutions are to the processor's limit."""
+    """The table of operators' own times in a step, and how close convolutions come to the processor's limit."""
     torch.manual_seed(0)
     model = timm.create_model(case.network, num_classes=10).to(memory_format=torch.channels_last).train()
     images = torch.randn(case.batch, 3, case.size, case.size).contiguous(memory_format=torch.channels_last)

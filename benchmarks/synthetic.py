@@ -1,4 +1,4 @@
-"""Images of noise, and hooks without a study: what the races of the trainer are run on."""
+"""Images of noise, and hooks without a study, for races of the trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.hooks import Hook, Setup
 
 CLASSES = tuple("0123456789")
 HELD_OUT = 8
-"""Images to validate on: as few as an epoch of the trainer allows."""
+"""How many images to validate on: few, but some, as every epoch of the trainer ends with an evaluation."""
 
 
 class Constant:
@@ -26,7 +26,10 @@ class Constant:
 
 
 def noise(count: int, size: int, device: torch.device, *, stored: int | None = None, resident: bool = True) -> Data:
-    """`count` training images, stored at `stored` pixels, of which the network sees `size`, on device or host."""
+    """A data set of `count` training images, stored with `stored` pixels a side; the network sees `size`.
+
+    resident: whether images are on the device; else on the host.
+    """
     draw = np.random.default_rng(0)
     side = stored or size
     pixels = torch.from_numpy(draw.integers(0, 256, (count + HELD_OUT, side, side, 3), dtype=np.uint8))
@@ -38,7 +41,7 @@ def noise(count: int, size: int, device: torch.device, *, stored: int | None = N
 
 
 def hooks_of(refinements: Mapping[str, Any], data: Data, batch_size: int) -> list[Hook]:
-    """The hooks of refinements, by kind and settings, in the order in which a recipe has them."""
+    """The hooks of refinements (kind to settings), in the order of a recipe."""
     recipe = parse_recipe(
         {
             "dataset": {"kind": "digits", "image_size": data.image_size, "stored_size": data.images.shape[-1]},

@@ -1,1 +1,1 @@
-"""Who runs it, where and when: the command line, the executors and the live display."""
+"""Who runs trials, where and when: the command line, the executors and the live display."""

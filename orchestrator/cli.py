@@ -1,4 +1,4 @@
-"""`ablate`: parses and calls, nothing else. Everything heavy is imported by the command that needs it."""
+"""`ablate`: parses arguments and calls commands. Each command imports the heavy packages that it needs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 
 def command() -> None:
-    """The program `ablate`: `main`, then out at once. Python would first take apart all that Ray and MLflow loaded."""
+    """The program `ablate`: runs `main`, then leaves at once, as Python would take long to unload Ray and MLflow."""
     replace_unknown_letters()
     try:
         main()

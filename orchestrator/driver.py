@@ -1,4 +1,4 @@
-"""The driver of one `ablate run`: hands out jobs as there is room, tells record and display what becomes of them."""
+"""The driver of one `ablate run`: hands out jobs as there is room, and tells record and display how they go."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .task import Task
 
 
 class Driver:
-    """The work (see events.Work) of a task: its trials in their order, teachers before their students."""
+    """The work (see events.Work) that a task makes: its trials in their order, teachers before their students."""
 
     def __init__(self, task: Task, writer: RunWriter, retries: int) -> None:
         self.plan = task.plan
@@ -46,7 +46,7 @@ class Driver:
         self.over: set[str] = set()
         self.recorded: set[str] = set()
         self.courses: dict[str, list[Epoch]] = {}
-        """Epochs of each running trial, where a supply asks for them."""
+        """Epochs of each running trial, kept only for a supply."""
 
     @property
     def rule(self) -> Rule | None:
@@ -54,7 +54,7 @@ class Driver:
         return self.supply.rule if self.supply else None
 
     def add(self, plan: Plan, trials: Sequence[Trial]) -> None:
-        """Trials of a larger plan to train after those that wait."""
+        """Take on further trials, behind those that wait. plan: the larger one that contains them."""
         self.plan = self.writer.plan = plan
         self.trials |= {trial.id: trial for trial in trials}
         self.tries_left |= dict.fromkeys((trial.id for trial in trials), self.retries)
@@ -64,11 +64,11 @@ class Driver:
         self.progress.add(trials)
 
     def close(self, interrupted: bool) -> None:
-        """Nothing stays recorded as running, and nothing that was left out passes for done."""
+        """Record what has not ended: as interrupted what was running and, unless `interrupted`, as failed the rest."""
         for trial in sorted(self.running):
             self.summary.cut_short.append(self.trials[trial])
             self.writer.finish(self.trials[trial], Result("interrupted", reason="interrupted"))
-        # nothing that it would add could begin
+        # trials that it would add could not begin any more
         self.supply = None
         if not interrupted:
             for trial in self.trials.keys() - self.over:
@@ -83,14 +83,14 @@ class Driver:
         self.writer.check(wait=wait)
 
     def is_over(self) -> bool:
-        """See events.Work. What runs may have to be tried again."""
+        """See events.Work. Not while a trial runs, as it may have to be tried again."""
         mine = self.waiting or self.handed
         return not mine and not self.elsewhere.left and (self.supply is None or self.supply.is_over())
 
     def next_job(self) -> tuple[Job, Share] | None:
-        """See events.Work. One more than there is room for, so that a worker which becomes free need not wait."""
+        """See events.Work. Hands out one job more than there is room for, so that no free worker has to wait."""
         ahead = 0 if self.shares.at_once else self.supply.ahead if self.supply else 1
-        # before all others: most have ended there, and what is known to be done need not be estimated
+        # first in line: most have ended elsewhere, and once that is known the estimate leaves them out
         self.waiting[:0] = self.elsewhere.come_back(idle=not self.waiting and not self.handed)
         if self.supply and not self.waiting and self._has_room():
             self.supply.refill(self)
@@ -112,7 +112,7 @@ class Driver:
         return None
 
     def _may_begin(self, trial: Trial) -> bool:
-        """Whether this process should train it: another one may, or have done so since this one began."""
+        """Whether this process should train it: another one may train it, or have done so since this one began."""
         found = self.elsewhere.begin(trial, self.fingerprints[trial.id])
         if isinstance(found, bool):
             return found
@@ -125,7 +125,7 @@ class Driver:
         return False
 
     def _has_room(self) -> bool:
-        """Whether one more of such trials as run would train."""
+        """Whether there is room to train one more trial like those that run."""
         running = [self.trials[id] for id in self.handed]
         return all(len(running) < self.shares.capacity(trial) for trial in running)
 
@@ -140,20 +140,20 @@ class Driver:
         if not self.progress.epochs_done:
             remember_start(time.monotonic() - self.progress.begin - metrics["epoch_seconds"], self.shares.room)
         if number < self.trials[trial].recipe.epochs:
-            # the last one is written with the result that follows
+            # the last epoch is recorded with the result, which follows at once
             self.writer.epoch(self.trials[trial], number, metrics)
         self.progress.epoch(self.trials[trial], number, metrics)
         if self.supply:
             course = self.courses.setdefault(trial, [])
             if len(course) < number - 1:
-                # a resumed training
+                # a resumed training: earlier epochs come from its journal
                 course[:] = Journal(self._folder(trial) / JOURNAL).read()[: number - 1]
             course[number - 1 :] = [metrics]
             self.supply.epoch(trial, course)
 
     def is_hopeless(self, trial: str) -> bool:
         """See events.Work."""
-        # what has trained to its end has a result
+        # a training that has reached its own end gets a result and is not pruned
         over = is_over(self.trials[trial].recipe.as_data(), self.courses.get(trial, ()))
         return self.supply is not None and not over and self.supply.is_hopeless(trial)
 
@@ -172,7 +172,7 @@ class Driver:
         if had is not None:
             result = replace(result, cores=had.cpus, gpus=had.gpus)
         if not result.log and (log := self._folder(trial).resolve() / LOG).exists():
-            # of a worker that died before it could tell
+            # the worker died before it could name its log
             result = replace(result, log=str(log))
         self.courses.pop(trial, None)
         if had is not None and self.elsewhere.is_lost(of, self.fingerprints[trial]):
@@ -192,7 +192,7 @@ class Driver:
             how = self._another_try(of, had, result) if had is not None else ""
             self.writer.finish(of, result, then=lambda: None if how else self._is_recorded(of, result))
             if how:
-                # before all that waits: its checkpoint is at hand, and what needs it as a teacher waits too
+                # first in line: its checkpoint is at hand, and students may wait for it
                 self.waiting.insert(0, of)
                 self.progress.retried(of, f"failed and {how}: {result.reason}")
                 return
@@ -200,14 +200,14 @@ class Driver:
         self._conclude(of, result)
 
     def _conclude(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
-        """There will be no other attempt at it."""
+        """Take note that there will be no further attempt at a trial."""
         self.over.add(trial.id)
         self.progress.finished(trial, result, elsewhere=elsewhere)
         if self.supply:
             self.supply.ended(self, trial, result)
 
     def _another_try(self, trial: Trial, had: Share, result: Result) -> str:
-        """How a failed trial is tried again, in words; nothing where it is not."""
+        """Arrange another attempt at a failed trial; returns how it is tried again, in words, or "" if it is not."""
         if result.short_of_memory and self.shares.raise_for(trial, had, result.needed):
             return f"goes on with {self.shares.of(trial)} instead of {had}"
         if result.again and self.tries_left[trial.id]:
@@ -216,9 +216,9 @@ class Driver:
         return ""
 
     def _is_ready(self, trial: Trial) -> bool:
-        """Whether every teacher that is trained here has ended and is in the record, where its weights are found."""
+        """Whether every teacher that is trained here has ended and is in the record, which has its weights."""
         teachers = {teacher for teacher in self.plan.needs.get(trial.id, ()) if teacher in self.trials}
-        # what is neither recorded nor on its way has failed, or was refused by the record
+        # if nothing is being written, a teacher that is not recorded has failed or was refused: the job will say so
         return teachers <= self.over and (teachers <= self.recorded or self.writer.is_idle())
 
     def _job(self, trial: Trial) -> Job:
@@ -232,7 +232,7 @@ class Driver:
         return trial_folder(trial, self.fingerprints[trial])
 
     def _is_recorded(self, trial: Trial, result: Result) -> None:
-        """An attempt without another one is in the record; called by what writes there."""
+        """The record holds the last attempt at a trial; called by the record's writer."""
         finished = result.status == "finished"
         if finished:
             tidy(self._folder(trial.id))

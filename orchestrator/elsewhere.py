@@ -1,4 +1,4 @@
-"""Trials that other machines train, while this one trains the rest (see experiments.sharing.leases)."""
+"""Trials that other machines train while this one trains the rest (see experiments.sharing.leases)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from experiments.training.folders import trial_folder
 from trainer.errors import UserError
 
 POLL = 2.0
-"""Seconds between two looks at who has what, while there is nothing else to do."""
+"""Seconds between two looks at which trials other processes have."""
 
 
 class Elsewhere:
-    """Asks for each trial before it begins, and keeps those that another process has until they end there."""
+    """Asks for each trial before it begins, and remembers those that another process has until they end there."""
 
     def __init__(self, lease: Lease, say: Callable[[str], None]) -> None:
         self.left: dict[str, tuple[Trial, str]] = {}
-        """Trial id to the trial and the name of its folder, of those that another process has."""
+        """Trial id to the trial and the name of its folder, for those that another process has."""
 
         self._lease, self._say = lease, say
         self._looked_at = time.monotonic()
         self._said: dict[str, int] = {}
 
     def begin(self, trial: Trial, fingerprint: str) -> bool | Result:
-        """True: train it. False: another process does, and it stays here. A result: another process has."""
+        """True: train it here. False: another process trains it, so it joins `left`. A result: it has ended there."""
         name = trial_folder(trial.id, fingerprint).name
         found = self._lease.take(name)
         if isinstance(found, Claim):
@@ -48,7 +48,7 @@ class Elsewhere:
             return Result("failed", reason=str(error))
 
     def is_lost(self, trial: Trial, fingerprint: str) -> bool:
-        """Whether another process has taken over a trial that ends here: then its result there counts."""
+        """Whether another process has taken over a trial that ends here; if so, the result there counts."""
         name = trial_folder(trial.id, fingerprint).name
         if self._lease.lost(name) is None:
             return False
@@ -57,11 +57,11 @@ class Elsewhere:
         return True
 
     def recorded(self, trial: Trial, fingerprint: str, *, finished: bool) -> None:
-        """The record holds how a trial has ended here."""
+        """Give up a trial whose end here is in the record."""
         self._lease.release(trial_folder(trial.id, fingerprint).name, finished=finished)
 
     def come_back(self, *, idle: bool) -> list[Trial]:
-        """Those that no other process has any more. idle: nothing trains here, so that they are waited for."""
+        """The trials that no other process has any more. idle: nothing trains here; then it says what is waited for."""
         if not self.left or time.monotonic() - self._looked_at < POLL:
             return []
         self._looked_at = time.monotonic()
@@ -81,7 +81,7 @@ class Elsewhere:
 
 
 def result_of(attempt: Attempt) -> Result:
-    """What a recorded attempt came to, as if it had ended here; raises UserError where its record can't be read."""
+    """The result of a recorded attempt, as if it had ended here; raises UserError if its record can't be read."""
     record = read_record(attempt)
     shared = {field.name for field in fields(Result)} & TrialRecord.model_fields.keys()
     values = {name: getattr(record, name) for name in shared}

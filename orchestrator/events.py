@@ -1,4 +1,4 @@
-"""What an engine (Ray, or this process) is given to do, and what it tells: the contract between schedule and run."""
+"""The contract between an engine (Ray, or this process) and the driver: jobs to do, and events to report."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 
 class EngineDied(KeyboardInterrupt):
-    """What runs the jobs is gone, in words; it stops a study as an interruption does, and no library catches it."""
+    """The engine is gone; the message says how.
+
+    It stops a study as an interruption does, and is derived from KeyboardInterrupt so that no library catches it.
+    """
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How jobs that are watched (see job.Job) are ended early, by the course of their metric."""
+    """By which rule watched jobs (see job.Job) are ended early, from the course of their metric."""
 
     kind: str
     """asha, hyperband or median."""
@@ -33,36 +36,39 @@ class Rule:
     """max or min."""
 
     grace: int
-    """Epochs that each has at least."""
+    """Epochs that each job trains at least."""
 
     factor: int
-    """One in so many goes on."""
+    """One in so many goes on; the median rule has no use for it."""
 
     epochs: int
-    """Of a whole training."""
+    """Epochs of a whole training."""
 
     before: Sequence[Mapping[int, float]] = ()
-    """Epoch to metric of trials that ended before this process began, with which new ones are compared."""
+    """Epoch to metric, for each trial that ended before this process began; new ones are compared with them."""
 
 
 class Work(Protocol):
-    """Jobs for an engine, which are called for as there is room for them, and what hears how they go.
+    """Jobs for an engine, which asks for them as it has room, and the listener to how they go.
 
-    Called in the driver, one call at a time, in the order in which things happen.
+    The engine calls it in the driver's process, one call at a time, in the order of events.
     """
 
     def next_job(self) -> tuple[Job, Share] | None:
-        """None: no job is ready before another one ends, or none is left."""
+        """The next job and its share. None: no job is ready before another one ends, or none is left."""
 
     def check(self, *, wait: bool = False) -> None:
-        """Raise UserError where it can't go on, as its record does not open; asked often. wait: until that is known."""
+        """Raise UserError if work can't go on because the record does not open. wait: until that is known.
+
+        Called often.
+        """
 
     def is_over(self) -> bool:
-        """Whether no job will come any more."""
+        """Whether no further job will come."""
 
     @property
     def rule(self) -> Rule | None:
-        """By which the engine ends watched jobs early; None: it ends none."""
+        """The rule by which the engine ends watched jobs early; None: it ends none."""
 
     def started(self, trial: str) -> None:
         """A worker has taken up the trial of this id."""
@@ -71,20 +77,20 @@ class Work(Protocol):
         """A running trial has ended an epoch (from 1)."""
 
     def ended(self, trial: str, result: Result) -> None:
-        """The attempt is over."""
+        """An attempt at a trial is over."""
 
     def is_hopeless(self, trial: str) -> bool:
-        """Whether a watched trial should end after the epoch it has just told; for an engine without rules."""
+        """Whether a watched trial should end after the epoch that it has just reported; for an engine without rules."""
 
     def pruned(self, trial: str) -> None:
-        """A watched trial was ended after the epoch that it told last."""
+        """A watched trial was ended early, after the epoch that it reported last."""
 
 
 class Supply(Protocol):
-    """Where a driver's further trials come from, one after the other, after what is known by then."""
+    """Where a driver's further trials come from, one after another, depending on what is known by then."""
 
     ahead: int
-    """How many trials beyond those that there is room for may be handed out; 0 where one should know all results."""
+    """How many jobs beyond those that there is room for may be handed out; 0 if each depends on all earlier results."""
 
     @property
     def rule(self) -> Rule | None:
@@ -94,19 +100,19 @@ class Supply(Protocol):
         """There is room and nothing waits: add trials to the driver, if there are any by now."""
 
     def is_over(self) -> bool:
-        """Whether none will come any more."""
+        """Whether no further trial will come."""
 
     def watched(self, trial: str) -> str | None:
         """See job.Job."""
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
-        """A running trial has ended an epoch; all of them so far."""
+        """A running trial has ended an epoch. course: all its epochs so far."""
 
     def is_hopeless(self, trial: str) -> bool:
         """See events.Work."""
 
     def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
-        """There will be no other attempt at it."""
+        """A trial has ended, and there will be no further attempt at it."""
 
 
 class Engine(Protocol):
@@ -114,16 +120,16 @@ class Engine(Protocol):
 
     @property
     def room(self) -> Room:
-        """What it has to share out."""
+        """The cores and GPUs that trials share."""
 
     def run(self, work: Work) -> None:
         """Return when the work is over. Raises KeyboardInterrupt when interrupted, after every job has stopped."""
 
 
 class Executor(Protocol):
-    """Starts an engine; leaving it stops everything. It has `cpus` cores, or those of a cluster at `address`."""
+    """Starts an engine with `cpus` cores, or with those of a cluster at `address`; leaving it stops everything."""
 
     def __call__(
         self, *, cpus: int, address: str | None = None, needs: Needs | None = None
     ) -> AbstractContextManager[Engine]:
-        """`needs` goes with `address`. Raises UserError where it can't be started, or a node lacks what it needs."""
+        """`needs` goes with `address`. Raises UserError if the engine can't start, or if a node lacks what it needs."""

@@ -1,4 +1,4 @@
-"""What a command says that can't go on, and its exit code."""
+"""What a command that can't go on says, and its exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .signals import unstoppable
 
 
 class Commands(click.Group):
-    """Turns a mistake of the user's into one line on stderr and exit code 2, an interruption 130, a full disk 1."""
+    """Turns errors into one line on stderr and an exit code: a user's mistake 2, an interruption 130, a full disk 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Call the command."""
@@ -45,12 +45,12 @@ class Commands(click.Group):
 
 
 def _harmless(text: str) -> str:
-    """A name in it may hold what moves a terminal's cursor, or breaks the line."""
+    """Text with unprintable characters escaped: a name in it may move a terminal's cursor or break the line."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _plugin_line(error: Exception) -> str:
-    """Where in a plugin it comes from, if it does."""
+    """The file and line of the plugin that an error comes from; empty if it comes from none."""
     if "experiments.catalog" not in sys.modules:
         return ""
     from experiments.catalog import plugin_line

@@ -1,4 +1,4 @@
-"""What of a search's trials is recorded already, and which of them this process has taken on."""
+"""Which trials are recorded already, and which of a search's trials this process has taken on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from experiments.training.folders import trial_folder
 def recorded(
     plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str], *, pruned: bool
 ) -> dict[str, TrialRecord]:
-    """Trial id to the record of its finished run; where `pruned`, also of those that this search has pruned before."""
+    """Trial id to the record of its finished run; with `pruned`, also of the run that this search pruned before."""
     states = trial_states(dataclasses.replace(plan, trials=tuple(trials), needs={}), fingerprints)
     found = {id: read_record(s.attempt) for id, s in states.items() if s.name == "done" and s.attempt is not None}
     if not pruned:
@@ -27,14 +27,14 @@ def recorded(
         fitting = [attempt for attempt in attempts if attempt.fingerprint == fingerprints[id]]
         if id not in found and fitting and fitting[0].status == "pruned" and fitting[0].is_readable():
             record = read_record(fitting[0])
-            # another search may have ended it for other reasons
+            # another search may have pruned it by another rule
             if record.study == plan.study.title:
                 found[id] = record
     return found
 
 
 class Claims:
-    """The trials that this process trains, each claimed until it has ended."""
+    """Claims of this process on the trials that it trains, each held until the trial has ended."""
 
     def __init__(self, fingerprints: Mapping[str, str], lease: Lease) -> None:
         self.fingerprints = fingerprints
@@ -42,7 +42,7 @@ class Claims:
         self._held: dict[str, ExitStack] = {}
 
     def take(self, trials: Sequence[Trial]) -> bool:
-        """Claim them; False where another process has one, or just had. Those that were free are held in any case."""
+        """Claim trials in turn. False if another process has, or just had, one of them; those before it stay held."""
         for trial in trials:
             if trial.id not in self._held:
                 stack, folder = ExitStack(), trial_folder(trial.id, self.fingerprints[trial.id]).name
@@ -53,17 +53,17 @@ class Claims:
         return True
 
     def release(self, trial: str) -> None:
-        """It has ended. Its lease lasts until the driver has recorded how."""
+        """Give up the claim on a trial that has ended; its lease lasts until the driver has recorded how."""
         if trial in self._held:
             self._held.pop(trial).close()
 
     def give_up(self, trial: str) -> None:
-        """It will not begin."""
+        """Give up a trial that will not begin, with its lease."""
         if trial in self._held:
             self.lease.release(trial_folder(trial, self.fingerprints[trial]).name)
             self.release(trial)
 
     def close(self) -> None:
-        """None is trained any more."""
+        """Give up all claims."""
         for trial in list(self._held):
             self.release(trial)

@@ -29,15 +29,15 @@ class Inline:
         self.room = Room(cpus, gpu_count())
 
     def run(self, work: Work) -> None:
-        """One after the other, each with the whole machine."""
-        # takes as long as another process takes to open the record
+        """See events.Engine. One job after the other, each with the whole machine."""
+        # torch loads here while another process opens the record
         import torch  # noqa: F401
 
         work.check(wait=True)
         while not work.is_over():
             found = work.next_job()
             if found is None:
-                # a teacher is on its way to the record
+                # a teacher is being recorded, or other machines train what is left
                 time.sleep(0.05)
                 continue
             job, _ = found
@@ -49,7 +49,7 @@ class Inline:
 
 
 class _Pruned(BaseException):
-    """Leaves a training in mid-course; no error, so that nothing takes it for a failure."""
+    """Ends a training early; not derived from Exception, so that nothing takes it for a failure."""
 
 
 class _Recorder:

@@ -1,4 +1,4 @@
-"""In which order trials begin, and what a student takes from its teachers, which come first."""
+"""The order in which trials begin, teachers first, and what a student needs of its teachers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.errors import UserError
 def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], float]) -> list[Trial]:
     """Teachers first, then every cell's first seed before any second one; within a seed the longest first.
 
-    What is begun last is waited for alone: that should be short. length: of a trial, in any unit.
+    The last trial to begin may have to be waited for alone, so it should be short. length: of a trial, in any unit.
     """
     teachers = {teacher for needed in plan.needs.values() for teacher in needed}
     place = {seed: index for index, seed in enumerate(plan.study.seeds)}
@@ -22,7 +22,7 @@ def in_order(plan: Plan, trials: Sequence[Trial], length: Callable[[Trial], floa
 
 
 def teachers_of(plan: Plan, trial: Trial, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
-    """Of each teacher of a trial its recipe and weights, as a job takes them; raises UserError where one is missing."""
+    """Teacher's trial id to its recipe and weights, as a job takes them; raises UserError if one is not recorded."""
     by_id = {other.id: other for other in plan.trials}
     found = {}
     for teacher in plan.needs.get(trial.id, ()):

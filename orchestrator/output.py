@@ -1,4 +1,4 @@
-"""What is printed: a letter that the terminal lacks is replaced, and a training does not stop because nobody reads."""
+"""Printing: letters that the terminal lacks are replaced, and a training does not stop because nobody reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def replace_unknown_letters() -> None:
-    """A name of the study may hold letters that stdout's encoding lacks: better a question mark than an end."""
+    """Print a question mark for letters that stdout's encoding lacks, as a study's names may hold some."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def flush() -> None:
-    """Before a process leaves without Python's own end. Closed streams (`>&-`) are None."""
+    """Flush stdout and stderr, for a process that leaves without Python's own end. Closed streams (`>&-`) are None."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             if stream is not None:
@@ -27,15 +27,15 @@ def flush() -> None:
 
 
 def steady_console() -> Console:
-    """A console on stdout for hours of training: once a line can't be written (`| head`, a full disk), none is."""
-    # here, because nothing prints with it before a study is loaded
+    """A console on stdout that raises no error: once a line can't be written (`| head`, a full disk), none is."""
+    # imported here: a study that can't be loaded needs no console
     from rich.console import Console
 
     return Console(file=cast(IO[str], _Steady()), soft_wrap=True)
 
 
 class _Steady(io.TextIOBase):
-    """Stdout, or nothing once it fails."""
+    """Writes to stdout until that fails, then nowhere."""
 
     def __init__(self) -> None:
         self._broken = False

@@ -21,7 +21,7 @@ from trainer.recorder import Epoch
 from .estimates.eta import Estimate
 
 _PAUSE = 0.25
-"""Seconds between two things told of the same trials: to play the rest through takes longer the more is to come."""
+"""Least seconds between two calls of `tell` while the same trials run: the estimate takes longer, the more is left."""
 
 
 @dataclass
@@ -35,8 +35,8 @@ class _Running:
 class Progress:
     """Shows the trials of one `ablate run`; use as a context manager.
 
-    tell: hears when the last trial is expected to end (seconds since the epoch), and what each running trial (by its
-    id) has of the machine; at once when another trial runs, else a few times a second at most.
+    tell: is called with the time at which the last trial is expected to end (seconds since the epoch) and with the
+    share of the machine of each running trial, by its id; at once when other trials run, else every `_PAUSE` at most.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Progress:
         self.estimate = estimate
         self.title = title
         self.may_grow = False
-        """Whether more trials may come than are known of."""
+        """Whether more trials may come than are known so far."""
 
         self.total = len(trials)
         self.epochs_left = sum(trial.recipe.epochs for trial in trials)
@@ -62,20 +62,20 @@ class Progress:
         self.running: dict[str, _Running] = {}
         self.begin = time.monotonic()
         self.told: tuple[float, set[str]] = (-_PAUSE, set())
-        """When something was told last, and of which trials."""
+        """When `tell` was called last, and with which running trials."""
 
         self.said: set[str] = set()
 
         self.live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """These will be trained as well."""
+        """Count these trials in: they will be trained as well."""
         self.total += len(trials)
         self.epochs_left += sum(trial.recipe.epochs for trial in trials)
         self.estimate.add(trials)
 
     def expect(self, number: int, like: Trial) -> None:
-        """So many more such trials will come, in the place of those expected before."""
+        """Expect `number` further trials like this one, instead of those expected before."""
         before = self.estimate.expected
         self.total += number - len(before)
         self.epochs_left += like.recipe.epochs * number - sum(trial.recipe.epochs for trial in before)
@@ -97,7 +97,7 @@ class Progress:
         self._tell()
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
-        """A running trial has ended an epoch; of a resumed one, the epochs before count as done."""
+        """A running trial has ended an epoch; if it was resumed, its earlier epochs now count as done."""
         running = self.running.setdefault(trial.id, _Running(trial))
         self.epochs_left -= number - running.epoch
         self.epochs_done += 1
@@ -106,7 +106,7 @@ class Progress:
         self._tell()
 
     def finished(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
-        """An attempt has ended, here or on another machine: one line stays on the screen."""
+        """A trial has ended, here or on another machine: print a line that stays on the screen."""
         running = self.running.pop(trial.id, _Running(trial))
         self.epochs_left -= trial.recipe.epochs - running.epoch
         self.estimate.ended(trial)
@@ -129,25 +129,25 @@ class Progress:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
 
     def retried(self, trial: Trial, what: str) -> None:
-        """An attempt is over, and another one goes on from the last saved epoch. what: became of this one, in words."""
+        """An attempt is over, and another goes on from the last saved epoch. what: says what became of this one."""
         running = self.running.pop(trial.id, _Running(trial))
-        # the next attempt's first report counts them again
+        # the next attempt counts these epochs again with its first report
         self.epochs_left += running.epoch
         self.estimate.ended(trial, again=True)
         self.console.print(f"{trial.cell} seed {trial.seed}  {what}", style="yellow", highlight=False, markup=False)
 
     def say(self, line: str) -> None:
-        """Something that concerns the whole run."""
+        """Print a line that concerns the whole run."""
         self.console.print(line, highlight=False, markup=False)
 
     def say_once(self, line: str) -> None:
-        """The same, unless it has been said before."""
+        """Print a line that concerns the whole run, unless it was printed before."""
         if line not in self.said:
             self.said.add(line)
             self.say(line)
 
     def record(self, what: str) -> None:
-        """The record is away, or back."""
+        """Print that the record is away, or back."""
         self.console.print(f"the record at {shown_uri()} {what}", style="yellow", highlight=False, markup=False)
 
     def _tell(self) -> None:
@@ -196,7 +196,7 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """`0:07`, `12:30`, `3:05:00`."""
+    """Seconds as a clock shows them: `0:07`, `12:30`, `3:05:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,6 +1,6 @@
-"""The supply of a run that adds seeds to what is open (see events.Supply): the next round of each comparison.
+"""The supply (see events.Supply) of a run that adds seeds to open comparisons.
 
-A comparison whose seeds are all in asks for its next ones at once, whatever the others are at.
+A comparison asks for its next seed as soon as all that it has asked for have ended, however far the others are.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .task import Summary
 
 
 class Replicates:
-    """Hears how trials end, and adds those that the comparisons want next."""
+    """Hears how trials end, and adds the trials that the comparisons want next."""
 
     rule: Rule | None = None
     ahead = 1
-    """What is wanted once stays wanted, whatever ends meanwhile: so none that begins early is one too many."""
+    """A trial that is wanted once stays wanted, whatever ends meanwhile, so it can't begin too early."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class Replicates:
         held: Held,
         summary: Summary,
     ) -> None:
-        """known: what the record holds; fingerprints: of the data of every trial that may come."""
-        # what has failed before is tried again, and waited for
+        """known: how trials have ended by the record. fingerprints: of the data of every trial that may come."""
+        # trials that failed before are tried again, so comparisons wait for them
         self.ended_by_now: dict[str, TrialRecord | None] = {
             id: record for id, record in known.items() if record is not None
         }
@@ -49,14 +49,14 @@ class Replicates:
         self.summary = summary
 
     def refill(self, driver: Driver) -> None:
-        """See events.Supply. What is wanted follows from trials that have ended, and is added when they do."""
+        """See events.Supply. Nothing to do: trials are added as soon as those end that they follow from."""
 
     def is_over(self) -> bool:
         """See events.Supply."""
         return True
 
     def watched(self, trial: str) -> str | None:
-        """See events.Supply. No trial that is compared is ended early."""
+        """See events.Supply. None is watched: a trial that is compared must not be ended early."""
         return None
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
@@ -72,18 +72,18 @@ class Replicates:
         self._hear(driver.plan, {trial.id: record if record.status == "finished" else None})
         while new := self._wanted(driver):
             mine = self._claimed(new)
-            # another process may have trained it since this one began
+            # another process may have trained some since this one began
             found = recorded(driver.plan, mine, self.fingerprints, pruned=False)
             driver.add(driver.plan, [each for each in mine if each.id not in found])
             self._hear(driver.plan, found)
         self.tell(driver.progress)
 
     def tell(self, progress: Progress) -> None:
-        """Let the display know whether more trials may come than it has heard of."""
+        """Tell the display whether more trials may come than it knows."""
         progress.may_grow = any(each.may_get_seeds for each in self.found)
 
     def _hear(self, plan: Plan, ended: Mapping[str, TrialRecord | None]) -> None:
-        """Look again at the comparisons in which these trials stand."""
+        """Take note of trials that have ended, and look again at the comparisons of their cells."""
         self.ended_by_now |= ended
         cells = {cell for (cell, _), id in self.ids.items() if id in ended}
         for place, each in enumerate(self.found):
@@ -92,13 +92,13 @@ class Replicates:
                 self.found[place] = follow_one(plan, each.comparison, self.ended_by_now, self.ids)
 
     def _wanted(self, driver: Driver) -> list[Trial]:
-        """Trials that the driver has not heard of; its plan holds them from here on."""
+        """The wanted trials that the driver's plan lacks; it is replaced by one that has them."""
         before = {trial.id for trial in driver.plan.trials}
         driver.plan = grown(driver.plan, self.found)
         return [trial for trial in driver.plan.trials if trial.id not in before]
 
     def _claimed(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Those that no other process has; the summary hears of the others."""
+        """Claim trials; returns those that no other process has, and enters the others in the summary."""
         folders = {trial.id: trial_folder(trial.id, self.fingerprints[trial.id]).name for trial in trials}
         self.held.add(folders.values())
         taken = {id: str(self.held.others[folder]) for id, folder in folders.items() if folder in self.held.others}

@@ -47,10 +47,10 @@ def run_plan(
 ) -> Summary:
     """Train and record what the record lacks and no other process is training; then report.
 
-    report: writes the report of what is recorded. Raises UserError before anything is written if the data are unfit,
-    and if everything is being trained elsewhere.
+    report: writes the report of what is recorded. Raises UserError, before anything is written, if the data can't be
+    used or if everything that is missing is being trained elsewhere.
     """
-    # weights first: reading and decoding data takes minutes, and a file that is missing is soon said
+    # weights before data: data take minutes to read and decode, and a missing file of weights should be said at once
     known = trial_states(plan, dict.fromkeys(trial.id for trial in plan.trials))
     prepare_weights(_pending(plan, known), console)
     plan, fingerprints = _prepared(plan, console)
@@ -62,7 +62,7 @@ def run_plan(
         summary = Summary(done_before=len(plan.trials) - len(pending), elsewhere=_elsewhere(plan, pending, taken))
         mine = _mine(pending, summary.elsewhere)
         shares = shares_here(plan, [plan.by_name[trial.cell] for trial in mine], terms, console)
-        # what a cluster has is known once it is joined
+        # how much room a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, states, at_once, console)
         _tidy_done(plan, pending, fingerprints)
@@ -103,34 +103,34 @@ def train(
     """Train, record, report; an interruption is noted in the summary.
 
     cpus: cores to share out on this machine. needs: what the nodes of a cluster must have. get_ready: loads what a
-    report takes, once all has trained. report: writes it. Raises UserError where the record can't open.
+    report needs, once all has trained. report: writes the report. Raises UserError if the record can't be opened.
     """
     aside = ThreadPoolExecutor(1)
     try:
         with store_apart() as store:
-            # a fresh record takes as long as starting workers; whether it opens the writer finds out
+            # to make a new record takes as long as to start workers; if it fails, the writer will notice
             aside.submit(store.open)
             with start(cpus=cpus, address=terms.address, needs=needs) as engine:
                 task.shares.room = engine.room
                 writer = RunWriter(task.plan, task.fingerprints, command, store, task.progress.record)
                 _drive(engine, Driver(task, writer, terms.retries), lambda: aside.submit(get_ready))
-                # while the engine stops, which is mostly waiting
+                # written while the engine stops, which is mostly waiting
                 known = task.summary.done_before or task.summary.finished or task.summary.finished_elsewhere
                 if report and known:
                     task.summary.report = aside.submit(report).result
     except KeyboardInterrupt as stopped:
         task.summary.interrupted = stopped
     finally:
-        # what a report takes is waited for where it is asked for
+        # without waiting: whoever calls `summary.report` waits for the report
         aside.shutdown(wait=False)
         for trial in task.summary.cut_short:
-            # a worker that was ended in the middle of writing
+            # what a worker left that was ended in the middle of writing
             for draft in trial_folder(trial.id, task.fingerprints[trial.id]).glob("*.part"):
                 draft.unlink(missing_ok=True)
 
 
 def _to_both(held: Held, lease: Lease) -> Callable[[float | None, Mapping[str, str]], None]:
-    """Tells processes of this machine and of others how it goes."""
+    """A `tell` for Progress that informs the other processes of this machine and those of others."""
 
     def tell(ends: float | None, shares: Mapping[str, str]) -> None:
         held.tell(ends, shares)
@@ -146,8 +146,8 @@ def _get_ready() -> None:
 
 
 def _drive(engine: Engine, driver: Driver, then: Callable[[], object]) -> None:
-    """then: is called when all has trained, before what is left of it is written."""
-    # whatever ends it early, what has not begun has not failed
+    """Have an engine carry out a driver's work. then: is called when all has trained, before the writer closes."""
+    # whatever ends it early, trials that have not begun have not failed
     interrupted = True
     try:
         engine.run(driver)
@@ -168,7 +168,7 @@ def _prepared(plan: Plan, console: Console) -> tuple[Plan, dict[str, str]]:
 
 
 def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Summary) -> Replicates | None:
-    """What adds seeds as the run goes on, where the study asks for that."""
+    """What adds seeds as the run goes on; None for a study that does not ask for that."""
     if plan.study.replicates is None:
         return None
     from reports.replicates.seeds import recorded_ends
@@ -179,7 +179,7 @@ def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Su
 
 
 def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
-    """Cores to share out on this machine: its own, unless the user says how many trials are to have some."""
+    """Cores to share out on this machine: all, or what as many trials at once need as the user asks for."""
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
 
 
@@ -202,12 +202,12 @@ def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once
 
 
 def say_aside(console: Console, line: str) -> None:
-    """What the user should know although nothing stops for it."""
+    """Print a line that the user should know although nothing stops because of it."""
     console.print(line, style="yellow", highlight=False, markup=False)
 
 
 def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[str, str]:
-    """The pending trials that are taken, and those that need one of them as their teacher; by id, who has them."""
+    """Trial id to the process that has it, for pending trials that are taken, and for those with such a teacher."""
     found = {trial.id: taken[trial.id] for trial in pending if trial.id in taken}
     left = [trial.id for trial in pending if trial.id not in found]
     while late := {id: found[t] for id in left for t in plan.needs.get(id, ()) if t in found}:
@@ -217,7 +217,7 @@ def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[
 
 
 def _mine(pending: list[Trial], elsewhere: Mapping[str, str]) -> list[Trial]:
-    """What this process is to train; raises UserError if it lacks trials and all of them are others'."""
+    """The trials that this process is to train; raises UserError if trials are missing and others have all of them."""
     mine = [trial for trial in pending if trial.id not in elsewhere]
     if pending and not mine:
         process = next(iter(elsewhere.values()))
@@ -227,7 +227,7 @@ def _mine(pending: list[Trial], elsewhere: Mapping[str, str]) -> list[Trial]:
 
 
 def shares_here(plan: Plan, cells: Sequence[Cell], terms: Terms, console: Console) -> Shares:
-    """What each trial is to have of this machine; of its GPUs as measured for `cells`, where the user does not say."""
+    """What each trial is to have of this machine. Shares of GPUs are measured for `cells`, unless the user sets any."""
     room = room_here()
     if room.gpus and terms.has_no_share():
         probe_missing(plan, cells, room, console)
@@ -239,7 +239,7 @@ def _pending(plan: Plan, states: Mapping[str, State]) -> list[Trial]:
 
 
 def _tidy_done(plan: Plan, pending: list[Trial], fingerprints: Mapping[str, str]) -> None:
-    """A driver that was killed between recording a trial and tidying up has left its checkpoint."""
+    """Delete checkpoints of done trials, which a driver leaves that is killed between recording and tidying up."""
     missing = {trial.id for trial in pending}
     for trial in plan.trials:
         folder = trial_folder(trial.id, fingerprints[trial.id])

@@ -1,4 +1,4 @@
-"""A temporary folder that nothing outlives; what a killed process left of its own is cleared by the next one."""
+"""A temporary folder that is deleted at the end; if its process is killed, the next process deletes it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .signals import unstoppable
 _PREFIX = "ablate-run-"
 _LOCK = ".ablate-alive"
 _SOCKET = len("/ablate-run-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
-"""What of a socket's path comes behind the temporary folder."""
+"""Length of what follows the temporary folder in the path of a socket of Ray's."""
 
 LONGEST = (107 if sys.platform == "linux" else 103) - _SOCKET
-"""Bytes that the path of the temporary folder may have, so that those of Ray's sockets fit."""
+"""The most bytes of the temporary folder's path with which the paths of Ray's sockets are short enough."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Short enough for the sockets that Ray puts there; deletes what killed processes have left of theirs."""
+    """Inside, a folder with a path short enough for Ray's sockets. Deletes those that killed processes have left."""
     from filelock import FileLock
 
     base = Path(tempfile.gettempdir())
@@ -35,7 +35,7 @@ def scratch_folder() -> Iterator[Path]:
     for other in base.glob(f"{_PREFIX}*"):
         _delete_if_dead(other)
     with unstoppable():
-        # one without its lock would never be known for dead
+        # without its lock, it would never be recognised as left behind
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         lock = FileLock(folder / _LOCK)
         lock.acquire()
@@ -51,10 +51,10 @@ def _delete_if_dead(folder: Path) -> None:
     try:
         dead = (folder / _LOCK).is_file() and not is_held(folder / _LOCK)
     except OSError:
-        # another user's, or just deleted
+        # it is another user's, or was deleted just now
         return
     if dead:
-        # some of Ray's processes notice only after minutes that it is gone
+        # some of Ray's processes would notice only after minutes that their driver is gone
         for process in _processes_in(folder):
             with suppress(OSError):
                 os.kill(process, signal.SIGKILL)
@@ -62,7 +62,7 @@ def _delete_if_dead(folder: Path) -> None:
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """Processes that have a file in `folder` open, where the system tells (Linux)."""
+    """Processes that have a file in `folder` open; none on systems without /proc."""
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):

@@ -14,22 +14,22 @@ from types import FrameType
 from typing import Any
 
 _DELICATE = ("<frozen importlib._bootstrap>", weakref.__file__)
-"""Files of code that is importing a module, or told of an object that is no more."""
+"""Files of code that runs while a module is imported, or when an object has been deleted."""
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 _STOPPING: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-    # nohup's user wants it to go on
+    # unless it is ignored, as under nohup, whose user wants the program to go on
     _STOPPING = (*_STOPPING, signal.SIGHUP)
 
 _LATER = 0.05
-"""Seconds after which a request is heard again that came where an exception would get lost."""
+"""Seconds after which a request is repeated that came where an exception would get lost."""
 
 _AT_LAST = 10.0
-"""Seconds after which it is heard wherever the program is."""
+"""Seconds after which a postponed request is followed wherever the program is."""
 
 AGAIN = 3.0
-"""Seconds for which a request to stop is not heard again: clearing up takes as long, and cut short it leaves things."""
+"""Seconds for which a second request to stop is ignored: clearing up takes as long, and must not be cut short."""
 
 
 class _Requests:
@@ -38,13 +38,13 @@ class _Requests:
     def __init__(self) -> None:
         self.last = -math.inf
         self.late: signal.Signals | None = None
-        """What is to be heard again."""
+        """The postponed request, which is to be repeated."""
 
         self.since = -math.inf
-        """When it was heard first."""
+        """When the postponed request came first."""
 
     def waits(self, number: int, frame: FrameType | None) -> bool:
-        """Whether it comes at the wrong moment; it is then heard again a little later."""
+        """Whether a request comes at a bad moment; if so, it is postponed and repeated a little later."""
         now = time.monotonic()
         if self.late is None:
             self.since = now
@@ -68,7 +68,7 @@ _requests = _Requests()
 
 @contextmanager
 def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """Inside, these signals go to `handler`; outside the main thread, where Python takes none, nothing changes."""
+    """Inside, these signals go to `handler`. Outside the main thread, where Python takes none, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -82,7 +82,7 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt at once, and pressed twice or thrice they raise it once."""
+    """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt at once; repeated within `AGAIN` seconds, only once."""
     _requests.last, _requests.late = -math.inf, None
     with handled(_hear_again, signal.SIGALRM), handled(_raise_interrupt, *_STOPPING):
         try:
@@ -97,13 +97,13 @@ def _raise_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _hear_again(number: int, frame: FrameType | None) -> None:
-    # to whoever takes such requests by now
+    # sent again as a signal, for whichever handler is in place by now
     if _requests.late is not None:
         os.kill(os.getpid(), _requests.late)
 
 
 def _would_get_lost(frame: FrameType | None) -> bool:
-    """Whether an exception raised there would vanish in a callback, or leave a module half imported, or abort."""
+    """Whether an exception raised in this frame would vanish in a callback, leave a module half imported, or abort."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename in _DELICATE or code.co_name == "__del__":
@@ -124,7 +124,7 @@ class Stop:
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:
-        """Inside, Ctrl-C and SIGTERM ask; one that comes when the safe place should long be reached stops at once."""
+        """Inside, Ctrl-C and SIGTERM ask to stop; a second one, over `AGAIN` seconds later, stops at once."""
         with handled(self._ask, *_STOPPING):
             yield
 
@@ -148,6 +148,6 @@ def unstoppable() -> Iterator[None]:
 
 
 def ignore_from_now_on() -> None:
-    """For a process that is about to end: nothing is left to stop."""
+    """Ignore requests to stop, in a process that is about to end."""
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What one command trains, and what became of it."""
+"""What one command is to train, and the summary of what it did."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Summary:
 
     done_before: int
     elsewhere: dict[str, str] = field(default_factory=dict)
-    """Trial id to the process that trains it."""
+    """Trial id to the other process that trains it, in words."""
 
     finished: list[Trial] = field(default_factory=list)
     finished_elsewhere: list[Trial] = field(default_factory=list)
-    """By other machines, while this process trained or waited."""
+    """Trials that other machines finished while this process trained or waited."""
 
     pruned: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Result]] = field(default_factory=list)
@@ -36,32 +36,32 @@ class Summary:
     """What stopped it before its end: the user, or the death of the engine."""
 
     cut_short: list[Trial] = field(default_factory=list)
-    """Those that were training then."""
+    """The trials that were training when the run was interrupted."""
 
     record_errors: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
     """Sum of the finished trials' training times."""
 
     report: Callable[[], Renewed] | None = None
-    """Gives the report, if there is one; raises what kept it from being written."""
+    """Returns the report, or raises what kept it from being written; None if there is no report."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained, with everything that has a say in it or hears of it."""
+    """What is to be trained, and the parts of the program that decide about it or are told about it."""
 
     plan: Plan
     trials: Sequence[Trial]
     """In the order in which they begin."""
 
     fingerprints: Mapping[str, str]
-    """Trial id to its data's fingerprint."""
+    """Trial id to the fingerprint of its data."""
 
     shares: Shares
     progress: Progress
     summary: Summary
     supply: Supply | None = None
-    """Where further trials come from."""
+    """Where further trials come from; None: there are none."""
 
     lease: Lease = field(default_factory=Unshared)
     """Keeps trials from other machines that share the record."""

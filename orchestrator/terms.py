@@ -1,4 +1,4 @@
-"""What the user asks of an `ablate run` besides its study, and whether it can be had."""
+"""How the user wants an `ablate run` or `ablate search` to train, and whether this machine can do that."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ class Terms:
     """ray or inline."""
 
     address: str | None = None
-    """Of the Ray cluster to join; None: this machine."""
+    """Address of the Ray cluster to join; None: train on this machine."""
 
     retries: int = 1
-    """How often a trial that failed for a reason that may pass is begun again."""
+    """How many further attempts a trial gets that failed for a reason that may pass."""
 
     def has_no_share(self) -> bool:
-        """Whether what a trial takes of this machine is left to measure."""
+        """Whether the user leaves a trial's share of this machine to be measured."""
         return self.at_once is None and self.gpu is None and self.address is None
 
     def check(self, threads: int) -> None:
-        """Raise UserError for more than this machine has for trials of so many threads; a cluster tells later."""
+        """Raise UserError for terms that contradict each other, or ask more than this machine has.
+
+        threads: the most that a trial has. What a cluster has is not checked here.
+        """
         if self.at_once is not None and self.at_once < 1:
             raise UserError(f"--concurrency {self.at_once}: expected at least 1")
         if self.gpu is not None and not 0 <= self.gpu <= 1:

@@ -1,4 +1,4 @@
-"""When a trial has gone silent for so long that its worker must be hanging."""
+"""Decides when a trial has been silent for so long that its worker must be hanging."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ LEAST = 120.0
 """Seconds of silence that are always allowed: an evaluation, a slow disk, a full machine."""
 
 START = 300.0
-"""The same until an attempt's first epoch: what a worker imports, reads and compiles comes before it."""
+"""Seconds of silence that are always allowed before an attempt's first epoch, as a worker imports and reads first."""
 
 OWN, OTHERS = 10.0, 30.0
-"""How many of its own longest epochs a trial may be silent; before it has one, how many of the longest of all."""
+"""For how many times its longest epoch a trial may be silent; before it has one, how many times the longest of all."""
 
 
 class Watch:
     """Hears of every running trial, and names those that have been silent for too long.
 
-    The allowed silence follows from measured epochs. Before the first one of all nothing is known, so nothing hangs.
+    The allowed silence follows from measured epochs. Until any trial has ended one, silence of any length is allowed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,13 +33,13 @@ class Watch:
         self.starting.add(trial)
 
     def epoch(self, trial: str, seconds: float) -> None:
-        """It has reported an epoch that lasted so long."""
+        """A trial has reported an epoch that lasted so many seconds."""
         self.heard[trial] = self.clock()
         self.starting.discard(trial)
         self.longest[trial] = max(seconds, self.longest.get(trial, 0.0))
 
     def ended(self, trial: str) -> None:
-        """It is over."""
+        """An attempt at a trial is over."""
         self.heard.pop(trial, None)
 
     def allowed(self, trial: str) -> float:

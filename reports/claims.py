@@ -18,7 +18,7 @@ Verdict = Literal["reproduced", "contradicted", "undecided"]
 
 @dataclass(frozen=True)
 class ClaimFinding:
-    """One comparison of a claim and what the runs say of it."""
+    """One comparison of a claim, and what the runs say about it."""
 
     comparison: Comparison
     difference: Difference | None
@@ -26,18 +26,18 @@ class ClaimFinding:
 
     verdict: Verdict
     further: int | None = None
-    """Seeds that would decide it if mean and spread stayed as they are, besides those at hand; 0 where it is decided,
-    None where no spread can be estimated or a thousand would not do."""
+    """How many seeds more would decide the comparison if mean and spread stayed as they are; 0 where it is decided,
+    None where that can't be estimated (see power.seeds_to_decide) or the study itself adds seeds."""
 
     dropped: tuple[int, ...] = ()
-    """Seeds that both cells are planned for and only one has a value of: they are in no pair."""
+    """Seeds that are planned for both cells but have a value in only one, so that they form no pair."""
 
     looked: bool = False
-    """Whether its interval pays for several looks, of a study that itself adds the seeds that it wants."""
+    """Whether the interval allows for repeated looks, because the study adds seeds to open comparisons."""
 
     @property
     def estimate(self) -> Difference | None:
-        """Ours in the terms of the document: left minus right, or left where right is a plain number."""
+        """Our number, comparable with the document's: left minus right, or left where right is a plain number."""
         if self.difference is None:
             return None
         margin, found = self.comparison.margin, self.difference
@@ -46,7 +46,7 @@ class ClaimFinding:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """Those of the estimate's interval, as far as the metric goes; None where there is none."""
+        """The ends of the estimate's interval, cut at the metric's own limits; None where there is no interval."""
         found = self.estimate
         if found is None or found.low is None or found.high is None:
             return None
@@ -54,24 +54,24 @@ class ClaimFinding:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the estimate's interval goes further than `ends`."""
+        """Whether the estimate's interval is wider than `ends`."""
         found = self.estimate
         return found is not None and self.ends not in (None, (found.low, found.high))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A claim with its findings; contradicted if any comparison is, reproduced if all are."""
+    """A claim with its findings: contradicted if any comparison is, reproduced if all are, else undecided."""
 
     says: str
     test: str
     findings: list[ClaimFinding]
     published: float | None = None
-    """The size that the document states, comparable with the one finding's estimate."""
+    """The size of the effect that the document states, comparable with the estimate of the only finding."""
 
     @property
     def verdict(self) -> Verdict:
-        """What the runs say of the whole sentence."""
+        """What the runs say about the whole sentence."""
         verdicts = {finding.verdict for finding in self.findings}
         if "contradicted" in verdicts:
             return "contradicted"
@@ -104,13 +104,13 @@ def _find(runs: Runs, comparison: Comparison) -> ClaimFinding:
 
 
 def _followed(runs: Runs) -> Callable[[Runs, Comparison], ClaimFinding]:
-    """Where seeds are added to what is open, the interval that pays for all looks takes the place of Student's."""
+    """Answers comparisons of a study that adds seeds: with intervals that allow for all looks, instead of Student's."""
     found = {each.comparison.key: each for each in runs.followed}
 
     def find(runs: Runs, comparison: Comparison) -> ClaimFinding:
         each = found.get(comparison.key)
         if each is None:
-            # a cell is left out, or both are one by their recipe
+            # it is not followed: a constraint leaves a cell out, or both cells have the same recipe
             return _find(runs, comparison)
         difference = each.standing.difference
         if difference is not None and str(each.comparison.left) != str(comparison.left):
@@ -121,7 +121,7 @@ def _followed(runs: Runs) -> Callable[[Runs, Comparison], ClaimFinding]:
 
 
 def _verdict(difference: Difference | None, relation: str) -> Verdict:
-    """Decided where the 95 % interval of the paired difference leaves out zero."""
+    """Decided where the interval of the paired difference leaves out zero; `relation` is ">" or "<"."""
     if difference is None or difference.low is None or difference.high is None:
         return "undecided"
     sign = 1 if relation == ">" else -1

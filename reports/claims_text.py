@@ -13,13 +13,13 @@ from .escape import markdown
 from .numbers import CUT, unsigned
 
 UNKNOWN = "?"
-"""In the place of a number of seeds that nobody can tell."""
+"""Stands where the number of seeds can't be estimated."""
 
 
 def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
-    """The table of all claims, and what a reader must know of it."""
+    """The table of all claims, with the notes that a reader needs."""
     stated = any(answer.published is not None for answer in answers)
-    # where seeds are added to what is open, those that are missing come or have come
+    # a study that adds seeds to open comparisons has added them, or will: a reader need not
     asks = plan.study.replicates is None
     open_ = asks and any(finding.verdict == "undecided" for answer in answers for finding in answer.findings)
     ours = f"Ours ({'95 %' if asks else 'repeated'} interval)"
@@ -44,7 +44,7 @@ def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
 
 
 def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
-    """What a reader must know of the claims' numbers, without full stops."""
+    """Notes that explain the numbers of the claims, without full stops."""
     findings = [finding for answer in answers for finding in answer.findings]
     asks = plan.study.replicates is None
     interval = "Student's t interval" if asks else "the interval of the section Seeds, which covers all claims together"
@@ -74,7 +74,7 @@ def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
 
 
 def seeds_text(finding: ClaimFinding) -> str:
-    """How many more seeds would decide a comparison; nothing where it is decided."""
+    """How many more seeds would decide a comparison; empty where it is decided or the study itself adds seeds."""
     if finding.verdict != "undecided" or finding.looked:
         return ""
     if finding.further is not None:

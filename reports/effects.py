@@ -19,7 +19,7 @@ Row = tuple[Mapping[str, str], int, float]
 """A run: factor to option, the seed, the metric's value."""
 
 SEED = "the seed"
-"""The block, as an alias; worded so that no factor is called that."""
+"""The name of the block among aliases, worded so that a factor is hardly called the same."""
 
 _EXACT = 1e-10
 """A residual below this share of the values is rounding: the model fits exactly, and no spread can be estimated."""
@@ -37,7 +37,7 @@ class Effect:
 
     estimate: float
     low: float | None
-    """Student's t interval, uncorrected; None, as p, without a degree of freedom or a residual."""
+    """Student's t interval, uncorrected. None, like p, without a degree of freedom or where the fit is exact."""
 
     high: float | None
     p: float | None
@@ -51,7 +51,7 @@ class Unidentified:
 
     factors: Term
     aliases: tuple[Term, ...]
-    """What it cannot be told from; empty where no run has the option, both options, or the factor's first."""
+    """The effects that it can't be told from; empty where no run has the option, both options, or the first option."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Effects:
 
     unidentified: tuple[Unidentified, ...]
     additive: bool
-    """Whether main effects hold only if the unidentified interactions are none, as in leave-one-out designs."""
+    """Whether main effects hold only if the unidentified interactions are zero, as in a fraction of a factorial."""
 
     runs: int
     df: int
@@ -73,21 +73,21 @@ class Effects:
     """Residual standard deviation; None without a degree of freedom."""
 
     blocked: bool
-    """Whether the seed is held constant: whether there are several."""
+    """Whether the seed is a block of the model, as it is where runs have several seeds."""
 
 
 def effects(rows: Iterable[Row], factors: Mapping[str, Sequence[str]], level: float = 0.05) -> Effects:
     """Main effects and two-way interactions of the `factors` (name to its options, the first the reference).
 
     Ordinary least squares on indicators, errors of one variance (Montgomery, Design and Analysis of Experiments,
-    chapters 4 to 8). The seed is a block: its level is taken out, as pairing does. What else the rows say of a run than
-    its options of `factors` is not looked at.
+    chapters 4 to 8). The seed is a block: its level is taken out, as pairing does. Of a row's choices only those of
+    `factors` are looked at.
 
     A main effect is the difference to the first option, averaged over those options of every other factor that were run
-    with both. An interaction is a difference of differences: both options less each alone, above the two first options.
-    So in a leave-one-out design a main effect is that with all others on, and needs no additivity. What the design does
-    not identify is `unidentified`, with what it is aliased with. Where keeping such interactions would take main
-    effects along, they are left out of the model (`additive`); otherwise what is common to them stays in it.
+    with both. An interaction is a difference of differences: both options, minus each option alone, plus neither. So in
+    a leave-one-out design a main effect is the one with all other factors on, and no additivity is assumed. Effects
+    that the design does not identify are `unidentified`, with their aliases. Where the model would not identify every
+    main effect if it kept such interactions, they are left out (`additive`); otherwise they stay in it.
 
     Rows whose value is not finite are left out. ValueError for a row with an option that `factors` does not list.
     """
@@ -119,7 +119,7 @@ def effects(rows: Iterable[Row], factors: Mapping[str, Sequence[str]], level: fl
 
 
 def _indicators(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> _Indicators:
-    """(factor, option) to the runs that have it; the seeds that occur likewise."""
+    """(factor, option) to which runs have it; the same for each seed that occurs, as (SEED, seed)."""
     has: _Indicators = {}
     for name, levels in factors.items():
         options = np.array([options[name] for options, _, _ in rows], dtype=np.str_)
@@ -132,7 +132,7 @@ def _indicators(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> _I
 
 
 def _held(has: _Indicators, runs: int) -> dict[Term, Floats]:
-    """The intercept, and all seeds but the first."""
+    """Columns of the intercept and of all seeds but the first."""
     columns: dict[Term, Floats] = {(): np.ones(runs)}
     seeds = [(name, level) for name, level in has if name == SEED]
     return columns | {(seed,): has[seed].astype(np.float64) for seed in seeds[1:]}
@@ -161,7 +161,10 @@ def _every(factors: Mapping[str, Sequence[str]]) -> Iterable[Term]:
 def _averaged(
     term: Term, crossed: Mapping[Term, Floats], has: _Indicators, factors: Mapping[str, Sequence[str]]
 ) -> Contrast:
-    """A main effect: the option's coefficient, and the mean of its interactions with what it was compared under."""
+    """A main effect: the option's coefficient, plus the mean of its interactions with the other factors' options.
+
+    Of these, only options under which both this option and the first one were run.
+    """
     ((name, option),) = term
     place = [*factors].index(name)
     weights = {term: 1.0}

@@ -1,4 +1,4 @@
-"""What is said of effects that a design does not tell, and of how the others relate to the report's answer."""
+"""What is said about effects that a design does not identify, and how the others relate to the report's answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POOLED = (
     "One model of all runs, with the same spread in every cell and without what it can't tell: its numbers may differ "
     "from the answer's, which compares pairs of cells seed by seed and decides."
 )
-"""Where estimates of least squares stand in the same report as the answer's."""
+"""Said where estimates by least squares stand in the same report as those of the answer."""
 
 
 def untold(found: Sequence[Unidentified], name: Callable[[Term], str]) -> list[str]:
     """A sentence on what never ran, and one on what cannot be told from what."""
     never = [name(effect.factors) for effect in found if not effect.aliases]
-    # two that hide each other are told once
+    # effects that are aliases of each other are mentioned once
     groups = {
         frozenset(
             [effect.factors, *effect.aliases]

@@ -20,7 +20,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    # at a row's beginning it would be an argument of the row before
+    # at the beginning of a row, LaTeX would read a bare bracket as an argument of the previous row's end
     "[": "{[}",
     '"': "''",
     "–": "--",
@@ -94,17 +94,17 @@ _LINE_START = re.compile(r"^(?:[#>+=-]|\d+[.)])")
 def latex(text: str) -> str:
     """Text for LaTeX's horizontal mode: ASCII only, so that it compiles in whatever encoding and font.
 
-    What pdflatex's own fonts can't print stands as its Unicode name in brackets (`[balloon]`); what has no width is
-    left out, marks that turn the direction of writing among them.
+    A character that pdflatex's own fonts can't print becomes its Unicode name in brackets (`[balloon]`). Characters
+    without a width are left out, among them the marks that change the direction of writing.
     """
     plain = unicodedata.normalize("NFC", " ".join(text.split()))
-    # two hyphens would be a dash
+    # LaTeX would print two hyphens as a dash
     parts = plain.split("--")
     return "-{}-".join("".join(map(_latex_character, part)) for part in parts)
 
 
 def spoken(text: str) -> str:
-    """Text with the names of what pdflatex can't print, so that its width can be told."""
+    """The text as `latex` has it printed, with names for what pdflatex can't print, so that its width is known."""
     plain = unicodedata.normalize("NFC", text)
     names = {c: said for c in set(plain) if (said := _latex_character(c)).startswith("{[}") and c != "["}
     return "".join(f"[{names[c][3:]}" if c in names else c for c in plain)
@@ -139,7 +139,7 @@ def _greek(case: str, letter: str) -> str | None:
 
 def markdown(text: str) -> str:
     """Text for a line or table cell of Markdown."""
-    # what turns the direction of writing would turn the rest of the line
+    # marks that change the direction of writing would change it for the rest of the line
     plain = "".join(character for character in text if unicodedata.category(character) != "Cf")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(plain.split()))
     return _LINE_START.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], escaped)

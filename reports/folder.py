@@ -1,4 +1,4 @@
-"""Where a study's report goes; loads nothing that draws."""
+"""Where a study's report goes. Imports nothing that draws."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from experiments.plan import Plan
 def results_folder(plan: Plan) -> Path:
     """Where a study's report goes unless told otherwise.
 
-    With more seeds than the study has (`--seeds`), one of its own, which the study's report would replace; with fewer,
-    where it would replace a larger report.
+    A run with more seeds than the study has (`--seeds`) gets a folder of its own, as the study's own report would
+    replace it later; so does a run with fewer seeds that would replace a larger report.
     """
     folder = Path("results") / plan.study.title
     seeds, own = len(plan.study.seeds), plan.study.own_seeds
@@ -22,7 +22,7 @@ def results_folder(plan: Plan) -> Path:
 
 
 def _planned(report: Path) -> int:
-    """How many trials a report is of; 0 where there is none that can be read."""
+    """How many trials a `report.json` covers; 0 where there is none that can be read."""
     try:
         found = json.loads(report.read_text(encoding="utf-8"))
         return int(found["planned"])

@@ -11,7 +11,7 @@ from experiments.training.fingerprint import file_digest
 
 
 def read_kept(file: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing where it is gone or not readable, so that all is written again."""
+    """The content of a JSON file; empty where it is missing or not readable, so that all is written again."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -25,7 +25,7 @@ def digest_if_there(file: Path) -> str | None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Whole or not at all, for whoever reads it meanwhile; a file that says the same already is left alone."""
+    """Write a file in one step, so that no reader sees half of it; a file with the same content is left alone."""
     content = text.encode("utf-8")
     if file.is_file() and file.read_bytes() == content:
         return

@@ -1,4 +1,4 @@
-"""Ordinary least squares on named columns that may hang together: what they identify, and its estimates."""
+"""Ordinary least squares on named columns that may depend on each other: what they identify, and the estimates."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import numpy as np
 from .statistics import Floats
 
 Term = tuple[tuple[str, str], ...]
-"""((factor, option),): a main effect; two: a two-way interaction; of a block ((block, level),); () the intercept."""
+"""One (factor, option): a main effect; two: a two-way interaction; ((block, level),): a block; (): the intercept."""
 
 Contrast = Mapping[Term, float]
 """A weighted sum of coefficients."""
 
 _NULL = 1e-10
-"""Of the largest eigenvalue: below it an eigenvalue of columns of 0 and 1 is zero."""
+"""An eigenvalue below this share of the largest is zero: the columns hold 0 and 1."""
 
 _NONE = 1e-7
 """Entries of projections below this are zero: the columns hold 0 and 1."""
 
 
 class LeastSquares:
-    """A fit of values to columns of 0 and 1, each of shape (rows,); the smallest coefficients of those that fit."""
+    """A fit of values to columns of 0 and 1, each of shape (rows,).
+
+    Where several sets of coefficients fit equally well, it has the one with the smallest norm.
+    """
 
     def __init__(self, columns: Mapping[Term, Floats], values: Floats) -> None:
         self.place = {term: index for index, term in enumerate(columns)}
@@ -46,7 +49,7 @@ class LeastSquares:
         return weights
 
     def identifies(self, contrast: Contrast) -> bool:
-        """Whether all coefficients that fit equally well agree on it."""
+        """Whether all sets of coefficients that fit equally well give the contrast the same value."""
         return bool(np.abs(self.null @ self._weights(contrast)).max() < _NONE)
 
     def estimate(self, contrast: Contrast) -> tuple[float, float]:
@@ -55,11 +58,15 @@ class LeastSquares:
         return float(weights @ self.coefficients), float(np.sqrt(max(0.0, weights @ self.inverse @ weights)))
 
     def aliases(self, term: Term) -> tuple[Term, ...]:
-        """The columns that a change of the term's coefficient could be made up for with."""
+        """The terms whose coefficients could make up for a change of this term's coefficient."""
         return _partners(self.null[self.place[term]], [*self.place], term)
 
     def aliases_beyond(self, terms: Sequence[Term], columns: Mapping[Term, Floats]) -> dict[Term, tuple[Term, ...]]:
-        """Of columns added to these: each with those that it shares its part with, or else what of these it repeats."""
+        """The aliases of terms whose `columns` are added to those of this fit.
+
+        Of each term: the other added ones that it can't be told from; if there are none, the terms of this fit that it
+        repeats.
+        """
         if not terms:
             return {}
         added = np.stack([columns[term] for term in terms], axis=1)

@@ -14,7 +14,7 @@ Finished = tuple[Trial, TrialRecord]
 """A planned trial and the record of its finished run."""
 
 _VERSIONS = {"torch": "torch", "ablation-orchestrator": "ablate"}
-"""Packages whose releases a record names, and what they are called here."""
+"""Packages whose releases are compared, and what `Mixture.what` calls them."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Mixture:
     """Finished trials that differ in something that no factor of the study names."""
 
     what: str
-    """data, code, torch, ablate or epochs."""
+    """In what they differ: data, code, torch, ablate or epochs."""
 
     groups: tuple[tuple[str, tuple[Trial, ...]], ...]
-    """What it was to the trials for which it was that, in plan order; the largest group first."""
+    """Each value with the trials that have it, in plan order; the largest group first."""
 
     def __str__(self) -> str:
         described = "; ".join(f"{value} ({_whose(trials)})" for value, trials in self.groups)
@@ -33,7 +33,7 @@ class Mixture:
 
 
 def find_mixtures(finished: Iterable[Finished]) -> tuple[Mixture, ...]:
-    """Everything in which these trials differ and should not. What a record does not tell differs from nothing."""
+    """Everything in which these trials differ but should not. A value that a record lacks counts as no difference."""
     finished = list(finished)
     found = []
     by_data: dict[str, list[Finished]] = {}
@@ -62,13 +62,13 @@ def _mixture(what: str, groups: dict[str, list[Trial]]) -> Mixture:
 
 
 def _release(package: str, record: TrialRecord) -> str | None:
-    """Builds of one release, for other devices, count as the same."""
+    """The release of a package; None if it was not installed. Builds of one release for other devices are the same."""
     found = record.software.get(package, "not installed").partition("+")[0]
     return None if found == "not installed" else found
 
 
 def _unplanned_epochs(finished: Iterable[Finished]) -> Mixture | None:
-    """What has other epochs than its recipe says; fewer are what early stopping is for."""
+    """Trials with other epochs than their recipe says; fewer are no difference where it has early stopping."""
     groups: dict[str, list[Trial]] = {}
     for trial, record in finished:
         have, planned = len(record.history), trial.recipe.epochs

@@ -54,7 +54,7 @@ def title(metric: str) -> str:
 
 
 def better(metric: str) -> Direction:
-    """Which way is better in a table, where trials can be told apart by speed as well; None for facts and settings."""
+    """Which way a metric is better, speeds included, which only tables compare; None for facts and settings."""
     if metric in FACTS:
         return None
     return _SPEEDS.get(metric) or direction(metric)
@@ -74,7 +74,7 @@ def ours(summary: Summary | None, metric: str, unit: Unit = "fraction") -> str:
 
 
 def published(values: tuple[float, ...], metric: str, unit: Unit = "fraction") -> str:
-    """The document's numbers, as documents print them: fractions with two decimals, or as many as they have."""
+    """The document's numbers as documents print them: fractions with two decimals, or with more if they have more."""
     scale = _scale(metric, unit)
     return " / ".join(large(v, "g") if metric in FACTS else _stated(round(scale * v, 10), scale) for v in values)
 
@@ -98,7 +98,7 @@ def change(value: float, metric: str, unit: Unit = "fraction") -> str:
 
 
 def interval(low: float | None, high: float | None, metric: str, unit: Unit = "fraction", *, most: float = 1.0) -> str:
-    """An interval of a difference, `+0.012 to +0.034`; that of accuracies ends at -most and most."""
+    """An interval of a difference, `+0.012 to +0.034`; for accuracies it is cut at -most and most."""
     if low is None or high is None:
         return NOTHING
     low, high = within(low, high, metric, -most, most)
@@ -106,45 +106,48 @@ def interval(low: float | None, high: float | None, metric: str, unit: Unit = "f
 
 
 def within(low: float, high: float, metric: str, least: float = -1.0, most: float = 1.0) -> tuple[float, float]:
-    """The ends of an interval, no further than the metric goes. least: of differences of accuracies -1, of them 0."""
+    """The ends of an interval, cut at `least` and `most` if the metric is an accuracy.
+
+    least: -1 for a difference of accuracies, 0 for an accuracy itself.
+    """
     return (max(low, least), min(high, most)) if is_accuracy(metric) else (low, high)
 
 
 def is_cut(low: float | None, high: float | None, metric: str, least: float = -1.0, most: float = 1.0) -> bool:
-    """Whether an interval goes further than the metric does, and so is printed shorter than it is: see `within`."""
+    """Whether an interval exceeds the metric's limits, so that it is printed shorter than it is: see `within`."""
     return low is not None and high is not None and within(low, high, metric, least, most) != (low, high)
 
 
 CUT = "an interval is cut where an accuracy, or a difference of two, can't go further"
-"""What is said where `is_cut`."""
+"""Said where `is_cut` is true."""
 
 
 def probability(p: float | None) -> str:
-    """A p with three decimals; below 0.001 only that."""
+    """A p with three decimals; `<0.001` where it is smaller than that."""
     if p is None:
         return NOTHING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def decimals(value: float, usual: int) -> int:
-    """The usual number, or where that would print nearly nothing, as many as show two digits, at most 6."""
+    """How many decimals to print: `usual`, or for a smaller value as many as show two digits, at most 6."""
     if value == 0 or abs(value) >= 10**-usual:
         return usual
     return min(6, 1 - math.floor(math.log10(abs(value))))
 
 
 def signed(value: float, decimals: int) -> str:
-    """With its sign, unless it prints as zero."""
+    """A number with its sign, unless it prints as zero."""
     return unsigned(f"{value:+.{decimals}f}")
 
 
 def unsigned(text: str) -> str:
-    """Without a sign where the printed number is zero."""
+    """A printed number, without its sign where it is zero."""
     return text if text.strip("+-0.") else text.lstrip("+-")
 
 
 def large(value: float, form: str) -> str:
-    """A count in thousands, millions and so on."""
+    """A count with a unit of thousands, millions and so on: `23.7M`; `form` is the format of the number before it."""
     for unit, scale in _UNITS:
         if abs(value) >= 0.99995 * scale:
             return f"{value / scale:{form}}{unit}"
@@ -152,7 +155,7 @@ def large(value: float, form: str) -> str:
 
 
 def setting(value: Any) -> str:
-    """A recipe's setting: numbers without powers of ten as far as that is readable, lists with commas."""
+    """A recipe's setting: numbers without exponents where that is readable, lists with commas."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):

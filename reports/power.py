@@ -1,4 +1,4 @@
-"""How many seeds a comparison takes. Pure functions of numbers."""
+"""How many seeds a comparison needs. Pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .statistics import Difference
 
 
 def seeds_to_decide(difference: Difference, most: int = 1000) -> int | None:
-    """Further seeds until the 95 % t interval leaves out zero, if mean and spread stay as they are; 0 where it does.
+    """Further seeds until the 95 % t interval leaves out zero, if mean and spread stay as they are; 0 if it does now.
 
-    The smallest n with |mean| > t(0.975; n - 1) * sd / sqrt(n), less the seeds at hand. None where the mean is
-    zero or the spread unknown (`difference.sd`), and where more than `most` seeds in all would be needed. A projection
-    from few seeds, no promise: mean and spread will both move.
+    The smallest n with |mean| > t(0.975; n - 1) * sd / sqrt(n), minus the seeds at hand. None where the mean is
+    zero, the spread unknown (`difference.sd`), or more than `most` seeds in all would be needed. A projection
+    from few seeds, not a promise: mean and spread will both move.
     """
     if difference.sd is None or difference.mean == 0:
         return None
@@ -24,8 +24,8 @@ def seeds_to_decide(difference: Difference, most: int = 1000) -> int | None:
 
 
 def fewest_seeds(comparisons: int, level: float = 0.05) -> int | None:
-    """The seeds below which the sign-flip test, with Holm over so many comparisons, can decide none of them.
+    """The fewest seeds with which the sign-flip test, Holm-corrected over so many comparisons, can decide any of them.
 
-    The smallest n with comparisons * 2 / 2^n <= level; None beyond the flips that the test tries.
+    The smallest n with comparisons * 2 / 2^n <= level; None where that is more than the test tries all flips of.
     """
     return next((n for n in range(1, EXACT + 1) if comparisons * smallest_p(n) <= level), None)

@@ -1,4 +1,4 @@
-"""How a study's numbers came about: what somebody needs to get them again."""
+"""How a study's numbers came about: what a reader needs to reproduce them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PACKAGES = ("ablation-orchestrator", "python", "torch", "torchvision", "timm", 
 
 
 def scale_note(runs: Runs) -> str:
-    """What of a report on a profile is not of that profile."""
+    """Says which parts of a report on a profile do not belong to that profile."""
     words = "Published numbers, and words that are quoted, are the document's own, at full scale."
     scratch = not any(record.pretrained for record in runs.records.values())
     return f"{words} All networks are trained from scratch." if scratch else words
 
 
 def provenance(runs: Runs) -> list[tuple[str, str]]:
-    """What to say, in order, as pairs of a term and its text."""
+    """Pairs of a term and its text, in the order in which they are printed."""
     records = list(runs.records.values())
     file = runs.plan.study.source.file
 
@@ -47,7 +47,7 @@ def provenance(runs: Runs) -> list[tuple[str, str]]:
 
 
 def command(runs: Runs) -> str:
-    """What trains and reports this study."""
+    """The command that trains and reports this study."""
     profile = f" --profile {runs.plan.study.profile}" if runs.plan.study.profile else ""
     return f"ablate run {runs.plan.study.source.file.as_posix()}{profile}"
 

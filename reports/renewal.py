@@ -1,6 +1,6 @@
-"""A report written where its inputs have changed, and left alone where they have not.
+"""A report is written where its inputs have changed, and left alone where they have not.
 
-Loads nothing that draws until something has to be written.
+Imports nothing that draws until something has to be written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainer.errors import UserError
 from .kept import digest_if_there, read_kept, write_whole
 
 WRITTEN = ".written.json"
-"""Beside the report: what it was made of, and the digest of each of its files."""
+"""A file beside the report: the digest of what it was made of, and of each of its files."""
 
 _PACKAGES = ("jinja2", "markdown-it-py", "matplotlib", "numpy", "pandas", "scipy", "tabulate")
 
@@ -46,9 +46,9 @@ class Renewed:
 def renew_report(
     plan: Plan, folder: Path, *, allow_partial: bool, allow_mixed: bool, reload: int | None = None
 ) -> Renewed:
-    """Write the report, unless the one in `folder` was made of the same inputs and its files are as it left them.
+    """Write the report, unless the one in `folder` was made from the same inputs and its files are unchanged.
 
-    reload: seconds after which the page is to load itself again, unless all have finished. Raises UserError as
+    reload: seconds after which the page loads itself again, unless all trials have finished. Raises UserError as
     `make_report` does.
     """
     states = trial_states(plan, data_fingerprints(plan))
@@ -79,9 +79,9 @@ def renew_report(
 
 
 def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collection[str]) -> None:
-    """Tables and figures that the study asked for before and does not any more, unless somebody has edited them.
+    """Delete tables and figures that the study no longer asks for, unless somebody has edited them.
 
-    A paper that still includes one would show old numbers without a word.
+    A paper that still includes one would silently show old numbers.
     """
     for name in set(before) - set(now):
         if name.startswith(("tables/", "figures/")) and digest_if_there(folder / name) == before[name]:
@@ -89,7 +89,7 @@ def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collectio
 
 
 def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
-    """Digest of all that a report is made of: the study, the record of its trials, the code that prints them."""
+    """Digest of all that a report is made from: the study, the record of its trials, the code that prints them."""
     study = plan.study
     return digest(
         {
@@ -97,7 +97,7 @@ def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
             "packages": {name: version(name) for name in _PACKAGES},
             "study": [study.source.file.as_posix(), study.profile, list(study.seeds), shown_uri()],
             "replicates": study.replicates.model_dump() if study.replicates else None,
-            # as they were read: a report is of these, whatever has become of the files
+            # as they were read when the study was loaded, even if the files have changed since
             "texts": [study.source.text, *(add_plugin(plugin) for plugin in study.plugins)],
             "trials": [_recorded(trial.id, states[trial.id]) for trial in plan.trials],
             "reload": reload,
@@ -107,7 +107,10 @@ def _inputs(plan: Plan, states: Mapping[str, State], reload: int | None) -> str:
 
 
 def _recorded(trial: str, state: State) -> list[str]:
-    """What the record says of a trial. Of one that a server keeps the run's id has to do: asking takes a call a run."""
+    """What the record says about a trial.
+
+    Where artifacts are not local, the run's id stands for their content: to read it would take a call for each run.
+    """
     found = [trial, str(state)]
     if state.attempt is None or state.name not in ("done", "failed"):
         return [*found, state.reason if state.name == "to run" else ""]
@@ -121,5 +124,5 @@ def _recorded(trial: str, state: State) -> list[str]:
 
 
 def _files(folder: Path, names: Mapping[str, Any]) -> dict[str, str | None]:
-    """Digest of each of these files; None for one that is gone. Folders are passed over."""
+    """Digest of each of these files; None for one that is missing. Folders are left out."""
     return {name: digest_if_there(folder / name) for name in names if not (folder / name).is_dir()}

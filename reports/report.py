@@ -46,10 +46,10 @@ class Report:
     tables: list[PrintedTable]
     answers: list[Answer]
     figures: list[FigureData]
-    """Those that the study asks for, then effects, interactions and cost."""
+    """The figures that the study asks for, then effects, interactions and cost."""
 
     curves: list[Curves]
-    """Learning curves of the cells of each table."""
+    """Learning curves of the cells of each table, one figure per table."""
 
     @cached_property
     def answer(self) -> StudyAnswer:
@@ -58,7 +58,7 @@ class Report:
 
 
 def get_ready() -> None:
-    """Load what a report takes, here and in a process more, before it is asked for: for whoever has to wait anyway."""
+    """Load what a report needs before it is asked for, here and in a further process; for a caller that has to wait."""
     from .figures.processes import get_ready as get_ready_to_draw
 
     get_ready_to_draw()
@@ -68,9 +68,9 @@ def get_ready() -> None:
 def make_report(
     plan: Plan, states: Mapping[str, State] | None = None, *, allow_partial: bool, allow_mixed: bool
 ) -> Report:
-    """Collect the record's answers. states: where each trial stands, if that is known already.
+    """Make the tables, figures and answers of a study. states: where each trial stands, if that is known already.
 
-    Raises UserError where trials are missing, or differ in what no factor names, unless such results are allowed.
+    Raises UserError where trials are missing, or differ in something that no factor names, unless that is allowed.
     """
     runs = collect_runs(plan, states)
     if not runs.records:
@@ -97,7 +97,7 @@ def make_report(
 
 
 def _passed_over(runs: Runs) -> str:
-    """Why trials that have run do not count, in brackets."""
+    """Why trials that have run do not count, in brackets; empty if there is no reason to name."""
     why = {"to run": "", "failed": "failed: ", "unreadable": ""}
     reasons = Counter(f"{why[s.name]}{s.reason}" for s in runs.states.values() if s.name in why and s.reason)
     listed = "; ".join(f"{count(number, 'trial')}: {reason}" for reason, number in reasons.most_common(2))
@@ -123,7 +123,7 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
 
 
 def files_of(report: Report) -> list[str]:
-    """Every file of tables and figures that `write_report` writes, below its folder."""
+    """Paths below the report's folder of the tables and figures that `write_report` may write."""
     found = [f"tables/{table.id}.{kind}" for table in report.tables for kind in ("md", "tex", "csv")]
     drawn = [figure.id for figure in (*report.figures, *report.curves)]
     return [*found, *(f"figures/{id}.{kind}" for id in drawn for kind in SUFFIXES), f"figures/{DRAWN}"]
@@ -135,7 +135,7 @@ def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
 
 
 def table_curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:
-    """Learning curves, one figure a table; of all cells where the study asks for neither tables nor figures."""
+    """Learning curves, one figure per table; of all cells if no table has cells and the study asks for no figures."""
     names = table_labels(runs.plan)
     groups = [(t.id, t.caption or t.id, labelled(t.cells, names)) for t in tables if t.cells]
     if not groups and not runs.plan.study.figures:

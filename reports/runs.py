@@ -1,4 +1,4 @@
-"""The runs of a study as rows, in plan order; names what is missing."""
+"""The runs of a study as rows, in plan order, and what is missing or not comparable among them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .mixed import Mixture, find_mixtures
 from .replicates.seeds import Followed, followed
 
 _TOLD = ("to run", "unreadable")
-"""States of which the reason, where there is one, is why what somebody has trained does not count."""
+"""States whose reason, if they have one, says why a run that exists does not count."""
 
 _REQUIRED = tuple(name for name, field in Recipe.model_fields.items() if field.is_required())
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A plan and what the record holds of it."""
+    """A plan, and what the record holds of its trials."""
 
     plan: Plan
     states: dict[str, State]
@@ -51,19 +51,19 @@ class Runs:
         return found
 
     def observations(self, cells: Sequence[str], metric: str) -> list[tuple[Mapping[str, str], int, float]]:
-        """Choice, seed and the metric's value of each finished trial, once: cells of one recipe share their trials."""
+        """Choice, seed and metric value of each finished trial, once each: cells with equal recipes share trials."""
         found: dict[str, tuple[Mapping[str, str], int, float]] = {
             self.plan.ids[cell, seed]: (self.plan.designed[cell].choice, seed, value)
-            # of cells that share a trial the first one counts
+            # in reverse, so that of cells that share a trial the first one counts
             for cell in reversed(cells)
             for seed, value in self.values(cell, metric).items()
         }
         return [*found.values()][::-1]
 
     def fact(self, cell: str, name: str) -> int | None:
-        """The cell's `params` or `macs`; None where only its data could tell and none of its trials has run.
+        """The cell's `params` or `macs`; None if they depend on the data and none of its trials has run.
 
-        None as well of a network that can't be built: its trials have failed, and say why.
+        None as well for a network that can't be built: its trials have failed and say why.
         """
         cost = self._costs.get(cell)
         if cost is not None:
@@ -83,7 +83,7 @@ class Runs:
 
     @cached_property
     def followed(self) -> list[Followed]:
-        """Where the comparisons stand, of a study that adds seeds to what is open."""
+        """Where each comparison stands, in a study that adds seeds to open ones."""
         failed = dict.fromkeys(self.failures)
         return followed(self.plan, {**failed, **self.records})
 
@@ -96,23 +96,23 @@ class Runs:
 
     @cached_property
     def mixtures(self) -> tuple[Mixture, ...]:
-        """In what the finished trials differ although no factor names it."""
+        """Differences between the finished trials that no factor names."""
         return find_mixtures(self._finished({cell.name for cell in self.plan.cells}))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know of all these results: that they are partial or mixed, a sentence each."""
+        """Sentences that warn of results that are partial or mixed."""
         return self.warnings_of([cell.name for cell in self.plan.cells])
 
     def warnings_of(self, cells: Collection[str]) -> tuple[str, ...]:
-        """The same of some cells' results, as a table shows them."""
+        """The warnings that concern some cells, such as those of a table."""
         ids = {id for (cell, _), id in self.plan.ids.items() if cell in cells}
         lacking = sum(id not in self.records for id in ids)
         partial = [f"Partial: {lacking} of {count(len(ids), 'trial')} have no finished run."] if lacking else []
         return (*partial, *self.mixed_of(cells))
 
     def mixed_of(self, cells: Collection[str]) -> tuple[str, ...]:
-        """In what some cells' finished trials differ although no factor names it, a sentence each."""
+        """Differences between some cells' finished trials that no factor names, a sentence each."""
         mixed = self.mixtures and find_mixtures(self._finished(cells))
         return tuple(f"{mixture}." for mixture in mixed)
 
@@ -122,7 +122,10 @@ class Runs:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """`results.csv`: a row a cell and seed, in plan order; a factor named as another column is `factor.<name>`."""
+        """`results.csv`: one row per cell and seed, in plan order.
+
+        A factor with the name of another column has the column `factor.<name>`.
+        """
         return pd.DataFrame([self._row(cell, seed) for cell, seed in self.plan.ids])
 
     def _row(self, cell_name: str, seed: int) -> dict[str, object]:
@@ -144,7 +147,7 @@ class Runs:
 
 
 def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
-    """Everything that the record holds of a plan's trials; what can't be read of it counts as missing, with why.
+    """Everything that the record holds of a plan's trials; a record that can't be read counts as missing, with why.
 
     states: where each trial stands, if that is known already.
     """
@@ -158,7 +161,7 @@ def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
         try:
             (records if state.name == "done" else failures)[trial.id] = _record_of(trial, state, state.attempt)
         except NewerRecord as error:
-            # nothing that anybody should delete
+            # a newer release wrote it, so the reason does not advise to delete the run
             states[trial.id] = State("unreadable", reason=error.what)
         except UserError as error:
             again = "once that run is deleted in `ablate ui`, `ablate run` trains it again"
@@ -167,7 +170,7 @@ def collect_runs(plan: Plan, states: Mapping[str, State] | None = None) -> Runs:
 
 
 def _record_of(trial: Trial, state: State, attempt: Attempt) -> TrialRecord:
-    """The record of an attempt; raises UserError where somebody has made it that of something else."""
+    """The record of an attempt; raises UserError where it belongs to another trial or contradicts the run's tags."""
     record = read_record(attempt)
     where = f"run {attempt.run_id} of trial {trial.id}"
     expected = "finished" if state.name == "done" else "failed"

@@ -1,4 +1,4 @@
-"""Tests of paired differences: the exact sign-flip permutation, corrected for how many are made. Pure functions."""
+"""Tests of paired differences: exact sign-flip permutation, corrected for the number of tests. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ EXACT = 20
 """The most pairs whose flips are all tried: 2^20."""
 
 _TIE = 1e-9
-"""Sums closer than this share of all that is added up are equal: far above rounding, far below one image."""
+"""Sums that differ by less than this share of all magnitudes added up are equal.
+
+It is far above rounding errors, and far below the effect of one image.
+"""
 
 _AT_ONCE = 2**22
 """Sums held in memory at a time."""
@@ -31,29 +34,29 @@ class PairedComparison:
     """Arm minus reference, whichever is better; its interval is not corrected. None without a pair."""
 
     p: float | None
-    """Of the sign-flip test, uncorrected; None without a pair."""
+    """p of the sign-flip test, uncorrected; None without a pair."""
 
     adjusted: float | None
-    """The same after Holm's correction over the family: all comparisons that have a pair."""
+    """p after Holm's correction over the family: all comparisons that have a pair."""
 
     verdict: Verdict
-    """`n too small`: these pairs could not have reached the level, whatever they had been."""
+    """`n too small`: so few pairs could not have reached the level, whatever their differences."""
 
     superiority: float | None
-    """See `superiority`: the probability that the arm is the better one under a seed."""
+    """The probability that the arm is the better one under a seed: see `superiority` below."""
 
     dropped: tuple[int, ...]
-    """Seeds that one of the two lacks."""
+    """Seeds for which one of the two has no finite value."""
 
 
 def sign_flips(rows: Floats) -> Floats:
-    """Two-sided p of the mean of each row of paired differences, finite, of shape (comparisons, pairs).
+    """Two-sided p for the mean of each row of finite paired differences, of shape (comparisons, pairs).
 
-    It is the share of sign flips whose mean is as far from zero, or farther. Fisher (1935, section 21) and Pitman
+    It is the share of sign flips whose mean is at least as far from zero. Fisher (1935, section 21) and Pitman
     (1937): without an effect each difference could as well have had the other sign. Exact, over all 2^n flips, up to
     n = 20; beyond, 2^19 - 1 flips are drawn with a fixed seed, and p is (1 + hits) / 2^19 (Phipson & Smyth 2010), never
-    zero, so that the test keeps its level. Sums that differ by rounding only are equal; a difference of zero stays and
-    decides nothing. 1.0 of nothing, and where all are zero.
+    zero, so that the test keeps its level. Sums that differ by rounding only are equal. A difference of zero stays in
+    the row but moves no sum. 1.0 without pairs, and where all differences are zero.
     """
     count, n = rows.shape
     if n == 0 or count == 0:
@@ -65,7 +68,7 @@ def sign_flips(rows: Floats) -> Floats:
 
 
 def _exact_flips(rows: Floats) -> Floats:
-    """The first sign is kept: flipping all of them gives the same distance from zero."""
+    """p over all flips of the other signs. The first is kept: to flip all signs gives the same distance from zero."""
     sums = rows[:, :1]
     for column in range(1, rows.shape[1]):
         value = rows[:, column, None]
@@ -81,7 +84,7 @@ def _sampled_flips(rows: Floats) -> Floats:
     for start in range(0, flips, some):
         signs = 2.0 * draw.integers(0, 2, (some, rows.shape[1]), dtype=np.int8) - 1
         if start == 0:
-            signs[0] = 1  # the flip that was observed is one of them: the 1 in (1 + hits)
+            signs[0] = 1  # the signs as observed count as one of the flips: the 1 in (1 + hits)
         hits += (np.abs(signs @ rows.T) >= threshold).sum(axis=0)
     return np.asarray(hits / flips)
 
@@ -91,15 +94,15 @@ def _threshold(rows: Floats) -> Floats:
 
 
 def smallest_p(n: int) -> float:
-    """What `sign_flips` of n pairs can reach at best: 2 / 2^n, from n = 20 on 2 / 2^20; 1.0 for n < 1."""
+    """The smallest p that `sign_flips` can give for n pairs: 2 / 2^n, from n = 20 on 2 / 2^20; 1.0 for n < 1."""
     return 1.0 if n < 1 else 2.0 / 2 ** min(n, EXACT)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p in the order given (Holm 1979): of m, the k-th smallest times m - k + 1, never below the one before.
+    """Adjusted p in the given order (Holm 1979): of m, the k-th smallest times m - k + 1, never below the one before.
 
-    Rejecting where the adjusted p is at most the level keeps the probability of any false rejection at the level,
-    however the tests hang together.
+    To reject where the adjusted p is at most the level keeps the probability of any false rejection at the level,
+    however the tests depend on each other.
     """
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
@@ -109,10 +112,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def superiority(differences: Iterable[float], *, larger_is_better: bool = True) -> float | None:
-    """The share of pairs with a difference for the better, half of the ties included; None of nothing.
+    """The share of pairs whose difference is for the better, ties counted half; None without pairs.
 
     The paired version of the probability of superiority (McGraw & Wong 1992, "common language effect size"; ties as in
-    Vargha & Delaney's A, 2000): of two runs under one seed, not of two runs drawn each for itself.
+    Vargha & Delaney's A, 2000): for two runs under one seed, not for two runs drawn independently.
     """
     signs = np.sign(finite(differences))
     if len(signs) == 0:
@@ -123,7 +126,7 @@ def superiority(differences: Iterable[float], *, larger_is_better: bool = True) 
 def compare(
     arms: Mapping[str, Mapping[int, float]], reference: str, *, larger_is_better: bool, level: float = 0.05
 ) -> dict[str, PairedComparison]:
-    """Every arm (name to seed to value) but the reference against it, as one family: see `compare_pairs`."""
+    """Every arm (name to seed to value) against the arm `reference`, as one family: see `compare_pairs`."""
     others = {name: (values, arms[reference]) for name, values in arms.items() if name != reference}
     return compare_pairs(others, larger_is_better=larger_is_better, level=level)
 
@@ -136,10 +139,10 @@ def compare_pairs(
 ) -> dict[str, PairedComparison]:
     """Each arm against its own reference (both seed to value), by the sign-flip test with Holm's correction over all.
 
-    The family is what has a pair: a comparison without one makes no claim that could be false. A comparison is
-    `n too small` where it would not be significant even with the smallest p of its number of pairs in the place of its
-    own, beside the others as they are. With equal n that is: where the floor 2 / 2^n times the size of the family
-    exceeds the level. The chance of any false `better` or `worse` among the comparisons is at most `level`.
+    The family is every comparison that has a pair: one without makes no claim that could be false. A comparison is
+    `n too small` if it would not be significant even with the smallest p that its number of pairs allows, the others'
+    p being as they are. With equal n that is so where the smallest p, 2 / 2^n, times the size of the family exceeds the
+    level. The chance of any false `better` or `worse` among the comparisons is at most `level`.
     """
     paired = {name: pair(arm, reference) for name, (arm, reference) in comparisons.items()}
     family = {name: pairs for name, pairs in paired.items() if pairs.seeds}
@@ -162,7 +165,7 @@ def compare_pairs(
 
 
 def _p_values(paired: Iterable[Pairs]) -> list[float]:
-    """`sign_flips` of each, those with as many pairs together."""
+    """`sign_flips` of each; comparisons with equally many pairs are computed together."""
     found = [pairs.differences for pairs in paired]
     p: Floats = np.ones(len(found))
     by_size: dict[int, list[int]] = defaultdict(list)
@@ -174,12 +177,12 @@ def _p_values(paired: Iterable[Pairs]) -> list[float]:
 
 
 def _undecidable(p: Mapping[str, float], n: Mapping[str, int], level: float) -> set[str]:
-    """Those that are not significant even with the smallest p of their n, beside the others' p as they are."""
+    """Comparisons that would not be significant even with the smallest p of their n, given the others' p."""
     any_decided = min(p.values(), default=1.0) * len(p) <= level
     found = set()
     for name in p:
         floor = smallest_p(n[name])
-        # where nothing is decided, Holm's first step is what even the floor would have to pass
+        # where nothing is decided, even the smallest p would have to pass Holm's first, strictest step
         if floor * len(p) > level and not (any_decided and _adjusted_alone({**p, name: floor}, name) <= level):
             found.add(name)
     return found
@@ -203,10 +206,10 @@ class Equals(NamedTuple):
     """The arms not distinguishable from the best."""
 
     to: str
-    """The best of those that have pairs enough to be told from another."""
+    """The arm with the best mean among those that have enough pairs to be told from another."""
 
     arms: frozenset[str]
-    """`to` and the others."""
+    """`to`, and the arms that can't be told from it."""
 
 
 def among_the_best(
@@ -218,8 +221,8 @@ def among_the_best(
     over arms - 1. Proof: the truly best is left out only if one of the arms - 1 others beats it, in error, in a test at
     level / (arms - 1); by the union bound the chance of any such error is at most `level`, whichever was observed best.
 
-    Two-sided as in `compare`, so that with the observed best as the reference the two never contradict each other. The
-    best mean is taken among the arms with pairs enough to be told from another; an arm with fewer stays in. Arms
+    Two-sided as in `compare`, so that the two never contradict each other where the observed best is the reference. The
+    best mean is taken among the arms with enough pairs to be told from another; an arm with fewer stays in. Arms
     without a value are left out and not counted.
     """
     known = {name: {s: v for s, v in values.items() if math.isfinite(v)} for name, values in arms.items()}

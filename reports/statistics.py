@@ -1,4 +1,4 @@
-"""Statistics of replicates: pure functions of numbers. Intervals of the mean; tests are in significance.py."""
+"""Means of replicates, their spread and intervals: pure functions of numbers. Tests are in significance.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-12
-"""What differs by less than this share of the numbers that were subtracted does not differ."""
+"""A difference below this share of the numbers that were subtracted counts as zero."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Summary:
 class Difference:
     """Mean paired difference with its two-sided confidence interval.
 
-    The interval is None for fewer than two pairs, and where they do not differ: no spread can be estimated then.
+    The interval is None for fewer than two pairs, and where all differences are equal, so that no spread can be
+    estimated.
     """
 
     mean: float
@@ -36,25 +37,25 @@ class Difference:
     high: float | None
     n: int
     sd: float | None = None
-    """Sample standard deviation of the pairs' differences; None where the interval is."""
+    """Sample standard deviation of the pairs' differences; None where the interval is None."""
 
     @property
     def negated(self) -> Difference:
-        """The same with the sides exchanged."""
+        """The difference with left and right exchanged."""
         low, high = (None if bound is None else -bound for bound in (self.high, self.low))
         return Difference(-self.mean, low, high, self.n, self.sd)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What two arms have in common, by seed."""
+    """The differences of two arms under the seeds that they share."""
 
     seeds: tuple[int, ...]
     differences: Floats
     """Left minus right, shape (seeds,)."""
 
     scale: float
-    """The largest number that was subtracted: what rounding is relative to."""
+    """The largest magnitude among the numbers subtracted, to which rounding errors are relative."""
 
 
 def finite(values: Iterable[float]) -> Floats:
@@ -63,7 +64,7 @@ def finite(values: Iterable[float]) -> Floats:
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
-    """Mean and sample standard deviation (n - 1) of the finite values; None of nothing."""
+    """Mean and sample standard deviation (n - 1) of the finite values; None if there are none."""
     kept = finite(values)
     if len(kept) == 0:
         return None
@@ -72,7 +73,7 @@ def summarize(values: Sequence[float]) -> Summary | None:
 
 
 def pair(left: Mapping[int, float], right: Mapping[int, float]) -> Pairs:
-    """left - right over the seeds for which both have a finite value, ascending; rounding's work is zero."""
+    """left - right over the seeds, ascending, for which both have a finite value; mere rounding counts as zero."""
     both = ((seed, left[seed], right[seed]) for seed in sorted(left.keys() & right.keys()))
     found = [(seed, a, b) for seed, a, b in both if math.isfinite(a) and math.isfinite(b)]
     differences = [a - b if abs(a - b) > ROUNDING * max(abs(a), abs(b)) else 0.0 for _, a, b in found]
@@ -88,18 +89,18 @@ def paired_difference(
 ) -> Difference | None:
     """left - right over the seeds that both have, with Student's t interval (Student 1908; scipy's quantiles).
 
-    A seed that one side lacks, or for which its value is not finite, drops out. None where no seed is shared.
+    A seed for which one side has no finite value is left out. None where no seed is left.
     """
     return mean_difference(pair(left, right), confidence)
 
 
 def mean_difference(pairs: Pairs, confidence: float = 0.95) -> Difference | None:
-    """`paired_difference` of what is paired already."""
+    """`paired_difference` of sides that are paired already."""
     n = len(pairs.seeds)
     if n == 0:
         return None
     mean = float(pairs.differences.mean())
-    # of accuracies on few images, all differences are often equal: an interval of no width would decide everything
+    # on few images all differences of accuracies are often equal: an interval of no width would decide everything
     spread = float(pairs.differences.std(ddof=1)) if n > 1 else 0.0
     if spread <= ROUNDING * pairs.scale:
         return Difference(mean, None, None, n)

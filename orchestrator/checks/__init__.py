@@ -1,1 +1,1 @@
-"""What `ablate doctor` looks at: one file a subject, one small function a check."""
+"""The checks of `ablate doctor`: one file per subject, one small function per check."""

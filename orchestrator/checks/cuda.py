@@ -1,4 +1,4 @@
-"""torch, and the GPUs that it sees. Everything of torch's runs in a process of its own."""
+"""torch, and the GPUs that it sees. torch is only imported in processes of its own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .packages import pip_install
 from .probe import Unanswered, answer
 
 SECONDS = 120.0
-"""How long an import, or all GPUs together, may take; from a cold network disk, an import takes a minute."""
+"""How long importing torch, or looking at all GPUs, may take; from a cold network disk, an import takes a minute."""
 
 DRIVERS = {"CUDA": "/dev/nvidiactl", "ROCm": "/dev/kfd"}
-"""What torch is built for, and what is there where its driver is."""
+"""What torch may be built for, and the device file that exists where its driver is installed."""
 
 GUIDE = "https://pytorch.org/get-started/locally/"
 
@@ -43,7 +43,7 @@ def torch_and_gpus(drivers: Mapping[str, str] = DRIVERS) -> Iterator[Finding]:
 
 
 def without_gpu(torch: dict[str, Any], listed: int) -> Finding:
-    """torch as `versions` tells it, where it can't use a GPU or there is none; the driver lists `listed` of them."""
+    """A finding on torch (as from `versions`) that can't use a GPU or has none; the driver lists `listed` GPUs."""
     if listed:
         found = f"{torch['version']} is built for the processor only, and the driver lists {count(listed, 'GPU')}"
         remedy = f"PyPI's build for Linux has CUDA: {_reinstall()}; builds for older drivers: {GUIDE}"
@@ -53,7 +53,7 @@ def without_gpu(torch: dict[str, Any], listed: int) -> Finding:
 
 
 def gpus(torch: dict[str, Any], listed: Sequence[str]) -> Iterator[Finding]:
-    """torch, where it is built for GPUs and a driver is there, and each GPU that it sees."""
+    """Findings on torch that is built for GPUs, with a driver installed, and on each GPU that it sees."""
     about = f"{torch['version']}, built with {torch['built']}"
     try:
         seen = answer(seen_gpus, SECONDS)
@@ -75,7 +75,7 @@ def gpus(torch: dict[str, Any], listed: Sequence[str]) -> Iterator[Finding]:
 
 
 def gpu(name: str, seen: dict[str, Any], processes: Sequence[str]) -> Finding:
-    """A GPU as `seen_gpus` tells it, and who else uses it, by nvidia-smi's lines `uuid, pid, name, MiB`."""
+    """A finding on a GPU (as from `seen_gpus`), and who else uses it by nvidia-smi's lines `uuid, pid, name, MiB`."""
     found = f"{seen['name']}, {size(seen['total'])}, {size(seen['free'])} of it free"
     others = []
     for line in processes:
@@ -91,7 +91,7 @@ def gpu(name: str, seen: dict[str, Any], processes: Sequence[str]) -> Finding:
 
 
 def versions() -> dict[str, str | None]:
-    """torch's version, what it was `built` for, and what keeps torchvision from being imported; imports both."""
+    """Imports torch and torchvision: the former's version, what it was `built` for, the latter's error if it fails."""
     import torch
 
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else None
@@ -106,7 +106,7 @@ def versions() -> dict[str, str | None]:
 
 
 def seen_gpus() -> dict[str, Any]:
-    """Every GPU with its memory in bytes, after a kernel has run on it; where there is none, the reason."""
+    """Every GPU with its memory in bytes, after a kernel has run on it; if there is none, the reason."""
     import torch
 
     if not torch.cuda.is_available():
@@ -117,7 +117,7 @@ def seen_gpus() -> dict[str, Any]:
         return {"gpus": [], "reason": "it says nothing more"}
     found = []
     for number in range(torch.cuda.device_count()):
-        # a GPU that this build has no code for is listed as well
+        # torch also lists GPUs that its build has no code for; a kernel fails on them
         torch.ones(1, device=f"cuda:{number}").add_(1.0).item()
         free, total = torch.cuda.mem_get_info(number)
         properties = torch.cuda.get_device_properties(number)

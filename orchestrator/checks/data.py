@@ -1,4 +1,4 @@
-"""What a study trains on and starts from: data sets and pretrained weights, as far as they are here."""
+"""The data sets that a study trains on and the weights that it starts from: whether they are here and usable."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from trainer.errors import UserError
 from .finding import Finding, size
 
 _TRIED = 500
-"""Images of a data set that are decoded at most, spread over it: seconds, also for large ones."""
+"""The most images of a data set that are decoded, spread over it, so that large ones take seconds too."""
 
 
 class _WouldDo(Exception):
-    """Raised in the place of what a data set is about to do, with the line that announces it."""
+    """Raised instead of what a data set is about to do, with the line that announces it."""
 
 
 def embedded_data() -> Iterator[Finding]:
-    """The data sets that need no download: what they are made of is installed."""
+    """Whether the data sets that need no download are complete, that is, the packages that they come from."""
     try:
         Digits().prepare(_raise)
         font_files()
@@ -44,13 +44,13 @@ def embedded_data() -> Iterator[Finding]:
 
 
 def study_data(plan: Plan) -> Iterator[Finding]:
-    """Each data set of a study: at hand, or what `ablate run` will do first, or what is missing where."""
+    """For each data set of a study: that it is at hand, what `ablate run` will do first, or what is missing where."""
     for name, dataset in _datasets(plan):
         yield _unfit(name, dataset) or _files(name, dataset)
 
 
 def unfit_data(plan: Plan) -> Iterator[Finding]:
-    """Each data set of a study that `ablate run` would put in place first, or refuse; no file is read for it."""
+    """The data sets of a study that `ablate run` would put in place first, or refuse; no images are read."""
     for name, dataset in _datasets(plan):
         if finding := _unfit(name, dataset):
             yield finding
@@ -67,7 +67,7 @@ def _unfit(name: str, dataset: Dataset) -> Finding | None:
     try:
         if type(dataset).__module__.startswith("experiments.datasets."):
             dataset.prepare(_raise)
-        # of a plugin's `prepare` it is not known that it says what it does before it does it
+        # a plugin's `prepare` is not called: it may not announce what it does before it does it
         elif not dataset.files():
             advice = "`ablate run` puts them in place, or says what belongs where"
             return Finding("warning", name, "not at hand", advice)
@@ -84,7 +84,7 @@ def _unfit(name: str, dataset: Dataset) -> Finding | None:
 
 
 def _files(name: str, dataset: Dataset) -> Finding:
-    """What can be told of files without reading all of them."""
+    """A finding on a data set's files: whether they can be read, and a few of the images decoded."""
     try:
         files = dataset.files()
         for file in files:
@@ -121,7 +121,7 @@ def _raise(line: str) -> None:
 
 
 def study_networks(plan: Plan) -> Iterator[Finding]:
-    """Each network that a plugin builds, or that starts from a file of weights: built, as a trial would."""
+    """Problems of networks that a plugin builds, or that start from a file of weights: each is built to find out."""
     seen = {cell.recipe.architecture.model_dump_json(): cell for cell in plan.cells}
     for cell in seen.values():
         architecture = cell.recipe.architecture
@@ -166,7 +166,7 @@ def _weights(architecture: Architecture) -> Iterator[Finding]:
 
 
 def _file(setting: str, file: Path) -> Finding:
-    """A file of weights, opened as far as its format shows that it is whole."""
+    """A finding on a file of weights, read only as far as its format needs to show that it is complete."""
     remedy = f"copy or download it again, or correct {setting} in the study"
     try:
         reason = _broken(file)
@@ -189,7 +189,7 @@ def _broken(file: Path) -> str | None:
             safe_open(file, framework="np")
         except SafetensorError as error:
             return f"no whole safetensors file ({error})"
-    # what torch.save writes is a ZIP archive, whose directory comes last
+    # torch.save writes a ZIP archive, whose directory is at its end
     elif start.startswith(b"PK") and not zipfile.is_zipfile(file):
         return "cut off: a ZIP archive, as torch.save writes, without its end"
     return None

@@ -1,4 +1,4 @@
-"""What a check tells: findings, and for each that is not ok what to do about it."""
+"""The results of checks: findings, each with what to do about it unless it is ok."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of `ablate doctor`."""
 
     level: Level
     name: str
@@ -22,14 +22,14 @@ class Finding:
 
     found: str
     remedy: str = ""
-    """What to do about it, empty where it is ok."""
+    """What to do about it; empty if it is ok."""
 
 
 Check = Callable[[], Iterable[Finding]]
 
 
 def findings(checks: Mapping[str, Check]) -> Iterator[Finding]:
-    """What each check finds, as soon as it is known; a check that raises has found a problem."""
+    """The findings of all checks, each as soon as it is known; a check that raises is a problem."""
     for name, check in checks.items():
         try:
             yield from check()
@@ -38,7 +38,7 @@ def findings(checks: Mapping[str, Check]) -> Iterator[Finding]:
 
 
 def failure(name: str, error: Exception) -> Finding:
-    """What an exception says, in one line without secrets."""
+    """The finding for an exception, in one line without secrets."""
     if isinstance(error, UserError):
         return Finding("problem", name, _without_secrets(str(error)), "mend what the line names")
     remedy = "if the line does not explain itself, report it with the command and the versions above"
@@ -54,7 +54,7 @@ def one_line(error: BaseException) -> str:
 def _without_secrets(text: str) -> str:
     try:
         from experiments.tracking.uris import without_secrets
-    # where the packages behind it are broken, nothing has read a URI
+    # if packages that it needs are broken, no URI has been read that could be in the text
     except Exception:
         return text
     return without_secrets(text)

@@ -1,4 +1,4 @@
-"""The folders that `ablate run` writes to: room, permission, and a temporary one that Ray's sockets fit in."""
+"""The folders that `ablate run` writes to: free space, permissions, and a temporary folder for Ray's sockets."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..scratch import LONGEST
 from .finding import Finding, size
 
 LITTLE = 5 * 2**30
-"""Bytes free; checkpoints and weights of a study fit in them, decoded photographs may not."""
+"""Free bytes below which a finding warns: a study's checkpoints and weights fit, decoded photographs may not."""
 
 FULL = 2**29
-"""Bytes free below which the first trials may already fail."""
+"""Free bytes below which the first trials may already fail."""
 
 
 def working_folder(folder: Path = Path(), little: int = LITTLE, full: int = FULL) -> Iterator[Finding]:
-    """Where the record, checkpoints and results go, and what a run of another user may have left there."""
+    """The folder for the record, checkpoints and results; folders in it that another user may have left."""
     elsewhere = "run in another folder"
     yield _folder("working folder", folder, "", f"make room, or {elsewhere}", elsewhere, little, full)
     for made in (folder / state_folder(), folder / "results"):
@@ -33,7 +33,7 @@ def working_folder(folder: Path = Path(), little: int = LITTLE, full: int = FULL
 
 
 def cache(folder: Path | None = None, little: int = LITTLE, full: int = FULL) -> Iterator[Finding]:
-    """Where decoded images, downloaded weights and measured costs go, and how much of them there is."""
+    """The folder for decoded images, downloaded weights and measured costs, and how much it holds."""
     folder = folder or cache_folder()
     held = f", {size(_held(folder))} in it" if folder.is_dir() else ""
     held += _unused(folder / "decoded")
@@ -47,9 +47,10 @@ def temporary_folder(
     longest: int = LONGEST,
     short: Path = Path("/tmp"),
 ) -> Iterator[Finding]:
-    """Can be written to, and one is there for Ray's sockets: itself with at most `longest` bytes, else `short`.
+    """Whether the temporary folder can be written, and whether Ray's sockets fit into it or into `short`.
 
-    `asked` is what TMPDIR says; Python takes another folder without a word where it can't write there.
+    Sockets go to the folder itself if its path has at most `longest` bytes, else to `short`. asked: what TMPDIR says;
+    if Python can't write there, it silently takes another folder.
     """
     asked = asked or os.environ.get("TMPDIR")
     folder = (folder or Path(tempfile.gettempdir())).absolute()
@@ -86,7 +87,7 @@ def _folder(name: str, folder: Path, held: str, make_room: str, elsewhere: str, 
 
 
 def refusal(folder: Path) -> str | None:
-    """Why no file can be made in a folder; None where it can. Permissions alone don't tell, and nothing stays."""
+    """Why no file can be made in a folder; None if one can. Tried, as permissions alone don't tell; no file stays."""
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
@@ -95,8 +96,8 @@ def refusal(folder: Path) -> str | None:
 
 
 def _unused(decoded: Path) -> str:
-    """How much of the decoded images no training has used for long; trainer.cache keeps their times of access."""
-    # loads NumPy, which the doctor should not need before it has looked at the packages
+    """Says how much of the decoded images no training has used for long, by access times that trainer.cache sets."""
+    # imported here: it loads NumPy, which the doctor should not need before it has checked the packages
     from trainer.cache import UNUSED
 
     stats = [file.stat() for file in decoded.glob("*.npy")]

@@ -1,4 +1,4 @@
-"""All checks in their order: what takes longest, and what fails for a reason that another check names, comes last."""
+"""All checks in order. Slow ones come last, and so do those that fail for reasons that another check names."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MACHINE: dict[str, Check] = {
 
 
 def study_checks(study: Path | None, profile: str | None) -> dict[str, Check]:
-    """What a study needs, or without one, what every study may use. Raises UserError for a study that is wrong."""
+    """Checks of what a study needs or, without one, of what every study may use; raises UserError for a wrong study."""
     if study is None:
         return {"data": embedded_data}
     try:
         plan = load_plan(study, profile, None)
     except UserError:
         raise
-    # a plan may need torch, and a broken one is what is looked for here
+    # a plan may need torch, and the doctor must also work where torch is broken
     except Exception as error:
         return {"study": partial(_failed, error)}
     checks = {"data": study_data, "weights": study_weights, "networks": study_networks}

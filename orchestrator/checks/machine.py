@@ -1,4 +1,4 @@
-"""Cores and memory, as far as this process may use them: a container is often given less than the machine has."""
+"""Cores and memory that this process may use: a container often has less than its machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainer.cores import cores as visible_cores
 from .finding import Finding, size
 
 LOW_MEMORY = 2 * 2**30
-"""Bytes; a worker with torch loaded takes about half of it before there are data."""
+"""Bytes of free memory below which a finding warns; a worker takes about half of it before it has any data."""
 
 SMALL_STORE = 256 * 2**20
-"""Bytes; Ray's object store and what stands beside it."""
+"""Bytes of shared memory below which a finding warns: room for Ray's object store and what else is there."""
 
 
 def control_groups(process: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> tuple[Path, ...]:
-    """This process's control group (version 2) and all above it: each of them may limit it."""
+    """This process's control group (version 2) and all groups above it, each of which may limit it."""
     try:
         lines = process.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -32,7 +32,7 @@ def control_groups(process: Path = Path("/proc/self/cgroup"), mount: Path = Path
 
 
 def cores(groups: Sequence[Path] | None = None, visible: int | None = None) -> Iterator[Finding]:
-    """The cores that trials are spread over, and whether their control group has the time of as many."""
+    """The cores that trials are spread over, and whether control groups allow as much processor time."""
     visible = visible or visible_cores()
     quotas = []
     for group in control_groups() if groups is None else groups:
@@ -48,7 +48,7 @@ def cores(groups: Sequence[Path] | None = None, visible: int | None = None) -> I
 
 
 def memory(groups: Sequence[Path] | None = None, meminfo: Path = Path("/proc/meminfo")) -> Iterator[Finding]:
-    """Memory that is free or can be freed, of the machine and of the control groups' limits, in bytes."""
+    """Memory that is free or can be freed, within the machine's memory and the limits of control groups."""
     kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read(meminfo), re.M))
     if "MemAvailable" not in kilobytes:
         return
@@ -56,7 +56,7 @@ def memory(groups: Sequence[Path] | None = None, meminfo: Path = Path("/proc/mem
     for group in control_groups() if groups is None else groups:
         limit, used = _read(group / "memory.max"), _read(group / "memory.current")
         if limit.isdigit() and used.isdigit():
-            # what files hold of it is given back when it is needed
+            # the page cache of files is given back when memory is needed
             files = re.search(r"^inactive_file (\d+)$", _read(group / "memory.stat"), re.M)
             total = min(total, int(limit))
             free = min(free, int(limit) - int(used) + (int(files[1]) if files else 0))
@@ -71,7 +71,7 @@ def memory(groups: Sequence[Path] | None = None, meminfo: Path = Path("/proc/mem
 
 
 def shared_memory(folder: Path = Path("/dev/shm"), small: int = SMALL_STORE) -> Iterator[Finding]:
-    """Room in shared memory, in bytes; a container's is 64 MiB where nothing else was asked for."""
+    """The size of shared memory; a container has 64 MiB unless it was started with more."""
     if not folder.is_dir():
         return
     total = shutil.disk_usage(folder).total

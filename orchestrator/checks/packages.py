@@ -1,4 +1,4 @@
-"""Python and the packages, against what this project asks for."""
+"""Compares Python and the packages with what this project requires."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 PROJECT = "ablation-orchestrator"
 TOLD = ("torch", "torchvision", "timm", "ray", "mlflow", "optuna", "pydantic")
-"""Packages whose versions are told although they fit."""
+"""Packages whose versions are printed even if they fit."""
 
 
 def python(found: str | None = None, asked: str | None = None) -> Iterator[Finding]:
-    """The version that runs, against the one that the project asks for."""
+    """Whether the running version of Python is one that the project supports."""
     from packaging.specifiers import SpecifierSet
 
     found = found or platform.python_version()
@@ -33,7 +33,7 @@ def python(found: str | None = None, asked: str | None = None) -> Iterator[Findi
 
 
 def packages(required: Sequence[str] | None = None) -> Iterator[Finding]:
-    """Every requirement of the project (or `required`, as pip writes them): installed, in a version that fits."""
+    """Whether every requirement of the project (or `required`, in pip's syntax) is installed in a version that fits."""
     fitting = {}
     for requirement in _requirements(required):
         try:
@@ -41,7 +41,7 @@ def packages(required: Sequence[str] | None = None) -> Iterator[Finding]:
         except PackageNotFoundError:
             yield _unfit(requirement, f"{requirement.name} is not installed")
             continue
-        # a build of a vendor's counts as the release that it is made from
+        # a vendor's build counts as the release that it is made from
         if requirement.specifier.contains(found, prereleases=True):
             fitting[requirement.name] = found
         else:
@@ -52,7 +52,7 @@ def packages(required: Sequence[str] | None = None) -> Iterator[Finding]:
 
 
 def _requirements(texts: Sequence[str] | None = None) -> list[Requirement]:
-    """What the project needs on this platform, without its extras."""
+    """The project's requirements on this platform, without extras."""
     from packaging.requirements import Requirement
 
     parsed = [Requirement(text) for text in (requires(PROJECT) or () if texts is None else texts)]
@@ -64,7 +64,7 @@ def _unfit(requirement: Requirement, found: str) -> Finding:
 
 
 def pip_install(*names: str, again: bool = False) -> str:
-    """The command that installs packages as the project asks for them; `again`: even where they are installed."""
+    """The command that installs packages in versions that the project supports; again: even if they are installed."""
     asked = {requirement.name: str(requirement) for requirement in _requirements()}
     how = ["--force-reinstall"] if again else []
     return shlex.join([sys.executable, "-m", "pip", "install", *how, *(asked.get(name, name) for name in names)])

@@ -1,4 +1,4 @@
-"""Questions whose answering may crash or hang: put to a process of their own."""
+"""Calls functions that may crash or hang in processes of their own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Unanswered(Exception):
 
 
 class _Asked:
-    """A question on its way. Answers go to files, not pipes: what the process starts may keep a pipe open."""
+    """A question that a process is answering. It writes to files, as its children might keep a pipe open."""
 
     def __init__(self, question: Callable[[], object]) -> None:
         script = _SCRIPT.format(path=sys.path, module=question.__module__, name=question.__name__)
@@ -38,7 +38,7 @@ class _Asked:
             self.out = files.enter_context(tempfile.TemporaryFile())
             self.errors = files.enter_context(tempfile.TemporaryFile())
             self.process = subprocess.Popen(
-                # -P: a file of the working folder must not pass for a library
+                # -P: a file in the working folder must not be imported instead of a library
                 [sys.executable, "-P", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=self.out,
@@ -64,7 +64,7 @@ class _Asked:
         return said["answer"]
 
     def end(self) -> None:
-        """Nothing of it goes on."""
+        """End the process and all that it has started."""
         _end(self.process)
         self.files.close()
 
@@ -74,7 +74,7 @@ _begun: dict[Callable[[], object], _Asked] = {}
 
 @contextmanager
 def begun(*questions: Callable[[], object]) -> Iterator[None]:
-    """Put these at once, so that inside `answer` has less to wait for; what nobody has asked for is then ended."""
+    """Start answering questions, so that `answer` waits less inside; at the end, those not asked for are ended."""
     try:
         for question in questions:
             _begun[question] = _Asked(question)
@@ -86,9 +86,9 @@ def begun(*questions: Callable[[], object]) -> Iterator[None]:
 
 
 def answer(question: Callable[[], object], seconds: float) -> Any:
-    """What a function at a module's top level returns, through JSON, in another process; waits so many `seconds`.
+    """Call a module-level function in another process and return its result, which passes through JSON.
 
-    Raises Unanswered.
+    Raises Unanswered if it fails or takes longer than `seconds`.
     """
     asked = _begun.pop(question, None) or _Asked(question)
     try:
@@ -98,7 +98,7 @@ def answer(question: Callable[[], object], seconds: float) -> Any:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill it where it still runs, with what it has started: Ray's processes would go on for a while."""
+    """Kill a process that still runs, with all that it has started: Ray's processes would go on for a while."""
     if process.poll() is None:
         started = _descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
@@ -109,10 +109,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _descendants(process: int) -> list[int]:
-    """The processes that it has started, and that those have, where the system tells (Linux)."""
+    """The processes that a process has started, and that those have; none on systems without /proc."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        # one that has ended meanwhile
+        # it may end while it is looked at
         with suppress(OSError):
             parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
             children.setdefault(int(parent), []).append(int(stat.parent.name))

@@ -1,4 +1,4 @@
-"""Whether Ray starts here, as `ablate run` starts it; in a process of its own, because where it fails it may wait."""
+"""Whether Ray starts here as `ablate run` starts it; in a process of its own, because a failing start may hang."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .finding import Finding
 from .probe import Unanswered, answer
 
 SECONDS = 60.0
-"""How long importing, starting and stopping may take together."""
+"""How long importing, starting and stopping Ray may take together."""
 
 
 def ray(question: Callable[[], object] | None = None, seconds: float = SECONDS) -> Iterator[Finding]:
-    """Import Ray, start it on this machine, stop it."""
+    """Whether Ray can be imported, started on this machine and stopped."""
     try:
         took = answer(question or start_and_stop, seconds)
     except Unanswered as error:
@@ -27,7 +27,7 @@ def ray(question: Callable[[], object] | None = None, seconds: float = SECONDS) 
 
 
 def start_and_stop() -> list[float]:
-    """Seconds that importing, starting and stopping take."""
+    """Import, start and stop Ray; returns the seconds of each."""
     times = [time.monotonic()]
     from .. import schedule
 

@@ -1,4 +1,4 @@
-"""The record: whether MLflow could open it and write to it, found out without importing MLflow."""
+"""Whether MLflow could open the record and write to it, checked without importing MLflow."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PATIENCE = 2.0
 """Seconds to wait for a lock; a write of `ablate run` takes milliseconds."""
 
 READING = 5.0
-"""Seconds after which reading through a large file is given up."""
+"""Seconds after which checking the integrity of a large file is given up."""
 
 
 def record() -> Iterator[Finding]:
-    """The record that MLFLOW_TRACKING_URI names, else the SQLite file of the working folder."""
+    """A finding on the record that MLFLOW_TRACKING_URI names, else on the working folder's SQLite file."""
     file = embedded_record()
     if file is not None:
         yield embedded(file)
@@ -47,7 +47,7 @@ def record() -> Iterator[Finding]:
 
 
 def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -> Finding:
-    """An SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
+    """A finding on an SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
     if file.is_dir():
         return problem(f"{file}: is a folder, expected a file", "move it away")
     folder = existing(file.absolute().parent)
@@ -69,7 +69,7 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
 
 
 def check_fit() -> None:
-    """Raise UserError for an SQLite file that is no record of the installed MLflow's; the rest shows later."""
+    """Raise UserError for an SQLite file that is not a record of the installed MLflow; other faults show later."""
     file = embedded_record()
     if file is None or not file.exists():
         return
@@ -103,7 +103,7 @@ def _opened(file: Path, connection: sqlite3.Connection, reading: float) -> Findi
 
 
 def _contents(file: Path, connection: sqlite3.Connection) -> int | Finding | None:
-    """How many runs it holds, or what is wrong with its tables; None where it has none yet."""
+    """The number of runs in the file, or what is wrong with its tables; None if it has no tables yet."""
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         return None
     try:
@@ -119,7 +119,7 @@ def _contents(file: Path, connection: sqlite3.Connection) -> int | Finding | Non
 
 
 def _damage(connection: sqlite3.Connection, reading: float) -> str | None:
-    """What SQLite finds damaged, the empty string where nothing is; None where reading takes too long."""
+    """What SQLite finds damaged, or "" if nothing is; None if reading takes too long."""
     end = time.monotonic() + reading
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     try:
@@ -134,7 +134,7 @@ def _damage(connection: sqlite3.Connection, reading: float) -> str | None:
 
 
 def _refused(file: Path, error: sqlite3.Error) -> Finding:
-    # the low byte is the error, what is above it says where it arose
+    # the low byte is the error, the others say where it arose
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         remedy = f"wait for it or end it; `{shlex.join(['fuser', str(file)])}` names it"

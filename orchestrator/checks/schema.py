@@ -1,4 +1,4 @@
-"""The schema version of a record in a database, against what the installed MLflow writes."""
+"""Compares the schema version of a record in a database with that of the installed MLflow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def problem(found: str, remedy: str) -> Finding:
 
 
 def revisions() -> tuple[str, frozenset[str]]:
-    """The schema version that the installed MLflow writes, and all that it knows.
+    """The schema version that the installed MLflow writes, and all versions that it knows.
 
-    Read from its migrations, because importing MLflow takes seconds.
+    Read from its migrations' files, because importing MLflow takes seconds.
     """
     package = importlib.util.find_spec("mlflow")
     assert package is not None
@@ -40,7 +40,7 @@ def revisions() -> tuple[str, frozenset[str]]:
 
 
 def check_schema(found: str) -> Finding | None:
-    """What is wrong with a record of schema version `found`; None where it is the installed MLflow's."""
+    """What is wrong with a record of schema version `found`; None if it is the installed MLflow's version."""
     head, known = revisions()
     if found == head:
         return None
@@ -49,7 +49,7 @@ def check_schema(found: str) -> Finding | None:
         about = f"{shown_uri()}: written by another MLflow, its schema {found} is unknown to {ours}"
         remedy = f"if that was a newer one: {pip_install('mlflow')} --upgrade; else set MLFLOW_TRACKING_URI elsewhere"
         return problem(about, remedy)
-    # a URI that may hold secrets is left to the shell
+    # a URI that may hold secrets is not printed: the shell fills it in
     uri = '"$MLFLOW_TRACKING_URI"' if embedded_record() is None else shlex.quote(tracking_uri())
     command = f"{shlex.join([sys.executable, '-m', 'mlflow', 'db', 'upgrade'])} {uri}"
     about = f"{shown_uri()}: of an older MLflow, schema {found}, {ours} expects its own"

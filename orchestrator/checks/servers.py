@@ -1,4 +1,4 @@
-"""A record on a server: MLflow's own, asked as its client asks, or a database."""
+"""A record on a server: an MLflow server, asked in the way of MLflow's client, or a database."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .schema import QUERY, check_schema, problem
 
 REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"
 OTHER_WAYS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
-"""Settings of MLflow's client that let it log in as only it can."""
+"""Settings with which MLflow's client logs in by ways that are not tried here."""
 
 DRIVERS = {
     "psycopg2": "psycopg2-binary",
     "psycopg": "psycopg[binary]",
     "MySQLdb": "mysqlclient",
 }
-"""Module to what pip calls it, where that differs."""
+"""Module to its package's name for pip, where the two differ."""
 
 
 def server(seconds: float = SECONDS) -> Finding:
-    """MLflow's server at the tracking URI: whether it is well, lets this user in, and is of the client's release."""
+    """Whether the MLflow server at the tracking URI is healthy, lets this user in, and is of the client's release."""
     try:
         status, _ = _get("/health", seconds)
         if status == 200:
@@ -51,7 +51,7 @@ def server(seconds: float = SECONDS) -> Finding:
 
 
 def _without_store(seconds: float) -> Finding | None:
-    """What is wrong where the server is well and what it keeps its runs in is not."""
+    """What is wrong if the server is healthy but can't reach the database of its runs; None if it can."""
     try:
         status, _ = _get("/api/2.0/mlflow/experiments/search?max_results=1", seconds)
         reason = f"HTTP status {status}"
@@ -74,7 +74,7 @@ def _compared(theirs: str, ours: str) -> Finding:
 
 
 def _get(path: str, seconds: float) -> tuple[int, str]:
-    """HTTP status and text, by the library, credentials and certificates that MLflow's client uses."""
+    """HTTP status and text of an answer, asked with the library, credentials and certificates of MLflow's client."""
     import requests
 
     login = _login()
@@ -92,7 +92,7 @@ def _get(path: str, seconds: float) -> tuple[int, str]:
 
 
 def _login() -> tuple[str, str] | None:
-    """User and password from where MLflow's client looks besides the URI: the environment, then a file."""
+    """User and password as MLflow's client finds them: in the environment, then in a file; None if there are none."""
     file = ConfigParser()
     file.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
     names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -113,7 +113,7 @@ def _reason(error: Exception, seconds: float) -> str:
 
 
 def database(seconds: float = 2 * SECONDS) -> Finding:
-    """See open_database; some drivers wait without end for a server that accepts them and then says nothing."""
+    """See open_database; in another process, as some drivers wait for ever for a server that accepts them silently."""
     try:
         return Finding(**answer(open_database, seconds))
     except Unanswered as error:
@@ -121,7 +121,7 @@ def database(seconds: float = 2 * SECONDS) -> Finding:
 
 
 def open_database() -> dict[str, str]:
-    """A database at the tracking URI: driver, connection and schema; a finding as plain data."""
+    """A finding, as plain data, on the database at the tracking URI: driver, connection and schema."""
     return asdict(_database())
 
 
@@ -130,7 +130,7 @@ def _database() -> Finding:
 
     try:
         url = sqlalchemy.make_url(tracking_uri())
-    # its message would repeat what may be a password's part
+    # the message of this error might repeat a part of a password
     except Exception:
         remedy = "expected dialect://user:password@host:port/name, with / ? # @ in a password as %2F %3F %23 %40"
         return problem(f"{shown_uri()}: is no URI of a database", remedy)

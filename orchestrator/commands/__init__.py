@@ -1,1 +1,1 @@
-"""One file a command of `ablate`."""
+"""One file per command of `ablate`."""

@@ -1,4 +1,4 @@
-"""What `run`, `status` and `plan` say of the comparisons of a study that adds seeds to what is open."""
+"""What `run`, `status` and `plan` say about comparisons, for a study that adds seeds to open ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def replicates_line(plan: Plan) -> str:
 
 
 def further_trials(plan: Plan) -> list[Trial]:
-    """Those that come besides the plan's own if no open comparison is settled."""
+    """The trials that will be added to the plan's own if no open comparison gets settled."""
     from reports.replicates.seeds import at_most, followed, recorded_ends
 
     waiting = [each.comparison for each in followed(plan, recorded_ends(plan)) if each.may_get_seeds]
@@ -42,7 +42,7 @@ def further_trials(plan: Plan) -> list[Trial]:
 
 
 def comparisons_json(plan: Plan) -> dict[str, Any]:
-    """The same for JSON, as report.json has it; nothing where the number of seeds is fixed."""
+    """Where the comparisons stand, as in report.json; empty if the number of seeds is fixed."""
     if plan.study.replicates is None:
         return {}
     from reports.replicates.seeds import followed, recorded_ends

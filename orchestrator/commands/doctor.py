@@ -1,6 +1,6 @@
-"""`ablate doctor`: what of this machine, the record and a study would keep `ablate run` from working.
+"""`ablate doctor`: what would keep `ablate run` from working on this machine, with this record and a study.
 
-Works, as far as it can, where packages are missing or broken: only this file imports the checks, and only when asked.
+It works as far as possible where packages are missing or broken: most checks are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def show(study: Path | None, profile: str | None, as_json: bool) -> int:
-    """Print what each check finds, as soon as it is known; as JSON, all at the end. Returns the exit code."""
+    """Print each finding as soon as it is known or, as JSON, all at the end. Returns the exit code."""
     if study is None and profile is not None:
         raise UserError(f"--profile {profile}: got no study, expected `ablate doctor STUDY --profile {profile}`")
     found = []
@@ -41,7 +41,7 @@ def show(study: Path | None, profile: str | None, as_json: bool) -> int:
 
 
 def _checks(study: Path | None, profile: str | None) -> dict[str, Check]:
-    """All checks; of those that can't be imported, why. A mistake in the study comes before all of them."""
+    """All checks, or why most can't be imported. Raises UserError for a mistake in the study."""
     try:
         from ..checks import listed
     except Exception as error:
@@ -51,12 +51,12 @@ def _checks(study: Path | None, profile: str | None) -> dict[str, Check]:
 
 
 def _slow_ones_begun() -> AbstractContextManager[None]:
-    """torch's import and Ray's start take seconds, in processes of their own, while all else is looked at."""
+    """Inside, torch's import and Ray's start, which take seconds, go on in other processes beside all other checks."""
     try:
         from ..checks.cuda import versions
         from ..checks.probe import begun
         from ..checks.ray_start import start_and_stop
-    # where packages are broken, a finding says so
+    # if packages are broken, a finding will say so
     except Exception:
         return nullcontext()
     return begun(versions, start_and_stop)

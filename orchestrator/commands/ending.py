@@ -1,4 +1,4 @@
-"""What `ablate run` and `ablate search` have in common at their end."""
+"""What `ablate run` and `ablate search` both say at their end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..task import Summary
 
 
 class Say(Protocol):
-    """Prints a line as it is."""
+    """Prints a line, without reading anything in it as markup."""
 
     def __call__(self, line: str, style: str = "") -> None:
-        """In this style of rich's."""
+        """style: one of rich's."""
 
 
 def speaker(console: Console) -> Say:
-    """Prints to the console."""
+    """A `Say` that prints to the console."""
 
     def say(line: str, style: str = "") -> None:
         console.print(line, style=style, highlight=False, markup=False)
@@ -29,13 +29,13 @@ def speaker(console: Console) -> Say:
 
 
 def say_refused(summary: Summary, say: Say) -> None:
-    """What the record refused, if anything."""
+    """Say how many writes the record refused, if any."""
     if errors := summary.record_errors:
         say(f"the record at {shown_uri()} refused {len(errors)} writes, first: {errors[0]}", style="red")
 
 
 def interrupted(summary: Summary, say: Say) -> int | None:
-    """Say that it was interrupted, and by what; returns the exit code, None where it was not."""
+    """If the run was interrupted, say so, and by what; returns the exit code, or None if it was not."""
     if summary.interrupted is None:
         return None
     say(f"{str(summary.interrupted) or 'interrupted'}; what is finished is recorded, and the same command goes on")

@@ -1,4 +1,4 @@
-"""From the arguments that commands share to a plan."""
+"""Makes a plan of the arguments that commands share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from experiments.study import load_study
 
 
 def load_plan(study: Path, profile: str | None, seeds: int | None) -> Plan:
-    """The plan of a study file, with seeds 0 to `seeds` - 1 in the place of its own where given.
+    """The plan of a study file. seeds: if given, seeds 0 to `seeds` - 1 take the place of the study's own.
 
-    Where the study adds seeds to what is open, those that the record asks for by now are planned.
+    If the study adds seeds to open comparisons, those that the record asks for by now are planned.
     """
     loaded = load_study(study, profile)
     if loaded.search is not None:
-        # its mistakes are said by whichever command meets the file first
+        # any command reports mistakes in the search section, not only `ablate search`
         plan_search(loaded)
     if seeds is not None:
         loaded = dataclasses.replace(loaded, seeds=tuple(range(seeds)), replicates=None)
@@ -25,10 +25,10 @@ def load_plan(study: Path, profile: str | None, seeds: int | None) -> Plan:
 
 
 def by_now(plan: Plan) -> Plan:
-    """The plan with the seeds that the record asks for by now; the plan itself where their number is fixed."""
+    """The plan with the seeds that the record asks for by now; the plan itself if their number is fixed."""
     if plan.study.replicates is None:
         return plan
-    # scipy: only where the record decides how many seeds there are
+    # imported here: it loads scipy, which is needed only if the record decides how many seeds there are
     from reports.replicates.seeds import replayed
 
     return replayed(plan)

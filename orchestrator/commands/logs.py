@@ -18,12 +18,12 @@ from trainer.errors import UserError
 from trainer.files import LOG
 
 SHORTEST = 4
-"""Characters of an id that are enough where they are unique."""
+"""The fewest characters of an id that are accepted instead of the whole."""
 
 LISTED = "`ablate status STUDY --json` lists ids"
 
 SHOWN = 5
-"""Ids that an error lists at most."""
+"""The most ids that an error lists."""
 
 CHUNK = 2**16
 """Bytes read at once."""
@@ -33,21 +33,21 @@ PAUSE = 0.2
 
 
 def show(trial: str, follow: bool) -> None:
-    """Print the log of the trial whose id begins with `trial`; with `follow`, what is added to it, until Ctrl-C."""
+    """Print the log of the trial whose id begins with `trial`; with `follow`, also what is added, until Ctrl-C."""
     log = find_log(trial)
     try:
         _follow(log) if follow else _print(log)
     except BrokenPipeError:
-        # whoever read has read enough; what Python flushes at its end must not complain about that
+        # the reader has had enough; Python's own flush at the end must not complain about that
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         raise UserError(f"{log}: can't be read ({error.strerror})") from error
 
 
 def find_log(trial: str) -> Path:
-    """The newest log of the trial whose id begins with `trial`; raises UserError where that is none or several.
+    """The newest log of the trial whose id begins with `trial`; raises UserError if none or several do.
 
-    `trial` is only compared with names that are there, and never becomes part of a path.
+    `trial` is only compared with names of existing folders, and never becomes part of a path.
     """
     if len(trial) < SHORTEST:
         raise UserError(f"logs {trial!r}: expected at least {SHORTEST} characters of a trial's id; {LISTED}")
@@ -92,14 +92,14 @@ def _print(log: Path) -> None:
 
 
 def _follow(log: Path) -> None:
-    """Print what is there and what comes, from the beginning again where the file shrinks or becomes another one."""
+    """Print the log and what is added to it; from its beginning again if it shrinks or another file takes its place."""
     while True:
         with log.open("rb") as handle:
             decoder = _decoder()
             while _is_same(log, handle):
                 _copy(handle, decoder)
                 time.sleep(PAUSE)
-            # what was added between the last look and the end of this file
+            # what was added between the last look and the replacement of the file
             _copy(handle, decoder)
         while not log.exists():
             time.sleep(PAUSE)
@@ -107,7 +107,7 @@ def _follow(log: Path) -> None:
 
 
 def _is_same(log: Path, handle: BinaryIO) -> bool:
-    """Whether the opened file still has its name and still holds all that was read of it."""
+    """Whether the opened file still has its name and is at least as long as what was read of it."""
     opened = os.fstat(handle.fileno())
     try:
         named = log.stat()
@@ -122,7 +122,7 @@ def _decoder() -> codecs.IncrementalDecoder:
 
 
 def _copy(handle: BinaryIO, decoder: codecs.IncrementalDecoder) -> None:
-    """Print the rest of the file; what no terminal of this encoding could show, as a question mark."""
+    """Print the rest of the file, with question marks for characters that the terminal's encoding lacks."""
     out = sys.stdout.buffer
     while some := handle.read(CHUNK):
         out.write(decoder.decode(some).encode(sys.stdout.encoding or "utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""`ablate options`: what a recipe may be made of."""
+"""`ablate options`: the options that a recipe may be made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainer.settings import about
 
 
 def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
-    """Every option with a line, or one kind with its settings; as JSON: everything. plugins: files that have more."""
+    """Print all options with their settings, or those of one kind; as JSON, always all. plugins: files with more."""
     for plugin in plugins:
         catalog.add_plugin(plugin)
     if as_json:
@@ -71,7 +71,7 @@ def _default(option: type[Option], setting: str) -> str:
 
 
 def _plain(value: object) -> Any:
-    """A default as a study would write it; of an option, its kind and what is not its default."""
+    """A default as a study would write it; for an option, its kind and the settings that differ from their defaults."""
     return value.identity() if isinstance(value, Option) else json.loads(json.dumps(value, default=str))
 
 

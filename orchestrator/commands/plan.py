@@ -1,4 +1,4 @@
-"""`ablate plan`: what would run."""
+"""`ablate plan`: shows what would run."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 
 _LATEST = 3e10
-"""Seconds from now that a calendar still has."""
+"""The most seconds from now for which a date is computed, as calendars end."""
 
 _MOST = 20
-"""Lines of single trials."""
+"""The most lines on single trials."""
 
 _GROUPS = 5
-"""Groups of cells in a line."""
+"""The most groups of cells in a line."""
 
 
 def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
-    """Print the plan as tables, or as JSON. probe: whether to measure what is not known; None: not for JSON."""
+    """Print the plan as tables, or as JSON. probe: whether to measure unknown costs; None: unless JSON is asked for."""
     plan = load_plan(study, profile, seeds)
     fingerprints = data_fingerprints(plan)
     states = trial_states(plan, fingerprints)
@@ -65,13 +65,13 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     if None in fingerprints.values():
         console.print("the data are not at hand: what is done was not checked against them", highlight=False)
     for finding in unfit_data(plan) if missing else ():
-        # what a run makes by itself is nothing to say
+        # data that a run makes by itself need no line
         if finding.level != "ok":
             console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
 
 
 def _print_size(plan: Plan, states: dict[str, State], console: Console) -> None:
-    """How many trials there are, and how many of them stand where."""
+    """Print how many trials there are, and how many are in each state."""
     size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
     if plan.study.replicates is not None:
         console.print(replicates_line(plan), highlight=False, markup=False)
@@ -82,7 +82,7 @@ def _print_size(plan: Plan, states: dict[str, State], console: Console) -> None:
 
 
 def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None:
-    """What a reader may not expect of the plan: what it leaves out, shares, trains again, or can't tell apart."""
+    """Print what a reader may not expect: what the plan leaves out, shares, trains again, or can't tell apart."""
     for cell, constraint in plan.excluded.items():
         console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
     shared = len(plan.ids) - len(plan.trials)
@@ -103,7 +103,7 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _shared(plan: Plan) -> str:
-    """The cells that share their trials, the first few of many."""
+    """The cells that share their trials, or the first few if they are many."""
     cells: dict[str, list[str]] = {}
     for cell in plan.cells:
         cells.setdefault(plan.ids[cell.name, plan.study.seeds[0]], []).append(cell.name)
@@ -112,9 +112,9 @@ def _shared(plan: Plan) -> str:
 
 
 def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
-    """A few steps of every kind of training that is to run on data at hand, and that has not run here yet."""
+    """Measure a few steps of each missing cell's training, if its data are at hand and it has not run here yet."""
     for cell in plan.cells:
-        # a network that can't be built is an error before it is something that can't be measured
+        # raises UserError for a network that can't be built, before anything is measured
         _ = cell.cost
     room = room_here()
     known = known_paces(plan, room)
@@ -126,21 +126,21 @@ def _probe(plan: Plan, missing: list[Trial], console: Console) -> None:
 
 
 def _estimate(plan: Plan, missing: list[Trial]) -> Estimate:
-    """Of what is missing and nobody is at, with as many trials at once as `ablate run` would choose."""
+    """An estimate for the `missing` trials, with as many at once as `ablate run` would choose."""
     room = room_here()
     shares = Shares(room, measured=partial(known_share, room=room))
     return estimate_of(plan, missing, shares.capacity((missing or plan.trials)[0]), room)
 
 
 def _cost(plan: Plan, estimate: Estimate) -> str:
-    """What that will take, where this machine remembers what such epochs take."""
+    """A line on how long the estimated trials will take, or that it is not known; empty if there are none."""
     seconds = estimate.remaining()
     if not estimate.trials:
         return ""
     if seconds is None:
         return "what they cost is not known: nothing of the kind has been measured on this machine"
     days = seconds / 86400
-    # from a week on, a day of the week could be any
+    # later than that, the day of the week alone would be ambiguous
     ends = time.strftime("%a %H:%M" if days < 6 else "%Y-%m-%d", time.localtime(time.time() + min(seconds, _LATEST)))
     guessed = sum(cell.name not in estimate.known for cell in plan.cells)
     basis = f"; {guessed} of {count(len(plan.cells), 'cell')} guessed from the others" if guessed else ""
@@ -148,7 +148,7 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
 
 
 def _cost_at_most(plan: Plan, missing: list[Trial]) -> str:
-    """What it takes if every comparison that is open stays so."""
+    """A line on how long it takes if no open comparison gets settled; empty if that is not known."""
     more = further_trials(plan)
     seconds = _estimate(plan, missing + more).remaining() if more else None
     if seconds is None:
@@ -176,7 +176,7 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
 
 
 def _print_others(plan: Plan, states: dict[str, State], console: Console) -> None:
-    """Trials that are neither done nor simply to run, one by one."""
+    """Print a line for each trial that is neither done nor simply to run."""
     others = [trial for trial in plan.trials if states[trial.id].name not in ("done", "to run")]
     for trial in others[:_MOST]:
         state = states[trial.id]

@@ -1,4 +1,4 @@
-"""`ablate predict`: what a finished run says of a folder of images."""
+"""`ablate predict`: how a finished run classifies a folder of images."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def write(run: str, folder: Path, out: Path) -> None:
 
 @contextmanager
 def _open(out: Path) -> Iterator[TextIO]:
-    """The file, to append to: what can't be written is said before minutes of predictions, not after them.
+    """The output file, opened to append before minutes of predictions, so that it raises UserError before, not after.
 
-    Where something goes wrong inside, a file that was there is as it was, and one that was not is gone.
+    If an error is raised inside, a file that existed before keeps its content, and a new one is deleted.
     """
     check_writable(out.parent)
     with writing():

@@ -25,7 +25,7 @@ PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
 """Seconds between two looks at the record: a file answers in milliseconds, a server is asked for all its runs."""
 
 RELOAD = 5
-"""Seconds after which a page that is watched loads itself again."""
+"""Seconds after which the page reloads itself while the study is watched."""
 
 
 def write(
@@ -41,9 +41,9 @@ def write(
 
 
 def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None, allow_mixed: bool) -> int:
-    """Write the report again whenever a trial has ended or the study is edited, until all trials have; or Ctrl-C.
+    """Write the report again whenever a trial has ended or the study is edited, until all trials have finished.
 
-    Returns the exit code: 0 all finished; 1 what trained them has ended, and some have not.
+    Returns the exit code: 0 all have finished; 1 no process trains any more, but some trials have not finished.
     """
     watched = _Watched(lambda: load_plan(study, profile, seeds), out)
     pause = PAUSE if embedded_record() is not None else PAUSE_OF_SERVERS
@@ -51,13 +51,13 @@ def watch(study: Path, profile: str | None, seeds: int | None, out: Path | None,
         with writing():
             return _watch(watched, allow_mixed, pause)
     finally:
-        # a page that lies there has nothing to load any more
+        # written once more without `reload`: nothing new will come
         with suppress(UserError):
             renew_report(by_now(watched.plan), watched.folder, allow_partial=True, allow_mixed=allow_mixed)
 
 
 class _Watched:
-    """A study that is read again when its file has changed; while it holds a mistake, as it was before."""
+    """A study that is read again when its file has changed; while the file has a mistake, the last good one is used."""
 
     def __init__(self, load: Callable[[], Plan], out: Path | None) -> None:
         self.load, self.out = load, out
@@ -72,7 +72,7 @@ class _Watched:
     def now(self) -> Plan:
         """The study's plan with the seeds that the record asks for by now."""
         text = self.text
-        # an editor may be replacing it
+        # an editor may be replacing the file at this moment
         with suppress(OSError, UnicodeError):
             text = self.plan.study.source.file.read_text(encoding="utf-8")
         if text != self.text:
@@ -89,7 +89,7 @@ def _watch(watched: _Watched, allow_mixed: bool, pause: float) -> int:
     trained = False
     click.echo(f"watching {shown_uri()}; Ctrl-C ends it")
     while True:
-        # asked first: what ends in between is in the record then
+        # before the record is read, so that a trial that ends in between is not missed
         plan = watched.now()
         trains = _trains(plan)
         mark = (record_mark(), plan.study.source.text)
@@ -110,8 +110,8 @@ def _clock() -> str:
 
 
 def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
-    """Write what there is and say so; None where no trial has finished yet."""
-    # pandas, scipy and matplotlib
+    """Write the report of what there is and say so; None if no trial has finished yet."""
+    # imported here: it loads pandas, scipy and matplotlib
     from reports.report import NothingFinished
 
     at = _clock()

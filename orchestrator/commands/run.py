@@ -33,7 +33,7 @@ from .terms import checked, executor_of
 
 
 def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
-    """Returns the exit code: 0 all finished, 1 some failed or are trained elsewhere, or Ray died, 130 interrupted."""
+    """Run a study; returns the exit code: 0 all finished, 1 some failed or left to others, or Ray died, 130 stopped."""
     with interruptible():
         return _run(study, profile, seeds, terms)
 
@@ -57,16 +57,16 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
 
 
 def _left(summary: Summary) -> int:
-    """How many trials another process had taken on, and none has any more."""
+    """How many trials were left to another process, if no process has any of them any more; else 0."""
     taken = {folder.partition("-")[0] for folder in claims_of_others()} if summary.elsewhere else set()
     return len(summary.elsewhere) if summary.interrupted is None and not taken & summary.elsewhere.keys() else 0
 
 
 def _cost(plan: Plan) -> str:
-    """Of a study that is complete, what it took."""
+    """Says how long the trials of a complete study took to train."""
     seconds = 0.0
     for state in trial_states(plan, data_fingerprints(plan)).values():
-        # of one that can't be read the report says so
+        # the report says of a record that it can't be read
         with suppress(UserError):
             seconds += read_record(state.attempt).seconds if state.attempt else 0.0
     return f"their training times add up to {seconds:.0f} s"
@@ -78,7 +78,7 @@ def _report(plan: Plan, *, partial: bool = True) -> Renewed:
 
 
 def _unreadable(plan: Plan) -> str:
-    """What keeps a study from being whole although all its trials are recorded, in a line."""
+    """Why the report is not complete although all trials are recorded, in a line; empty if it is."""
     try:
         _report(plan, partial=False)
     except UserError as error:
@@ -87,7 +87,7 @@ def _unreadable(plan: Plan) -> str:
 
 
 def _no_report(plan: Plan) -> str:
-    """Said where nothing has finished, lest an earlier report in that place be taken for this run's."""
+    """Said if nothing has finished, so that an earlier report in the folder is not taken for this run's."""
     earlier = results_folder(plan) / "report.md"
     return f"no report: no trial has finished{f'; {earlier} is of an earlier run' if earlier.exists() else ''}"
 
@@ -106,7 +106,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
         except UserError as error:
             if not left_out:
                 raise
-            # which follows from what is said above, and is no mistake of the user's
+            # it follows from the failures named above, and is not a mistake of the user's
             say(f"no report: {error}", style="red")
             return 1
         say(f"report: {renewed.path}")
@@ -122,7 +122,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
 
 
 def _tell(plan: Plan, summary: Summary, seconds: float, say: Say) -> None:
-    """What became of the trials, and what of it the record refused."""
+    """Say what became of the trials, and which writes the record refused."""
     say_refused(summary, say)
     if summary.record_errors:
         say("what it lacks is kept in .ablate/ and is recorded by the same command")

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
-    """Returns the exit code: 0 the budget is spent and reported, 1 a fresh trial failed or all did, 130 interrupted."""
+    """Run a search; returns the exit code: 0 done, 1 a trial under fresh seeds failed, or all did, 130 interrupted."""
     with interruptible():
         search = load_search(study, profile, trials, name)
         if emit is not None:
             check_emitted(search, emit)
         terms = checked(terms, results_folder(search.plan), search.study.recipe.numerics.threads)
-        # here: it imports optuna, and what is wrong with the study is said at once
+        # imported here: it loads optuna, and mistakes in the study should be reported at once
         from ..search.run import run_search
 
         console = steady_console()
@@ -67,14 +67,14 @@ def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, con
         say(f"study of #{report.winner.number}: {emitted}")
     elif emitted is not None:
         why = "no configuration is better than the recipe" if report.best else "no configuration was trained to its end"
-        # it would be of an earlier search
+        # a file of that name would be from an earlier search
         emitted.unlink(missing_ok=True)
         say(f"{why}, so there is no {emitted}", style="yellow")
     return 1 if failed or summary.record_errors or report.best is None else 0
 
 
 def load_search(study: Path, profile: str | None, trials: int | None, name: str | None) -> SearchPlan:
-    """The search of a study file, with another budget of configurations or another name where given."""
+    """The search of a study file; if given, with `trials` as its budget of configurations, and with another name."""
     loaded = load_study(study, profile)
     if name is not None:
         try:

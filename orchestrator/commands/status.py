@@ -22,7 +22,7 @@ from .loading import load_plan
 
 
 def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> None:
-    """Print a line for each cell, then what is running and how far, what failed and why."""
+    """Print a line for each cell, then which trials run and how far they are, and which failed and why."""
     plan = load_plan(study, profile, seeds)
     states = trial_states(plan, data_fingerprints(plan))
     if as_json:
@@ -50,7 +50,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
 
 
 def _end(states: Mapping[str, State]) -> str:
-    """When the processes that train the others expect to be done."""
+    """Says when the processes that train the missing trials expect to be done; empty if they don't tell."""
     ends = [state.claim.ends for state in states.values() if state.claim and state.claim.ends]
     if not ends:
         return ""
@@ -67,11 +67,11 @@ def _as_json(trial: Trial, state: State) -> dict[str, object]:
 
 
 def _detail(trial: Trial, state: State) -> str:
-    """What the table has no room for."""
+    """A line on a trial that runs or has failed; empty for others."""
     name = f"{trial.cell} seed {trial.seed}"
     if state.name == "running":
         top1 = f", top-1 {state.top1:.4f}" if state.top1 is not None else ""
-        # the journal of another machine's is not here
+        # 0 if another machine trains it, as its journal is not here
         course = f": epoch {state.epoch} of {trial.recipe.epochs} is done{top1}" if state.epoch else ""
         share = state.claim.shares.get(trial.id, "") if state.claim else ""
         which = ", ".join(part for part in (share, state.reason) if part)

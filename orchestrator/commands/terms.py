@@ -1,4 +1,4 @@
-"""What `ablate run` and `ablate search` do before anything starts: check what is asked, choose what carries it out."""
+"""What `ablate run` and `ablate search` do before anything starts: check the terms, choose the executor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from ..terms import Terms
 
 
 def checked(terms: Terms, results: Path, threads: int) -> Terms:
-    """The terms as they are carried out; raises UserError for what can't be had. threads: the most of a trial."""
+    """The terms as they will be carried out; raises UserError if they can't be. threads: the most that a trial has.
+
+    Also checks that folders and record can be written, and sets CUDA_VISIBLE_DEVICES for `--gpu 0`.
+    """
     for folder in (state_folder(), results):
         check_writable(folder)
     check_fit()
@@ -28,13 +31,13 @@ def checked(terms: Terms, results: Path, threads: int) -> Terms:
     if terms.address:
         check_address(terms.address)
     if terms.gpu == 0:
-        # heard by torch and Ray, here and in the workers
+        # torch and Ray read it, in this process and in workers
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     return replace(terms, at_once=1) if terms.executor == "inline" else terms
 
 
 def executor_of(name: str) -> Executor:
-    """Ray, or this process (`inline`); what it needs is imported when it starts."""
+    """The executor of this name, ray or inline; what it needs is imported when it starts."""
 
     def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) -> AbstractContextManager[Engine]:
         engine = import_module(f"orchestrator.{'inline' if name == 'inline' else 'schedule'}")

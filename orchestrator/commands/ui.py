@@ -13,15 +13,15 @@ from ..checks.record import check_fit
 
 
 def serve(port: int) -> None:
-    """Become `mlflow ui` on 127.0.0.1."""
+    """Replace this process by `mlflow ui` on 127.0.0.1."""
     file = embedded_record()
     if file is not None and not file.exists():
         raise UserError(f"no record at {shown_uri()}; expected a folder where `ablate run` ran")
-    # MLflow would put its tables into whatever file this is
+    # MLflow would create its tables in any other SQLite file as well
     check_fit()
     if file is not None:
         moved_places(file, put_right=True)
-    # the runners of MLflow's own jobs are nine processes, which have nothing to do with runs
+    # MLflow's job execution would start nine processes that have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment = {**os.environ, **quiet}
     arguments = [

@@ -1,4 +1,4 @@
-"""What Tune calls: for the next trial, and to tell what becomes of one."""
+"""The objects that Tune calls: for the next trial, and to report what becomes of trials."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..signals import Stop
 from ..watch import Watch
 
 _GONE = "connection error code 2. End of file"
-"""What Ray says of a process that has left without a word."""
+"""Part of what Ray says about a process that has disappeared."""
 
 _BETWEEN_LOOKS = 5.0
-"""Seconds between two looks at whether Ray lives, which take a millisecond."""
+"""Seconds between two checks whether Ray lives, each of which takes a millisecond."""
 
 
 class Source(tune.search.Searcher):
-    """Where Tune gets its next trial: a job of the work. Pickled by Tune as nothing, because a work can't be."""
+    """Where Tune gets its next trial: a job of the work. Tune pickles it, without the work, which can't be pickled."""
 
     def __init__(self, work: Work, stop: Stop) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Source(tune.search.Searcher):
         self.work = self.stop = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next job; nothing while none is ready."""
+        """The next job as Tune's configuration; None while none is ready."""
         assert self.work is not None, "only a copy lacks it"
         assert self.stop is not None, "only a copy lacks it"
         self.stop.check()
@@ -49,14 +49,14 @@ class Source(tune.search.Searcher):
         return {"job": json.dumps(job.as_data()), "cpus": share.cpus, "gpus": share.gpus}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The work hears of it by its own events."""
+        """Nothing to do: `Forward` tells the work."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "") -> None:
-        """The record is what an interrupted study goes on from."""
+        """Nothing to do: an interrupted study goes on from the record."""
 
 
 class Forward(tune.Callback):
-    """Tells the work what happens; pickled by Tune as nothing, because what it holds can't be."""
+    """Tells the work what happens. Tune pickles it, without what it holds, which can't be pickled."""
 
     def __init__(self, work: Work, stop: Stop) -> None:
         self.work: Work | None = work
@@ -73,7 +73,7 @@ class Forward(tune.Callback):
         self.work = self.stop = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Several times a second, between the events of trials."""
+        """Look for requests to stop, Ray's death and hanging workers; several times a second, between events."""
         if self.stop and self.work:
             self.stop.check()
             self.work.check()
@@ -88,13 +88,13 @@ class Forward(tune.Callback):
                 ray.kill(worker)
 
     def _look_after_ray(self) -> None:
-        """Tune would wait for a node for ever."""
+        """Raise EngineDied if no node of Ray's lives: Tune would wait for one for ever."""
         self.looked = time.monotonic()
         if not any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
             raise EngineDied("Ray has died, none of its nodes answers")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has it."""
+        """A worker has taken up a trial."""
         if self.work:
             self.watch.started(trial_id(trial))
             self.work.started(trial_id(trial))
@@ -102,7 +102,7 @@ class Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch, the end of a trial that its worker lived to tell, or both."""
+        """A worker has reported an epoch, the end of its trial, or both; or Tune has ended the trial early."""
         if self.work is None:
             return
         if "epoch" in result:
@@ -117,18 +117,18 @@ class Forward(tune.Callback):
             self.work.pruned(trial_id(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune keeps every trial to the end; what it has counted of each metric is of no use to anyone."""
+        """Have the trial's statistics deleted soon: Tune keeps every trial to the end, and nothing here reads them."""
         self.complete.append(trial)
 
     def _forget_complete(self) -> None:
-        # not while Tune's own callbacks hear of the end: where its last result is gone they print a line
+        # not in `on_trial_complete`: Tune's own callbacks, which come later, complain if the last result is gone
         while self.complete:
             counted = self.complete.pop().run_metadata
             for kept in ("metric_analysis", "metric_n_steps", "last_result"):
                 getattr(counted, kept, {}).clear()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The worker itself died, or what it ran could not be run."""
+        """The worker has died, or could not run its trial at all."""
         if self.work:
             self._look_after_ray()
             reason = self.hanging.pop(trial_id(trial), f"the worker died: {_why(trial)}")
@@ -137,8 +137,8 @@ class Forward(tune.Callback):
 
 
 def _why(trial: Any) -> str:
-    """What Ray says of a worker's death, in a line; of one that is simply gone Ray knows no more than that."""
-    # not trial.get_error, which looks where nothing is copied to
+    """What Ray says about a worker's death, in a line, or our own words where Ray only knows that it is gone."""
+    # not trial.get_error, which looks in the storage folder, to which nothing is copied
     file = trial.error_file
     lines = Path(file).read_text(encoding="utf-8").strip().splitlines() if file and Path(file).exists() else []
     if not lines or _GONE in lines[-1]:
@@ -147,5 +147,5 @@ def _why(trial: Any) -> str:
 
 
 def trial_id(trial: Any) -> str:
-    """Ours, of a trial of Tune's."""
+    """Our id of a trial of Tune's."""
     return str(json.loads(trial.config["job"])["id"])

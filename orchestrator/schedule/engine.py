@@ -1,4 +1,4 @@
-"""Ray started or joined, and Tune driven."""
+"""Starts or joins Ray, and runs Tune."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .worker import resources_of, train
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 _LOG_BYTES = 2**20
-"""What Ray's own files take before the first trial, at least."""
+"""Least bytes that Ray's own files take before the first trial."""
 
 
 @contextmanager
@@ -48,13 +48,13 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
                 try:
                     _start_ray(cpus, address, scratch)
                 except Exception as error:
-                    # Ray itself says that its node timed out
+                    # if the disk is full, Ray only says that its node timed out
                     if shutil.disk_usage(scratch).free > _LOG_BYTES:
                         raise
                     place = f"no space left in {scratch.parent} for Ray's files"
                     raise UserError(f"{place}; make room, or set TMPDIR to a short path elsewhere") from error
                 finally:
-                    # a signal to the whole process group has ended some of Ray as well: that is no failure
+                    # a signal to the whole process group also ends some of Ray's processes: no failure, but a stop
                     stop.check()
                 room = room_of_nodes()
                 home = prepare_nodes(needs, room, address, stop) if address and needs else None
@@ -64,10 +64,10 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
 
 
 def _stop_ray() -> None:
-    """Deaf to signals, and without collecting garbage, from beginning to end.
+    """Shut Ray down, ignoring signals and without collecting garbage.
 
-    Half-way Ray gives SIGTERM back its deadly default; and a reference of Ray's that any thread throws away once its
-    core worker is gone makes it end this process.
+    Half-way Ray gives SIGTERM its deadly default back. And if any thread drops a reference of Ray's after the core
+    worker is gone, Ray ends this process.
     """
     stop = node.Node.kill_all_processes
 
@@ -122,9 +122,9 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # else Ray takes SIGTERM for itself: it exits in the middle of starting and leaves what it has started
+    # else Ray handles SIGTERM itself: it exits in the middle of starting and leaves processes behind
     utils.set_sigterm_handler = lambda handler: None
-    # and the core of its driver aborts on SIGTERM, with a dump; workers have read the environment instead
+    # else its core aborts on SIGTERM with a dump, in this process; workers read the environment instead
     ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
     if address is not None:
         try:
@@ -148,10 +148,10 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
 
 
 def _take_started_workers() -> None:
-    """Let trials run in the workers that Ray starts at once, which have this process's environment.
+    """Let trials run in the workers that Ray starts at once with this process's environment.
 
-    Tune asks for a few variables by name, even where they are the same: such workers start only after an agent has
-    made their environment, three seconds later.
+    Tune asks for a few variables by name, even if their values are the same. Workers with such a wish start three
+    seconds later, after an agent has made their environment.
     """
     class_cache.DEFAULT_ENV_VARS = {}
     class_cache.ENV_VARS_TO_PROPAGATE = set()

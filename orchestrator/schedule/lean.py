@@ -1,4 +1,4 @@
-"""Ray on one machine without what only a cluster, its dashboard or its statistics need, seconds of every start."""
+"""Starts Ray on one machine without what only clusters, dashboards or statistics need, which saves seconds."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ import ray
 
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
-"""What they write down for the node, which waits for it; -1 is one that is not there."""
+"""The ports that agents write to files, for which the node waits; -1 stands for a port that does not exist."""
 
 _TRIED = "2.60."
-"""Releases of Ray that are known to do without: others may wait for an agent, or end with it."""
+"""Releases of Ray that are known to work without agents; others may wait for an agent, or end with it."""
 
 _ENVIRONMENTS = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
-"""Where a user, or `ray job submit`, asks for an environment, which only an agent makes."""
+"""Variables by which a user, or `ray job submit`, asks for an environment, which only an agent can make."""
 
 _PATIENCE = 30.0
 _PAUSE = 0.02
-"""Seconds for which, and in between, a node that starts is asked for."""
+"""Seconds for which a starting node is waited for, and seconds between two looks."""
 
 
 @contextlib.contextmanager
 def lean_ray() -> Iterator[None]:
-    """Inside, `ray.init` starts no autoscaler, no log monitor (nobody hears it) and no dashboard.
+    """Inside, `ray.init` starts no autoscaler, no log monitor (nobody reads its output) and no dashboard.
 
-    The options are those of `ray start`, which `ray.init` has no words for. The dashboard's process starts even where
-    `include_dashboard` is false, for statistics that are off, and is waited for; what an agent of it would need is
-    not imported. A node is asked for often, as Ray itself sleeps a second whenever it is not there yet. A release of
-    Ray that calls these things by other names starts as it likes.
+    These are options of `ray start` that `ray.init` does not have. Even with `include_dashboard` false, Ray would start
+    the dashboard's process, for statistics that are off, and wait for it; nor is what the dashboard's agent needs
+    imported. A starting node is looked for often, as Ray would sleep a second whenever it is not there yet. A release
+    of Ray in which these things have other names starts in its usual way.
     """
     with contextlib.ExitStack() as replaced:
         with contextlib.suppress(ImportError, AttributeError):
@@ -55,9 +55,9 @@ def lean_ray() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lean_tune() -> Iterator[None]:
-    """Inside, Tune does not import MLflow only to count, for statistics that are off, who uses it.
+    """Inside, Tune does not import MLflow just to count its users for statistics that are off.
 
-    And it asks Ray's store for what it trains with once, not five times a trial, waiting each time.
+    And it asks Ray's store once for the function that it runs, instead of five times per trial, waiting each time.
     """
     with contextlib.ExitStack() as replaced:
         with contextlib.suppress(ImportError, AttributeError):
@@ -73,7 +73,7 @@ def lean_tune() -> Iterator[None]:
 
 
 def _remembered(get: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
-    """Answers that were found; nothing that is in the store by then is changed while Tune runs."""
+    """`get`, which remembers what it has found: values in the store don't change while Tune runs."""
     known: dict[str, bytes] = {}
 
     def asked(key: str) -> bytes | None:
@@ -90,7 +90,7 @@ def _uncounted(callbacks: Any) -> bool:
 
 
 def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> Any:
-    """A node once it lives, or whatever Ray makes of its absence."""
+    """Ray's `get_node`, called once the node lives; after `_PATIENCE` seconds Ray deals with its absence."""
     from ray._private import services, state
 
     options, states = cast(Any, services), cast(Any, state)
@@ -105,14 +105,14 @@ def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> An
 
 
 def _without_agent(plain: Callable[[list[str]], str], command: list[str]) -> str:
-    """The command line that Ray's node starts; for its two agents, a process that only ends with it."""
+    """A command line for Ray's node to start; instead of its agents, a process that does nothing but end with it."""
     asked_for = any(name in os.environ for name in _ENVIRONMENTS) or not ray.__version__.startswith(_TRIED)
     if asked_for or not any(part.endswith(_AGENTS) for part in command):
         return plain(command)
     given = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
     for port in _PORTS:
         Path(given["--session-dir"], f"{port}_{given['--node-id']}").write_text("-1", encoding="ascii")
-    # its input is a pipe that the node holds open
+    # it ends when the node does, as its input is a pipe that the node holds open
     return "cat"
 
 

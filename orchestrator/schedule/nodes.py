@@ -1,4 +1,4 @@
-"""The nodes of a cluster: what they have, whether they are fit to train, and the way from them to the driver."""
+"""The nodes of a cluster: their resources, whether they are fit to train, and their way to the driver's files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ra
 
 @dataclass(frozen=True)
 class Home:
-    """Where the driver is, for workers on other nodes; a `desk.Files` by way of an actor that runs there."""
+    """The driver's node, for workers on others: a `desk.Files` that goes through an actor on that node."""
 
     node: str
     needs: Needs
@@ -42,14 +42,14 @@ class Home:
 
 
 def room_of_nodes() -> Room:
-    """What all nodes that live have together, and the largest of them."""
+    """The GPUs and cores that all living nodes have together, and the cores of the largest."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     cpus = [int(node.get("CPU", 0)) for node in nodes]
     return Room(max(cpus), sum(node.get("GPU", 0) for node in nodes), sum(cpus))
 
 
 def prepare_nodes(needs: Needs, room: Room, address: str, stop: Stop) -> Home:
-    """Every node that can train, the driver's own apart, has what trials need; raises UserError where one can't."""
+    """Prepare every node that can train, except the driver's own; raises UserError if one lacks what trials need."""
     here = ray.get_runtime_context().get_node_id()
     share = {"cpu": 1.0} | ({"gpu": 1.0} if room.gpus else {})
     restarted = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
@@ -69,7 +69,7 @@ def prepare_nodes(needs: Needs, room: Room, address: str, stop: Stop) -> Home:
             try:
                 reason = ray.get(done)
             except _GONE:
-                # it died a moment ago, and Ray has just noticed
+                # the node died a moment ago, so that no trial will run on it
                 continue
             except ray.exceptions.RayError as error:
                 reason = import_failed(str(error))
@@ -85,7 +85,7 @@ def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
 
 
 def _check_node(home: Home) -> str:
-    """What the node where this runs lacks, in a line; nothing where it is fit."""
+    """What the node on which this runs lacks, in a line; empty if it is fit."""
     try:
         away.prepare(home.needs, home)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Tune's own rules for ending trials early; only a search has one."""
+"""Tune's own rules for ending trials early; only a search uses one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ray import tune
 from ..events import Rule
 
 OBJECTIVE = "objective"
-"""The key under which a watched trial reports what Tune's rule looks at."""
+"""The key under which a watched trial reports the value that Tune's rule reads."""
 
 
 def scheduler_of(rule: Rule | None) -> tune.schedulers.TrialScheduler:
-    """Tune's scheduler for a rule, which knows what went before."""
+    """Tune's scheduler for a rule, told about trials that ended before this process began."""
     if rule is None:
         return tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
     scheduler: Any = _of_kind(rule)
@@ -28,14 +28,14 @@ def scheduler_of(rule: Rule | None) -> tune.schedulers.TrialScheduler:
 
 
 class _Before:
-    """A trial of an earlier process, for Tune's scheduler."""
+    """A trial of an earlier process, as far as Tune's scheduler needs one."""
 
     def __init__(self, number: int) -> None:
         self.trial_id = f"before-{number}"
 
 
 def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
-    """It sees an epoch's objective, but for the last epoch: that trial has ended well."""
+    """Tune's scheduler for a kind of rule. It sees the objective of every epoch but the last, at which a trial ends."""
     if rule.kind == "median":
         return _Median(
             "epoch",
@@ -43,7 +43,7 @@ def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
             rule.better,
             rule.grace,
             min_samples_required=3,
-            # without an end to its slice, a trial would be paused as soon as another one waits
+            # an endless slice: else a trial would be paused as soon as another one waits
             min_time_slice=math.inf,  # type: ignore[arg-type]
         )
     return tune.schedulers.AsyncHyperBandScheduler(
@@ -59,7 +59,7 @@ def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
 
 
 class _Median(tune.schedulers.MedianStoppingRule):
-    """Leaves out the results that are no epochs of a watched trial; Tune's own would look for an objective in them."""
+    """Tune's rule, but without final results that hold no objective, in which Tune's own would look for one."""
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if OBJECTIVE in result:

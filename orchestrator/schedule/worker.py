@@ -1,4 +1,4 @@
-"""What runs in a worker: one trial after another, each reporting its epochs to Tune."""
+"""The function that a worker runs for each trial; it reports the trial's epochs to Tune."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .rules import OBJECTIVE
 
 
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What Tune sets aside for a trial."""
+    """The cores and GPUs that Tune reserves for a trial."""
     return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
 
 
 def train(config: dict[str, Any], home: Home | None = None) -> None:
-    """One trial in a worker; a failed training is a result as well, so the worker lives on."""
+    """Run one trial in a worker. A failed training is reported as a result, so that the worker lives on."""
     job = Job(**json.loads(config["job"]))
     recorder = _Recorder(job)
     if reason := away.check_gpu(ray.get_gpu_ids()):
@@ -41,15 +41,15 @@ def train(config: dict[str, Any], home: Home | None = None) -> None:
         node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         result = away.run_away(job, home.needs, home, recorder, node)
     if result.status == "failed" and is_device_lost():
-        # the next trials would fail as well: another worker takes this one's place
+        # further trials in this process would fail as well, so another worker must take its place
         os._exit(1)
     tune.report({"result": json.dumps(result.as_data()), **recorder.last})
 
 
 class _Recorder:
-    """Reports each epoch, of a watched trial with its objective. Where Tune ends the trial, reporting exits.
+    """Reports each epoch, for a watched trial with its objective. If Tune ends the trial, reporting does not return.
 
-    The last epoch goes with the result, which follows at once: a report waits until the driver has heard it.
+    A report waits until the driver has heard it, so the last epoch goes with the result, which follows at once.
     """
 
     def __init__(self, job: Job) -> None:
@@ -62,7 +62,7 @@ class _Recorder:
         if len(self.course) < number - 1:
             self.course = Journal(Path(self.job.folder) / JOURNAL).read()[: number - 1]
         self.course.append(metrics)
-        # what has trained to its end is not for Tune to end
+        # Tune must not end a training that has reached its own end
         if is_over(self.job.recipe, self.course):
             self.last = told
             return

@@ -1,1 +1,1 @@
-"""`ablate search`: the sampler's suggestions as trials, while the budget lasts."""
+"""`ablate search`: runs the sampler's suggestions as trials, while the budget lasts."""

@@ -1,4 +1,4 @@
-"""Configurations that have not been told yet: which trials they wait for, and what those come to."""
+"""Configurations whose outcome the memory does not know yet: which trials they wait for, and how those end."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from .outcomes import course_of, objectives
 
 @dataclass
 class Open:
-    """A configuration that has not been told yet."""
+    """A configuration whose outcome the memory has not been told yet."""
 
     number: int
     trials: dict[int, Trial]
-    """By seed, the search's first one first."""
+    """Seed to trial; the search's first seed comes first."""
 
     values: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    """Objectives of the seeds that have ended."""
+    """Seed to the objectives of its trial, once that has ended."""
 
     waiting: list[Trial] = field(default_factory=list)
-    """Those that begin once the first one was not pruned."""
+    """Trials that begin once the first one has ended without being pruned."""
 
     @property
     def first(self) -> Trial:
-        """The trial that is watched; the others begin once it was not pruned."""
+        """The trial that is watched by the pruning rule, if there is one."""
         return next(iter(self.trials.values()))
 
 
 class Awaited:
-    """Tells the memory what becomes of each configuration, once all its trials have ended or one is enough."""
+    """Tells the memory the outcome of each configuration, once all its trials have ended or one decides it."""
 
     def __init__(self, search: SearchPlan, memory: Memory, claims: Claims) -> None:
         self.search = search
         self.memory = memory
         self.claims = claims
         self.open: dict[int, Open] = {}
-        """By number."""
+        """Number to configuration."""
 
         self.records: dict[str, TrialRecord] = {}
-        """Trial id to what it came to in this process; the record itself is written later."""
+        """Trial id to the record of how it ended in this process; the record in MLflow may be written later."""
 
         self._by_trial: dict[str, list[Open]] = {}
 
     def add(self, number: int, trials: Mapping[int, Trial]) -> Open:
-        """A configuration of these trials, by seed."""
+        """Add a configuration with these trials, by seed."""
         opened = self.open[number] = Open(number, dict(trials))
         return opened
 
@@ -61,23 +61,23 @@ class Awaited:
         return self._by_trial.get(trial, [])
 
     def first_of(self, trial: str) -> list[Open]:
-        """Those of which it is the first."""
+        """The configurations whose first trial has this id."""
         return [configuration for configuration in self.of(trial) if configuration.first.id == trial]
 
     def begin(self, driver: Driver, configuration: Open, trials: Sequence[Trial]) -> None:
-        """Have the driver train what no other configuration waits for."""
+        """Let a configuration wait for trials; the driver trains those that no other configuration waits for."""
         for trial in trials:
             self._by_trial.setdefault(trial.id, []).append(configuration)
         driver.add(driver.plan, [trial for trial in trials if len(self._by_trial[trial.id]) == 1])
 
     def ended(self, trial: Trial, record: TrialRecord) -> list[Open]:
-        """The configurations that have waited for it."""
+        """Take note of how a trial has ended; returns the configurations that have waited for it."""
         if record.status in ("finished", "pruned"):
             self.records[trial.id] = record
         return self._by_trial.pop(trial.id, [])
 
     def hear(self, driver: Driver, configuration: Open, trial: Trial, record: TrialRecord) -> None:
-        """One of a configuration's trials has come to something; once all have, or one is enough, tell it."""
+        """One of a configuration's trials has ended; once all have, or one decides it, tell the memory."""
         number = configuration.number
         if number not in self.open:
             return
@@ -109,7 +109,7 @@ class Awaited:
         call()
 
     def _report_all(self, configuration: Open, record: TrialRecord) -> None:
-        """The course of a trial that is recorded, of which nothing may have been told."""
+        """Report the course of a recorded trial, of which the memory may know nothing yet."""
         if self.search.pruning.kind != "none":
             for epoch, value in enumerate(course_of(record, self.search.aims[0]), start=1):
                 self.memory.report(configuration.number, epoch, value)

@@ -1,6 +1,6 @@
-"""The supply of a search (see events.Supply): from the sampler's configurations to trials, and back to their results.
+"""The supply of a search (see events.Supply): turns the sampler's configurations into trials, and tells it the results.
 
-A configuration is a trial for each of its seeds. What the record holds already is told without training.
+A configuration has a trial for each seed. Results that the record holds already are told without training.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from .memory import Configuration, Memory
 from .outcomes import excesses_of
 
 DIVERGED = f"{Diverged.__name__}: "
-"""How the reason begins of a training that would end so again."""
+"""In the reason of a training that diverged, as it would again."""
 
 
 class Configurations:
     """Asks the sampler while the budget lasts; then it is the finalists' turn."""
 
     ahead = 0
-    """What is suggested should be after all results."""
+    """Each suggestion should follow from all earlier results."""
 
     def __init__(
         self,
@@ -50,31 +50,31 @@ class Configurations:
         fingerprint: Callable[[Plan], Mapping[str, str]],
         lease: Lease,
     ) -> None:
-        """`fingerprints` gets those of new trials, which `fingerprint` finds (see data.prepare_data)."""
+        """fingerprints: grows by those of new trials, which `fingerprint` finds (see data.prepare_data)."""
         self.search = search
         self.memory = memory
         self.fingerprints = fingerprints
         self.fingerprint = fingerprint
         self.broken: UserError | None = None
-        """Why the search can't go on."""
+        """Why the search can't go on; None: it can."""
 
         self.budget = Budget(search, memory)
         history = memory.history()
         self.courses = tuple(told.course for told in history if told.state in ("complete", "pruned") and told.course)
-        """Of what was told before this process began, for the engine's rule."""
+        """Courses of configurations that were told before this process began, for the engine's rule."""
 
         self.known = {told.first for told in history if told.state in ("complete", "pruned")}
-        """First trials of configurations that have come to something."""
+        """First trials of configurations that have completed or were pruned."""
 
         self.diverged = {
             told.first: told.reason for told in history if told.state == "failed" and DIVERGED in told.reason
         }
-        """Those of configurations that would diverge again, and why they failed."""
+        """First trial of each configuration that would diverge again, and the reason of its failure."""
 
         self.claims = Claims(fingerprints, lease)
         self.awaited = Awaited(search, memory, self.claims)
         self.elsewhere: list[tuple[Open, float]] = []
-        """Configurations of which another process trains a trial, and when to look again."""
+        """Configurations with a trial that another process trains, and when to look at them again."""
 
         self.finalists = Finalists(search, memory, self.claims, fingerprints, fingerprint)
 
@@ -94,7 +94,7 @@ class Configurations:
         return self.finalists.are_recorded()
 
     def folder(self, trial: Trial) -> Path:
-        """What the trial keeps."""
+        """The trial's folder."""
         return trial_folder(trial.id, self.fingerprints[trial.id])
 
     def refill(self, driver: Driver) -> None:
@@ -108,12 +108,12 @@ class Configurations:
         return self.finalists.are_begun and not self.finalists.elsewhere and not self.awaited.open
 
     def watched(self, trial: str) -> str | None:
-        """Of each configuration the first seed is watched; the others follow when it was not pruned."""
+        """See events.Supply. Each configuration's first seed is watched; the others follow if it was not pruned."""
         return self.search.aims[0].metric if self.rule is not None and self.awaited.first_of(trial) else None
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
         """See events.Supply."""
-        # a result in the record of what the memory may have lost would be lost to the search
+        # a result in the record is lost to the search if the memory has lost its configuration
         self._guarded(self.memory.keep)
         for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
             value = value_so_far(self.search.aims[0].metric, course, configuration.first.recipe.select)
@@ -138,7 +138,7 @@ class Configurations:
         self._expect(driver)
 
     def _guarded(self, call: Callable[[], object]) -> None:
-        """An error ends the search once what runs has ended: an engine would take it for its own."""
+        """Call, and keep a UserError in `broken`, not to raise it into the engine: running trials are to end first."""
         if self.broken is None:
             try:
                 call()
@@ -165,13 +165,13 @@ class Configurations:
         return self.budget.next(lambda: self.memory.ask(self.budget.refused_in_a_row, self.budget.repeated_in_a_row))
 
     def _begin(self, driver: Driver, configuration: Configuration) -> None:
-        """Tell at once what needs no training, and train the rest."""
+        """Take up a configuration: tell its outcome at once if that needs no training, else train it."""
         number = configuration.number
         try:
             cell = cell_of(self.search, f"#{number}", configuration.point)
             excesses = excesses_of(self.search, cell)
         except UserError as error:
-            # values that do not fit together, or make a network that can't be built
+            # its values don't fit together, or make a network that can't be built
             self.memory.failed(number, str(error))
             return
         if self._is_refused(driver, number, excesses):
@@ -185,7 +185,7 @@ class Configurations:
         self._train(driver, self.awaited.add(number, {trial.seed: trial for trial in trials}))
 
     def _count(self, driver: Driver, first: str) -> None:
-        """What is known, or is being trained, costs nothing and does not count; a space may hold nothing else."""
+        """Refund a configuration that is known or being trained; end the search if it suggests nothing else."""
         known = first in self.known or first in self.diverged or first in self.awaited.records
         if not known and not self.awaited.of(first):
             self.budget.repeated_in_a_row = 0
@@ -217,7 +217,7 @@ class Configurations:
         return trials
 
     def _train(self, driver: Driver, configuration: Open) -> None:
-        """Hand over what the configuration lacks, the first seed alone where it may be pruned; hear what is known."""
+        """Train what a configuration lacks, at first only its first seed if that may be pruned; hear what is known."""
         trials = [trial for seed, trial in configuration.trials.items() if seed not in configuration.values]
         found = recorded(driver.plan, trials, self.fingerprints, pruned=self.rule is not None)
         found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
@@ -240,7 +240,7 @@ class Configurations:
             self._train(driver, configuration)
 
     def _expect(self, driver: Driver) -> None:
-        """Tell the display how much is still to come."""
+        """Tell the display how many trials are still to come."""
         more = 0 if self.finalists.are_begun else self.budget.to_come() or 0
         later = sum(len(configuration.waiting) for configuration in self.awaited.open.values())
         fresh = 0 if self.finalists.are_begun else (1 + self.search.finalists) * self.search.words.confirm

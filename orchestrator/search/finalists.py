@@ -18,7 +18,7 @@ from .memory import Memory
 
 
 class Finalists:
-    """Which of these trials are recorded, and those that are not handed to the driver."""
+    """Hands the driver those trials under fresh seeds that are not recorded yet."""
 
     def __init__(
         self,
@@ -36,18 +36,18 @@ class Finalists:
         self.fingerprint = fingerprint
         self.are_begun = False
         self.elsewhere: list[Trial] = []
-        """Those that another process trains."""
+        """Trials that another process trains."""
 
         self._looked = -math.inf
-        """When these were looked for last."""
+        """When it was last checked whether those of others are recorded or free."""
 
     def are_recorded(self) -> bool:
-        """Whether the record holds all of them."""
+        """Whether the record holds all trials under fresh seeds."""
         plan = self._plan()
         return len(recorded(plan, plan.trials, self.fingerprints, pruned=False)) == len(plan.trials)
 
     def train(self, driver: Driver) -> None:
-        """Train those that are missing, when it is called first; later, what another process has left untrained."""
+        """Train the missing trials, at the first call; at later ones, those that another process has left untrained."""
         if not self.are_begun:
             self.are_begun = True
             driver.plan, trials = grown(driver.plan, self._plan().cells, self.search.fresh_seeds)
@@ -65,7 +65,7 @@ class Finalists:
             driver.progress.say_once(f"{count(len(self.elsewhere), 'trial')} under fresh seeds left to others")
 
     def _plan(self) -> Plan:
-        """The trials by what is told so far, with their data in place."""
+        """The finalists by what the memory knows so far; their data are put in place."""
         plan = fresh_plan(self.search, self.memory.history())
         self.fingerprints |= self.fingerprint(plan)
         return plan

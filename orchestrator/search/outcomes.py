@@ -1,4 +1,4 @@
-"""What a search takes from a configuration and its records: what it costs, its objectives and their course."""
+"""What a search reads from a configuration and its records: its size, its objectives and their course."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.stopping import value_so_far
 
 
 def check_reported(search: SearchPlan) -> None:
-    """Raises UserError for an objective of the test split where the recipe's data, which must be at hand, have none."""
+    """Raise UserError if an objective is of the test split and the recipe's data, which must be at hand, have none."""
     dataset = search.study.recipe.dataset
     asked = [aim.metric for aim in search.aims if plain(aim.metric) in FINAL_METRICS]
     if asked and lacks_test_split(dataset, search.seeds[0]):
@@ -26,16 +26,16 @@ def check_reported(search: SearchPlan) -> None:
 
 
 def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[float, ...] | None:
-    """The objectives of a finished trial; None where one is not a finite number, or averaged weights were not kept.
+    """The objectives of a finished trial; None if one is not a finite number, or if it kept no averaged weights.
 
-    Raises UserError where no trial would report one.
+    Raises UserError for an objective that no trial would report.
     """
     values = []
     for aim in search.aims:
         value = aim.value(record)
         if value is None and aim.metric not in COSTS and not record.reports(aim.metric):
             if plain(aim.metric).startswith("ema_") and averages(search.study, search.words):
-                # whether weights are averaged is what the search varies
+                # the search varies whether weights are averaged, so others may report it
                 return None
             known = ", ".join(dict.fromkeys([*(record.history or [{}])[-1], *record.final, *COSTS]))
             message = f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}"
@@ -46,7 +46,7 @@ def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[f
 
 
 def excesses_of(search: SearchPlan, cell: Cell) -> dict[str, float]:
-    """By how much a configuration breaks each constraint (see Constraint.excess); nothing where there are none.
+    """Constraint to by how much a configuration breaks it (see Constraint.excess); empty if there are no constraints.
 
     Raises UserError for a network that can't be built.
     """
@@ -57,7 +57,10 @@ def excesses_of(search: SearchPlan, cell: Cell) -> dict[str, float]:
 
 
 def course_of(record: TrialRecord, aim: Aim) -> list[float]:
-    """The objective after each epoch, as if training had ended there; NaN where it was no number."""
+    """The objective after each epoch, as if training had ended there; NaN where it was not a finite number.
+
+    Empty for an objective that has no course, such as parameters.
+    """
     if not aim.has_course:
         return []
     epochs = [{name: nan if value is None else value for name, value in epoch.items()} for epoch in record.history]

@@ -1,4 +1,4 @@
-"""`ablate search`: open the search's memory, train what the sampler suggests, then the winner under fresh seeds."""
+"""`ablate search`: opens the search's memory, trains what the sampler suggests, then finalists under fresh seeds."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SearchResult:
 def run_search(
     search: SearchPlan, start: Executor, terms: Terms, console: Console, command: str, *, prunes: bool
 ) -> SearchResult:
-    """Search until the budget is spent, or interrupted. prunes: whether Optuna does it, not the engine.
+    """Search until the budget is spent, or until interrupted. prunes: whether Optuna prunes, instead of the engine.
 
-    Raises UserError where the search can't begin, or can't go on; what has trained by then is recorded.
+    Raises UserError if the search can't begin or can't go on; what has trained by then is recorded.
     """
     fingerprint = _Fingerprints(console)
     plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
@@ -94,17 +94,17 @@ def run_search(
 
 
 def _at_hand(search: SearchPlan) -> list[Cell]:
-    """The recipe and the starting points: what trains in another way than any of them has a GPU to itself."""
+    """The recipe and the starting points, whose GPU shares are measured; other kinds of training get a whole GPU."""
     cells = []
     for index, point in enumerate(search.starts):
-        # what does not fit together is told when its turn comes
+        # a point whose values don't fit together is reported when its turn comes
         with suppress(UserError):
             cells.append(cell_of(search, f"#{index}", point))
     return cells
 
 
 class _Fingerprints:
-    """Puts the data and weights of trials in place, each once; trial id to the data's fingerprint."""
+    """Called with a plan, puts its data and weights in place, each once; returns trial id to the data's fingerprint."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -121,14 +121,14 @@ class _Fingerprints:
 
 @contextmanager
 def _alone(title: str, url: str) -> Iterator[None]:
-    """Inside, no other process of this working folder is at the same search, nor any that has the same file.
+    """Inside, no other process of this working folder, or with the same storage file, runs the same search.
 
-    Raises UserError where one is.
+    Raises UserError if one does.
     """
     from filelock import FileLock, Timeout
 
     kept = storage_file(url)
-    # where the file can't be is said by who opens it
+    # a folder that can't be written is reported when the file is opened
     beside = kept is not None and os.access(kept.parent, os.W_OK)
     folder = kept.parent / state_folder().name if kept and beside else state_folder()
     file = folder / "searches" / f"{title}.lock"

@@ -1,4 +1,4 @@
-"""Where a search is kept: beside the record, as an address that Optuna and its dashboard take."""
+"""Where a search is kept: beside the record, as an address that Optuna and its dashboard accept."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from experiments.tracking.uris import HIDDEN, embedded_record, sqlite_file, trac
 
 SETTING = "ABLATE_OPTUNA_STORAGE"
 SCHEMA = "optuna"
-"""In PostgreSQL: Optuna and MLflow each keep a table `alembic_version`, so they can't share a schema."""
+"""Optuna's schema in PostgreSQL: it and MLflow each have a table `alembic_version`, so they can't share one."""
 
 
 def storage_url() -> str:
     """`ABLATE_OPTUNA_STORAGE`, else `optuna.db` beside an embedded record, else a schema of the record's PostgreSQL.
 
-    Where the record is an MLflow server whose database is not known here, `optuna.db` in the working folder.
+    For any other record, such as an MLflow server, `optuna.db` in the working folder.
     """
     if own := os.environ.get(SETTING):
         return own
@@ -29,12 +29,12 @@ def storage_url() -> str:
 
 
 def storage_file(url: str) -> Path | None:
-    """The SQLite file of a storage; None where it is a server's."""
+    """The SQLite file of a storage; None if it is on a server."""
     return sqlite_file(url, SETTING)
 
 
 def shown_storage(url: str) -> str:
-    """The address without its password; of a file just its path."""
+    """A storage's address without its password; for a file, just its path."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -43,5 +43,5 @@ def shown_storage(url: str) -> str:
     try:
         return make_url(url).set(query={}).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
-        # what can't be read may hold a password anywhere
+        # an address that can't be parsed may hold a password anywhere
         return HIDDEN

@@ -1,8 +1,8 @@
 """The answer of a study: what each option does to its first metric, how sure that is, and what it costs. Pure.
 
-An option is compared within pairs of cells that differ in nothing else, so every design answers with the pairs that it
-has: `add_one` with one, a full factorial with one for each combination of the others. What a seed's pairs say is
-averaged first: a seed is a replicate, a pair is none.
+An option is compared within pairs of cells that differ in nothing else. A design answers with the pairs that it has:
+`add_one` has one for each option, a full factorial one for each combination of the other factors. The differences of
+all pairs under one seed are averaged before any statistics: a seed is a replicate, a pair is not.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from ..statistics import Summary, summarize
 from .repeated import repeated_changes
 
 LEVEL = 0.05
-"""Of the tests: the chance that any of a table's comparisons is called better or worse though nothing differs."""
+"""Level of the tests: the chance that any of the answer's changes is called better or worse though nothing differs."""
 
 TIMED = 2.0
-"""Seconds: of trials that took less on average, a ratio of times tells how they began and what ran beside them."""
+"""Mean seconds below which times are not compared: their ratio would tell more of starts and of what ran beside."""
 
 WITHOUT = "without it"
-"""What a switch is compared with."""
+"""What a switch is said to be compared with."""
 
 Pair = tuple[str, str]
-"""A cell, and the cell that it is compared with."""
+"""A cell and the cell that it is compared with, by name."""
 
 Arms = tuple[list[TrialRecord], list[TrialRecord]]
-"""The runs with an option, and those that they are compared with."""
+"""The runs with an option, and the runs that they are compared with."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """An option against the first option of its factor; where no pair isolates one, a cell against the first cell."""
+    """An option against its factor's first option; if no pair isolates any option, a cell against the first cell."""
 
     label: str
-    """As cells are named after it."""
+    """The option's name as it stands in names of cells, or the cell's name."""
 
     against: str
     patch: Mapping[str, Any]
-    """What it sets, by recipe path; empty for a cell."""
+    """Recipe path to the value that the option sets; empty for a cell."""
 
     pairs: tuple[Pair, ...]
-    """Those that it is the mean over; empty if none has a finished seed in common."""
+    """The pairs over which the effect is averaged; empty if no pair has a finished seed in common."""
 
     unpaired: int
-    """Pairs left out, so that those that are missing runs cost the others no seeds."""
+    """How many pairs are left out because their missing runs would cost the others seeds."""
 
     comparison: PairedComparison
     effects: tuple[float, ...]
@@ -65,69 +65,69 @@ class Change:
     """Planned seeds that are left out because a run of theirs is missing, or has no finite number."""
 
     unknown: tuple[int, ...]
-    """Those of them under which all runs have finished."""
+    """Those of the dropped seeds under which all runs have finished, but one has no finite number."""
 
     time: float | None
     """Training time relative to the other cells of the pairs; None where they ran on different hardware, or `brief`."""
 
     times: tuple[float, ...]
-    """The same of each seed; empty where that is None."""
+    """`time` of each seed; empty where `time` is None."""
 
     brief: bool
-    """Whether trials on either side were over before their times could be compared: see `TIMED`."""
+    """Whether trials on either side were too short to compare their times: see `TIMED`."""
 
     epochs: float | None
-    """Epochs trained relative to the other cells of the pairs: early stopping, or the option, may end some."""
+    """Epochs trained relative to the other cells of the pairs; early stopping, or the option, may change them."""
 
     params: float | None
     """Parameters relative to the other cells of the pairs, on average."""
 
     taught: bool
-    """Whether it needs a teacher, whose training the time leaves out."""
+    """Whether the option needs a teacher, whose training `time` does not include."""
 
     first: bool = True
-    """Whether `against` is what the factor's options are compared with as a rule, its first."""
+    """Whether `against` is the factor's first option, as a reader would expect."""
 
     looked: bool = False
-    """Whether its interval pays for several looks, of a study that adds seeds to what is open; there is no p then."""
+    """Whether the interval allows for repeated looks, as in a study that adds seeds; there is no p then."""
 
     averaged: str = ""
-    """Where the metric does not move at all: its twin of averaged weights, if the record has one that does."""
+    """If the metric does not change at all but its twin for averaged weights (EMA) does: that twin's name."""
 
     stands: str = ""
-    """Of one that the study itself compares: where that comparison stands (see sequential.Verdict)."""
+    """Where the study's own comparison of these two cells stands (see sequential.Verdict); empty if it has none."""
 
     @property
     def name(self) -> str:
-        """The label, with what it is compared with where a reader would not expect that."""
+        """The label, followed by what it is compared with unless that is the factor's first option."""
         return self.label if self.first else f"{self.label} against {self.against}"
 
 
 @dataclass(frozen=True)
 class StudyAnswer:
-    """What a study has found on one metric."""
+    """What a study has found out about one metric."""
 
     metric: str
     changes: tuple[Change, ...]
     isolated: bool
-    """Whether the changes are options in pairs that differ in nothing else."""
+    """Whether the changes are options, compared in pairs of cells that differ in nothing else."""
 
     confounded: tuple[str, ...]
-    """Options that no two cells isolate."""
+    """Options without a pair of cells that differ in nothing else."""
 
     idle: tuple[str, ...]
-    """Options that change nothing: each cell with one is the same trials as the cell without it."""
+    """Options that change nothing: cells with and without them have the same trials."""
 
     seeds: tuple[int, ...]
     means: Mapping[str, Summary]
-    """Cell to its mean, of the cells that have a finished run."""
+    """Cell to the mean over its finished runs, for the cells that have any."""
 
     equals: Equals | None
-    """The cells that can't be told from the best; None where the seeds are too few to tell any, or their number
-    followed from what they said, for which the test has no level."""
+    """The cells that can't be told from the best. None where there are too few seeds to tell any, or where seeds were
+    added depending on results, so that the test would not keep its level."""
 
     repeated: bool = False
-    """Whether the study adds seeds to what is open."""
+    """Whether the study adds seeds to open comparisons."""
 
     @cached_property
     def best(self) -> str | None:
@@ -138,12 +138,12 @@ class StudyAnswer:
 
     @property
     def needed(self) -> int | None:
-        """See power.fewest_seeds, for so many comparisons."""
+        """The fewest seeds with which the test can decide any of the changes: see power.fewest_seeds."""
         return fewest_seeds(max(1, sum(change.comparison.difference is not None for change in self.changes)), LEVEL)
 
 
 def answer_study(runs: Runs) -> StudyAnswer:
-    """The answer to the study's question, as far as its first metric goes."""
+    """The answer to the study's question by its first metric."""
     metric = first_metric(runs)
     values = {cell.name: runs.values(cell.name, metric) for cell in runs.plan.cells}
     found, confounded, idle = _isolated(runs)
@@ -163,13 +163,13 @@ def answer_study(runs: Runs) -> StudyAnswer:
 
 
 def isolates_all(runs: Runs) -> bool:
-    """Whether two cells that differ in nothing else tell of every option: the answer then has every effect."""
+    """Whether every option has a pair of cells that differ in nothing else, so that the answer has every effect."""
     found, confounded, _ = _isolated(runs)
     return bool(found) and not confounded
 
 
 def first_metric(runs: Runs) -> str:
-    """The first metric of the study's first table that has a better end and a value in any run; else top-1."""
+    """The first metric of the study's first table that can be better or worse and that any run has; else top-1."""
     tables = runs.plan.study.tables
     wanted = [metric for table in tables[:1] for metric in table.metrics if metric not in FACTS and direction(metric)]
     recorded = runs.records.values()
@@ -195,9 +195,9 @@ class _Question:
 
 
 def _isolated(runs: Runs) -> tuple[list[_Question], tuple[str, ...], tuple[str, ...]]:
-    """Each option with the pairs of cells that differ only in it, the options that have none, and those that are idle.
+    """Each option with the pairs of cells that differ only in it, the options without such pairs, and the idle ones.
 
-    What changes nothing is no comparison: it would only make the correction of the others stricter.
+    An idle option changes nothing. It is not compared, as that would only make the others' correction stricter.
     """
     by_choice = {tuple(sorted(cell.choice.items())): cell for cell in runs.plan.cells}
     found: list[_Question] = []
@@ -240,7 +240,7 @@ def _cells(runs: Runs) -> list[_Question]:
 def _compared(
     runs: Runs, questions: list[_Question], values: Mapping[str, Mapping[int, float]], metric: str
 ) -> tuple[Change, ...]:
-    """All of them as one family, each the mean of its pairs, so that one correction covers all."""
+    """All changes, compared as one family so that one correction covers them; each is the mean over its pairs."""
     planned = {q.label: _planned(runs, q.pairs) for q in questions}
     chosen = {q.label: _complete(q.pairs, planned[q.label], values) for q in questions}
     arms = {
@@ -261,10 +261,10 @@ def _planned(runs: Runs, pairs: Sequence[Pair]) -> set[int]:
 def _complete(
     pairs: Sequence[Pair], planned: set[int], values: Mapping[str, Mapping[int, float]]
 ) -> tuple[list[Pair], list[int]]:
-    """The pairs to average, and the seeds that all of these have, so that no seed mixes other pairs than the next.
+    """The pairs to average and the seeds that all of them have, so that every seed averages the same pairs.
 
-    Which runs are missing decides, never what the others say: of all pairs, joined in turn by the one that costs the
-    fewest seeds, as many as use the most runs.
+    Only which runs are missing decides, never what the others say. Pairs are joined one by one, always the one that
+    costs the fewest seeds; of these sets of pairs, the one that uses the most runs is taken.
     """
     left = {pair: values[pair[0]].keys() & values[pair[1]].keys() for pair in pairs}
     if planned.intersection(*left.values()) == planned:
@@ -330,7 +330,7 @@ def _moving_twin(
     metric: str,
     values: Mapping[str, Mapping[int, float]],
 ) -> str:
-    """See `Change.averaged`: an average of the weights changes nothing in the training that it is taken of."""
+    """See `Change.averaged`: averaging weights changes nothing in the training that they come from."""
     name = plain(metric)
     twin = f"{metric.removesuffix(name)}ema_{name}"
     if not pairs or twin not in METRIC_NAMES or any(values[a][s] != values[b][s] for a, b in pairs for s in seeds):

@@ -10,7 +10,7 @@ from .text import standing
 
 
 def as_json(answer: StudyAnswer) -> dict[str, Any]:
-    """Every number that the answer prints and stands on; null where there is none.
+    """Every number that the answer prints or is based on; null where there is none.
 
     Differences are in the metric's own unit, accuracies as fractions; `time` and `params` are ratios.
     """

@@ -1,7 +1,7 @@
-"""The answer's changes where a study adds seeds to what is open, with intervals that pay for every look. Pure.
+"""The answer's changes in a study that adds seeds to open comparisons, with repeated confidence intervals. Pure.
 
-Seeds stopped coming because of what they said, so Student's interval and the sign-flip test, which take their number as
-fixed, would err more often than they say. Repeated confidence intervals hold at whatever look one reads them.
+How many seeds there are depends on their results. Student's interval and the sign-flip test take that number as fixed,
+and would err more often than they say. Repeated confidence intervals hold at whatever look one reads them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def repeated_changes(runs: Runs, metric: str, changes: Sequence[Change], *, larger_is_better: bool) -> list[Change]:
     """Each change with the interval of its comparison in the section Seeds.
 
-    Of a change that is none of the compared (another metric, a mean over several pairs) it is one of a family of their
-    own: the chance that any of theirs misses is at most the study's level as well.
+    A change that is none of the study's comparisons (another metric, a mean over several pairs) gets an interval of a
+    second family, in which the chance that any interval misses is at most the study's level as well.
     """
     found = [_followed(runs.followed, metric, change) for change in changes]
     rule = dataclasses.replace(rule_of(runs.plan), comparisons=max(1, found.count(None)))
@@ -36,11 +36,11 @@ def repeated_changes(runs: Runs, metric: str, changes: Sequence[Change], *, larg
 
 
 def _followed(all_: Sequence[Followed], metric: str, change: Change) -> tuple[Difference, str] | None:
-    """The difference of the comparison that a change is, in its direction, and where that stands."""
+    """The study's own comparison of a change's two cells: its difference, in the same direction, and verdict."""
     if len(change.pairs) != 1:
         return None
     pair = tuple(f"{cell}.{metric}" for cell in change.pairs[0])
-    # of two with other margins the one without, whose verdict is about the difference itself
+    # first the comparison without a margin, if there is one: its verdict is about the difference itself
     for each in sorted(all_, key=lambda each: each.comparison.margin != 0):
         estimate, sides = each.estimate, (str(each.comparison.left), str(each.comparison.right))
         if estimate is not None and set(sides) == set(pair):
@@ -50,7 +50,7 @@ def _followed(all_: Sequence[Followed], metric: str, change: Change) -> tuple[Di
 
 
 def _interval(change: Change, rule: Rule) -> Difference | None:
-    """The mean over the change's pairs, with the repeated interval of so many seeds; none before the first look."""
+    """The mean over the change's pairs, with the repeated interval for its seeds; no interval before the first look."""
     found = change.comparison.difference
     if found is None or found.sd is None or not rule.least <= found.n <= rule.most:
         return found and dataclasses.replace(found, low=None, high=None)

@@ -27,19 +27,19 @@ _STANDINGS: dict[Verdict, Standing] = {
 }
 
 _EACH = 4
-"""The most changes that a headline tells one by one."""
+"""The most changes that a headline gives a sentence each."""
 
 NEAR = 0.05
-"""Training times closer than this share are called the same, if no seed's differ by three times as much."""
+"""Training times that differ by at most this share are called the same, unless a seed's differ by three times it."""
 
 
 def standing(change: Change) -> Standing:
-    """What may be said of a change: decided by the test alone."""
+    """What may be said about a change; the test alone decides."""
     return _STANDINGS[change.comparison.verdict]
 
 
 def leaning(change: Change, metric: str) -> Literal["for", "against", None]:
-    """Which side its uncorrected 95 % interval is on; None where that contains zero, or is none."""
+    """Which side of zero a change's uncorrected interval is on; None where it contains zero, or there is none."""
     found = change.comparison.difference
     if found is None or found.low is None or found.high is None or found.low <= 0 <= found.high:
         return None
@@ -63,7 +63,7 @@ def headline(answer: StudyAnswer) -> list[str]:
     nothing = [] if by_standing["helps"] else [_nothing_helps(answer, untested)]
     if untested or by_standing["undecided"]:
         opened = _open(answer, [*untested, *by_standing["undecided"]])
-        # where no test could decide, what was estimated is all there is to say, and why no test could comes after it
+        # where no test could decide, the estimates come first, then why no test could
         nothing = [*opened, *nothing] if untested else [*nothing, *opened]
     sentences += nothing
     if by_standing["no pair"]:
@@ -83,7 +83,7 @@ def _idle(answer: StudyAnswer) -> list[str]:
 
 
 def _decided(word: str, changes: Sequence[Change], metric: str) -> list[str]:
-    """A sentence each; of many, one that names them all."""
+    """A sentence for each change; if they are many, one that names them all."""
     if len(changes) > _EACH:
         return [f"{listed([_with_effect(change, metric) for change in changes])} {word.removesuffix('s')}."]
     name = numbers.title(metric)
@@ -123,7 +123,7 @@ def _open(answer: StudyAnswer, changes: Sequence[Change]) -> list[str]:
 
 
 def _estimates(changes: Sequence[Change], metric: str) -> str:
-    """Each with its effect; of many the names, and from where to where the effects go."""
+    """Each change with its effect; if they are many, their names and the range of their effects."""
     if len(changes) <= _EACH:
         return listed([_with_effect(change, metric) for change in changes])
     means = [change.comparison.difference.mean for change in changes if change.comparison.difference]
@@ -142,7 +142,7 @@ def _with_effect(change: Change, metric: str) -> str:
 
 
 def change_sentence(change: Change, metric: str) -> str:
-    """All of one change: effect, interval, test, what it was compared on, cost."""
+    """Everything about one change: effect, interval, test, the cells compared, cost."""
     return f"{change.name}: {evidence(change, metric)}; {compared_on(change, metric)}. {cost(change)}"
 
 
@@ -173,7 +173,7 @@ def evidence(change: Change, metric: str) -> str:
 
 
 def compared_on(change: Change, metric: str) -> str:
-    """Which cells stand behind it."""
+    """The cells that a change was compared on, and which pairs and seeds are left out."""
     if not change.pairs:
         return "nothing to compare"
     if len(change.pairs) == 1:
@@ -198,12 +198,12 @@ def compared_on(change: Change, metric: str) -> str:
 
 
 def spread(change: Change, metric: str) -> str:
-    """The smallest and the largest mean difference among its pairs; nothing where there is none."""
+    """The smallest and the largest mean difference among a change's pairs; empty where there is none."""
     return " to ".join(size(end(change.effects), metric, signed=True) for end in (min, max) if change.effects)
 
 
 def cost(change: Change) -> str:
-    """What it takes, relative to what it is compared with."""
+    """The training time and parameters of a change, relative to what it is compared with."""
     parts = []
     if change.time is not None:
         parts.append(_time(change, change.time))
@@ -228,24 +228,24 @@ def _time(change: Change, time: float) -> str:
 
 
 def is_unclear(change: Change) -> bool:
-    """Whether its seeds do not agree on whether it takes more time or less."""
+    """Whether seeds disagree on whether a change takes more time or less."""
     return bool(change.times) and min(change.times) < 1 < max(change.times)
 
 
 def other_epochs(change: Change) -> str:
-    """`0.80× the epochs`, where fewer or more were trained than in the other cells; else nothing."""
+    """`0.80× the epochs`, where fewer or more were trained than in the other cells; else empty."""
     return "" if change.epochs is None or isclose(change.epochs, 1) else f"{change.epochs:.2f}× the epochs"
 
 
 def times(change: Change) -> str:
-    """The smallest and the largest training time of a seed, relative to the other cells' under it."""
+    """The smallest and the largest relative training time among the seeds; empty for fewer than two."""
     return f"{min(change.times):.2f} to {max(change.times):.2f}" if len(change.times) > 1 else ""
 
 
 def relative(share: float) -> str:
-    """A size relative to another, as its difference: `+3.1 %`; `the same`, where that would print as nothing.
+    """A ratio of sizes as a difference: `+3.1 %`, or `the same` where that would print as zero.
 
-    From twice on as a multiple, `15.2×`.
+    From twice the size on it is printed as a multiple, `15.2×`.
     """
     if share >= 2:
         return f"{share:.1f}×"
@@ -256,7 +256,7 @@ def relative(share: float) -> str:
 
 
 def best_sentence(answer: StudyAnswer) -> str:
-    """The best cell, and how many can't be told from it."""
+    """The best cell, and how many others can't be told from it."""
     if answer.best is None:
         return f"No finished run has a {numbers.title(answer.metric)}."
     top = answer.means[answer.best]
@@ -273,7 +273,7 @@ def best_sentence(answer: StudyAnswer) -> str:
     ]
     rest, it = len(answer.means) - 1, "it"
     if answer.equals.to != answer.best:
-        # a mean of a run or two may be the best by luck
+        # the mean of one or two runs may be the best by luck
         found = f"{found.replace('Best cell', 'Best mean')}, of too few seeds to tell any other cell from it"
         rest, it = rest - 1, answer.equals.to
     if not others:
@@ -283,7 +283,7 @@ def best_sentence(answer: StudyAnswer) -> str:
 
 
 def _as_good(answer: StudyAnswer, mean: float) -> str:
-    """The cells beside the first that have this mean, as options have that change nothing; nothing where none has."""
+    """Names the other cells with the best mean, as there are where an option changes nothing; empty if none."""
     same = [cell for cell, found in answer.means.items() if cell != answer.best and isclose(found.mean, mean)]
     if not same:
         return ""
@@ -292,7 +292,7 @@ def _as_good(answer: StudyAnswer, mean: float) -> str:
 
 
 def lacking_sentence(runs: Runs) -> str:
-    """What is missing or failed; nothing where all is there."""
+    """How many trials failed or have not finished; empty if there are none."""
     failed = len(runs.failures)
     missing = len(runs.missing) - failed
     parts = []
@@ -306,7 +306,7 @@ def lacking_sentence(runs: Runs) -> str:
 
 
 def left_out_sentences(runs: Runs) -> list[str]:
-    """What each constraint leaves out."""
+    """For each constraint, which cells it leaves out."""
     excluded = runs.plan.excluded
     return [
         f"The constraint {constraint} leaves out {count(len(cells), 'cell')}: {first_few(cells)}."

@@ -1,7 +1,7 @@
-"""Figures: of each kind one module that makes its numbers and a sibling `_drawing` that draws those and nothing else.
+"""Figures: for each kind a module that makes its numbers, and a sibling `_drawing` that draws those and nothing else.
 
-`files.py` writes them. A new kind: its words in experiments/questions/figure_words.py, its pair of modules, and a
-line in `make_figure`.
+`files.py` writes them. A new kind takes its words in experiments/questions/figure_words.py, its pair of modules, and a
+case in `_made`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Curves", "FigureData", "learning_curves", "make_figure", "usual_figu
 
 
 def make_figure(figure: Figure, runs: Runs) -> FigureData:
-    """A figure that the study asks for, under the document's number."""
+    """A figure that the study asks for; its title begins with the document's number, if it has one."""
     made = _made(figure, runs)
     return replace(made, title=f"Figure {figure.number}: {made.title}") if figure.number else made
 
@@ -43,9 +43,9 @@ def _made(figure: Figure, runs: Runs) -> FigureData:
 
 
 def usual_figures(runs: Runs, taken: Collection[str]) -> list[FigureData]:
-    """What a study is shown of its first metric unasked, as far as its runs tell: effects, interactions, cost.
+    """Figures of the first metric that every study gets, as far as its runs allow: effects, interactions, cost.
 
-    A kind that the study asks for itself is left out; an id that is taken gives way.
+    A kind that the study asks for itself is left out. Where an id is `taken`, the figure gets another one.
     """
     metric = first_metric(runs)
     asked = {type(figure) for figure in runs.plan.study.figures}
@@ -64,7 +64,7 @@ def usual_figures(runs: Runs, taken: Collection[str]) -> list[FigureData]:
 
 
 def _forest(runs: Runs, id: str, metric: str) -> Forest:
-    """Effects and interactions; where the design tells of none, the answer's own numbers instead of other estimates."""
+    """Effects and interactions; without an interaction, the answer's own numbers if it has every option's."""
     forest = effect_forest(runs, id, metric)
     if not (forest.data["kind"] == "interaction").any() and isolates_all(runs):
         return answered_forest(answer_study(runs), id)

@@ -1,4 +1,4 @@
-"""What all figures have in common: numbers first, a drawing of nothing else second."""
+"""What all figures have in common: first the numbers, then a drawing of nothing but these."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class FigureData(ABC):
     """A figure before it is drawn: everything that its drawing shows."""
 
     id: str
-    """Names the files `figures/<id>.svg` and so on."""
+    """The name of its files: `figures/<id>.svg` and so on."""
 
     title: str
-    """The caption of the report and the title in the files' metadata; a paper's figure has none inside."""
+    """The caption in the report and the title in the files' metadata; the drawing itself has none, as in a paper."""
 
     data: pd.DataFrame
-    """The numbers, as the CSV beside the drawing holds them. Its column `gid` names the drawing's element (the `id`
-    in the SVG): the n-th row of a gid is the n-th vertex of that line, or the one point or field of that name. Of a
-    line that leaves the drawing, matplotlib cuts away the vertices out there."""
+    """The numbers, as in the CSV beside the drawing. The column `gid` names an element of the drawing (its `id` in the
+    SVG): the n-th row with a gid is the n-th vertex of that line, or the only point or field of that name. Where a
+    line leaves the drawing, matplotlib leaves out the vertices outside."""
 
     @property
     def empty(self) -> bool:
@@ -43,16 +43,16 @@ class FigureData(ABC):
 
     @property
     def axes(self) -> int:
-        """How many small plots the drawing is made of: what it takes hangs on that."""
+        """How many small plots the drawing consists of, on which its drawing time depends."""
         return 1
 
     @abstractmethod
     def draw(self) -> Figure:
-        """Drawn from this data and nothing else; by the sibling of its module, which imports matplotlib."""
+        """Draw this data and nothing else. The sibling `_drawing` of the module does it and imports matplotlib."""
 
     @abstractmethod
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """The sentences that explain the drawing in the report."""
 
 
 def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:

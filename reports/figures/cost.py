@@ -1,4 +1,4 @@
-"""A metric against what it costs, as data: each cell, and which of them no other beats in both."""
+"""A metric against what it costs, as data: each cell, and whether another one beats it in both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COSTS: dict[CostName, str] = {
     "epoch_seconds": "Seconds per epoch",
     "seconds": "Seconds of a training",
 }
-"""Titles."""
+"""Titles of axes."""
 
 _COLUMNS = {
     "gid": "str", "cell": "str", "label": "str", "cost": "float64", "mean": "float64", "low": "float64",
@@ -41,8 +41,8 @@ _COLUMNS = {
 class Costs(FigureData):
     """Cells by cost and metric.
 
-    `data`: a row a cell: its cost (of seconds: the mean over runs), the metric's mean over n seeds, the ends of its
-    bar (none of one seed), and whether no other cell is at least as good in both and better in one.
+    `data`: one row per cell: its cost (seconds are a mean over runs), the metric's mean over n seeds, the ends of its
+    bar (empty for one seed), and whether no other cell is at least as good in both and better in one.
     """
 
     metric: str
@@ -61,7 +61,7 @@ class Costs(FigureData):
         return draw(self)
 
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """See FigureData."""
         if self.empty:
             return f"Nothing to draw yet: no cell has {title(self.metric)} and {COSTS[self.cost].lower()}."
         text = (
@@ -87,7 +87,7 @@ def cost_points(
     band: Band = "sd",
     labels: Mapping[str, str] = {},
 ) -> Costs:
-    """The cells that have both numbers."""
+    """The figure of the cells that have both a value and a cost."""
     found = []
     for cell in cells:
         values, spent = list(runs.values(cell, metric).values()), cost_of(runs, cell, cost)
@@ -105,7 +105,7 @@ def cost_points(
 
 
 def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
-    """What a cell costs; of the epochs of a run the median, because the first one takes longer."""
+    """What a cell costs. epoch_seconds: a run's median, because its first epoch takes longer, averaged over runs."""
     if cost in ("macs", "params"):
         return runs.fact(cell, cost)
     records = [runs.records.get(runs.plan.ids.get((cell, seed), "")) for seed in runs.plan.seeds_of(cell)]
@@ -119,15 +119,15 @@ def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
 
 
 def pareto(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[bool]:
-    """Of (cost, value) pairs: whether no other one costs no more, is no worse, and differs in either."""
+    """For each (cost, value) pair: whether no different pair costs at most as much and is at least as good."""
     signed = [(cost, value if larger_is_better else -value) for cost, value in points]
     return [not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in signed) for cost, value in signed]
 
 
 def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
-    """What a study is given unasked: against the first of MACs, parameters, seconds that tells its cells apart.
+    """The cost figure that a study gets unasked: by the first of MACs, parameters and seconds that differs by cell.
 
-    Seconds count only where one machine measured them and they differ by a tenth.
+    Seconds per epoch only if all runs had the same hardware and they differ by more than a tenth. None if none differs.
     """
     machines = {record.hardware for record in runs.records.values()}
     apart: dict[CostName, float] = {
@@ -143,7 +143,7 @@ def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
 
 
 def make_cost(figure: CostFigure, runs: Runs) -> Costs:
-    """A figure that the study asks for."""
+    """A cost figure that the study asks for."""
     study, designed = runs.plan.study, runs.plan.designed
     cells, labels = figure_cells(figure, study, designed), figure_labels(figure, study, designed)
     points = cost_points(runs, figure.id, figure.metric, figure.cost, cells, figure.band, labels)

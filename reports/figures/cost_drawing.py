@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DECADES = 20
-"""From this ratio of the dearest to the cheapest on, the axis is logarithmic."""
+"""If the dearest costs more than so many times the cheapest, the axis is logarithmic."""
 
 _NAME = 28
 _KEYED = 44
-"""The most letters of a name beside its point, and in the key below."""
+"""The most letters of a name beside its point, and of one in the key below the drawing."""
 
 _LISTED = 24
 """The most names in that key."""
 
 
 def draw(costs: Costs) -> Figure:
-    """Every cell a point with its bar, those of the front in colour, joined by steps and named."""
+    """Every cell is a point with a bar; those of the front are in colour, joined by steps and named."""
     figure = blank(COLUMN, 2.7)
     axis = figure.subplots()
     front, others = costs.front, costs.data[~costs.data["front"]]
@@ -50,7 +50,7 @@ def draw(costs: Costs) -> Figure:
 
 
 def _drawn(costs: Costs, front: list[Place]) -> list[tuple[Place, Place]]:
-    """What labels must not cover: points, the bars of the front and its steps."""
+    """What labels must not cover, as opposite corners: all points, the bars of the front and its steps."""
     found = [((row.cost, row.mean), (row.cost, row.mean)) for row in rows_of(costs.data)]
     bars = costs.front.dropna(subset=["low"])
     found += [((row.cost, row.low), (row.cost, row.high)) for row in rows_of(bars)]
@@ -96,7 +96,7 @@ def _legend(costs: Costs) -> list[Any]:
 
 
 def _key(figure: Figure, axis: Axes, costs: Costs, where: list[Place]) -> None:
-    """Numbers at the points and their names below, where the names themselves have no room."""
+    """Number the points of the front and list their names below, for a drawing in which the names have no room."""
     from matplotlib.lines import Line2D
 
     names = [f"{number}  {shortened(label, _KEYED)}" for number, label in enumerate(costs.front["label"], 1)]

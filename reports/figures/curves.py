@@ -1,4 +1,4 @@
-"""Learning curves before they are drawn: lines, bands and failed runs, their scale, and what is said of them."""
+"""Learning curves before they are drawn: lines, bands and failed runs, their scale, and the text that explains them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 4
-"""The most cells whose bands can be told apart in one panel."""
+"""The most cells whose bands can be told apart in one panel; also how many stand in front where cells are many."""
 
 SHORT = 18
-"""The longest name of a cell, in letters, above one of six panels in a row."""
+"""The most letters of a cell's name with which six panels fit beside each other."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Broken:
     cell: str
     seed: int
     epochs: int
-    """Of the last epoch that it reported, the one in which a loss diverged included."""
+    """How many epochs it reported, including one in which the loss diverged."""
 
     diverged: bool
 
@@ -47,13 +47,13 @@ class Broken:
 class Curves(FigureData):
     """Learning curves of some cells.
 
-    `data`: of each cell and metric a row an epoch, with mean, low and high (the band; none of one seed) over the n
-    finished runs that have it, `seed` empty and `status` "finished"; then of each failed run its value an epoch as
-    `mean`, with its `seed` and the `status` "failed" or "diverged".
+    `data`: for each cell and metric one row per epoch, with mean, low and high (the band; empty for one seed) over the
+    n finished runs that have this epoch, `seed` empty and `status` "finished"; then for each failed run one row per
+    epoch, with its value as `mean`, its `seed` and the `status` "failed" or "diverged".
     """
 
     panels: tuple[tuple[str, ...], ...]
-    """For each panel its metrics."""
+    """The metrics of each panel."""
 
     band: Band = "sd"
     apart: bool = False
@@ -66,11 +66,11 @@ class Curves(FigureData):
     """Cells that have nothing to draw."""
 
     broken: tuple[Broken, ...] = ()
-    """Runs that failed; those that had no epoch yet have no line either."""
+    """Runs that failed; those that failed before their first epoch ended have no line."""
 
     @property
     def axes(self) -> int:
-        """One for each panel, and for each cell where those have their own."""
+        """See FigureData: one for each panel, or one for each panel and cell if `apart`."""
         return len(self.panels) * (len(self.cells) if self.apart else 1)
 
     @cached_property
@@ -80,12 +80,12 @@ class Curves(FigureData):
 
     @cached_property
     def cells(self) -> list[str]:
-        """The cells that are told apart, in order."""
+        """The cells that are drawn so that they can be told apart, in order."""
         return [cell for cell in self.labels if cell not in self.background]
 
     @cached_property
     def bands(self) -> bool:
-        """Whether the spread of the seeds is drawn: where there are several, and not too many cells in a panel."""
+        """Whether the spread over seeds is drawn: only if there are several seeds, and few enough cells in a panel."""
         return bool(self.data["low"].notna().any()) and (self.apart or len(self.cells) <= FEW)
 
     @cached_property
@@ -105,14 +105,14 @@ class Curves(FigureData):
 
     @cached_property
     def cut(self) -> list[tuple[float, float] | None]:
-        """For each panel the range of values that it shows; None where it shows all."""
+        """For each panel the range of values that it shows; None if it shows all."""
         return [self._cut(panel) for panel in self.panels]
 
     def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
         mine = self.data[self.data["metric"].isin(panel)]
         if all("top" in metric for metric in panel):
             return _within_one(mine)
-        # by cell: two metrics that share a panel may well stand at different heights
+        # a cell's span covers all metrics of the panel, which may well have values far from each other
         finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)
         ends = finished[["mean", "low", "high"]].agg(["min", "max"])
         spans = list(zip(ends.min(axis=1).astype(float), ends.max(axis=1).astype(float), strict=True))
@@ -125,7 +125,7 @@ class Curves(FigureData):
 
     @property
     def outside(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """(cell, metric) to the lowest and highest mean, or value of a failed run, of those with any off the scale."""
+        """(cell, metric) to its lowest and highest mean or value of a failed run, if any is off the scale."""
         found = {}
         for panel, shown in zip(self.panels, self.cut, strict=True):
             for metric in panel if shown else ():
@@ -147,7 +147,7 @@ class Curves(FigureData):
         return draw(self)
 
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """See FigureData."""
         if self.empty:
             return " ".join(["Nothing to draw yet: no finished run has these epochs.", *self._failures()])
         return " ".join([*self._lines(), *self._layout(), *self._failures(), *self._scale(), *self._lacking()])
@@ -201,7 +201,10 @@ class Curves(FigureData):
 
 
 def _within_one(data: pd.DataFrame) -> tuple[float, float] | None:
-    """Of fractions of 1, which flatten nothing: bands may go where no fraction can be, the scale does not."""
+    """The range to show of fractions of 1: within 0 and 1, even if bands go beyond; None if all is within.
+
+    Fractions need no common range: they can't flatten each other.
+    """
     if data.empty:
         return None
     values = data[["mean", "low", "high"]].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""Learning curves drawn."""
+"""Draws learning curves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKS = 6
-"""About so many markers a line."""
+"""About how many markers a line gets."""
 
 
 def draw(curves: Curves) -> Figure:
@@ -39,7 +39,7 @@ def draw(curves: Curves) -> Figure:
 
 
 def _together(curves: Curves) -> Figure:
-    """All cells in each panel: a colour and marker for a cell, a line style for a metric, the legend below."""
+    """All cells in each panel: a colour and marker per cell, a line style per metric, and the legend below."""
     columns = min(2, len(curves.panels))
     width = PAGE if columns == 2 else COLUMN
     handles = legend(curves)
@@ -66,7 +66,7 @@ def _together(curves: Curves) -> Figure:
 
 
 def _apart(curves: Curves) -> Figure:
-    """For each panel a block of small ones, one a cell, on common axes."""
+    """For each panel a block of small plots, one per cell, on common axes."""
     columns = 6 if len(curves.cells) > 12 and max(map(len, curves.labels.values())) <= SHORT else 4
     rows = math.ceil(len(curves.cells) / columns)
     names = [broken(shortened(curves.labels[cell], 60), 108 // columns) for cell in curves.cells]
@@ -83,11 +83,11 @@ def _apart(curves: Curves) -> Figure:
             for metric, style in zip(panel, styles(panel), strict=True):
                 _draw_grey(axis, curves, [other for other in curves.cells if other != cell], metric)
                 _draw(axis, curves, cell, metric, 0, style)
-            # with a place of their own, titles and (absent) labels are not laid around every tick, which takes longest
+            # at fixed places, titles and (absent) labels need not be laid out around every tick, which takes longest
             axis.set_title(plain_text(names[index]), fontsize=SMALL, pad=2, y=1.0)
             axis.xaxis.set_label_coords(0.5, -0.1)
             axis.yaxis.set_label_coords(-0.1, 0.5)
-            # an axis that has no other below it
+            # only an axis that has no other below it has numbers
             axis.tick_params(labelbottom=index + columns >= len(curves.cells))
             _whole_epochs(axis, curves, 5)
             _limit(axis, curves, panel, shown, [cell])
@@ -107,9 +107,9 @@ def _draw(axis: Axes, curves: Curves, cell: str, metric: str, place: int, style:
 
 
 def _draw_mean(axis: Axes, curves: Curves, line: pd.DataFrame, colour: str, place: int | None, style: Any) -> None:
-    """One line and its band; thin where some of the runs had ended before."""
+    """One line and its band; it is thin from where some of the runs had ended."""
     gid, epochs, means = line["gid"].iloc[0], line["epoch"], line["mean"]
-    if len(line) == 1:  # through which no line is seen; side by side, as they would hide one another
+    if len(line) == 1:  # a single epoch makes no visible line; markers stand side by side, not to hide each other
         beside = epochs + 0.05 * ((place or 0) - (len(curves.cells) - 1) / 2 if place is not None else 0)
         axis.plot(beside, means, marker=MARKERS[place or 0], color=colour, markersize=3, gid=gid)
         if curves.bands:
@@ -150,7 +150,7 @@ def _draw_grey(axis: Axes, curves: Curves, cells: Sequence[str], metric: str) ->
 def _limit(
     axis: Axes, curves: Curves, panel: Sequence[str], shown: tuple[float, float] | None, cells: Sequence[str]
 ) -> None:
-    """Show that range only, with a triangle on its edge wherever a line of the cells leaves it."""
+    """Show only the range `shown`, with a triangle on its edge wherever a line of the cells leaves it."""
     if shown is None:
         return
     low, high = shown
@@ -169,7 +169,7 @@ def _limit(
 
 
 def _leaves(run: pd.DataFrame, limit: float, *, above: bool) -> list[float]:
-    """Where a line goes beyond the limit: between two epochs, or at its first one."""
+    """The epochs, not whole ones as a rule, at which a line goes beyond the limit, or begins beyond it."""
     found = []
     points = list(zip(run["epoch"].astype(float), run["mean"], strict=True))
     for (before, old), (epoch, new) in zip([(math.nan, math.nan), *points], points, strict=False):

@@ -45,7 +45,7 @@ def legend(curves: Curves) -> list[Any]:
 
 
 def styles(panel: tuple[str, ...]) -> list[Any]:
-    """A line style for each metric of a panel: where there are several, training is dashed, validation solid."""
+    """A line style for each metric of a panel: of several, training dashed, averaged weights dotted, others solid."""
     if len(panel) == 1:
         return ["-"]
     wanted = ["--" if metric.startswith("train_") else ":" if metric.startswith("ema_") else "-" for metric in panel]
@@ -57,7 +57,7 @@ def styles(panel: tuple[str, ...]) -> list[Any]:
 
 
 def _style_names(curves: Curves) -> dict[Any, str]:
-    """What each line style stands for: training or validation, or else the titles of its metrics."""
+    """What each line style stands for: training or validation, if these words tell styles apart, else their metrics."""
     metrics: dict[Any, list[str]] = {}
     for panel in curves.panels:
         for metric, style in zip(panel, styles(panel), strict=True):

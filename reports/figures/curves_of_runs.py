@@ -1,4 +1,4 @@
-"""From runs to learning curves: the mean and band over the seeds of each cell, and each run that failed."""
+"""Makes learning curves of runs: the mean and band over the seeds of each cell, and each run that failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .curves import FEW, SHORT, Broken, Curves
 from .labels import labelled, table_labels
 
 _APART = {True: 24, False: 12}
-"""The most cells that have a panel each on one page, for short names and for longer ones."""
+"""The most cells that get a panel each on one page, for short names (True) and for longer ones."""
 
 _COLUMNS = {
     "gid": "str", "cell": "str", "label": "str", "metric": "str", "epoch": "int64", "mean": "float64",
@@ -29,9 +29,9 @@ _COLUMNS = {
 def learning_curves(
     runs: Runs, cells: Sequence[str], id: str, caption: str, metrics: Sequence[str], labels: Mapping[str, str] = {}
 ) -> Curves | None:
-    """A panel for each metric, of few cells; for more a panel for each cell; of many the best, before the others.
+    """Few cells share a panel per metric; more have a panel each; of many, the best stand out before the others.
 
-    None where no run of these cells has an epoch.
+    None if no run of these cells has reported an epoch.
     """
     named = labelled(cells, labels)
     data = curve_data(runs, id, named, metrics, "sd")
@@ -73,7 +73,7 @@ def make_curves(figure: CurvesFigure, runs: Runs) -> Curves:
 
 
 def curve_data(runs: Runs, id: str, labels: Mapping[str, str], metrics: Sequence[str], band: Band) -> pd.DataFrame:
-    """The rows of `Curves.data`, of these cells."""
+    """`Curves.data` of the cells that `labels` names."""
     rows: list[tuple[object, ...]] = []
     for place, (cell, label) in enumerate(labels.items()):
         finished = [record for _, record in _of_cell(runs, cell, runs.records)]
@@ -120,7 +120,7 @@ def _diverged(record: TrialRecord) -> bool:
 
 
 def _best(data: pd.DataFrame, metric: str) -> list[str]:
-    """The cells whose last mean of the metric is best, at most as many as have bands."""
+    """The cells whose last mean of the metric is best, at most `FEW`."""
     finished = data[(data["metric"] == metric) & (data["status"] == "finished")]
     last = finished.groupby("cell", sort=False)["mean"].last()
     return list(last.sort_values(ascending=direction(metric) == "min", kind="stable").index[:FEW])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 40
-"""Rows that a page takes; the largest are drawn, the CSV has all."""
+"""The most rows that fit a page: of more, the largest are drawn. The CSV has all."""
 
 _COLUMNS = {
     "gid": "str", "kind": "str", "label": "str", "estimate": "float64", "low": "float64", "high": "float64",
@@ -42,27 +42,27 @@ _COLUMNS = {
 class Forest(FigureData):
     """Effects or differences, each with its 95 % interval.
 
-    `data`: a row an effect, main effects before interactions, the largest estimate first; `kind` is "main effect",
-    "interaction" or "difference"; n counts the runs with the option (or both), the pairs of a difference, or the seeds
-    of the answer's; p and its correction after Holm over all rows that have one. `low`, `high` and `p` are empty where
-    no spread is known.
+    `data`: one row per effect, main effects before interactions, the largest estimate first. `kind` is "main effect",
+    "interaction" or "difference". n counts the runs with the option (or both), the pairs of a difference, or the seeds
+    of the answer's changes. `adjusted` is p after Holm's correction over all rows that have one. `low`, `high` and `p`
+    are empty where no spread is known.
     """
 
     metric: str
     reference: str | None = None
-    """Of differences: what the cells are compared with."""
+    """For differences: the label of the cell that the others are compared with."""
 
     answered: bool = False
     """Whether these are the changes of the report's answer, instead of estimates by least squares."""
 
     repeated: bool = False
-    """Whether their intervals pay for several looks; there is no p then."""
+    """Whether their intervals allow for repeated looks; there is no p then."""
 
     untold: tuple[str, ...] = ()
-    """Sentences on what the design does not tell."""
+    """Sentences about the effects that the design does not identify."""
 
     additive: bool = False
-    """Whether the main effects hold only if the effects that are not identified are none."""
+    """Whether the main effects hold only if the effects that are not identified are zero."""
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -74,7 +74,7 @@ class Forest(FigureData):
     def scale(self) -> tuple[float, float]:
         """The range of the axis: zero, all estimates, and all intervals but those that would flatten the others.
 
-        Those are wider than `SQUEEZED` times the median one, and than what the estimates take.
+        Such an interval is wider than `SQUEEZED` times both the median interval and the range of the estimates.
         """
         rows = self.shown
         known = rows.dropna(subset=["low"])
@@ -90,7 +90,7 @@ class Forest(FigureData):
         return draw(self)
 
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """See FigureData."""
         if self.empty:
             return f"Nothing to draw yet: no two cells have a finished run with {title(self.metric)}."
         text = self._points()
@@ -128,7 +128,7 @@ class Forest(FigureData):
 
 
 def effect_forest(runs: Runs, id: str, metric: str, cells: Sequence[str] | None = None) -> Forest:
-    """Effects of the factors where the design identifies any, or else each cell's difference to the baseline."""
+    """Effects of the factors if the design identifies any main effect, else each cell's difference to the baseline."""
     chosen = list(runs.plan.designed) if cells is None else list(cells)
     found = fitted(runs, metric, chosen)
     caption = f"What each factor adds to {title(metric)}"
@@ -217,7 +217,7 @@ def make_effects(figure: EffectsFigure, runs: Runs) -> Forest:
 
 
 def fitted(runs: Runs, metric: str, cells: Sequence[str]) -> least_squares.Effects | None:
-    """The effects of the factors in which these cells differ; None where fewer than two cells have the metric."""
+    """The effects of the factors in which these cells differ; None if those that have the metric differ in none."""
     rows = runs.observations(cells, metric)
     factors = {
         name: tuple(option for option in factor.options if any(choice[name] == option for choice, _, _ in rows))
@@ -228,7 +228,7 @@ def fitted(runs: Runs, metric: str, cells: Sequence[str]) -> least_squares.Effec
 
 
 def option_names(term: Term, factors: Mapping[str, Factor]) -> str:
-    """`c`, `B` or `B × c`: options by the names that cells have of them."""
+    """`c`, `B` or `B × c`: options by the names that they have in names of cells."""
     labels = [factors[name].label(option) if name in factors else "" for name, option in term]
     return " × ".join(label or f"{name} {option}" for label, (name, option) in zip(labels, term, strict=True))
 

@@ -1,4 +1,4 @@
-"""A forest drawn."""
+"""Draws a forest of effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = 24
 
 
 def draw(forest: Forest) -> Figure:
-    """A row an effect: its name, interval, estimate and n; the zero line, main effects above interactions."""
+    """One row per effect: its name, interval, estimate and n; a line at zero; main effects above interactions."""
     rows = forest.shown
     figure = blank(COLUMN, 0.55 + 0.17 * len(rows))
     axis = figure.subplots()
@@ -58,7 +58,7 @@ def draw(forest: Forest) -> Figure:
 
 
 def _short(label: str) -> str:
-    """Of an interaction, each of the two is shortened: what both begin and end with would tell no rows apart."""
+    """A name short enough for its row. Of an interaction both options are shortened, so that rows can be told apart."""
     parts = label.split(" × ")
     most = (_NAME - 3 * (len(parts) - 1)) // len(parts)
     return label if len(label) <= _NAME else " × ".join(shortened(part, most) for part in parts)

@@ -1,4 +1,4 @@
-"""Figures as files: SVG, PDF, PNG and their numbers. Same data, same bytes; what has not changed is not drawn again."""
+"""Figures as files: SVG, PDF, PNG and CSV. Same data, same bytes; a figure that has not changed is not drawn again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWN = ".drawn.json"
-"""Beside the figures: of each the digest of what was drawn and of the files that came of it."""
+"""A file beside the figures: for each, the digest of what was drawn and of the files that were written."""
 
 _METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -36,8 +36,8 @@ SUFFIXES = (*_METADATA, "csv")
 def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
     """Write `<id>.svg`, `.pdf`, `.png` and `.csv` of each figure that has numbers; returns the ids of those drawn.
 
-    A figure whose data, title and drawing code are those of the last time, and whose files are as they were left, is
-    left alone; a file that was deleted or edited is made again.
+    A figure is left alone if its data, title and drawing code are those of the last time and its files are unchanged;
+    if any of its files was deleted or edited, it is made again.
     """
     shown = {figure.id: figure for figure in figures if not figure.empty}
     if not shown:
@@ -55,7 +55,7 @@ def write_figures(figures: Sequence[FigureData], folder: Path) -> list[str]:
 
 
 def load_drawing() -> None:
-    """Load what drawing takes: libraries, and the fonts that a first figure looks for."""
+    """Load what drawing needs: libraries, and the fonts that the first figure would look for."""
     from . import cost_drawing, curves_drawing, effects_drawing, interaction_drawing  # noqa: F401
     from .style import blank
 
@@ -67,16 +67,16 @@ def load_drawing() -> None:
 
 
 def draw_figure(figure: FigureData, folder: Path) -> None:
-    """Draw one figure in our style; write it and its numbers, as files called by its id."""
+    """Draw one figure in our style; write it and its numbers to files named after its id."""
     import matplotlib as mpl
 
     # ids of clips and markers differ between figures, so that one page may hold several
     rc = {**RC, "svg.hashsalt": f"ablate.{figure.id}"}
     with mpl.rc_context(rc), warnings.catch_warnings(), _bare_fonts():
-        # a letter that the font lacks is drawn as a box; the CSV beside the figure has it
+        # a letter that the font lacks is drawn as a box; a reader finds it in the CSV
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         drawn = figure.draw()
-        # placed once for all formats: it takes longer than drawing
+        # the layout is computed once for all formats: it takes longer than drawing
         drawn.draw_without_rendering()
         drawn.set_layout_engine(None)
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +87,9 @@ def draw_figure(figure: FigureData, folder: Path) -> None:
 
 @contextmanager
 def _bare_fonts() -> Iterator[None]:
-    """Inside, fonts are put into a PDF without the tables that lay out text: each letter has its place already.
+    """Inside, fonts are embedded into PDFs without their layout tables, as each letter has its place already.
 
-    To read and cut them takes longer than to draw most figures.
+    To read and subset those tables takes longer than to draw most figures.
     """
     from fontTools import subset
 
@@ -100,7 +100,7 @@ def _bare_fonts() -> Iterator[None]:
 
 
 def _digest(figure: FigureData) -> str:
-    """Of all that a drawing depends on."""
+    """Digest of everything that a drawing depends on."""
     fields = {field.name: getattr(figure, field.name) for field in dataclasses.fields(figure)}
     data: pd.DataFrame = fields.pop("data")
     text = f"{_code()}\n{type(figure).__name__} {fields!r}\n{data.to_csv(index=False)}"
@@ -109,7 +109,7 @@ def _digest(figure: FigureData) -> str:
 
 @cache
 def _code() -> str:
-    """Of the code that draws: this package, what searches draw, and matplotlib."""
+    """Identifies the code that draws: matplotlib's version and a digest of this package and a search's drawings."""
     from importlib.metadata import version
 
     reports = Path(__file__).parent.parent
@@ -118,5 +118,5 @@ def _code() -> str:
 
 
 def _files(folder: Path, id: str) -> Mapping[str, str | None]:
-    """Suffix to digest of the file; None where there is none."""
+    """Suffix to the digest of a figure's file; None where the file is missing."""
     return {suffix: digest_if_there(folder / f"{id}.{suffix}") for suffix in SUFFIXES}

@@ -1,4 +1,4 @@
-"""A heat map as data: the means of two factors' combinations, or all two-way interactions of two-option factors."""
+"""A heat map as data: means of the combinations of two factors, or all two-way interactions of two-option factors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class HeatMap(FigureData):
-    """Fields of a heat map.
+    """The fields of a heat map.
 
-    `data`: a row a field, with its value and n runs, those that cells of one recipe share counted once; of interactions
-    with the 95 % interval and the p corrected after Holm, as the forest of effects has them. A field without a value
-    has no row.
+    `data`: one row per field, with its value and n runs (a run that cells with equal recipes share counts once);
+    interactions have the 95 % interval and the Holm-corrected p of the forest of effects. A field without a value has
+    no row.
     """
 
     metric: str
@@ -43,10 +43,10 @@ class HeatMap(FigureData):
     row_title: str = ""
     column_title: str = ""
     over: tuple[str, ...] = ()
-    """Of means: the other factors, over which they are averaged."""
+    """For means: the other factors, over which they are averaged."""
 
     complete: bool = True
-    """Of means: whether every field is averaged over the same options of the other factors."""
+    """For means: whether every field is averaged over the same combinations of the other factors."""
 
     def draw(self) -> Figure:
         """See FigureData."""
@@ -55,7 +55,7 @@ class HeatMap(FigureData):
         return draw(self)
 
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """See FigureData."""
         if self.empty:
             return f"Nothing to draw yet: no finished runs tell of {title(self.metric)} here."
         if self.shows == "interactions":
@@ -78,9 +78,9 @@ class HeatMap(FigureData):
 def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> HeatMap:
     """The mean of every combination of two factors' options.
 
-    Averaged over the cells' means, so that a cell with more seeds counts no more, and over those combinations of the
-    other factors that every field has, so that fields differ in the two factors only. Where there is none, the other
-    factors are at their first options, and what was not run there stays empty.
+    A field averages means of cells, so that a cell with more seeds counts no more. It averages only over combinations
+    of the other factors that every field has, so that fields differ in the two factors only. If there is no such
+    combination, the other factors are at their first options, and a field that was not run there stays empty.
     """
     factors = runs.plan.study.factors
     blocks: dict[tuple[str, ...], dict[tuple[str, str], dict[str, float]]] = {}
@@ -120,7 +120,7 @@ def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> Heat
 
 
 def interactions(runs: Runs, id: str, metric: str) -> HeatMap:
-    """Of every two factors with two options what they add together, and on the diagonal what each adds."""
+    """For every two factors with two options, what both add beyond what each adds; on the diagonal, what each adds."""
     factors = runs.plan.study.factors
     found = fitted(runs, metric, list(runs.plan.designed))
     two = [name for name, factor in factors.items() if len(factor.options) == 2]
@@ -157,10 +157,10 @@ def make_interaction(figure: InteractionFigure, runs: Runs) -> HeatMap:
 
 
 def interaction_map(runs: Runs, id: str, metric: str) -> HeatMap | None:
-    """The heat map that a study is given unasked.
+    """The heat map that a study gets unasked.
 
-    All interactions of three or more two-option factors, where the design identifies any; or else the means of the
-    first two factors whose options were all run together; None where there are none.
+    All interactions of three or more two-option factors if the design identifies any, else the means of the first two
+    factors whose options were all run together; None if there are no such factors.
     """
     factors = runs.plan.study.factors
     if sum(len(factor.options) == 2 for factor in factors.values()) > 2:

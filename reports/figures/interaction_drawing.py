@@ -1,4 +1,4 @@
-"""A heat map drawn."""
+"""Draws a heat map."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FIELD = 0.42
 """The width in inches that a field's number needs."""
 
 _NUMBERS = 24
-"""With more columns than that a field has no room for its number, which the CSV beside has."""
+"""The most columns with which a field has room for its number; of more, only the CSV has the numbers."""
 
 
 _LETTERS = 17
-"""Of the smallest text an inch, and a space between two names."""
+"""How many letters of the smallest text fit an inch, with room for a space between two names."""
 
 
 def draw(heat: HeatMap) -> Figure:
-    """Fields with their numbers; means from dark to light, interactions around zero from red to blue."""
+    """Fields with their numbers: means from dark to light, interactions from red to blue with zero in the middle."""
     import matplotlib as mpl
     from matplotlib.colors import Normalize, TwoSlopeNorm
     from matplotlib.patches import Rectangle
@@ -69,6 +69,6 @@ def draw(heat: HeatMap) -> Figure:
 
 
 def _luminance(colour: tuple[float, float, float, float]) -> float:
-    """Relative luminance (WCAG 2.2); black text reads better than white above 0.18, where both contrasts are equal."""
+    """Relative luminance (WCAG 2.2). At 0.18 black and white text contrast equally; above, black reads better."""
     linear = [c / 12.92 if c <= 0.04045 else math.pow((c + 0.055) / 1.055, 2.4) for c in colour[:3]]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,4 +1,4 @@
-"""What figures call cells: as the study's tables do."""
+"""Labels of cells in figures: those of the study's tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from experiments.questions.tables import by_row
 
 
 def table_labels(plan: Plan) -> dict[str, str]:
-    """Cell to its label, of cells that all tables which label them call the same."""
+    """Cell to its label, for cells that have the same label in every table that labels them."""
     found: dict[str, set[str]] = {}
     for table in plan.study.tables:
         if table.kind == "pivot":
-            # whose labels are those of options
+            # its labels are of options, not of cells
             continue
         lines = table_lines(table, plan.study, plan.designed)
         rows = {line.key: line.cell for line in lines}
@@ -25,7 +25,7 @@ def table_labels(plan: Plan) -> dict[str, str]:
 
 
 def labelled(cells: Iterable[str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Cell to what the figure calls it: its label, with the cell's own name where two would be called the same."""
+    """Cell to its label in a figure, else its name; where two have the same label, with the cell's name in brackets."""
     wanted = {cell: " ".join(labels.get(cell, cell).split()) or cell for cell in cells}
     often = Counter(wanted.values())
     return {cell: f"{label} ({cell})" if often[label] > 1 else label for cell, label in wanted.items()}

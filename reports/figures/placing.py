@@ -15,10 +15,10 @@ _RINGS = (4, 9, 15, 22, 30, 40)
 """Distances in points (1/72 inch) from a point at which its label is tried, the nearest first."""
 
 _CLEAR = 2.5
-"""Points around an obstacle that stay free."""
+"""Points (1/72 inch) around an obstacle that are kept free."""
 
 _LEADER = 15
-"""From this distance on, a thin line joins a label to its point."""
+"""Beyond this distance in points, a thin line joins a label to its point."""
 
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
@@ -36,8 +36,9 @@ def place_labels(
 ) -> bool:
     """Write each label near its point, over no other label and no obstacle, all inside the axes.
 
-    Points are in data coordinates, and so are obstacles: two opposite corners. Where a label finds no place, nothing
-    is written and the answer is False; with `always` it stands at the nearest place. Lays the figure out.
+    `points` are in data coordinates, and so are `obstacles`, given by two opposite corners. If a label finds no place,
+    nothing is written and False returned; with `always` it is written at the nearest place. Computes the figure's
+    layout.
     """
     figure = axis.figure.get_figure(root=True)
     assert figure is not None
@@ -67,7 +68,7 @@ def place_labels(
 
 
 def _size(axis: Axes, label: str, fontsize: float) -> Place:
-    """Width and height in pixels."""
+    """Width and height of a label in pixels."""
     text = axis.annotate(label, (0.5, 0.5), xycoords="axes fraction", fontsize=fontsize, va="bottom")
     box = text.get_window_extent()
     text.remove()
@@ -75,7 +76,7 @@ def _size(axis: Axes, label: str, fontsize: float) -> Place:
 
 
 def _places(size: Place, pixels: float) -> Iterator[Place]:
-    """Lower left corners around a point, the nearest ring first."""
+    """Where a label's lower left corner may be, in pixels from its point; the nearest ring first."""
     width, height = size
     for ring in _RINGS:
         for right, up in _DIRECTIONS:

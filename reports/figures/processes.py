@@ -1,6 +1,6 @@
-"""Figures drawn side by side, in processes of their own where that pays.
+"""Figures are drawn side by side, in further processes where that saves time.
 
-Who knows beforehand that a report is coming, and has time meanwhile, calls `get_ready`.
+A caller that knows beforehand that a report will be written, and has time until then, calls `get_ready`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .base import FigureData
 
 WORTH = 1.5
-"""Seconds of drawing that are worth a process, which takes about as long to start and to import matplotlib."""
+"""Seconds of drawing that justify a further process, which takes about as long to start and import matplotlib."""
 
 MOST = 8
 """The most processes, this one included."""
@@ -35,9 +35,9 @@ _ready: list[subprocess.Popen[bytes]] = []
 
 
 def get_ready() -> None:
-    """Load what drawing takes, so that figures take no longer than their drawing; in a further process as well.
+    """Load what drawing needs, here and in a further process, so that figures take no longer than their drawing.
 
-    Not where there are two cores: who calls this has work for both.
+    No further process with two cores or less: the caller has work for both.
     """
     from .files import load_drawing
 
@@ -48,7 +48,7 @@ def get_ready() -> None:
 
 @atexit.register
 def dismiss() -> None:
-    """End those that wait for figures that never came."""
+    """End the processes that still wait for figures."""
     while _ready:
         worker = _ready.pop()
         worker.kill()
@@ -62,13 +62,13 @@ def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
     workers = [(_ready.pop() if _ready else _start(), share) for share in shares[1:]]
     try:
         for worker, share in workers:
-            # it may have started in another working folder
+            # absolute, as the worker may have started in another working folder
             _send(worker, (list(share), folder.absolute()))
             _end_input(worker)
         draw_each(shares[0], folder)
         for worker, share in workers:
             if worker.wait() != 0:
-                # whatever kept it from its work; an error of the drawing's own is raised here
+                # it failed for whatever reason, so its share is drawn here; an error of the drawing itself is raised
                 draw_each(share, folder)
     finally:
         for worker, _ in workers:
@@ -77,7 +77,7 @@ def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
 
 
 def draw_each(figures: Sequence[FigureData], folder: Path) -> None:
-    """Draw figures one after another."""
+    """Draw figures into a folder, one after another."""
     from .files import draw_figure
 
     for figure in figures:
@@ -85,7 +85,7 @@ def draw_each(figures: Sequence[FigureData], folder: Path) -> None:
 
 
 def draw_what_comes() -> None:
-    """All that a further process does: get ready, then draw what its input names, which may be nothing."""
+    """The work of a further process: get ready, then draw the figures that its input names, if it gets any."""
     from .files import load_drawing
 
     load_drawing()
@@ -94,7 +94,7 @@ def draw_what_comes() -> None:
 
 
 def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
-    """The figures dealt out to as many processes as pay, the slowest first and always to who has least."""
+    """The figures shared out over as many processes as are worth it: slowest first, each to the one with least work."""
     pay = max(1 + len(_ready), int(sum(map(_seconds, figures)) / WORTH))
     number = max(1, min(cores(), MOST, len(figures), pay))
     shares: list[list[FigureData]] = [[] for _ in range(number)]
@@ -104,12 +104,12 @@ def _shares(figures: Sequence[FigureData]) -> list[list[FigureData]]:
 
 
 def _seconds(figure: FigureData) -> float:
-    """About what drawing takes on one core: the files, and each pair of axes."""
+    """About how many seconds a figure takes on one core: so many for its files, and for each small plot."""
     return 0.35 + 0.035 * figure.axes
 
 
 def _start() -> subprocess.Popen[bytes]:
-    # no fork, which a process with threads may not survive, and no spawn, which would run a user's script again
+    # not multiprocessing: a fork may hang in a process with threads, and a spawn would run a user's script again
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -119,7 +119,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 def _send(worker: subprocess.Popen[bytes], what: object) -> None:
     assert worker.stdin is not None
-    # one that has ended already is found out when it is waited for
+    # that a worker has ended already is noticed when it is waited for
     with suppress(BrokenPipeError):
         worker.stdin.write(pickle.dumps(what))
         worker.stdin.flush()

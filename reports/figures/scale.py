@@ -1,4 +1,4 @@
-"""A common scale that one diverging cell does not take from all others. Pure functions of numbers."""
+"""A common scale that one diverging cell does not spoil for all others. Pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from statistics import median_high, median_low
 
 SQUEEZED = 5
-"""How many times what a typical cell takes the scale may reach, so that no cell presses the others flat."""
+"""How many times the span of a typical cell the scale may have, so that no cell flattens the others."""
 
 
 FAR = 20
-"""The same where there are but two cells, neither of which is the usual one."""
+"""The factor for only two cells, of which neither is the typical one."""
 
 
 def common_range(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The lowest and highest value to show, of each cell's own lowest and highest.
+    """The lowest and highest value to show. spans: the lowest and highest value of each cell.
 
-    A cell is left out of the scale where it goes beyond the median cell's end by more than `SQUEEZED - 1` times what
-    the median cell takes (or what lies between cells, if that is more): medians, which fewer than half of the cells
-    cannot move. Of two cells one is left out only where it goes `FAR` times beyond the other and its size.
+    A cell does not count for the scale if it goes beyond the cells' median end by more than `SQUEEZED - 1` times their
+    median span (or twice their median distance from the centre, if that is more): fewer than half of the cells can't
+    move medians. Of two cells one is left out only if it goes `FAR` times the other's span or size beyond that.
     """
     lows, highs = [low for low, _ in spans], [high for _, high in spans]
     middles = [(low + high) / 2 for low, high in spans]
@@ -35,7 +35,7 @@ def common_range(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def stretched(shown: tuple[float, float], values: Sequence[float]) -> tuple[float, float]:
-    """The range with those of further values that do not flatten it: up to its own height beyond either end."""
+    """The range, extended to those of `values` that do not flatten it: at most its own height beyond either end."""
     low, high = shown
     near = [value for value in values if low - (high - low) <= value <= high + (high - low)]
     return min([low, *near]), max([high, *near])

@@ -1,4 +1,4 @@
-"""How all figures look: sizes of a paper's columns, colours for any vision, marks for black-and-white print."""
+"""How all figures look: in the sizes of a paper's columns, with colours for any vision and marks for grey print."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe & Ito's palette ("Color Universal Design", 2008): told apart with any colour vision."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""One for each colour, because in print some of them are the same grey."""
+"""One for each colour, because some colours are the same grey in black-and-white print."""
 
 GREY = "#C4C4C4"
-"""Of lines that stand behind."""
+"""Colour of lines in the background."""
 
 BESIDE = "#949494"
-"""Of points that are not the ones in colour: 3 to 1 on white, and turned over on the dark page."""
+"""Colour of points that don't stand out: 3 to 1 of contrast on white; the dark page inverts it."""
 
 INK = "#555555"
-"""Of what belongs to no cell: zero lines, leaders, the words of a legend."""
+"""Colour of what belongs to no cell: zero lines, lines from labels to points, general entries of legends."""
 
 BAND = 0.2
 """Opacity of a band."""
 
 SMALL = 7
-"""Points of the smallest text, but for that in the fields of a large heat map."""
+"""Size in points of the smallest text; only in the fields of a large heat map it may be smaller."""
 
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    # the n-th row of the CSV is the n-th point of its line
+    # no vertex is dropped: the n-th row of the CSV is the n-th vertex of its line
     "path.simplify": False,
     "font.size": 8,
     "legend.fontsize": 7,
@@ -58,7 +58,7 @@ RC: dict[Any, Any] = {
 
 
 def blank(width: float, height: float) -> Figure:
-    """A figure of so many inches, to draw on."""
+    """An empty figure of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,18 +68,18 @@ def blank(width: float, height: float) -> Figure:
 
 
 def plain_text(text: str) -> str:
-    """Text that matplotlib does not read as mathematics, without what no SVG may hold."""
+    """Text that matplotlib does not read as mathematics, without the characters that an SVG must not contain."""
     return "".join(" " if category(c) in ("Cc", "Cs") and c != "\n" else c for c in text).replace("$", r"\$")
 
 
 def broken(name: str, width: int) -> str:
-    """A name on as many lines as it needs, broken after its plus signs, spaces or, at worst, anywhere."""
+    """A name in lines of at most `width` letters, broken after its plus signs or spaces, or anywhere if need be."""
     lines = textwrap.wrap(name.replace("+", "+ "), width)
     return "\n".join(line.replace("+ ", "+") for line in lines)
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of at most so many letters; what is left out of its middle is an ellipsis."""
+    """A name of at most so many letters; an ellipsis replaces what is left out of its middle."""
     if len(name) <= most:
         return name
     tail = (most - 1) // 3
@@ -87,7 +87,7 @@ def shortened(name: str, most: int) -> str:
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """In how many columns a legend fits `width` inches; a letter takes 1/16 inch, a line seven letters."""
+    """In how many columns a legend fits `width` inches, at 16 letters an inch and 7 letters for a line's sample."""
     for columns in range(len(labels), 1, -1):
         deep = math.ceil(len(labels) / columns)
         widths = [max(map(len, labels[first : first + deep])) + 7 for first in range(0, len(labels), deep)]

@@ -1,4 +1,4 @@
-"""The claims as views: a row for each sentence, and a row for each comparison behind sentences of several."""
+"""The claims as views: a row for each claim, and a row for each comparison of claims that have several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .views import Field, Head, View
 
 
 def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
-    """What the document says, and what the runs say of it."""
+    """What the document says, and what the runs say about it."""
     stated = any(answer.published is not None for answer in answers)
     heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
     rows = [_claim(answer, stated) for answer in answers]
@@ -24,7 +24,7 @@ def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
 
 
 def comparisons_view(answers: Sequence[Answer]) -> View | None:
-    """Every comparison of the claims that have several; None where there are none."""
+    """Every comparison of the claims that have several; None if no claim has."""
     several = [answer for answer in answers if len(answer.findings) > 1]
     heads = [Head("Comparison"), Head("Verdict"), *_heads(False, several), Head("Claim")]
     rows = [

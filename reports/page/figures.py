@@ -1,7 +1,7 @@
-"""Drawn figures put into the page: as SVG that its style reaches, with a point for every number.
+"""Puts drawn figures into the page, as SVG that the page's style applies to, with a point for every number.
 
-The drawing is read as XML and only known shapes of it are copied, so that nothing in it can act; declarations of style
-become attributes, which the page's Content-Security-Policy lets through.
+A drawing is read as XML, and only known shapes are copied, so that nothing in it can run. Declarations of style become
+attributes, which the page's Content-Security-Policy allows.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _STYLES = {
 }  # fmt: skip
 _FONT = {"font-size": r"[\d.]+px", "font-weight": "bold|[6-9]00", "font-style": "italic|oblique"}
 _SCALE = 1.5
-"""Pixels a point: letters of 8 pt, which is the size in a paper, have 12 px."""
+"""Pixels per point: letters of 8 pt, the size in a paper, get 12 px."""
 
 _COLUMN = 300
-"""Points: a figure for one column of a paper is not wider."""
+"""The greatest width in points of a figure for one column of a paper."""
 
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
@@ -54,15 +54,15 @@ class Drawn:
     title: str
     says: str
     svg: Markup | None
-    """None where there is nothing to draw."""
+    """None if there is nothing to draw."""
 
     numbers: View
     narrow: bool
-    """Whether two of its width stand beside each other."""
+    """Whether two figures of its width fit beside each other."""
 
 
 def drawn_figure(figure: FigureData, folder: Path) -> Drawn:
-    """A figure with its drawing, which is in `folder`, and its numbers."""
+    """A figure with its numbers and its drawing, which lies in the report's `folder`."""
     id = f"figure-{figure.id}"
     if figure.empty:
         return Drawn(id, figure.title, figure.describe(), None, _numbers(id, figure.data), narrow=True)
@@ -73,7 +73,7 @@ def drawn_figure(figure: FigureData, folder: Path) -> Drawn:
 
 
 def _numbers(id: str, data: pd.DataFrame) -> View:
-    """What the CSV beside the drawing holds."""
+    """The numbers of a figure, as its CSV has them."""
     data = data.drop(columns="gid", errors="ignore")
     heads = [Head(str(name), data[name].dtype.kind in "iuf") for name in data]
     rows = [[_field(value) for value in row] for row in data.itertuples(index=False)]
@@ -91,7 +91,7 @@ def _size(drawing: ElementTree.Element) -> tuple[float, float]:
 
 
 def inline_figure(drawing: ElementTree.Element, prefix: str, data: pd.DataFrame) -> Markup:
-    """The drawing with ids of its own (`prefix`), and the numbers of `data` as points where its column `gid` says."""
+    """The drawing, with `prefix` before all ids and each row of `data` as a point where its `gid` is drawn."""
     copy = _copied(drawing, prefix)
     assert copy is not None, f"{prefix} is no SVG"
     copy.attrib |= {"width": f"{_size(drawing)[0] * _SCALE:.0f}"}
@@ -131,7 +131,7 @@ def _copied(element: ElementTree.Element, prefix: str) -> ElementTree.Element | 
 
 
 def _declarations(style: str) -> dict[str, str]:
-    """A style attribute as presentation attributes; of the shorthand `font` its size, weight and slant."""
+    """A style attribute as presentation attributes; the shorthand `font` becomes size, weight and slant."""
     kept: dict[str, str] = {}
     for declaration in filter(None, map(str.strip, style.split(";"))):
         name, _, value = (part.strip() for part in declaration.partition(":"))
@@ -144,19 +144,19 @@ def _declarations(style: str) -> dict[str, str]:
 
 
 def _without_paper(svg: ElementTree.Element) -> None:
-    """The white ground of figure and panels is left to the page."""
+    """Make the white background of figure and panels transparent, so that the page's own shows."""
     for path in svg.iter("path"):
         if path.get("fill") == "#ffffff" and "stroke" not in path.attrib:
             path.set("fill", "none")
 
 
 def _points(drawing: ElementTree.Element, data: pd.DataFrame) -> Iterator[tuple[float, float, str]]:
-    """Where each row of the data is drawn, and what it says; without rows whose place is not exactly known."""
+    """x and y of each row of the data and the text for it, without rows whose place is not exactly known."""
     elements = {element.get("id"): element for element in drawing.iter() if element.get("id")}
     words = [name for name in data if name != "gid" and not (name == "cell" and "label" in data)]
     clips = {clip.get("id", ""): clip.find(f"{_SVG}rect") for clip in drawing.iter(f"{_SVG}clipPath")}
     by_element: dict[str, list[dict[Hashable, object]]] = {}
-    # a frame for each of hundreds of lines would take longer than to draw them
+    # plain rows: to make a data frame for each of hundreds of lines would take longer than to draw them
     for gid, row in zip(data["gid"].astype(str), data[words].to_dict("records"), strict=True):
         by_element.setdefault(gid, []).append(row)
     for gid, rows in by_element.items():
@@ -170,7 +170,7 @@ def _points(drawing: ElementTree.Element, data: pd.DataFrame) -> Iterator[tuple[
 def _is_inside(
     x: float, y: float, element: ElementTree.Element, clips: Mapping[str, ElementTree.Element | None]
 ) -> bool:
-    """Whether a point is not clipped away, as where a line leaves its panel: there another's numbers may be."""
+    """Whether a point is inside its panel. Outside, its line is clipped and another panel's numbers may stand there."""
     clipped = re.search(r"url\(#([^)]+)\)", " ".join(path.get("clip-path", "") for path in element.iter()))
     panel = clips.get(clipped[1]) if clipped else None
     if panel is None:
@@ -180,7 +180,10 @@ def _is_inside(
 
 
 def _places(element: ElementTree.Element, rows: int) -> list[tuple[float, float]]:
-    """One place a row, in the drawing's units: the vertices of a line, its markers, or the middle of a shape."""
+    """A place for each row, in the drawing's units: the vertices of a line, its markers, or the middle of a shape.
+
+    Empty where their number is not that of the rows.
+    """
     paths = [
         [float(number) for number in re.findall(_NUMBER, path.get("d", ""))]
         for path in element.findall(f"{_SVG}path") or element.iter(f"{_SVG}path")
@@ -197,7 +200,7 @@ def _places(element: ElementTree.Element, rows: int) -> list[tuple[float, float]
 
 
 def _said(row: Mapping[str, object]) -> str:
-    """`Model-A, top1, epoch 3, mean 0.9294`: numbers with their names, without what is not there."""
+    """`Model-A, top1, epoch 3, mean 0.9294`: words, and numbers with their names; empty fields are left out."""
     there = {word: value for word, value in row.items() if not _is_none(value)}
     return ", ".join(value if isinstance(value, str) else f"{word} {_shown(value)}" for word, value in there.items())
 
@@ -211,5 +214,5 @@ def _shown(value: object) -> str:
 
 
 def _is_none(value: object) -> bool:
-    """Whether a field of a frame is empty: None, NaN or pandas' NA, which is not even equal to itself or another."""
+    """Whether a field of a frame is empty: None, NaN or pandas' NA, which no comparison with == finds."""
     return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))

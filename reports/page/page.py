@@ -1,4 +1,4 @@
-"""The page of a study, assembled."""
+"""Assembles the page of a study."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page that the contents name."""
+    """A part of the page, as the list of contents names it."""
 
     id: str
     title: str
 
 
 def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
-    """`report.html`; its figures are those drawn in `folder`. reload: seconds after which it loads itself again."""
+    """`report.html`. folder: the report's, with drawn figures. reload: seconds after which the page reloads itself."""
     runs, answer = report.runs, report.answer
     repeated = runs.plan.study.replicates is not None
     figures = [drawn_figure(figure, folder) for figure in report.figures]
@@ -72,7 +72,7 @@ def to_page(report: Report, folder: Path, reload: int | None = None) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of this folder with these values, all escaped; style and script are put inside."""
+    """Fill in a template of this folder; values are escaped, style and script are put into the page."""
     style, script = _resource("page.css"), _resource("page.js")
     policy = {
         "default-src": "'none'",
@@ -88,7 +88,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def load_templates() -> None:
-    """Load what a page is made with, and its template."""
+    """Load the template of a study's page and the library for it."""
     _templates().get_template("study.html")
 
 
@@ -113,12 +113,12 @@ def _resource(name: str) -> str:
 
 
 def _allowed(text: str) -> str:
-    """What a Content-Security-Policy calls an inline text of ours; any other is refused."""
+    """The hash by which a Content-Security-Policy allows this inline style or script, and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _link(runs: Runs) -> str:
-    """The document's address where it is one of the web; any other scheme could act."""
+    """The document's address if it is http or https, else empty: a link of another scheme could run something."""
     document = runs.plan.study.document
     url = (document.url or "") if document else ""
     return url if url.startswith(("https://", "http://")) else ""
@@ -135,7 +135,7 @@ def _profile(runs: Runs) -> str:
 
 
 def _facts(runs: Runs, answer: StudyAnswer) -> list[tuple[str, str, str]]:
-    """The figures to see first: what, its number, its small print."""
+    """The numbers at the top of the page: what each is, the number, and its small print."""
     seconds = sum(record.seconds for record in runs.records.values())
     facts = []
     if answer.best is not None:

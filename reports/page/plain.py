@@ -1,4 +1,4 @@
-"""A page made of Markdown, for reports whose parts have no shape of their own here, such as a search's."""
+"""A page made from Markdown, for reports that have no template of their own, such as a search's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCROLLS = '<div class="scroll" role="region" aria-label="Table" tabindex="0"><t
 
 
 def to_html(text: str, title: str, folder: Path) -> str:
-    """The Markdown `text` as a page; images below `folder` are put inside it. Raw HTML in the text stays text."""
+    """The Markdown `text` as a page, with figures from `folder` put into it. HTML in the text is shown as text."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
 
     def inline(match: re.Match[str]) -> str:
@@ -23,7 +23,7 @@ def to_html(text: str, title: str, folder: Path) -> str:
         return f'src="data:image/svg+xml;base64,{data}"'
 
     body = re.sub(r'src="(figures/[A-Za-z0-9_.-]+\.svg)"', inline, body)
-    # the page's policy lets no declaration of style through
+    # the page's policy blocks style attributes
     body = body.replace(' style="text-align:right"', ' class="number"').replace(' style="text-align:left"', "")
     body = body.replace("<table>", _SCROLLS).replace("</table>", "</table></div>")
     return render("plain.html", title=title, body=Markup(body))

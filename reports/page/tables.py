@@ -1,4 +1,4 @@
-"""The printed tables, the answer's and the claims' as views."""
+"""The printed tables and the answer's changes as views."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ..tables.printed import MARK, Column, PrintedTable
 from .views import Field, Head, Mark, Plot, View
 
 _MINUS = re.compile(r"(?<![^\s(])-(?=[\d.])")
-"""A hyphen that stands for a minus."""
+"""A hyphen that stands for a minus sign."""
 
 
 def table_view(table: PrintedTable) -> View:
-    """A study's table; what is the same for all tables stands in the page's card."""
+    """A study's table, without the provenance that all tables share: the page has it in a section of its own."""
     columns = table.layout.columns
     heads = [Head(column.head, column.numeric) for column in columns]
     rows = [[_field(column, row) for column in columns] for row in range(len(table.layout.rows.texts))]
@@ -47,7 +47,7 @@ def _field(column: Column, row: int) -> Field:
 
 
 def _first(text: str) -> float | None:
-    """The number that a text begins with, as the lower end of an interval does."""
+    """The number that a text begins with, such as the lower end of an interval; None if there is none."""
     found = re.match(r"[+-]?\d+(?:\.\d+)?(?![\w.])", text)
     return float(found[0]) if found else None
 
@@ -96,7 +96,7 @@ def _see(change: Change) -> str:
 def _time(change: Change) -> str:
     if change.time is None:
         return NOTHING
-    # about 1 with seeds close around it is no news either way, and a number says so
+    # a ratio near 1 is printed even if seeds fall on both sides of 1: the number itself says "about the same"
     return "unclear" if is_unclear(change) and abs(change.time - 1) > NEAR else f"{change.time:.2f}×"
 
 
@@ -105,7 +105,7 @@ def _of_time(change: Change) -> str:
 
 
 def _tested(answer: StudyAnswer) -> bool:
-    """Whether any p is worth printing: with too few seeds none says anything, nor where looks are repeated."""
+    """Whether any p is worth printing: none with too few seeds, nor where seeds were added after repeated looks."""
     return not answer.repeated and any(_is_tested(change.comparison) for change in answer.changes)
 
 
@@ -144,7 +144,7 @@ def _compared(change: Change, metric: str) -> Field:
 
 
 def _scale(answer: StudyAnswer) -> tuple[float, float]:
-    """Least value and width of the axis that all intervals share; zero is on it."""
+    """Smallest value and length of the axis that all intervals share; zero is on it."""
     found = [change.comparison.difference for change in answer.changes]
     ends = [end for f in found if f for end in (f.low, f.mean, f.high) if end is not None]
     least, most = min([0.0, *ends]), max([0.0, *ends])

@@ -1,4 +1,4 @@
-"""Every trial with what became of it, and the link to its run in MLflow."""
+"""A view of every trial: what became of it, and the link to its run in MLflow."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _link(runs: Runs, trial: str, base: str) -> str:
 
 
 def _server() -> str:
-    """Where runs are looked at; empty where the record's address can't be shown."""
+    """Address of the web page that shows runs; empty where the record's address must not be shown."""
     if scheme() == "databricks" or HIDDEN in shown_uri():
         return ""
     return shown_uri().rstrip("/") if scheme() in ("http", "https") else UI

@@ -1,4 +1,4 @@
-"""What the template prints: tables of fields, already worded, not yet escaped."""
+"""What the template prints: tables of fields, as final text that is not yet escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Mark = Literal["", "best", "second", "dim"]
 
 @dataclass(frozen=True)
 class Plot:
-    """An estimate with its interval, drawn in a field; all in shares of the column's width, from 0 to 1."""
+    """An estimate with its interval, drawn in a field; positions are shares of the column's width, 0 to 1."""
 
     zero: float
     low: float
@@ -31,11 +31,11 @@ class Field:
 
     mark: Mark = ""
     tied: str = ""
-    """The mark of what can't be told from the best."""
+    """The mark behind a number that can't be told from the best, else empty."""
 
     href: str = ""
     code: bool = False
-    """Whether it is a name for a machine."""
+    """Whether the text is set as code."""
 
     plot: Plot | None = None
 
@@ -46,7 +46,7 @@ class Head:
 
     text: str
     numeric: bool = False
-    """Whether it sorts by value and stands to the right."""
+    """Whether the column is sorted by value and aligned to the right."""
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ class View:
 
     @property
     def filterable(self) -> bool:
-        """Whether it is long enough for a filter to help."""
+        """Whether the table is long enough for a filter to help."""
         return len(self.rows) >= 8

@@ -1,6 +1,6 @@
-"""Where each comparison stands that decides how many seeds a study's cells get, and the plan that follows from it.
+"""Where the comparisons stand that decide how many seeds a study's cells get, and the plan that follows from them.
 
-The record alone decides: whoever reads the same record, in whatever order its trials ended, wants the same trials.
+The record alone decides: from the same record, in whatever order its trials ended, always follow the same trials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..statistics import Difference
 from .sequential import Pair, Rule, Standing, follow
 
 Ended = Mapping[str, TrialRecord | None]
-"""Trial id to the record of its finished run; None: it has failed. What is missing has not ended."""
+"""Trial id to the record of its finished run; None: it has failed. A trial that is not in it has not ended."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Followed:
     comparison: Comparison
     standing: Standing
     unreported: str = ""
-    """The metric, where a trial has finished without it: no number of seeds would bring it."""
+    """The metric, if a trial has finished without it: more seeds would not have it either. Else empty."""
 
     @property
     def may_get_seeds(self) -> bool:
-        """Whether trials are still to come on its account."""
+        """Whether the comparison may still ask for seeds."""
         return self.comparison.right is not None and self.standing.waits
 
     @property
     def estimate(self) -> Difference | None:
-        """Left minus right, with the repeated confidence interval; the margin of the comparison is not taken off."""
+        """Left minus right, with the repeated confidence interval; the comparison's margin is not subtracted."""
         found, margin = self.standing.difference, self.comparison.margin
         if found is None:
             return None
@@ -49,47 +49,47 @@ class Followed:
 
 
 def rule_of(plan: Plan) -> Rule:
-    """The rule of a study that adds seeds to what is open."""
+    """The rule of a study that adds seeds to open comparisons."""
     words = plan.study.replicates
     assert words is not None, "the study says how many seeds there are"
     return Rule(words.min, words.max, words.level, len(plan.compared), words.margin, words.futility)
 
 
 def largest(plan: Plan) -> Plan:
-    """The plan with every seed that its cells may get; the plan itself where their number is fixed."""
+    """The plan with every seed that its cells may get; the plan itself if their number is fixed."""
     if plan.study.replicates is None:
         return plan
     return with_seeds(plan, {cell.name: len(plan.study.seeds) for cell in plan.cells})
 
 
 def smallest(plan: Plan) -> Plan:
-    """The plan with the seeds that every cell gets; cells that stand in no comparison get no others."""
+    """The plan with the seeds that every cell gets; a cell that is in no comparison gets no others."""
     return with_seeds(plan, dict.fromkeys(plan.by_name, rule_of(plan).least))
 
 
 def followed(plan: Plan, ended: Ended) -> list[Followed]:
-    """Every comparison of the study, in the order of its claims or cells."""
+    """Every comparison of the study and where it stands, in the order of its claims or cells."""
     ids = largest(plan).ids
     return [follow_one(plan, comparison, ended, ids) for comparison in plan.compared]
 
 
 def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str]) -> Followed:
-    """One of them; `ids` are those of `largest(plan)`."""
+    """One comparison and where it stands; `ids` are those of `largest(plan)`."""
     rule = rule_of(plan)
     if unreported := _unreported(comparison, ended, ids, plan.study.seeds):
         return Followed(comparison, Standing("open", None, rule.least, waits=False), unreported)
     pairs = _pairs(comparison, ended, ids, plan.study.seeds)
     if comparison.right is None:
-        # it asks for no seeds, so there are none to save
+        # against a number it asks for no seeds, so futility has none to save
         rule = dataclasses.replace(rule, futility=0.0)
     return Followed(comparison, follow(pairs, plan.study.seeds, rule))
 
 
 def grown(plan: Plan, found: list[Followed]) -> Plan:
-    """The plan with the seeds that its comparisons want besides its own."""
+    """The plan, with the seeds added that its comparisons want."""
     number = {cell: len(plan.seeds_of(cell)) for cell in plan.by_name}
     for each in found:
-        # a cell's own number asks for none
+        # a comparison of a cell with a number asks for none
         if each.comparison.right is not None:
             for side in (each.comparison.left, each.comparison.right):
                 number[side.cell] = max(number[side.cell], each.standing.wanted)
@@ -106,18 +106,18 @@ def at_most(plan: Plan, comparisons: Iterable[Comparison]) -> Plan:
 
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:
-    """The plan that the record asks for by now. fingerprints: of `largest(plan)`; default: of the data at hand."""
+    """The plan that the record asks for by now. fingerprints: of the data of `largest(plan)`; default: as at hand."""
     return grown(smallest(plan), followed(plan, recorded_ends(plan, fingerprints)))
 
 
 def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> dict[str, TrialRecord | None]:
-    """What the record knows of every trial that the study may ask for."""
-    # a teacher whose weights are gone has its numbers all the same
+    """How every trial that the study may ask for has ended, as far as the record knows."""
+    # without needs: a teacher whose weights are gone would count as to run, but its numbers are recorded
     everything = dataclasses.replace(largest(plan), needs={})
     ended: dict[str, TrialRecord | None] = {}
     for id, state in trial_states(everything, fingerprints or data_fingerprints(everything)).items():
         if state.name == "done" and state.attempt is not None:
-            # of one that can't be read the report says so
+            # the report says of a record that it can't be read
             with suppress(UserError):
                 ended[id] = read_record(state.attempt)
         elif state.name == "failed":

@@ -1,20 +1,20 @@
-"""How many replicates a comparison needs: looks at a growing number of pairs, with the error of all looks controlled.
+"""How many replicates a comparison needs: looks at a growing number of pairs, with the error over all looks controlled.
 
 Repeated confidence intervals (Jennison & Turnbull 1989, J. R. Stat. Soc. B 51; for equivalence 1993, Biometrics 49) of
-the mean paired difference, by Student's t with as many nominal levels as looks, calibrated exactly: see boundaries.py.
+the mean paired difference, by Student's t with a nominal level for each look, calibrated exactly: see boundaries.py.
 The comparisons of a study share the level by Bonferroni.
 
-What holds, for differences that are normal and independent from seed to seed: with probability 1 - level, no comparison
-of the study is *decided* although its difference is zero, or to the wrong side, and none is *equivalent* although its
-difference is the margin or more, whenever each of them stops. Each comparison can commit one of these errors only, so
-it has its whole share for each of them.
+Guarantee, for differences that are normal and independent from seed to seed: with probability 1 - level, no comparison
+of the study is *decided* although its difference is zero, or in the wrong direction, and none is *equivalent* although
+its difference is the margin or more, whenever each of them stops. A comparison can commit only one of these errors, so
+it has its whole share of the level for each of them.
 
-A comparison that will hardly be settled ends as *futile*: its predictive probability is below what the study asks for
-(Spiegelhalter, Freedman & Blackburn 1986, Controlled Clinical Trials 7). Without a look there is no error, so the level
-holds whatever ends comparisons early.
+A comparison that is unlikely to be settled ends as *futile*: the predictive probability that it will be is below what
+the study asks for (Spiegelhalter, Freedman & Blackburn 1986, Controlled Clinical Trials 7). Where there is no look
+there is no error, so the level holds whatever ends comparisons early.
 
-Where differences do not vary at all nothing is decided: no spread can be estimated from them. Accuracies on few images
-are steps, not normal; benchmarks/sequential.py measures what that does.
+Where all differences are equal nothing is decided: no spread can be estimated from them. Accuracies on few images are
+multiples of one image, not normal; benchmarks/sequential.py measures how much that matters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .boundaries import critical
 
 Verdict = Literal["decided", "equivalent", "futile", "open"]
 Pair = tuple[float, float]
-"""Left and right under one seed."""
+"""The values of left and right under one seed."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ class Rule:
     """Pairs at the last look."""
 
     level: float
-    """Probability of any error over all looks at all comparisons."""
+    """Greatest probability of any error over all looks at all comparisons."""
 
     comparisons: int
-    """How many share the level."""
+    """How many comparisons share the level."""
 
     margin: float | None = None
-    """Differences below it are as good as none; None: no comparison is settled as equivalent."""
+    """Differences smaller than this don't matter; None: no comparison is settled as equivalent."""
 
     futility: float = 0.0
-    """A comparison with a smaller chance to be settled by the last look ends; 0: none does."""
+    """A comparison ends if its chance to be settled by the last look is smaller than this; 0: none ends so."""
 
     def critical(self, n: int) -> float:
-        """Student's t beyond which n pairs are decided: half the width of their interval, in standard errors."""
+        """Student's t beyond which n pairs decide; also half the width of their interval, in standard errors."""
         return critical(self.least, self.most, self.level / self.comparisons / 2, n)
 
     def critical_one_sided(self, n: int) -> float:
-        """The same for each of the two one-sided tests against the margin (Schuirmann 1987), of which one may err."""
+        """The same for each of two one-sided tests against the margin (Schuirmann 1987); only one of them can err."""
         return critical(self.least, self.most, self.level / self.comparisons, n)
 
 
@@ -72,29 +72,30 @@ class Standing:
 
     verdict: Verdict
     difference: Difference | None
-    """At the look that settled it, or the last one, with its repeated confidence interval; None before the first."""
+    """At the look that settled it, or the latest, with its repeated confidence interval; None before the first look."""
 
     wanted: int
-    """The first so many seeds are what it needs: those that it has looked at, and while it waits one more."""
+    """How many seeds, in their order, it needs: those that it has looked at and, while it waits, one more."""
 
     waits: bool = True
-    """Whether a look is still to come: it has not ended, and a seed up to the most has not ended."""
+    """Whether a look is still to come: the comparison has not ended, and neither have all its seeds."""
 
     chance: float | None = None
-    """Of a futile one: its chance to be settled by the most, see `chance_to_settle`."""
+    """The chance of a futile comparison to be settled by the last look: see `chance_to_settle`."""
 
 
 def follow(ended: Mapping[int, Pair | None], seeds: Sequence[int], rule: Rule) -> Standing:
-    """Look after each round of seeds until the comparison is settled or futile, or a seed has not ended yet.
+    """Look after each seed until the comparison is settled, or a seed has not ended yet.
 
-    ended: seed to what both sides came to; None where one has failed for good, which leaves the seed out of the pairs.
-    Looks depend on the order of `seeds` and not on that in which trials end: a stopped study goes on as it would have.
+    ended: seed to the values of both sides; None if one side has failed for good, so that the seed makes no pair.
+    Looks follow the order of `seeds`, not the order in which trials end: a study that was stopped goes on as it would
+    have.
     """
     pairs: list[Pair] = []
     standing = Standing("open", None, rule.least)
     for rounds, seed in enumerate(seeds[: rule.most], start=1):
         if seed not in ended:
-            # one that is futile asks for no seed, but looks at those that its cells get for others
+            # a futile comparison asks for no seed, but looks at those that its cells get for other comparisons
             return (
                 standing
                 if standing.verdict == "futile"
@@ -121,7 +122,7 @@ def _standing(pairs: Sequence[Pair], rule: Rule, rounds: int) -> Standing:
 
 
 def look(pairs: Sequence[Pair], rule: Rule) -> tuple[Verdict, Difference]:
-    """What so many pairs say, `rule.least` to `rule.most`, with the repeated confidence interval of left - right."""
+    """The verdict on `rule.least` to `rule.most` pairs, and left - right with its repeated confidence interval."""
     left, right = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
     found = paired_difference(left, right)
     assert found is not None, "there are pairs, and recorded numbers are finite"
@@ -139,10 +140,10 @@ def look(pairs: Sequence[Pair], rule: Rule) -> tuple[Verdict, Difference]:
 
 
 def chance_to_settle(found: Difference, rule: Rule, last: int) -> float:
-    """Predictive probability that the look at `last` pairs, more than there are, settles an open comparison.
+    """Predictive probability that a look at `last` pairs, more than there are now, settles an open comparison.
 
-    Of a normal mean with a flat prior: that of all `last` pairs is Student's t around the one so far. The spread is
-    taken as it is by now. 1 where none can be estimated: nothing is known yet.
+    For a normal mean with a flat prior, the mean of all `last` pairs has Student's t distribution around the present
+    one. The spread is taken to stay as it is. 1 where no spread can be estimated: nothing is known yet.
     """
     if found.sd is None:
         return 1.0
@@ -156,7 +157,7 @@ def chance_to_settle(found: Difference, rule: Rule, last: int) -> float:
     chance = below(-reach) + 1 - below(reach)
     if rule.margin is not None:
         room = rule.margin - rule.critical_one_sided(last) * error
-        # what is both is decided
+        # a mean that is both beyond `reach` and within the margin counts as decided, once
         room = min(room, reach)
         chance += below(room) - below(-room) if room > 0 else 0.0
     return chance

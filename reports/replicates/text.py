@@ -1,4 +1,4 @@
-"""In words and numbers: where the comparisons of a study stand that adds seeds to what is open."""
+"""Words and numbers on where the comparisons stand, for a study that adds seeds to open ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
 
 
 def extent(plan: Plan) -> str:
-    """How many trials there may be, and by which rule."""
+    """How many trials there may be, and by which rule seeds are added."""
     rule = rule_of(plan)
     margin = f", margin {rule.margin:g}" if rule.margin is not None else ""
     futility = f", futility {rule.futility:g}" if rule.futility else ""
@@ -38,7 +38,7 @@ def tally(found: Sequence[Followed]) -> str:
 
 
 def saved(plan: Plan, found: Sequence[Followed]) -> str:
-    """What the plan does without, in words."""
+    """How many trials the plan saves, against as many seeds for every cell."""
     most = len(largest(plan).trials)
     so_far = " so far" if any(each.may_get_seeds for each in found) else ""
     return (
@@ -54,7 +54,7 @@ def row(each: Followed, plan: Plan) -> tuple[str, str, str, str]:
 
 
 def section(plan: Plan, found: Sequence[Followed]) -> str:
-    """The report's part, in Markdown."""
+    """The report's section Seeds, in Markdown."""
     lines = [["Comparison", "Difference", "n", "Stands"], [":--", "--:", "--:", ":--"]]
     rows = [row(each, plan) for each in found]
     lines += [[markdown(name), difference, n, stands] for name, difference, n, stands in rows]
@@ -64,7 +64,7 @@ def section(plan: Plan, found: Sequence[Followed]) -> str:
 
 
 def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
-    """What a reader should know first, in sentences: what is settled, and how sure that is."""
+    """The sentences that come first: what is settled, and how sure that is."""
     level = f"{100 * rule_of(plan).level:g} %"
     sentences = []
     margin = rule_of(plan).margin or 0.0
@@ -89,7 +89,7 @@ def _in_short(each: Followed) -> str:
 
 
 def notes(plan: Plan, found: Sequence[Followed]) -> list[str]:
-    """What a reader must know of the comparisons, in sentences."""
+    """Sentences that explain the table of comparisons."""
     rule = rule_of(plan)
     equivalent = ""
     if rule.margin is not None:
@@ -115,7 +115,7 @@ def notes(plan: Plan, found: Sequence[Followed]) -> list[str]:
 
 
 def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
-    """The same for report.json."""
+    """The rule and where each comparison stands, as plain data for report.json."""
     rule = rule_of(plan)
     return {
         "min": rule.least,
@@ -141,7 +141,7 @@ def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
 
 
 def difference_of(comparison: Comparison) -> str:
-    """What is estimated: `B.top1 - A.top1`, with the margin that it is held against."""
+    """What is estimated: `B.top1 - A.top1`, and the margin that it is tested against."""
     name = f"{comparison.left} - {comparison.right}" if comparison.right else str(comparison.left)
     return f"{name} against {comparison.margin:+g}" if comparison.margin else name
 

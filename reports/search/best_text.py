@@ -1,4 +1,4 @@
-"""What a search found, and what became of it under fresh seeds: the best configuration, or those of the front."""
+"""The best configuration that a search found, or its front, and how they did under fresh seeds, in Markdown."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _value(value: Value | None) -> str:
 
 
 def _plain(value: float, aim: Aim, sign: str = "") -> str:
-    """An objective, or with a sign a difference of one; sizes of networks in thousands and so on."""
+    """An objective as a number, or with `sign` a difference; sizes of networks in thousands, millions and so on."""
     if aim.metric not in FACTS:
         return f"{value:{sign}.4g}"
     return f"{'-' if value < 0 else sign if value else ''}{large(abs(value), '.1f')}"
@@ -140,7 +140,7 @@ def _front(report: SearchReport) -> str:
 
 
 def _fallen(report: SearchReport) -> list[str]:
-    """Finalists of a front that fresh seeds place behind another one."""
+    """A sentence on which configurations are not on the front any more by their means under fresh seeds."""
     if len(report.search.aims) < 2:
         return []
     means = report.fresh_means

@@ -1,4 +1,4 @@
-"""A search's figures, drawn from their data alone."""
+"""Draws the figures of a search, from their data alone."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Dimensions = Sequence[Dimension]
 Aims = Sequence[Aim]
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-"""Behind words that lines cross."""
+"""The background of words that lines cross."""
 
 _LONGEST = 12
-"""Letters of a label."""
+"""The most letters of a label."""
 
 _BESIDE = -0.15
-"""Of an axis' height: where lines pass a dimension that does not apply to them."""
+"""Where lines pass a dimension that does not apply to them, as a share of its axis: below the axis."""
 
 
 def draw(figure: SearchFigure) -> Figure:
-    """The figure of this id."""
+    """Draw the figure that its id names."""
     data, dimensions, aims = figure.data, figure.dimensions, figure.aims
     match figure.id:
         case "history":
@@ -168,7 +168,7 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
 def _paths(
     axis: Axes, frame: pd.DataFrame, dimensions: Dimensions, colours: Sequence[Any], widths: Sequence[float]
 ) -> None:
-    """A line with points for each configuration, the last in front; drawn together, not a thousand times alone."""
+    """A line with points for each configuration, the last in front; drawn all at once, as there may be a thousand."""
     from matplotlib.collections import LineCollection
 
     heights = np.array([[_height(d, value) for value in frame[d.name]] for d in dimensions]).T
@@ -186,7 +186,7 @@ def _points(axis: Axes, frame: pd.DataFrame, places: pd.Series, values: pd.Serie
 
 
 def _places(dimension: Dimension, values: pd.Series) -> list[float]:
-    """Where values stand on the dimension's axis: a choice at the place of its label."""
+    """Positions of values on the dimension's axis; that of a choice is the index of its label."""
     if dimension.word != "choice":
         return [float(value) for value in values]
     labels = list(dimension.patches)
@@ -201,7 +201,7 @@ def _scale(axis: Axes, dimension: Dimension) -> None:
         axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
     elif dimension.log:
         axis.set_xscale("log")
-        # where no configuration has a value, nothing else says where the axis lies
+        # where no configuration has a value, nothing else would set the range
         beside = (dimension.high / dimension.low) ** 0.05
         axis.set_xlim(dimension.low / beside, dimension.high * beside)
         axis.xaxis.set_minor_formatter(NullFormatter())
@@ -214,7 +214,7 @@ def _scale(axis: Axes, dimension: Dimension) -> None:
 
 
 def _height(dimension: Dimension, value: Any) -> float:
-    """Where on its axis, 0 to 1, a value stands; below it where the dimension does not apply."""
+    """Position of a value on its axis, 0 to 1; `_BESIDE` where the dimension does not apply."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _BESIDE
     if dimension.word == "choice":
@@ -226,7 +226,7 @@ def _height(dimension: Dimension, value: Any) -> float:
 
 
 def _marks(dimension: Dimension) -> list[tuple[float, str]]:
-    """What stands beside an axis: the ends of its range, or the labels of its choice."""
+    """Positions and texts of the marks beside an axis: the ends of its range, or the labels of its choice."""
     if dimension.word == "choice":
         heights = [_height(dimension, label) for label in dimension.patches]
         return list(zip(heights, _labels(dimension), strict=True))
@@ -235,9 +235,9 @@ def _marks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _labels(dimension: Dimension) -> list[str]:
-    """Of a choice, each at most so long: of whole options their kinds, where those tell them apart.
+    """Labels of a choice, each at most `_LONGEST` letters. For whole options their kinds, if those differ.
 
-    Those that begin alike have their number in the choice before them.
+    Labels that begin alike are preceded by their number in the choice.
     """
     values = [patch.get(dimension.path or "") for patch in dimension.patches.values()]
     kinds = [value.get("kind") if isinstance(value, dict) else None for value in values]

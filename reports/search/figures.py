@@ -30,7 +30,7 @@ _CAPTIONS = {
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
     "under fresh seeds, mean ± sample standard deviation, with a dotted line from the search's own value{far}",
 }
-"""Of two objectives slices and parallel show the first."""
+"""By the id of the figure. Of two objectives, slices and parallel show the first."""
 
 _MARKS = {
     "pruned": "; grey: ended early, at its last epoch's value",
@@ -44,13 +44,13 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class SearchFigure(FigureData):
-    """One of them, by its id."""
+    """A figure of a search; its id says which."""
 
     dimensions: tuple[Dimension, ...]
     aims: tuple[Aim, ...]
 
     def describe(self) -> str:
-        """What is drawn, in the words of the report."""
+        """See FigureData."""
         return self.title
 
     def draw(self) -> Figure:
@@ -61,7 +61,7 @@ class SearchFigure(FigureData):
 
 
 def search_figures(report: SearchReport) -> list[SearchFigure]:
-    """What there is to draw, in the order of the report."""
+    """The figures that the search has data for, in the order of the report."""
     search, history, importances = report.search, report.history, report.importances
     frame = _with_last(as_frame(history, search), history, search)
     done = frame[frame["state"] == "complete"]
@@ -89,14 +89,14 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
 
 
 def _with_last(frame: pd.DataFrame, history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
-    """With the column `drawn`: the first objective, of what was ended early its last epoch's."""
+    """Add the column `drawn`: the first objective, or its value at the last epoch of configurations ended early."""
     last = [told.course[max(told.course)] if told.course and told.state == "pruned" else math.nan for told in history]
     own = pd.to_numeric(frame[search.aims[0].metric])
     return frame.assign(drawn=own.where(own.notna(), pd.Series(last, index=frame.index, dtype=float)))
 
 
 def _with_fresh(frame: pd.DataFrame, report: SearchReport) -> pd.DataFrame:
-    """With each objective's mean and standard deviation under fresh seeds, of what was trained again."""
+    """Add each objective's mean and standard deviation under fresh seeds, for configurations trained again."""
     means = report.fresh_means
     for place, aim in enumerate(report.search.aims):
         frame[f"fresh_{aim.metric}"] = [means[n][place].mean if n in means else None for n in frame["number"]]

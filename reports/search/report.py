@@ -24,13 +24,13 @@ from .told import RECIPE, Told, as_frame, best_of, counted, finalists_of, fresh_
 
 @dataclass(frozen=True)
 class SearchCost:
-    """What the trials of a search took."""
+    """What the trials of a search cost."""
 
     trials: int
     epochs: int
     seconds: float
     shared: int
-    """Trials that other studies had trained already, which are not among these."""
+    """Trials that other studies had trained already; the other fields don't include them."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +45,24 @@ class SearchReport:
     """The recipe and the finalists under fresh seeds."""
 
     finalists: Sequence[Told]
-    """Configurations that are trained again, the best first."""
+    """Configurations that are trained again under fresh seeds, the best first."""
 
     cost: SearchCost
 
     @property
     def winner(self) -> Told | None:
-        """The first of the finalists: of one objective the best, of two the best of the front besides the recipe."""
+        """The first finalist: the best configuration; with two objectives, the best of the front besides the recipe."""
         return self.finalists[0] if self.finalists else None
 
     @property
     def is_better(self) -> bool:
-        """Whether the winner is better than the recipe by the search's own first objective, or the recipe has none."""
+        """Whether the winner beats the recipe by the search's own first objective, or the recipe has no value."""
         recipe = next((told for told in self.history if told.number == 0 and told.values), None)
         won = self.winner
         return won is not None and (recipe is None or self.search.aims[0].better(won.values[0], recipe.values[0]))
 
     def under_fresh_seeds(self, cell: str, aim: Aim) -> dict[int, float]:
-        """Seed to the objective, of the trials that have finished."""
+        """Fresh seed to the objective, for those of the cell's trials that have finished with a value."""
         plan = self.fresh.plan
         records = {seed: self.fresh.records.get(plan.ids.get((cell, seed), "")) for seed in plan.study.seeds}
         values = {seed: aim.value(record) for seed, record in records.items() if record is not None}
@@ -73,14 +73,14 @@ class SearchReport:
         return summarize(list(self.under_fresh_seeds(cell, aim).values()))
 
     def difference(self, told: Told, aim: Aim) -> Difference | None:
-        """A finalist minus the recipe, paired by fresh seed; the intervals of all finalists hold together at 95 %."""
+        """A finalist minus the recipe, paired by fresh seed; the intervals of all finalists together hold at 95 %."""
         left = self.under_fresh_seeds(f"#{told.number}", aim)
         confidence = 1 - 0.05 / max(1, len(self.finalists))
         return paired_difference(left, self.under_fresh_seeds(RECIPE, aim), confidence)
 
     @property
     def fresh_means(self) -> dict[int, list[Summary]]:
-        """Number to its objectives under fresh seeds, of the recipe (0) and the finalists that have them all."""
+        """Number of the recipe (0) or a finalist to its objectives under fresh seeds, if it has all of them."""
         found = {}
         for number in (0, *(told.number for told in self.finalists)):
             summaries = [self.summary(f"#{number}", aim) for aim in self.search.aims]
@@ -90,13 +90,13 @@ class SearchReport:
 
     @property
     def states(self) -> Counter[str]:
-        """How many configurations came to what, each counted once."""
+        """State to how many configurations have it, each counted once."""
         others = [told for told in self.history if told.state in ("refused", "running")]
         return Counter(told.state for told in (*counted(self.history), *others))
 
 
 def make_search_report(search: SearchPlan, history: Sequence[Told], importances: Mapping[str, float]) -> SearchReport:
-    """Collect what the search remembers and what the record holds of its trials."""
+    """Combine what the search remembers with what the record holds of its trials."""
     fresh = collect_runs(fresh_plan(search, history))
     best = best_of(history, search.aims)
     finalists = finalists_of(search, history)

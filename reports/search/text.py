@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_text(report: SearchReport, figures: Sequence[SearchFigure]) -> str:
-    """`report.md`; `figures` are those that were drawn."""
+    """The text of `report.md`; `figures` are those that were drawn."""
     search = report.search
     parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
     parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
@@ -86,7 +86,7 @@ def _provenance(report: SearchReport) -> str:
     name = f" --name {search.study.name}" if search.study.name != search.study.own_name else ""
     trained = [told for told in counted(report.history) if told.state != "failed"]
     spent = {told.number: max(told.course, default=search.space.recipe(told.point).epochs) for told in trained}
-    # what trained to its end has had all of its epochs, also where it stopped by itself
+    # a configuration that trained to its end saved nothing, even if its own early stopping ended it
     saved = sum(
         search.space.recipe(told.point).epochs - spent[told.number] for told in trained if told.state == "pruned"
     )

@@ -1,4 +1,4 @@
-"""What a search found, as data: its configurations, the best of them, the front, what it cost. Pure."""
+"""What a search found, as data: its configurations, the best of them, the front, the finalists. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Told:
 
     point: Mapping[str, Value]
     values: tuple[float, ...] = ()
-    """Its objectives, means over its seeds; of a complete one."""
+    """Objectives of a complete configuration, each a mean over its seeds; else empty."""
 
     course: Mapping[int, float] = field(default_factory=dict)
-    """Epoch to the objective after it, of its first seed."""
+    """Epoch to the first objective after it, under the first seed."""
 
     note: str = ""
-    """`the recipe`, `starting point 1`, or nothing for what the sampler suggested."""
+    """`the recipe`, `starting point 1`, or empty for a suggestion of the sampler."""
 
     reason: str = ""
     trials: Mapping[int, str] = field(default_factory=dict)
@@ -42,52 +42,55 @@ class Told:
 
     @property
     def first(self) -> str:
-        """The trial of its first seed, which tells the configuration from others; of one never trained nothing."""
+        """The id of its first seed's trial, which identifies the configuration; empty if it was never trained."""
         return next(iter(self.trials.values()), "")
 
 
 def counted(history: Sequence[Told]) -> list[Told]:
-    """What a budget counts: each configuration that came to something, or failed, once."""
+    """The configurations that a budget counts: those that have ended, failed ones included, each once."""
     ended = [told for told in history if told.state in ("complete", "pruned", "failed")]
-    # one that failed before any trial of it began is told from others by its number alone
+    # one that failed before any of its trials began has only its number to identify it
     first = {(told.state == "failed", told.first or told.number): told for told in reversed(ended)}
     return [told for told in ended if first[told.state == "failed", told.first or told.number] is told]
 
 
 def repeated_last(history: Sequence[Told]) -> int:
-    """How many suggestions in a row, to the last one that has ended, were of what was known already."""
+    """How many of the last ended suggestions in a row repeated configurations that were known already."""
     new = {told.number for told in counted(history)}
     ended = [told.number for told in history if told.state in ("complete", "pruned", "failed")]
     return sum(1 for _ in takewhile(lambda number: number not in new, reversed(ended)))
 
 
 def refused_last(history: Sequence[Told]) -> int:
-    """How many suggestions in a row, to the last one, were refused by a constraint."""
+    """How many of the last suggestions in a row were refused by a constraint."""
     return sum(1 for _ in takewhile(lambda told: told.state == "refused", reversed(history)))
 
 
 def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:
     """The complete configuration with the best first objective; of equals the best by the second, then the earliest.
 
-    None before any.
+    None if none is complete.
     """
     done = [told for told in history if told.state == "complete"]
     return min(done, key=lambda told: _rank(told, aims), default=None)
 
 
 def _rank(told: Told, aims: Sequence[Aim]) -> list[float]:
-    """The lower, the better by the first objective, then by the second."""
+    """A key to sort by: the better by the first objective, then by the second, the lower."""
     return [-value if aim.direction == "max" else value for aim, value in zip(aims, told.values, strict=True)]
 
 
 def distinct(history: Sequence[Told]) -> list[Told]:
-    """The complete configurations, each as it was first suggested."""
+    """The complete configurations, without later repeats of the same point."""
     found = {tuple(sorted(told.point.items())): told for told in reversed(history) if told.state == "complete"}
     return sorted(found.values(), key=lambda told: told.number)
 
 
 def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
-    """The complete configurations that no other beats in one objective without losing in another, by the first one."""
+    """The Pareto front: the complete configurations that no other beats in one objective without losing in another.
+
+    In ascending order of the first objective.
+    """
     done = distinct(history)
 
     def beats(one: Told, other: Told) -> bool:
@@ -99,11 +102,11 @@ def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
 
 
 def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
-    """The configurations to train again beside the recipe, best first; none where nothing is better than the recipe.
+    """The configurations to train again beside the recipe, best first; none if nothing is better than the recipe.
 
-    One objective: the best of those better than the recipe. Two: those of the front, or where it has more than asked
-    for, first the best by the first objective, then each time the farthest from those chosen, with both objectives as
-    shares of the front's range.
+    One objective: the best of those better than the recipe. Two: those of the front. If it has more than asked for,
+    first the best by the first objective, then always the one farthest from those chosen, with both objectives
+    measured in shares of the front's range.
     """
     aims, recipe = search.aims, dict(search.starts[0])
     done = distinct(history)
@@ -122,7 +125,7 @@ def _best_first(found: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
 
 
 def _spread(front: Sequence[Told], number: int) -> list[Told]:
-    """So many of them, the first included, far from each other; in their order."""
+    """At most `number` of them, in their order: the first one, and others far from each other."""
     widths = [max(column) - min(column) or 1.0 for column in zip(*(told.values for told in front), strict=True)]
     at = {told.number: [v / width for v, width in zip(told.values, widths, strict=True)] for told in front}
     chosen = list(front[:1])
@@ -133,7 +136,7 @@ def _spread(front: Sequence[Told], number: int) -> list[Told]:
 
 
 def fresh_plan(search: SearchPlan, history: Sequence[Told]) -> Plan:
-    """The recipe and the finalists under fresh seeds; no trial where there is no finalist."""
+    """A plan of the recipe and the finalists under fresh seeds; without trials if there is no finalist."""
     plan = search.plan
     plan = dataclasses.replace(plan, study=dataclasses.replace(plan.study, seeds=search.fresh_seeds))
     finalists = finalists_of(search, history)
@@ -149,7 +152,7 @@ def cell_of(search: SearchPlan, name: str, point: Point) -> Cell:
 
 
 def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
-    """`configurations.csv`: a row a configuration; a dimension's column is empty where it does not apply."""
+    """`configurations.csv`: one row per configuration; a dimension's column is empty where it does not apply."""
     rows = []
     best: float | None = None
     for told in history:

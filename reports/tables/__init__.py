@@ -1,4 +1,4 @@
-"""The tables of a report: each kind is a file with `make(table, runs)`, and each form one that writes what it made."""
+"""The tables of a report: a file for each kind, with `make(table, runs)`, and a file for each form it is written in."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _KINDS: dict[TableKind, Callable[[Table, Runs], list[PrintedTable]]] = {
 
 
 def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
-    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second one.
+    """Fill one table from its runs; where its differences don't fit beside its numbers, they are a second table.
 
-    Below it stands what its trials differ in besides, and what its comparisons can't tell apart.
+    Its footnotes also say in what its trials differ that no factor names, and what its comparisons can't tell apart.
     """
     made = _KINDS[table.kind](table, runs)
     cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
@@ -41,12 +41,12 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
         )
         for one in made
     ]
-    # the document has no table of differences
+    # a table of differences has no number, as the document has no such table
     return [replace(one, number=table.number if one.id == table.id else None) for one in printed]
 
 
 def make_tables(runs: Runs) -> list[PrintedTable]:
-    """All tables of a report, in order: the study's or its designs', the effects, the cost."""
+    """All tables of a report, in order: those that the study states, else those of its designs; effects; cost."""
     provenance = provenance_note(runs)
     own = {table.id for table in runs.plan.study.tables}
     return [

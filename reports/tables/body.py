@@ -28,7 +28,7 @@ class Leading:
 
 
 def labels_of(table: Table, lines: Sequence[Line], runs: Runs) -> list[str]:
-    """What is printed for each line."""
+    """The printed name of each line: the table's label for it, or its own."""
     given = by_row(table, "labels", lines, runs.plan.study)
     return [given.get(line.key, line.label) for line in lines]
 
@@ -36,10 +36,10 @@ def labels_of(table: Table, lines: Sequence[Line], runs: Runs) -> list[str]:
 def make_body(
     table: Table, lines: Sequence[Line], leading: Leading, runs: Runs, *, gains: bool = False, within: bool = False
 ) -> list[PrintedTable]:
-    """The rows with settings, metrics, n and notes; and where they would be too many columns, a table of differences.
+    """The table of rows with settings, metrics, n and notes and, where they need one of their own, that of differences.
 
-    Differences stand within the table where it prints one metric and no published number, or, if `within`, any number
-    of metrics. gains: whether differences are of steps, each over the one before.
+    Differences stand in the table itself if it prints no published number and only one metric or, if `within`, several.
+    gains: whether differences are those of steps, each over the one before.
     """
     metrics = measure(table, lines, runs)
     labels = labels_of(table, lines, runs)
@@ -86,14 +86,14 @@ def make_body(
 
 
 def numbers_of(table: Table, metrics: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Every printed number, row by row."""
+    """Every printed number as plain data, row by row."""
     return [entry.number(table.id) for row in zip(*(m.entries for m in metrics), strict=True) for entry in row]
 
 
 def differences(
     table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str]
 ) -> PrintedTable:
-    """A table of its own for the differences of another, whose numbers hold them already."""
+    """A separate table for the differences of `table`; it has no `numbers`, as those of `table` include them."""
     shown = [index for index, line in enumerate(lines) if line.reference]
     groups = [
         [_only(column, shown) for column in difference_columns(metric.title, metric, table.unit)] for metric in compared

@@ -12,11 +12,11 @@ from .printed import Column
 
 INTERVAL, P = "95 % interval", "p"
 TESTED = (INTERVAL, P)
-"""Heads of columns of inference."""
+"""Heads of the columns that intervals and tests fill."""
 
 
 def settings_column(title: str, values: Sequence[Any]) -> Column:
-    """A recipe's setting in each row; None where a row has none."""
+    """A recipe's setting in each row; None for a row whose recipe lacks it."""
     numeric = all(value is None or (isinstance(value, int | float) and value is not True) for value in values)
     behind = [None if value is None else float(value) for value in values] if numeric else None
     return Column(title, [numbers.setting(value) for value in values], numeric, values=behind)
@@ -25,9 +25,9 @@ def settings_column(title: str, values: Sequence[Any]) -> Column:
 def metric_columns(
     title: str, entries: Sequence[Entry | None], metric: str, unit: Unit, *, counted: bool = False
 ) -> list[Column]:
-    """Ours, and where the document states any number of this column, its own and the difference.
+    """Our numbers and, if the document states any for this column, the document's and the differences.
 
-    None stands where the table has no cell. counted: whether n stands behind each number.
+    An entry is None where the table has no cell. counted: whether n stands behind each number.
     """
     ours = Column(
         title,
@@ -65,7 +65,7 @@ def _ours(entry: Entry | None, metric: str, unit: Unit, counted: bool) -> str:
 
 
 def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Column]:
-    """The difference to each row's reference, its interval, and p where there are runs enough for one."""
+    """The difference to each row's reference, its interval, and p if there are enough runs for one."""
     found = [entry.comparison for entry in measured.entries]
     gaps = [comparison.difference if comparison else None for comparison in found]
     texts = [
@@ -98,20 +98,20 @@ def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Colum
 
 
 def is_tested(measured: Measured) -> bool:
-    """Whether the test could decide any of the differences."""
+    """Whether there are enough pairs for the test to decide any of the differences."""
     verdicts = [entry.comparison.verdict for entry in measured.entries if entry.comparison]
     return any(verdict not in ("n too small", "no pair") for verdict in verdicts)
 
 
 def count_column(counts: Sequence[int]) -> Column:
-    """Finished runs behind each row."""
+    """The column n: finished runs behind each row."""
     return Column("n", [str(count) for count in counts], values=[float(count) for count in counts])
 
 
 def with_counts(groups: list[list[Column]], metrics: Sequence[Measured]) -> list[list[Column]]:
-    """The groups of metrics with their n: one column behind all, or one behind each where they differ.
+    """The groups of metrics with n: one column behind the last, or one behind each if n differs between metrics.
 
-    A number that is missing altogether does not count as differing.
+    An entry without any run does not count as differing.
     """
     measured = [metric.entries for metric in metrics if not metric.is_fact]
     if not measured:

@@ -9,14 +9,14 @@ from experiments.questions.lines import Line
 from ..significance import Equals, PairedComparison, among_the_best, compare_pairs, smallest_p
 
 LEVEL = 0.05
-"""Of all tests of a column together."""
+"""The level of all tests of a column together."""
 
 Arms = Mapping[str, Mapping[int, float]]
 """Cell to seed to a metric's value."""
 
 
 def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) -> dict[str, PairedComparison]:
-    """Line key to its comparison with its reference; a line without reference, or where one has no run, has none."""
+    """Line key to its comparison with its reference, for the lines that have one, if both have runs."""
     pairs = {
         line.key: (arms[line.cell], arms[line.reference])
         for line in lines
@@ -26,11 +26,11 @@ def compare_lines(lines: Sequence[Line], arms: Arms, *, larger_is_better: bool) 
 
 
 def not_told_from_best(arms: Arms, *, larger_is_better: bool) -> Equals | None:
-    """The cells that can't be told from the best; None where there are too few runs to tell any."""
+    """The cells that can't be told from the best; None if there are too few runs to tell any."""
     run = {cell: values for cell, values in arms.items() if values}
     if len(run) < 2:
         return Equals(next(iter(run), ""), frozenset(run))
-    # asked first, as pairing thousands of cells with each other takes minutes
+    # checked first, because to pair thousands of cells with each other takes minutes
     if smallest_p(max(map(len, run.values()))) > LEVEL / (len(run) - 1):
         return None
     return among_the_best(run, larger_is_better=larger_is_better, level=LEVEL)

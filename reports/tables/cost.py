@@ -1,4 +1,4 @@
-"""`kind: cost`: what each cell takes, as its trials were measured."""
+"""`kind: cost`: what each cell costs, as measured while its trials ran."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Records = Sequence[TrialRecord]
 
 @dataclass(frozen=True)
 class _Cost:
-    """A column: the cost of a cell by its finished runs."""
+    """A column: how the cost of a cell follows from its finished runs, and how it is printed."""
 
     name: str
     head: str
@@ -36,7 +36,7 @@ class _Cost:
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """The metrics that the table states, parameters, MACs, seconds an epoch, hours of a device, peak memory, n."""
+    """Columns: the metrics that the table states, parameters, MACs, seconds per epoch, device hours, peak memory, n."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     records = [_records(line, runs) for line in lines]
     metrics = measure(table, lines, runs, stated_metrics(table))
@@ -84,7 +84,7 @@ def _records(line: Line, runs: Runs) -> list[TrialRecord]:
 
 
 def _costs(records: Records) -> tuple[list[_Cost], list[str]]:
-    """The columns that these records fill, and what they mean."""
+    """The columns for which these records have values, and footnotes that explain them."""
     costs = [_Cost("epoch_seconds", "s/epoch", _pace, _mean_sd)]
     what = ["as trials were measured, beside others: s/epoch: training and evaluation, mean ± sd over runs"]
     if records and all(record.gpus for record in records):
@@ -123,7 +123,7 @@ def _peak(records: Records) -> Summary | None:
 
 
 def _mean_sd(pace: Summary) -> str:
-    # three digits that count: epochs take milliseconds or hours
+    # three significant digits: epochs may take milliseconds or hours
     decimals = 0 if pace.mean >= 100 else min(4, 2 - math.floor(math.log10(pace.mean))) if pace.mean > 0 else 2
     return f"{pace.mean:.{decimals}f}" + ("" if pace.sd is None else f" ± {pace.sd:.{decimals}f}")
 

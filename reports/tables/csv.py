@@ -1,4 +1,4 @@
-"""A table's raw numbers as CSV, a row for each."""
+"""A table's raw numbers as CSV, a row for each number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .printed import PrintedTable
 
 
 def to_csv(table: PrintedTable) -> str:
-    """The numbers of a table in our units (accuracies are fractions of 1); several published ones with a slash."""
+    """A table's numbers in our units (accuracies are fractions of 1); a slash between several published ones."""
     if not table.numbers:
         return ""
     heads = [head for head in dict.fromkeys(key for number in table.numbers for key in number) if head != "table"]

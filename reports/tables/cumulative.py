@@ -11,7 +11,7 @@ from .printed import Column, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """None of the steps, then one more in each row; with a `reference` the gain is over that instead."""
+    """A row with none of the steps, then one more step in each row; with a `reference`, gains are over that instead."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     rows = Column(table.titles.get("rows", "step"), labels_of(table, lines, runs), numeric=False)
     return make_body(table, lines, Leading(rows), runs, gains=True, within=True)

@@ -1,4 +1,4 @@
-"""`kind: effects`: what each option adds, and each two together, over all cells that the table takes in."""
+"""`kind: effects`: what each option adds, and what each two add together, over all cells that the table takes in."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from .printed import Column, Layout, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """An effect a row; for each metric the estimate, its interval and p.
+    """One row per effect; for each metric the estimate, its interval and p.
 
-    Unasked, nothing where it would hold no interaction: the report's answer has every option's effect already.
+    No table if the study does not ask for it and it would show no interaction, while the report's answer has every
+    option's effect already.
     """
     lines = [
         line for line in table_lines(table, runs.plan.study, runs.plan.designed) if line.cell not in runs.plan.excluded
@@ -66,11 +67,11 @@ def _varying(lines: Sequence[Line], runs: Runs) -> dict[str, list[str]]:
 
 
 def _name(term: Term, factors: Mapping[str, Sequence[str]], runs: Runs) -> str:
-    """A switch's name, `model: B` against the first option, two with a cross between them."""
+    """`mixup` for a switch, `model A → B` for another option against the first; two with a cross between them."""
     parts = []
     for factor, option in term:
         if factor not in factors:
-            # a block, which an effect may hide behind
+            # the block, which may be an alias of an effect
             parts.append(f"{factor} {option}")
             continue
         switch = runs.plan.study.factors[factor].switch
@@ -89,7 +90,7 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
     def interval(effect: Effect | None) -> str:
         if effect is None:
             return numbers.NOTHING
-        # a difference of differences goes twice as far
+        # an interaction is a difference of differences, so its limits are twice as wide
         return numbers.interval(effect.low, effect.high, metric, table.unit, most=len(effect.factors))
 
     columns = [
@@ -113,7 +114,7 @@ def _columns(metric: str, fit: Effects, terms: Sequence[Term], table: Table) -> 
 
 
 def _notes(fits: Mapping[str, Effects], factors: Mapping[str, Sequence[str]], table: Table, runs: Runs) -> list[str]:
-    """Once for all metrics, or one by one where they do not come from the same runs."""
+    """Footnotes: the same for all metrics, or with metrics' names before those that do not hold for all."""
     notes = {
         table.titles.get(metric, title(metric)): _fit_notes(fit, factors, runs, metric) for metric, fit in fits.items()
     }

@@ -27,17 +27,17 @@ class Entry:
     line: Line
     metric: str
     ours: Summary | None
-    """A fact of the cell is a mean of no runs."""
+    """Mean and spread over runs; a fact is a mean with n = 0."""
 
     published: tuple[float, ...] = ()
-    """The document's numbers in our units: several, where it contradicts itself."""
+    """The document's numbers in our units; several if it contradicts itself."""
 
     comparison: PairedComparison | None = None
-    """With the line's reference; None for the reference itself and for facts."""
+    """The comparison with the line's reference; None for the reference itself and for facts."""
 
     rank: Rank = ""
     among_best: bool = False
-    """Whether it can't be told from the best of its column; not the best itself."""
+    """Whether it can't be told from the best of its column; False for the best itself."""
 
     @property
     def n(self) -> int:
@@ -80,7 +80,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of a table: an entry a line."""
+    """A metric of a table, with an entry for each line."""
 
     metric: str
     title: str
@@ -89,11 +89,11 @@ class Measured:
     """Whether there are enough runs to tell any of several entries from the best."""
 
     told_from: str = ""
-    """The label of the entry that the others are told from, where the best mean is of too few runs for that."""
+    """The label of the entry that others are tested against, if the one with the best mean has too few runs for it."""
 
     @property
     def is_fact(self) -> bool:
-        """Whether it is known without a run."""
+        """Whether the metric is known without a run, as parameters are."""
         return self.metric in FACTS
 
     @property
@@ -129,10 +129,10 @@ def _measured(
     arms = {cell: runs.values(cell, metric) for cell in cells}
     summaries = [summarize(list(arms[line.cell].values())) for line in lines]
     ranks = _ranks(metric, [summary.mean if summary else None for summary in summaries])
-    # what is the same trials as its reference is no comparison
+    # a line with the same trials as its reference makes no comparison
     compared = [line for line in lines if line.reference and not runs.plan.are_same(line.cell, line.reference)]
     comparisons = compare_lines(compared, arms, larger_is_better=better(metric) != "min")
-    # where all are equal there is no best to be told from, and no level where n followed from what was seen
+    # no marks if all means are equal, so that none is best, or if n followed from results, so that no level holds
     told = any(ranks) and runs.plan.study.replicates is None
     shown = {line.cell: arms[line.cell] for line in lines} if told else {}
     among = not_told_from_best(shown, larger_is_better=better(metric) != "min")
@@ -146,7 +146,7 @@ def _measured(
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:
-    """Best and, of three or more, second; equal means share a rank, and where all are equal none has one."""
+    """Best and, of three or more different means, second. Equal means share a rank; if all are equal, none has one."""
     distinct = sorted({mean for mean in means if mean is not None}, reverse=better(metric) == "max")
     if better(metric) is None or len(distinct) < 2:
         return [""] * len(means)

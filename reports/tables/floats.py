@@ -1,6 +1,6 @@
-"""How high a table becomes in LaTeX, and how its rows are shared out over floats that fit a page each.
+"""Estimates how high a table becomes in LaTeX, and shares its rows out over floats that each fit a page.
 
-Several floats rather than longtable: they work in two columns as well, and need no package.
+Several floats, not longtable: they work on two-column pages as well and need no package.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from math import ceil
 from .widths import TEXT_WIDTH, Part, head_lines, text_of, text_width
 
 _PAGE = 520.0
-"""Points of an article's 550 that a float may take, as its height is estimated."""
+"""Points that a float may take of an article's 550; the rest is a reserve, because heights are estimates."""
 
 _BASELINES = {"": 12.0, r"\small": 11.0, r"\footnotesize": 9.5}
-"""From line to line by font size, in points."""
+"""Font size to the distance between lines, in points."""
 
 _RULES = 16.0
-"""The three rules of a tabular with their space."""
+"""Points that the three rules of a tabular take with their space."""
 
 _BETWEEN_ROWS = 5.0
 _BETWEEN_PARTS = 18.0
 
 _SHARES = 20
-"""Of a page, in which its room is tried out."""
+"""How many fractions of a page are tried as the height of floats."""
 
 _RAGGED = 1.15
-"""How much longer broken text is than its letters: lines end before the margin."""
+"""How much longer text gets when it is broken, because lines end before the margin."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Piece:
 
 
 def share_out(parts: list[Part], size: str, scale: float, caption: str, notes: str) -> list[list[Piece]]:
-    """The tabulars of each float; one float where all fits a page. Rows stay in order.
+    """The tabulars of each float; a single float if all fits a page. Rows stay in order.
 
-    Of several, each is about as high as the others.
+    Several floats are about equally high.
     """
     line = _BASELINES[size]
     heads = [_head(part, line) for part in parts]
@@ -50,7 +50,7 @@ def share_out(parts: list[Part], size: str, scale: float, caption: str, notes: s
     page = _PAGE - above
     packed, last = _pack(parts, heads, rows, page)
     fewest = len(packed) + (last + below > page)
-    # the lowest room with which as many floats do makes them about equally high
+    # the smallest height with which as many floats are enough makes them about equally high
     for share in range(1, _SHARES + 1):
         lower, last = _pack(parts, heads, rows, page * share / _SHARES)
         if len(lower) <= fewest and last + below <= page:
@@ -61,8 +61,10 @@ def share_out(parts: list[Part], size: str, scale: float, caption: str, notes: s
 def _pack(
     parts: list[Part], heads: list[float], rows: list[list[float]], room: float
 ) -> tuple[list[list[Piece]], float]:
-    """Tabulars one below the other until the room is full; a part that fits one float is not divided. And what the
-    last one takes."""
+    """Floats filled with tabulars until `room` points are used, and the height of the last float.
+
+    A part that fits one float is not divided.
+    """
     floats: list[list[Piece]] = [[]]
     used = 0.0
     for part, head, heights in zip(parts, heads, rows, strict=True):

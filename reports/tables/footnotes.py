@@ -23,11 +23,11 @@ from .entries import Measured
 from .printed import MARK, Layout
 
 _SHORT = 40
-"""The longest label that is named in a footnote, where "the first row" will do."""
+"""Letters beyond which a footnote says "the first row" instead of a label."""
 
 
 def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) -> str:
-    """What the table's numbers and marks are, of those that it shows. lines: whether places of it have no cell."""
+    """Explains the numbers and marks that the table shows. lines: whether some of its places have no cell."""
     every = [entry for metric in metrics for entry in metric.entries]
     parts = []
     if any(not metric.is_fact for metric in metrics):
@@ -54,7 +54,7 @@ def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) 
 
 
 def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Sequence[str]) -> str:
-    """What differences are against, and how they were tested."""
+    """Says what the differences are to and how they were tested."""
     tests = max(sum(entry.comparison is not None for entry in metric.entries) for metric in compared)
     found = [e.comparison.difference for m in compared for e in m.entries if e.comparison and e.comparison.difference]
     interval = ", with Student's t interval" if any(each.low is not None for each in found) else ""
@@ -85,14 +85,14 @@ def _is_cut(found: PairedComparison | None, metric: str) -> bool:
 
 
 def unit_note(table: Table) -> str:
-    """What accuracies are printed in, where that is not as fractions."""
+    """Says in which unit accuracies are printed, if not as fractions; else empty."""
     if table.unit != "percent" or not any(is_accuracy(metric) for metric in table.metrics):
         return ""
     return "Accuracies are in per cent, their differences in percentage points."
 
 
 def fixed_n_note(layout: Layout, runs: Runs) -> str:
-    """Of a study that adds seeds to what is open: what the intervals, p and marks of a table do not know."""
+    """Warns, in a study that adds seeds to open comparisons, that a table's tests take n as fixed; else empty."""
     tested = any(column.marked or column.head in TESTED for column in layout.columns)
     if runs.plan.study.replicates is None or not tested:
         return ""
@@ -120,13 +120,13 @@ def _reference(lines: Sequence[Line], labels: Sequence[str]) -> str:
 
 
 def confounder_note(table: Table, runs: Runs) -> str:
-    """What the table's comparisons can't tell apart: an option changes several settings, or some silently."""
+    """Says what the table's comparisons can't tell apart, as where an option changes several settings; else empty."""
     notes = table_notes(table, runs.plan)
     return f"Note: {'; '.join(notes)}." if notes else ""
 
 
 def runs_note(lines: Sequence[Line], runs: Runs) -> str:
-    """Trials planned and finished; by cell what failed and what is missing."""
+    """How many trials are planned and finished; for each cell how many failed or are missing."""
     cells = [cell for cell in dict.fromkeys(line.cell for line in lines) if cell not in runs.plan.excluded]
     planned = {cell: runs.plan.seeds_of(cell) for cell in cells}
     trials = {(cell, seed): runs.plan.ids[cell, seed] for cell, seeds in planned.items() for seed in seeds}
@@ -179,6 +179,6 @@ def provenance_note(runs: Runs) -> str:
 
 
 def sentence(parts: Sequence[str]) -> str:
-    """The parts with semicolons between them."""
+    """The parts as one sentence, with semicolons between them; empty if there are none."""
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""

@@ -15,7 +15,7 @@ from .printed import CHECK, MARK, Column, Layout, PrintedTable
 from .widths import COLUMN_WIDTH, fit, head_lines, pieces_of, text_of, text_width
 
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
-"""What siunitx reads: sign, whole digits, decimals; the same of a standard deviation."""
+"""A number as siunitx reads it: sign, whole digits, decimals; then those digits of a standard deviation."""
 
 _SETUP = (
     "separate-uncertainty,table-align-uncertainty=false,table-align-text-post=false,retain-explicit-plus,detect-weight"
@@ -23,9 +23,9 @@ _SETUP = (
 
 
 def to_latex(table: PrintedTable) -> str:
-    """The table with its caption; smaller, with broken text, or in parts one below the other where it is wide.
+    """The table with its caption. A wide one is set smaller, with broken text, or in parts one below the other.
 
-    Where it is higher than a page it is several floats, the later ones "(continued)" under the same number.
+    One that is higher than a page becomes several floats, the later ones "(continued)" under the same number.
     """
     size, scale, space, parts = fit(_spoken(table.layout))
     caption = (table.caption or table.id).rstrip(".")
@@ -127,7 +127,7 @@ def _head(column: Column, *, in_s: bool) -> str:
 
 
 def _cell(column: Column, row: int, width: float) -> str:
-    """A cell as text. width: points to which it is broken, in letters of 10 pt; 0 where it is not."""
+    """A cell as text. width: the points, at a font of 10 pt, to which the text is broken; 0 if it is not."""
     text = text_of(column, row)
     if not width:
         return _styled(latex(text), column, row) + _mark(column, row)
@@ -140,7 +140,7 @@ def _broken(text: str, width: float) -> str:
 
 
 def _breakable(word: str, width: float) -> str:
-    """A word that is wider than its line may be broken, after its signs where that will do."""
+    """A word, with places where it may be broken if it is wider than its line: after its signs, or else anywhere."""
     if text_width(word) <= width:
         return latex(word)
     letters = max(1, int(width / max(map(text_width, word))))
@@ -158,7 +158,7 @@ def _mark(column: Column, row: int) -> str:
 
 
 def _number(column: Column, row: int) -> str:
-    """A cell of an S column: a number, or text in braces, which is what can be underlined."""
+    """A cell of an S column: a number, or text in braces; only text can be underlined."""
     text = column.texts[row]
     if not _NUMBER.fullmatch(text) or row in column.underlined:
         return f"{{{_styled(latex(text_of(column, row)), column, row)}{_mark(column, row)}}}"

@@ -11,7 +11,7 @@ from .printed import Column, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """The full model, then without each step, with the difference to the full model."""
+    """A row for the full model, then one without each step, with the difference to the full model."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     rows = Column(table.titles.get("rows", "model"), labels_of(table, lines, runs), numeric=False)
     return make_body(table, lines, Leading(rows), runs, within=True)

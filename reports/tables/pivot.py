@@ -18,7 +18,7 @@ from .printed import Column, Layout, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """A block of columns for each metric; the best is that of the whole block. Its differences are a table of rows."""
+    """A block of columns for each metric, in which one number is best. Differences are a second table, of rows."""
     study = runs.plan.study
     lines = table_lines(table, study, runs.plan.designed)
     down, across = axes(table, study)
@@ -66,13 +66,13 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
 
 
 def _shown(factor: Factor, lines: Sequence[Line], runs: Runs) -> list[str]:
-    """The options that any cell of the table has."""
+    """The options of a factor that any cell of the table has."""
     present = {runs.plan.designed[line.cell].choice[factor.name] for line in lines}
     return [option for option in factor.options if option in present]
 
 
 def _what(table: Table, across: Factor, metrics: Sequence[Measured], counts: set[int], places: int) -> str:
-    """Which metric the numbers are, where the heads don't say it. counts: runs of those places that have any."""
+    """Says what columns and numbers are. counts: the different numbers of runs behind places that have any."""
     name = table.titles.get(across.name, across.name)
     what = f"{metrics[0].title} by {name}" if len(metrics) == 1 else f"Columns by {name}"
     measured = [metric for metric in metrics if not metric.is_fact]

@@ -1,4 +1,4 @@
-"""The printed table: one object that Markdown, LaTeX, CSV and the page are written from."""
+"""The printed table: the object from which Markdown, LaTeX, CSV and the page are written."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a table; those of one group stand together."""
+    """The columns of a table; the columns of a group stay together."""
 
     rows: Column
     groups: list[list[Column]]
     notes: Column | None = None
     naming: list[Column] = field(default_factory=list)
-    """More columns that say what a row is, beside `rows`: where a table is split, they are repeated with it."""
+    """Further columns that say what a row is; where a table is split, they are repeated along with `rows`."""
 
     @property
     def columns(self) -> list[Column]:
@@ -52,15 +52,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table as it is printed, whatever it is printed in."""
+    """A table as it is printed, in whatever form."""
 
     id: str
-    """Names its files."""
+    """The name of its files."""
 
     caption: str
     layout: Layout
     number: int | None = None
-    """The document's; LaTeX counts itself."""
+    """The document's number of the table; LaTeX counts tables itself."""
 
     footnotes: list[str] = field(default_factory=list)
     """Sentences below it: what the numbers are, how they were tested, what is missing."""
@@ -69,25 +69,25 @@ class PrintedTable:
     """The last footnote, the same for all tables of a report: code, data, hardware, cost and command."""
 
     numbers: list[dict[str, Any]] = field(default_factory=list)
-    """Every printed number, for `report.json` and the CSV; raw, accuracies as fractions of 1."""
+    """Every printed number, for `report.json` and the CSV; unrounded, accuracies as fractions of 1."""
 
     settings: list[dict[str, Any]] = field(default_factory=list)
     """Every printed setting, for `report.json`."""
 
     cells: tuple[str, ...] = ()
-    """The cells whose learning curves belong to it; none for a table that the study does not state."""
+    """The cells whose learning curves belong to it; empty for a table that the study does not state."""
 
     aligned: bool = False
-    """Whether LaTeX aligns its numbers at their decimal points, by siunitx."""
+    """Whether LaTeX aligns its numbers at the decimal point, with siunitx."""
 
     @property
     def title(self) -> str:
-        """The caption after the document's number; nothing where there is neither."""
+        """The document's number and the caption; empty if there is neither."""
         return ": ".join(filter(None, [f"Table {self.number}" if self.number else "", self.caption]))
 
 
 def without_repeats(tables: Sequence[PrintedTable]) -> list[PrintedTable]:
-    """The tables of one document: each points to a footnote that an earlier one has; their own files repeat it."""
+    """Tables for one document: a footnote that an earlier table has becomes a pointer to it, if that is shorter."""
     first: dict[str, PrintedTable] = {}
     found = []
     for table in tables:
@@ -107,7 +107,7 @@ def _short_name(table: PrintedTable) -> str:
 
 
 CHECK = "✓"
-"""In the column of a switch that is on."""
+"""Stands in a switch's column where it is on."""
 
 MARK = "†"
-"""Behind a number that can't be told from the best of its column."""
+"""Stands behind a number that can't be told from the best of its column."""

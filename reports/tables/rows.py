@@ -1,4 +1,4 @@
-"""`kind: rows`: a row a cell, our numbers beside the document's."""
+"""`kind: rows`: one row per cell, our numbers beside the document's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .printed import Column, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """Row, settings, for each metric ours, published and the difference; n; the document's notes.
+    """Columns: the row, settings, for each metric our number, the published one and the difference, n, and notes.
 
-    Rows that a constraint excludes stay, without numbers.
+    Rows that a constraint excludes stay in the table, without numbers.
     """
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     factor = table.rows if isinstance(table.rows, str) else "cell"

@@ -1,4 +1,4 @@
-"""`kind: switches`: a row a cell, with a column of check marks for each switch."""
+"""`kind: switches`: one row per cell, with a column of check marks for each switch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .printed import CHECK, Column, PrintedTable
 
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
-    """The options of each factor that varies in the table, check marks for switches; first the labels, if any."""
+    """A column for each factor that varies in the table: check marks for a switch, else options; labels first."""
     lines = table_lines(table, runs.plan.study, runs.plan.designed)
     columns = [_column(factor, lines, table, runs) for factor in _varying(lines, runs)]
-    # one that is not a switch leads: in a table that is split it is repeated with the marks
+    # factors that are not switches come first: the first column names the rows, also in the parts of a split table
     columns.sort(key=lambda column: CHECK in column.texts)
     if table.labels or "rows" in table.titles or not columns:
         head = table.titles.get("rows", "model")

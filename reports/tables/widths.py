@@ -1,4 +1,4 @@
-"""How wide a table becomes in LaTeX, and how it is made to fit the text of an article."""
+"""Estimates how wide a table becomes in LaTeX, and makes it fit the text of an article."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textwrap import wrap
 from .printed import Column, Layout
 
 TEXT_WIDTH = 345.0
-"""Of the article class at 10 pt, in points."""
+"""Width of the text in points, in the article class at 10 pt."""
 
 COLUMN_WIDTH = 229.0
 """Of a column of the same class in two columns, in points."""
@@ -23,30 +23,30 @@ _WIDTHS = (
     ("mw%+±−=&Δ×→", 8.4),
     ("MW", 10.3),
 )
-"""Points that characters of Computer Modern take at 10 pt; other ones as much as most capitals."""
+"""Width in points of characters of Computer Modern at 10 pt; others count as `_CAPITAL`, the width of most capitals."""
 
 _WIDTH_OF = {character: width for characters, width in _WIDTHS for character in characters}
 _CAPITAL = 7.6
 
 _BOLD = 1.15
-"""How much wider bold digits are."""
+"""How many times as wide bold digits are."""
 
 _SIZES = (("", 1.0, 6.0), (r"\small", 0.925, 4.0), (r"\footnotesize", 0.85, 3.0))
-"""Font size, its scale, and the space on each side of a column, from the best to read to the narrowest."""
+"""Font size, its scale, and the points on each side of a column; from the most readable to the narrowest."""
 
 _NARROWEST = 70.0
-"""Points below which text is not broken over lines."""
+"""The smallest width in points to which text is broken over lines."""
 
 _LONGEST = 24
-"""The most letters of a head's line, and of a name that a table's later parts repeat."""
+"""The most letters in a line of a head, and of a row's name where a later part of the table repeats it."""
 
 _WORD = re.compile(r"[^_+/.]*[_+/.]*")
-"""Up to where a long name may be broken."""
+"""A piece of a long name that ends where it may be broken."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One tabular: its columns, and the width in points to which a column's text is broken."""
+    """One tabular: its columns, and column index to the width in points to which its text is broken."""
 
     columns: list[Column]
     broken: dict[int, float]
@@ -58,7 +58,7 @@ class Part:
 
 
 def fit(layout: Layout) -> tuple[str, float, float, list[Part]]:
-    """Font size, its scale, space beside columns, and the parts in which the table fits the width of a page."""
+    """Font size, its scale, the space beside columns, and the parts in which the table fits the width of a page."""
     for size, scale, space in _SIZES:
         whole = part_of(layout.columns, scale, space, breaks=size == _SIZES[-1][0])
         if whole is not None:
@@ -80,20 +80,20 @@ def _split(layout: Layout) -> list[list[Column]]:
 
 
 def _again(names: Column) -> Column:
-    """The names of rows once more: shortened where they stay apart, as they have been said in full."""
+    """The names of rows for a later part: shortened if they stay distinct, as the first part has them in full."""
     short = [text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()}…" for text in names.texts]
     return replace(names, texts=short) if len(set(short)) == len(set(names.texts)) else names
 
 
 def _narrowest(columns: list[Column], scale: float) -> Part:
-    """All text as narrow as it may be, where even that is too wide."""
+    """The columns as one tabular with all text at its narrowest, for columns that are too wide even so."""
     widths = [_width(column) * scale for column in columns]
     texts = [i for i, column in enumerate(columns) if not column.numeric and widths[i] > _NARROWEST]
     return Part(columns, dict.fromkeys(texts, _NARROWEST))
 
 
 def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) -> Part | None:
-    """The columns as one tabular; None where they are too wide even with (if `breaks`) text columns broken."""
+    """The columns as one tabular, with broken text if `breaks`; None if they are too wide even so."""
     widths = [_width(column) * scale for column in columns]
     room = TEXT_WIDTH - 2 * space * len(columns)
     if sum(widths) <= room:
@@ -108,7 +108,7 @@ def part_of(columns: list[Column], scale: float, space: float, *, breaks: bool) 
 
 
 def _width(column: Column) -> float:
-    """What a column takes at 10 pt: the longest line of its head or its widest text."""
+    """Width of a column in points at 10 pt: that of the longest line of its head or of its widest text."""
     texts = [
         text_width(text_of(column, row)) * (_BOLD if row in column.bold else 1) for row in range(len(column.texts))
     ]
@@ -116,7 +116,7 @@ def _width(column: Column) -> float:
 
 
 def head_lines(column: Column) -> list[str]:
-    """The title, its words stacked where it is wider than what stands below."""
+    """The lines of a column's title; it is broken where it is wider than the texts below."""
     pieces = [piece for word in column.head.split() for piece in pieces_of(word, _LONGEST)]
     widest = max(map(len, [*column.texts, *pieces]), default=1)
     if all(len(word) <= _LONGEST for word in column.head.split()):
@@ -125,7 +125,7 @@ def head_lines(column: Column) -> list[str]:
 
 
 def pieces_of(word: str, most: int) -> list[str]:
-    """A word that is longer than so many letters in parts that are not: broken after its signs, or else anywhere."""
+    """A word in pieces of at most `most` letters, broken after its signs, or anywhere if need be."""
     if len(word) <= most:
         return [word]
     found = [""]
@@ -139,10 +139,10 @@ def pieces_of(word: str, most: int) -> list[str]:
 
 
 def text_of(column: Column, row: int) -> str:
-    """A text with minus signs, which in numbers are written as hyphens."""
+    """A column's text, with minus signs instead of the hyphens of a numeric column."""
     return column.texts[row].replace("-", "−") if column.numeric else column.texts[row]
 
 
 def text_width(text: str) -> float:
-    """Points at 10 pt."""
+    """Width of a text in points at 10 pt."""
     return sum(_WIDTH_OF.get(character, _CAPITAL) for character in text)

@@ -11,9 +11,9 @@ import optuna
 
 from .memory import Configuration, Memory
 
-# which dimensions a sampler draws by themselves is in its documentation
+# hides what samplers say about dimensions that they draw independently, which is in their documentation
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-# nor that a sampler knows no constraints: see samplers.learns_of_refusals
+# and that a sampler ignores constraints: see samplers.learns_of_refusals
 warnings.filterwarnings("ignore", "Constraints have been set", module="optuna")
 
 __all__ = ["Configuration", "Memory"]

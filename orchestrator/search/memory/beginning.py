@@ -1,4 +1,4 @@
-"""The Optuna study of a search: begun, gone on with, or refused because it was begun with another meaning."""
+"""Begins the Optuna study of a search or goes on with it; refuses one that was begun with another meaning."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 def begun(search: SearchPlan, storage: BaseStorage, url: str, meaning: Mapping[str, Any]) -> optuna.Study:
-    """The study of this search, made where there is none.
+    """The study of this search, which is created if there is none.
 
-    One of another meaning from which nothing is known yet is made anew; else it raises UserError.
+    One with another meaning is created anew if nothing is known from it yet; else UserError is raised.
     """
     name = search.study.title
 
@@ -62,12 +62,12 @@ def _params(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def is_shared(url: str) -> bool:
-    """Whether other working folders may be at the searches of this storage."""
+    """Whether other working folders may run the searches of this storage."""
     return not url.startswith("sqlite")
 
 
 def _is_unknown(study: optuna.Study, url: str) -> bool:
-    """Whether no configuration has come to anything, nor is a living process at one."""
+    """Whether no configuration has ended, and no living process trains one."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if DROPPED not in trial.user_attrs]
     if any(trial.state not in (TrialState.WAITING, TrialState.RUNNING) for trial in trials):
         return False

@@ -1,8 +1,8 @@
-"""A study held in memory and written to its file behind: for a file that nobody else writes to.
+"""An Optuna study that is held in memory and written to its file a little later; nobody else may write to the file.
 
-Optuna's own storage asks the file for every trial that is not over, at each call: most of what a suggestion takes. And
-each of the ten calls that make and end a trial is a transaction of its own; here, what has changed of one is written
-together.
+At each call Optuna's own storage reads every unfinished trial from the file, which is most of the time of a suggestion.
+And each of the ten calls that make and end a trial is a transaction of its own; here, the changes of a trial are
+written together, and beside the search.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from optuna.trial import FrozenTrial, TrialState
 Write = Callable[[], object]
 
 _PARENTS = ":parent:"
-"""In the names under which NSGA-II keeps ids of a generation, to find it sooner; those in the file are others."""
+"""Marks attributes in which NSGA-II caches trial ids of a generation. Ids in the file differ, so none is copied."""
 
 
 class WrittenBehind(InMemoryStorage):
-    """One study of a file. Every change is made here first; a thread brings the file up to it, trial by trial.
+    """One study of a file. Changes are made in memory first; a thread brings the file up to date, trial by trial.
 
-    It begins with a trial's end or intermediate value, or when `write` is called. A change that can't be written ends
-    all: that error is raised by every change after it, and by `flush`.
+    It does so after a trial's end or intermediate value, and when `write` is called. After a change that can't be
+    written nothing is written any more: every later change, and `flush`, raise its error.
     """
 
     def __init__(self, study: optuna.Study, file: RDBStorage, carry_out: Callable[[Write], object]) -> None:
-        """Takes over all that the study holds.
+        """Copies everything that the study holds.
 
-        carry_out: does what it is given, on the thread; raises once a file that is locked is not worth waiting for.
+        carry_out: called on the thread with each write, which it carries out; raises if a locked file takes too long.
         """
         super().__init__()
         self._file = file
@@ -46,7 +46,7 @@ class WrittenBehind(InMemoryStorage):
         self._changed: set[int] = set()
         self._writes_to_study: list[Write] = []
         self._guard = Lock()
-        """Of these two."""
+        """Guards `_changed` and `_writes_to_study`."""
 
         self._id_there = study._study_id
         id = super().create_new_study(study.directions, study.study_name)
@@ -56,13 +56,13 @@ class WrittenBehind(InMemoryStorage):
             if _PARENTS not in name:
                 super().set_study_system_attr(id, name, value)
         self._there = study.get_trials()
-        """The trials as the file has them, with their ids there. Here they are numbered from 0."""
+        """The trials as the file has them, with their ids there; ids in memory count from 0."""
 
         for trial in self._there:
             super().create_new_trial(id, trial)
 
     def write(self) -> None:
-        """Begin to write what has changed."""
+        """Begin to write what has changed, on the thread."""
         self._check()
         self._last = self._thread.submit(self._catch_up)
 
@@ -75,7 +75,7 @@ class WrittenBehind(InMemoryStorage):
         self._check()
 
     def close(self) -> None:
-        """Flush; nothing can be changed any more."""
+        """Flush, and end the thread; nothing can be changed any more."""
         try:
             self.flush()
         finally:
@@ -90,7 +90,7 @@ class WrittenBehind(InMemoryStorage):
             writes, self._writes_to_study = self._writes_to_study, []
             changed, self._changed = sorted(self._changed), set()
         try:
-            # nothing is written past a gap
+            # after an error nothing is written, so that the file has no gaps
             self._check()
             for write in writes:
                 self._carry_out(write)
@@ -101,7 +101,7 @@ class WrittenBehind(InMemoryStorage):
             self._error = error
 
     def _writes_of(self, now: FrozenTrial) -> Iterator[Write]:
-        """What the file lacks of a trial; its state last, since what is over can't be changed."""
+        """The writes that bring a trial in the file up to date; its state last, as an ended one can't be changed."""
         file = self._file
         if now.number == len(self._there):
             yield lambda: self._create(now)
@@ -118,7 +118,7 @@ class WrittenBehind(InMemoryStorage):
         for name, value in _changes(before.system_attrs, now.system_attrs):
             yield partial(file.set_trial_system_attr, id, name, value)
         if before.state == TrialState.WAITING and now.state.is_finished():
-            # else it would never have begun
+            # sets the time at which it began
             yield partial(file.set_trial_state_values, id, TrialState.RUNNING)
         if now.state != before.state:
             yield partial(file.set_trial_state_values, id, now.state, now.values)
@@ -196,12 +196,12 @@ class WrittenBehind(InMemoryStorage):
 
 
 def _changes(before: dict[Any, Any], now: dict[Any, Any]) -> list[tuple[Any, Any]]:
-    # the same NaN is no change
+    # `is not`: the same NaN is no change
     return [(k, v) for k, v in now.items() if k not in before or (before[k] is not v and before[k] != v)]
 
 
 def _copied(trial: FrozenTrial) -> FrozenTrial:
-    """As it is now, whatever other threads do. Who was handed a trial changes its dictionaries, one after the other."""
+    """A copy of a trial as it is now. Other threads may change its dictionaries meanwhile, one after the other."""
     now = copy.copy(trial)
     now.distributions = dict(trial.distributions)
     now.params = {name: value for name, value in dict(trial.params).items() if name in now.distributions}

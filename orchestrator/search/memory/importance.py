@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:
-    """Each dimension's part in reaching the best tenth, adding up to 1; empty before ten results.
+    """Dimension to its part in reaching the best tenth of configurations, adding up to 1; empty before ten results.
 
     A configuration counts once, however often it was suggested.
     """
@@ -33,7 +33,7 @@ def importances_of(study: optuna.Study) -> dict[str, float]:
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Optuna loads it for its other estimates where it can, for 1.5 s, and does without where it can't."""
+    """Inside, a module can't be imported. Optuna would load sklearn for other estimates, which takes 1.5 s."""
     loaded: dict[str, Any] = sys.modules
     if module in loaded:
         yield

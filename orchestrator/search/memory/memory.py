@@ -1,8 +1,8 @@
-"""The memory of a search: an Optuna study, asked for configurations and told what they came to.
+"""The memory of a search: an Optuna study, asked for configurations and told their outcomes.
 
-In Optuna's words: a *study* is a search, a *trial* a configuration; its parameters are the dimensions that apply, of a
-choice the labels. States: COMPLETE with its values; PRUNED with its intermediate values, or where constraints kept it
-from training; FAIL with its reason; RUNNING while it trains, also after a kill.
+In Optuna's words, a *study* is a search and a *trial* a configuration. Its parameters are the dimensions that apply; of
+a choice, the label. States: COMPLETE with its values; PRUNED with its intermediate values, or because constraints kept
+it from training; FAIL with its reason; RUNNING while it trains, and after its process was killed.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ from .samplers import at_random, learns_of_refusals, pruner_of, sampler_of
 from .values import DROPPED, REASON, TRIALS, as_told, suggested
 
 _PATIENCE = 30.0
-"""Seconds for which a storage that does not answer is asked again."""
+"""Seconds for which a call to a storage that does not answer is repeated."""
 
 _ROOM = 300.0
-"""Seconds for which it is asked again while the disk is full: somebody has to notice, and to make room."""
+"""Seconds for which it is repeated while the disk is full, so that somebody can notice and make room."""
 
 _TRIES = 5
-"""So often Optuna itself tries to add a trial to a file that is locked."""
+"""How often Optuna itself tries to add a trial to a locked file."""
 
 _STUCK = 3
-"""So many in a row that were of no use, and one is drawn at random: the sampler may suggest the same for ever."""
+"""After so many useless suggestions in a row one is drawn at random, as the sampler might repeat itself for ever."""
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the sampler suggests."""
+    """A suggestion of the sampler."""
 
     number: int
-    """Counts from 0, the recipe itself."""
+    """Counted from 0, which is the recipe itself."""
 
     point: Mapping[str, Value]
 
 
 class Memory:
-    """One search in its storage. Every call raises UserError where the storage does not answer."""
+    """One search in its storage. Every call raises UserError if the storage does not answer."""
 
     def __init__(self, search: SearchPlan, url: str, fingerprint: str, *, prunes: bool) -> None:
-        """Opens the search or begins it. Raises UserError where it was begun with another meaning.
+        """Opens the search or begins it. Raises UserError if it was begun with another meaning.
 
         fingerprint: of the recipe's data. prunes: whether `is_hopeless` will be asked; else Ray decides.
         """
@@ -79,7 +79,7 @@ class Memory:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([aim.metric for aim in search.aims])
             enqueue_starts(search, study)
-            # a server's may be searched from other machines as well
+            # only for a file: on a server, other machines may run the same search
             self._behind = WrittenBehind(study, storage, self._write_out) if storage_file(url) else None
             if self._behind is not None:
                 self._study = optuna.load_study(
@@ -88,14 +88,14 @@ class Memory:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other working folders may be at the same search."""
+        """Whether other working folders may run the same search."""
         return is_shared(self.url)
 
     def left_running(self) -> list[Configuration]:
-        """Those that a process was at which is dead, taken up where it was; each is told of once.
+        """Unfinished configurations of dead processes, for the caller to take up; each is returned once.
 
-        The caller holds the folder's lock of this search, so that none of them is being trained. In a file, all are of
-        this folder; of a server's, those of processes that have given no sign of life for so long that they are dead.
+        The caller holds the folder's lock of this search. So in a file, any that this process has not asked for is left
+        over; on a server, those of processes that have been silent for so long that they count as dead.
         """
         with self._speaking():
             running = self._study.get_trials(False, (TrialState.RUNNING,))
@@ -108,9 +108,9 @@ class Memory:
             ]
 
     def ask(self, refused: int = 0, repeated: int = 0) -> Configuration:
-        """The next configuration, after everything told so far.
+        """The next configuration, given everything told so far.
 
-        refused, repeated: how many in a row before it broke a constraint, or were known already.
+        refused, repeated: how many of the last suggestions broke a constraint, or were known already.
         """
         with self._speaking():
             sampler = self._study.sampler
@@ -132,46 +132,49 @@ class Memory:
         return Configuration(trial.number, point)
 
     def note_trials(self, number: int, ids: Mapping[int, str]) -> None:
-        """Which trials (by seed) the configuration is made of, for who reads the storage."""
+        """Store which trials (by seed) a configuration consists of, for readers of the storage."""
         self._told(lambda: self._trials[number].set_user_attr(TRIALS, {str(seed): id for seed, id in ids.items()}))
         if self._behind is not None:
             self._behind.write()
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """The objective after an epoch of the configuration's first seed; one that is known already is kept."""
+        """Store the objective after an epoch of a configuration's first seed, unless that epoch has one already."""
         known = self._trials[number].storage.get_trial(self._trials[number]._trial_id).intermediate_values
         if epoch not in known:
             self._told(lambda: self._trials[number].report(value, epoch))
 
     def is_hopeless(self, number: int) -> bool:
-        """Whether Optuna's pruner would end the configuration after what it has reported."""
+        """Whether Optuna's pruner would end the configuration, judging by what was reported."""
         return bool(self._told(lambda: self._trials[number].should_prune()))
 
     def complete(self, number: int, values: Sequence[float]) -> None:
-        """Its objectives, means over its seeds."""
+        """A configuration has ended with these objectives, means over its seeds."""
         self._told(lambda: self._study.tell(self._trials[number], list(values), skip_if_finished=True))
 
     def pruned(self, number: int, reason: str) -> None:
-        """It was ended early."""
+        """A configuration was ended early."""
         self._end(number, TrialState.PRUNED, reason)
 
     def refused(self, number: int, excesses: Mapping[str, float]) -> None:
-        """It was not trained, because it breaks these constraints, by a fraction of their limits (above 0)."""
+        """A configuration is not trained. excesses: constraint to the share of its limit by which it is exceeded.
+
+        Those above 0 are broken.
+        """
         for constraint, excess in excesses.items():
             self._told(partial(self._trials[number].set_constraint, constraint, excess))
         broken = ", ".join(name for name, excess in excesses.items() if excess > 0)
         self._end(number, TrialState.PRUNED, f"not trained: it breaks {broken}")
 
     def within(self, number: int, excesses: Mapping[str, float]) -> None:
-        """It keeps the constraints, by so much (at most 0)."""
+        """A configuration keeps the constraints. excesses: as in `refused`, all at most 0."""
         with warnings.catch_warnings():
-            # of one that is taken up again this is known
+            # of a configuration that is taken up again these are stored already
             warnings.filterwarnings("ignore", "The constraint value is ignored")
             for constraint, excess in excesses.items():
                 self._told(partial(self._trials[number].set_constraint, constraint, excess))
 
     def failed(self, number: int, reason: str) -> None:
-        """It has no result, for this reason."""
+        """A configuration has no result, for this reason."""
         self._end(number, TrialState.FAIL, reason)
 
     def _end(self, number: int, state: TrialState, reason: str) -> None:
@@ -179,7 +182,7 @@ class Memory:
         self._told(lambda: self._study.tell(self._trials[number], state=state, skip_if_finished=True))
 
     def history(self) -> list[Told]:
-        """Every configuration so far, in the order of their numbers; those that wait for their turn left out."""
+        """Every configuration so far, in the order of their numbers, without those that are only enqueued."""
         with self._speaking():
             trials = self._study.get_trials(deepcopy=False)
         return [as_told(t) for t in trials if t.state != TrialState.WAITING and DROPPED not in t.user_attrs]
@@ -190,25 +193,25 @@ class Memory:
             return len(self._study.get_trials(False, (TrialState.WAITING,)))
 
     def keep(self) -> None:
-        """Return once all that was suggested and told would outlive this process."""
+        """Return once everything that was suggested and told would survive the death of this process."""
         if self._behind is not None:
             self._behind.flush()
 
     def close(self) -> None:
-        """Nothing is asked or told any more."""
+        """Write everything and close the storage."""
         if self._behind is not None:
             self._behind.close()
         close(self._storage)
 
     def importances(self) -> dict[str, float]:
-        """Each dimension's part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
+        """Dimension to its part in reaching the best tenth, adding up to 1 (PED-ANOVA); empty before ten results."""
         with self._speaking():
             return importances_of(self._study)
 
     def _told(self, call: Callable[[], Found]) -> Found | None:
-        """What a call returns; a storage that does not answer is asked again for a while, without room for longer.
+        """What a call returns; it is repeated for a while if the storage does not answer, longer if its disk is full.
 
-        None where another machine has told what became of the configuration: two may take up what a dead one left.
+        None if another machine has told the configuration's outcome already: two may take up what a dead one left.
         """
         begin = time.monotonic()
         while True:
@@ -225,7 +228,7 @@ class Memory:
                 time.sleep(0.5)
 
     def _write_out(self, write: Callable[[], object]) -> None:
-        """As `_told`; whatever else goes wrong is what another program has done to the file."""
+        """Like `_told`; any other error means that another program has changed the file."""
         try:
             self._told(write)
         except UserError:
@@ -236,7 +239,7 @@ class Memory:
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
-        """Inside, what the storage says is the user's to hear."""
+        """Inside, errors of the storage become UserErrors."""
         try:
             yield
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Optuna's storage opened: its tables created on first use, in PostgreSQL in a schema of its own."""
+"""Opens Optuna's storage; creates its tables on first use, in PostgreSQL in a schema of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..storage import SCHEMA, storage_file
 
 
 def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
-    """The storage. patience: seconds for which a file that another process has locked is waited for."""
+    """The storage at an address. patience: seconds to wait for a file that another process has locked."""
     if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
         past_collisions(lambda: _make_schema(url))
     options = {"connect_args": {"timeout": patience}} if url.startswith("sqlite") else {"pool_pre_ping": True}
@@ -21,17 +21,17 @@ def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
     try:
         storage = past_collisions(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
     except RuntimeError as error:
-        # of another release's schema, or of what is no storage of Optuna's
+        # its schema is that of another release, or it is no storage of Optuna's
         raise optuna.exceptions.StorageInternalError(str(error)) from error
     if url.startswith("sqlite"):
-        # whatever kills the process, nothing is lost; to wait for the disk at every write would take most of the time
+        # nothing is lost if the process is killed; to wait for the disk at every write would take most of the time
         event.listen(storage.engine, "connect", hasten)
         storage.engine.dispose()
     return storage
 
 
 def close(storage: optuna.storages.RDBStorage) -> None:
-    """Nothing is asked or told any more; a file is brought to rest."""
+    """Close the storage; a file is brought to rest (see write_ahead)."""
     storage.engine.dispose()
     if (file := storage_file(storage.url)) is not None:
         rest(file)

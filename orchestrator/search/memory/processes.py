@@ -1,4 +1,4 @@
-"""Which process is at a configuration of a search that machines share, and whether it is dead."""
+"""Which process trains a configuration of a search that machines share, and whether that process is dead."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PROCESS = "ablate.process"
 
 
 def sign(trial: Trial) -> None:
-    """Say in the storage that this process is at it."""
+    """Store that this process trains a configuration."""
     trial.set_user_attr(_PROCESS, {"token": TOKEN, "machine": machine(), "pid": os.getpid(), "at": time.time()})
 
 
 def is_dead(trial: FrozenTrial, alive: Collection[str]) -> bool:
-    """Whether the process that is at a configuration of a server's is dead. alive: tokens of those that are not."""
+    """Whether the process that trains a configuration is dead. alive: tokens of those that are not."""
     process = trial.user_attrs.get(_PROCESS)
     if process is None:
-        # it was killed between two words to the server, or is about to say the second
+        # it was killed before it could `sign`, or is about to
         return trial.datetime_start is not None and _age(trial.datetime_start.timestamp()) > SILENCE
     if process["machine"] == machine():
         return not is_alive(process["pid"], process["at"])
@@ -32,7 +32,7 @@ def is_dead(trial: FrozenTrial, alive: Collection[str]) -> bool:
 
 def living() -> set[str]:
     """Tokens of the processes that are not dead, as far as the record tells."""
-    # here, because it imports MLflow
+    # imported here: it loads MLflow
     from experiments.sharing.board import living_tokens
 
     return living_tokens()

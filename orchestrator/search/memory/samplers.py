@@ -1,4 +1,4 @@
-"""A search's sampler and pruner, as Optuna has them."""
+"""Optuna's sampler and pruner for a search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from experiments.search.plan import SearchPlan
 
 
 def sampler_of(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
-    """The study's sampler; one that goes on draws other numbers than it began with, the same each time."""
+    """The search's sampler. told: how many configurations there are; the seed depends on it, so that a search that goes
+    on does not repeat its first draws."""
     seed = (search.words.seed + 1_000_003 * told) % 2**32
     match search.sampler:
         case "random":
@@ -26,30 +27,30 @@ def sampler_of(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
 def learns_of_refusals(sampler: str) -> bool:
     """Whether a sampler learns from configurations that a constraint kept from training: they have no value.
 
-    The others take into account only what has one (Optuna's documentation of GPSampler, NSGAIISampler, CmaEsSampler).
+    The others only use configurations with a value (Optuna's documentation of GPSampler, NSGAIISampler, CmaEsSampler).
     """
     return sampler == "tpe"
 
 
 def at_random(search: SearchPlan, told: int) -> optuna.samplers.BaseSampler:
-    """What suggests in the place of a sampler that does not get out of what a constraint refuses."""
+    """A random sampler, for a turn of one that keeps suggesting useless configurations. told: as in `sampler_of`."""
     return optuna.samplers.RandomSampler(seed=(search.words.seed + 7_368_787 * (told + 1)) % 2**32)
 
 
 def _startup(search: SearchPlan) -> int:
-    """Configurations before TPE begins to learn: Optuna's 10, of a budget below 20 half."""
+    """Configurations before TPE begins to learn: Optuna's 10; half of a budget below 20, but at least 3."""
     trials = search.words.budget.trials
     return 10 if trials is None else max(3, min(10, trials // 2))
 
 
 def _population(search: SearchPlan) -> int:
-    """A generation of NSGA-II: Optuna's 50, or where the budget is smaller a fifth of it."""
+    """Size of a generation of NSGA-II: Optuna's 50, or a fifth of the budget if that is less, but at least 4."""
     trials = search.words.budget.trials
     return 50 if trials is None else max(4, min(50, trials // 5))
 
 
 def pruner_of(search: SearchPlan) -> optuna.pruners.BasePruner:
-    """Optuna's own rule of the same name, for the executor that has no Ray."""
+    """Optuna's own rule of the same name, for the inline executor, which has no rules of Ray's."""
     rule = search.pruning
     match rule.kind:
         case "asha":

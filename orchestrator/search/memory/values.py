@@ -1,4 +1,4 @@
-"""From a dimension of ours to a parameter of Optuna's, and from its trial to a configuration of ours."""
+"""Translates our dimensions to parameters of Optuna's, and its trials to our configurations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from experiments.search.space import Dimension, Value
 from reports.search.told import Told
 
 NOTE, REASON, TRIALS = "ablate.note", "ablate.reason", "ablate.trials"
-"""What a configuration keeps as user attributes: where it comes from, how it ended, trial ids by seed."""
+"""User attributes of a configuration: where it comes from, how it ended, trial ids by seed."""
 
 DROPPED = "ablate.dropped"
 """That of a starting point which the study took back before its turn came."""
 
 
 def suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
-    """The value that the sampler gives a dimension; of a choice its label."""
+    """The value that the sampler suggests for a dimension; for a choice, its label."""
     name = dimension.name
     if dimension.word == "choice":
         return str(trial.suggest_categorical(name, _labels(trial.study, dimension)))
@@ -27,7 +27,7 @@ def suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
 
 
 def _labels(study: optuna.Study, dimension: Dimension) -> list[str]:
-    """A choice's labels in the order that the study had them in at first: Optuna takes no other."""
+    """A choice's labels in the order that they had at first in the study, because Optuna accepts no other."""
     for trial in study.get_trials(deepcopy=False):
         known = trial.distributions.get(dimension.name)
         if isinstance(known, optuna.distributions.CategoricalDistribution):
@@ -43,7 +43,7 @@ def as_told(trial: FrozenTrial) -> Told:
         number=trial.number,
         state="refused" if refused else states.get(trial.state, "running"),
         point=dict(trial.params),
-        # of a pruned one, Optuna gives the last intermediate value
+        # only if complete: for a pruned trial Optuna gives the last intermediate value
         values=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
         course=dict(sorted(trial.intermediate_values.items())),
         note=str(trial.user_attrs.get(NOTE, "")),
