@@ -51,10 +51,11 @@ class Copies(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        given = [argument.device.type for argument in args if isinstance(argument, torch.Tensor)]
-        if isinstance(out, torch.Tensor) and given and out.device.type != given[0]:
+        given = {argument.device.type for argument in args if isinstance(argument, torch.Tensor)}
+        if isinstance(out, torch.Tensor) and given and given != {out.device.type}:
             if out.device.type == "cuda":
-                self.to_device.append(bool(kwargs.get("non_blocking")))
+                # of `copy_`, the third argument
+                self.to_device.append(bool(kwargs.get("non_blocking") or args[2:3] == (True,)))
             else:
                 self.to_host += 1
         return out
@@ -228,6 +229,12 @@ class Fetches(Hook):
         return batch
 
 
+class Fills(Hook):
+    def augment(self, batch: Batch, draws: Draws) -> Batch:
+        batch.images.copy_(torch.zeros(batch.images.shape))
+        return batch
+
+
 @pytest.mark.parametrize(
     ("hook", "error"),
     [(Mixes(), RuntimeError), (Waits(), DataDependentOutputException), (Chooses(), DynamicOutputShapeException)],
@@ -242,3 +249,8 @@ def test_one_that_does_is_found(
 def test_one_that_fetches_an_image_is_found(fake: FakeTensorMode, monkeypatch: pytest.MonkeyPatch) -> None:
     copies, _ = trained(parse_recipe(PLAIN), fake, monkeypatch, hooks=(Fetches(),))
     assert copies.to_host == 3 * PLAIN["epochs"]
+
+
+def test_one_that_fills_from_the_host_is_found(fake: FakeTensorMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies, _ = trained(parse_recipe(PLAIN), fake, monkeypatch, hooks=(Fills(),))
+    assert copies.to_device.count(False) == 3 * PLAIN["epochs"]
