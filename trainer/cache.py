@@ -215,9 +215,14 @@ def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, pro
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if bad:
-        more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
         them = "it" if len(bad) == 1 else "them"
-        raise UserError(f"{'; '.join(map(str, bad[:NAMED]))}{more}; copy {them} again, or take {them} away")
+        raise UserError(f"{first_errors(bad)}; copy {them} again, or take {them} away")
+
+
+def first_errors(bad: Sequence[UserError]) -> str:
+    """The errors of images that can't be decoded in one line: the first NAMED, and how many more there are."""
+    more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
+    return f"{'; '.join(map(str, bad[:NAMED]))}{more}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
 from experiments.training.measuring import UNKNOWN_CLASSES
-from trainer.cache import NAMED
+from trainer.cache import first_errors
 from trainer.cores import cores
 from trainer.decoding import decode_file, without_warnings
 from trainer.errors import UserError
@@ -84,7 +84,7 @@ def _unfit(name: str, dataset: Dataset) -> Finding | None:
 
 
 def _files(name: str, dataset: Dataset) -> Finding:
-    """A finding on a data set's files: whether they can be read, and a few of the images decoded."""
+    """A finding on a data set's files: whether they can be read, and its images, or some of many, decoded."""
     try:
         files = dataset.files()
         for file in files:
@@ -97,8 +97,7 @@ def _files(name: str, dataset: Dataset) -> Finding:
         with without_warnings(), ThreadPoolExecutor(cores()) as pool:
             bad = [error for error in pool.map(lambda file: _undecodable(file, dataset.image_size), tried) if error]
         if bad:
-            more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
-            return Finding("problem", name, "; ".join(bad[:NAMED]) + more, "copy them again, or take them away")
+            return Finding("problem", name, first_errors(bad), "copy them again, or take them away")
     except UserError as error:
         return Finding("problem", name, str(error), "mend what the line names")
     decoded = f", {len(tried)} of them tried: they decode" if tried else ""
@@ -107,13 +106,13 @@ def _files(name: str, dataset: Dataset) -> Finding:
     return Finding("ok", name, f"at hand, {count(len(files), 'file')}{decoded}" if len(files) > 1 else "at hand")
 
 
-def _undecodable(file: Path, image_size: int) -> str:
-    """What keeps an image from being decoded; nothing for one that is."""
+def _undecodable(file: Path, image_size: int) -> UserError | None:
+    """What keeps an image from being decoded, if anything."""
     try:
         decode_file(file, image_size)
     except UserError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 def _raise(line: str) -> None:
