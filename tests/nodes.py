@@ -67,15 +67,21 @@ class Nodes:
         """As a machine that loses its power."""
         os.killpg(process, signal.SIGKILL)
 
+    def trains(self, process: int) -> bool:
+        """Whether a trial is under way on a node, by the title that Ray gives its worker meanwhile."""
+        return bool(self._working({process}, b"ray::ImplicitFunc.train"))
+
     def workers(self) -> set[int]:
         """Processes of this cluster that work for a driver."""
-        nodes = {process.pid for process in self.processes}
+        return self._working({process.pid for process in self.processes}, b"ray::ImplicitFunc", b"ray::Desk")
+
+    def _working(self, nodes: set[int], *titles: bytes) -> set[int]:
         found = set()
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 line = (entry / "cmdline").read_bytes()
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if line.startswith((b"ray::ImplicitFunc", b"ray::Desk")) and os.getpgid(parent) in nodes:
+                if line.startswith(titles) and os.getpgid(parent) in nodes:
                     found.add(int(entry.name))
         return found
 

@@ -59,7 +59,7 @@ def test_killed_drivers_and_a_killed_node(
         assert process.returncode == (130 if number == signal.SIGINT else -number), output
         wait_until(lambda: not head.workers(), "the workers to end")
     process = begin(study, "--address", head.address)
-    wait_for_epochs(epochs_reported() + 3, process)
+    wait_until(lambda: head.trains(node), "a trial on the node")
     head.kill(node)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
