@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from trainer.errors import UserError, nearest
+from trainer.metrics import metric_names
 
 from .imported import imported_texts
 from .language.validation import Problem, shown, validate
@@ -90,6 +91,20 @@ def kinds(point: str) -> list[str]:
     """Every name that `kind` may have: the options' own and their presets'."""
     found = options(point)
     return sorted({*found, *(preset for option in found.values() for preset in option.presets)})
+
+
+def networks() -> dict[str, list[str]]:
+    """The further networks that refinements give (see Refinement.networks), each with the kinds that give it."""
+    found: dict[str, list[str]] = {}
+    for kind, option in options("refinements").items():
+        for network in option.networks if issubclass(option, Refinement) else ():
+            found.setdefault(network, []).append(kind)
+    return dict(sorted(found.items()))
+
+
+def known_metrics() -> list[str]:
+    """Every name under which a trial's number may be asked for, whatever its refinements."""
+    return metric_names(networks())
 
 
 def kind_of(option: type[Option]) -> str:

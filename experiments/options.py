@@ -203,6 +203,9 @@ class Refinement(Option):
     order: ClassVar[Order] = Order.ANY
     """Its place among the refinements that are on; kind decides between equals."""
 
+    networks: ClassVar[tuple[str, ...]] = ()
+    """The names of the networks that its hook's `networks` gives: letters and digits, as metrics begin with them."""
+
     @abstractmethod
     def build(self, setup: Setup) -> Hook:
         """The hook that does the work; see trainer.hooks for the points where it may act."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer.errors import UserError
+from trainer.metrics import NETWORK, TAKEN
 
 from .language.validation import shown
-from .options import Option
+from .options import Option, Refinement
 
 
 def check_option(option: type[Option], base: type[Option], file: str) -> None:
@@ -28,6 +29,20 @@ def check_option(option: type[Option], base: type[Option], file: str) -> None:
         raise UserError(f"{where} does not define {', '.join(missing)}")
     if wrong := misfit(option, base):
         raise UserError(f"{where}.{wrong}")
+    if issubclass(option, Refinement) and (wrong := _misnamed(option)):
+        raise UserError(f"{where}.networks{wrong}")
+
+
+def _misnamed(refinement: type[Refinement]) -> str:
+    """What is wrong with the names of a refinement's further networks; empty if nothing is."""
+    if "networks" in refinement.model_fields:
+        return " is one of its settings, expected `networks: ClassVar[tuple[str, ...]]`"
+    networks: object = refinement.networks
+    if not isinstance(networks, tuple):
+        return f" is {networks!r:.60}, expected a tuple of names such as ('ema',)"
+    wrong = [name for name in networks if not isinstance(name, str) or not NETWORK.fullmatch(name)]
+    expected = f"letters and digits, but none of {', '.join(TAKEN)}"
+    return f" has {wrong[0]!r:.60}, expected {expected}" if wrong else ""
 
 
 def misfit(own: type[Any], base: type[Any]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from experiments.questions.named import FACTS, is_accuracy
-from trainer.metrics import Direction, direction, plain
+from experiments.questions.named import FACTS
+from trainer.metrics import Direction, direction, is_accuracy, measured, network_of, plain
 
 from .statistics import Difference, Summary
 
@@ -23,18 +23,12 @@ TITLES = {
     "train_top1": "Train top-1",
     "train_top5": "Train top-5",
     "train_loss": "Train loss",
-    "ema_top1": "EMA top-1",
-    "ema_top5": "EMA top-5",
-    "ema_val_loss": "EMA validation loss",
     "learning_rate": "Learning rate",
     "epoch_seconds": "s/epoch",
     "images_per_second": "images/s",
     "test_top1": "Test top-1",
     "test_top5": "Test top-5",
     "test_loss": "Test loss",
-    "ema_test_top1": "EMA test top-1",
-    "ema_test_top5": "EMA test top-5",
-    "ema_test_loss": "EMA test loss",
     "params": "Parameters",
     "macs": "MACs",
     "seconds": "Training time (s)",
@@ -45,12 +39,18 @@ _UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 def title(metric: str) -> str:
     """A metric as a column's title."""
-    name = plain(metric)
-    if name == metric:
-        return TITLES[name]
-    prefix = metric.removesuffix(f"_{name}").capitalize()
-    rest = TITLES[name]
-    return f"{prefix} {rest if rest.startswith('EMA') else rest[0].lower() + rest[1:]}"
+    words = [TITLES[measured(metric)]]
+    if network := network_of(metric):
+        words.insert(0, network_title(network))
+    if which := metric.removesuffix(plain(metric)):
+        words.insert(0, which.removesuffix("_").capitalize())
+    first, *others = words
+    return " ".join([first, *(word if word[:2].isupper() else word[0].lower() + word[1:] for word in others)])
+
+
+def network_title(network: str) -> str:
+    """A further network as a title: `EMA`, `Teacher`."""
+    return network.upper() if len(network) <= 4 else network[0].upper() + network[1:]
 
 
 def better(metric: str) -> Direction:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from experiments.catalog import known_metrics
 from experiments.language.wording import count
 from experiments.plan import Plan, Trial
 from experiments.recipe import Recipe
@@ -17,7 +18,6 @@ from experiments.tracking.records import NewerRecord, TrialRecord
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.training.costs import Cost
 from trainer.errors import UserError
-from trainer.metrics import METRIC_NAMES
 
 from .mixed import Mixture, find_mixtures
 from .replicates.seeds import Followed, followed
@@ -126,9 +126,10 @@ class Runs:
 
         A factor with the name of another column has the column `factor.<name>`.
         """
-        return pd.DataFrame([self._row(cell, seed) for cell, seed in self.plan.ids])
+        metrics = known_metrics()
+        return pd.DataFrame([self._row(cell, seed, metrics) for cell, seed in self.plan.ids])
 
-    def _row(self, cell_name: str, seed: int) -> dict[str, object]:
+    def _row(self, cell_name: str, seed: int, metrics: Sequence[str]) -> dict[str, object]:
         cell = self.plan.by_name[cell_name]
         trial = self.plan.ids[cell_name, seed]
         record = self.records.get(trial) or self.failures.get(trial)
@@ -139,7 +140,7 @@ class Runs:
             "macs": self.fact(cell_name, "macs"),
             "epochs": len(record.history) if record else 0,
             "seconds": record.seconds if record else None,
-            **{name: record.value(name) if record else None for name in METRIC_NAMES},
+            **{name: record.value(name) if record else None for name in metrics},
         }
         taken = {"trial", "cell", *facts}
         factors = {f"factor.{name}" if name in taken else name: option for name, option in cell.choice.items()}

@@ -399,8 +399,8 @@ def test_an_average_of_weights_that_moves_nothing_else_says_where_it_does(tmp_pa
             history = [{**epoch, "ema_top1": 0.7} for epoch in record.history]
             runs.records[trial] = record.model_copy(update={"history": history})
     found = by_label(answer_study(runs))
-    assert {label: change.averaged for label, change in found.items()} == {"deep": "", "c": "ema_top1", "l": ""}
-    assert evidence(found["c"], "top1").endswith("; its averaged weights do differ: see EMA top-1)")
+    assert {label: change.twin for label, change in found.items()} == {"deep": "", "c": "ema_top1", "l": ""}
+    assert evidence(found["c"], "top1").endswith("; EMA top-1 does differ)")
     assert "see EMA top-1" in [field.small for row in changes_view(answer_study(runs)).rows for field in row]
 
 

@@ -29,6 +29,7 @@ class Odd(Refinement):
     """Does what its setting says."""
 
     kind: Literal["odd"] = "odd"
+    networks = ("ema",)
     what: str = "nothing"
 
     def build(self, setup):
@@ -57,7 +58,7 @@ class OddHook(Hook):
         self.model = model
 
     def networks(self):
-        names = {"averaged": "ema", "a taken prefix": "train"}
+        names = {"averaged": "ema", "another name": "swa"}
         if self.what == "no network":
             return {"ema": 1}
         return {names[self.what]: self.model} if self.what in names else {}
@@ -121,8 +122,8 @@ def train(tmp_path: Path) -> Any:
         ),
         ("no rate", "odd: rate gave nan, expected a finite number"),
         ("averaged", ""),
-        ("no network", "odd: networks gave {'ema': 1}, expected a dict from a prefix of metrics to a network"),
-        ("a taken prefix", "odd: networks gave {'train': "),
+        ("no network", "odd: networks gave {'ema': 1}, expected a dict from a name to a network"),
+        ("another name", "odd: networks gave {'swa': "),
         ("no scalar", "odd: loss gave Tensor of shape [1], expected a tensor of one number, the batch's mean"),
     ],
 )

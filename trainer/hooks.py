@@ -144,9 +144,9 @@ class Hook:
         """After the last batch of `epoch`, before evaluation."""
 
     def networks(self) -> dict[str, nn.Module]:
-        """Further networks to evaluate after each epoch, by the prefix of their metrics (`ema` for `ema_top1`).
+        """Further networks to evaluate after each epoch, by what their metrics begin with (`ema` for `ema_top1`).
 
-        Tables, figures and claims know the prefix `ema`; of another one MLflow alone has the metrics.
+        The refinement's class states the names as its `networks`.
         """
         return {}
 

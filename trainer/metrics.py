@@ -2,64 +2,92 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Literal
 
 Direction = Literal["max", "min"] | None
 
-METRICS: dict[str, Direction] = {
-    "top1": "max",
-    "top5": "max",
-    "val_loss": "min",
-    "train_top1": "max",
-    "train_top5": "max",
-    "train_loss": "min",
-    "ema_top1": "max",
-    "ema_top5": "max",
-    "ema_val_loss": "min",
-    "learning_rate": None,
-    "epoch_seconds": None,
-    "images_per_second": None,
-}
-"""Metrics of every epoch: name to whether larger or smaller is better, None where neither is.
+_VALIDATION: dict[str, Direction] = {"top1": "max", "top5": "max", "val_loss": "min"}
+_TRAINING: dict[str, Direction] = {"train_top1": "max", "train_top5": "max", "train_loss": "min"}
+_PACE: dict[str, Direction] = {"learning_rate": None, "epoch_seconds": None, "images_per_second": None}
+_TEST: dict[str, Direction] = {"test_top1": "max", "test_top5": "max", "test_loss": "min"}
+_DIRECTIONS = _VALIDATION | _TRAINING | _PACE | _TEST
 
-`top1`, `top5`: fraction of the validation images whose class has the largest logit, or one of the five largest (of all,
-if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the epoch's
-training batches as the network saw them, loss as optimized; a mixed image counts by its heaviest class. `ema_*`:
-validation with the averaged weights, where there are such. `learning_rate`: at the epoch's last step. `epoch_seconds`:
-training and evaluation. `images_per_second`: training images over training time.
-"""
+TAKEN = ("best", "selected", "test", "train", "val", "fresh")
+"""What names of metrics begin with already, so that no further network is called so."""
 
-FINAL_METRICS: dict[str, Direction] = {
-    "test_top1": "max",
-    "test_top5": "max",
-    "test_loss": "min",
-    "ema_test_top1": "max",
-    "ema_test_top5": "max",
-    "ema_test_loss": "min",
-}
-"""Metrics of a finished training: of the test split, if there is one, with the weights that the recipe selects."""
+NETWORK = re.compile(rf"(?!({'|'.join(TAKEN)})$)[A-Za-z][A-Za-z0-9]*")
+"""A further network's name. It has no `_`, so that a metric's name tells the network."""
 
-METRIC_NAMES = (
-    *METRICS,
-    *FINAL_METRICS,
-    *(f"best_{name}" for name, direction in METRICS.items() if direction),
-    *(f"selected_{name}" for name, direction in METRICS.items() if direction),
-)
-"""Every name under which a trial's number may be asked for.
 
-A plain name is the value at the last epoch, `best_<name>` the best over all epochs, `selected_<name>` that at the epoch
-whose weights the recipe selects.
-"""
+def epoch_metrics(networks: Iterable[str] = ()) -> list[str]:
+    """The metrics of every epoch.
+
+    `top1`, `top5`: fraction of the validation images whose class has the largest logit, or one of the five largest (of
+    all, if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the
+    epoch's training batches as the network saw them, loss as optimized; a mixed image counts by its heaviest class.
+    `<network>_*`: validation with each further network, such as averaged weights (`ema_top1`). `learning_rate`: at the
+    epoch's last step. `epoch_seconds`: training and evaluation. `images_per_second`: training images over training
+    time.
+
+    networks: what `Hook.networks` gives, by name.
+    """
+    of_networks = [f"{network}_{name}" for network in networks for name in _VALIDATION]
+    return [*_VALIDATION, *_TRAINING, *of_networks, *_PACE]
+
+
+def final_metrics(networks: Iterable[str] = ()) -> list[str]:
+    """Metrics of a finished training: of the test split, if there is one, with the weights that the recipe selects."""
+    return [*_TEST, *(f"{network}_{name}" for network in networks for name in _TEST)]
+
+
+def metric_names(networks: Iterable[str] = ()) -> list[str]:
+    """Every name under which a trial's number may be asked for.
+
+    A plain name is the value at the last epoch, `best_<name>` the best over all epochs, `selected_<name>` that at the
+    epoch whose weights the recipe selects.
+    """
+    networks = list(networks)
+    courses = [name for name in epoch_metrics(networks) if direction(name)]
+    return [
+        *epoch_metrics(networks),
+        *final_metrics(networks),
+        *(f"best_{name}" for name in courses),
+        *(f"selected_{name}" for name in courses),
+    ]
 
 
 def plain(name: str) -> str:
-    """The metric that a name of METRIC_NAMES is about: the name without `best_` or `selected_`."""
+    """The metric that a name of `metric_names` is about: the name without `best_` or `selected_`."""
     return name.removeprefix("best_").removeprefix("selected_")
 
 
+def network_of(name: str) -> str:
+    """The further network that a metric is of: `ema` for `best_ema_top1`; empty for the trained network's."""
+    network, _, rest = plain(name).partition("_")
+    is_further = plain(name) not in _DIRECTIONS and (rest in _VALIDATION or rest in _TEST)
+    return network if is_further else ""
+
+
+def measured(name: str) -> str:
+    """What is measured, at whichever epoch and of whichever network: `top1` for `best_ema_top1`."""
+    return plain(name).removeprefix(f"{network_of(name)}_")
+
+
+def is_final(name: str) -> bool:
+    """Whether only a finished training has the metric."""
+    return measured(name) in _TEST
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether the metric is a fraction of images."""
+    return measured(name).endswith(("top1", "top5"))
+
+
 def direction(name: str) -> Direction:
-    """Which way is better for a name of METRIC_NAMES."""
-    return {**METRICS, **FINAL_METRICS}[plain(name)]
+    """Which way is better for a name of `metric_names`."""
+    return _DIRECTIONS[measured(name)]
 
 
 def best(values: list[float], metric: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from .metrics import METRICS, best, plain
+from .metrics import best, direction, plain
 from .settings import Settings
 
 History = Sequence[Mapping[str, float]]
@@ -39,7 +39,7 @@ def is_over(recipe: Mapping[str, Any], history: History) -> bool:
 
 def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
     """Epochs since `metric` last improved by more than `min_delta`; a value that is not a number improves nothing."""
-    sign = 1 if METRICS[metric] == "max" else -1
+    sign = 1 if direction(metric) == "max" else -1
     best, since = -float("inf"), 0
     for epoch in history:
         value = sign * epoch[metric]
@@ -51,7 +51,7 @@ def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
 
 
 def value_so_far(name: str, history: History, select: str) -> float:
-    """What a metric (a name of METRIC_NAMES that epochs have) would be if training ended after `history`.
+    """What a metric of epochs (a name of `metrics.metric_names`) would be if training ended after `history`.
 
     NaN where the metric is missing, or never was a number.
     """

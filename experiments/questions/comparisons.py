@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.errors import nearest
-from trainer.metrics import METRIC_NAMES, plain
+from trainer.metrics import is_accuracy, measured
 
+from ..catalog import known_metrics
 from ..language.designs import cell_name
 from ..language.shapes import Claim
 from ..language.validation import Problem
-from .named import check_metric, is_accuracy, planned_cell
+from .named import check_metric, planned_cell
 
 if TYPE_CHECKING:
     from ..study import Study
@@ -88,18 +89,13 @@ def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
         margin += float(match["right"])
         if is_accuracy(left.metric) and not 0 <= margin <= 1:
             raise Problem((), f"got {margin:g} for {left.metric}, expected a fraction, from 0 to 1")
-    elif _measured(left.metric) != _measured(right.metric):
+    elif measured(left.metric) != measured(right.metric):
         raise Problem((), f"{part!r} compares {left.metric} with {right.metric}; expected one metric")
     elif is_accuracy(left.metric) and abs(margin) >= 1:
         raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
     elif left == right:
         raise Problem((), f"{part!r} compares {left} with itself; expected another cell")
     return Comparison(left, match["relation"], right, margin)
-
-
-def _measured(metric: str) -> str:
-    """What is measured, at whichever epoch, and by whichever weights."""
-    return plain(metric).removeprefix("ema_")
 
 
 def _refuse_other_words(part: str) -> None:
@@ -194,7 +190,8 @@ def _quantity(text: str, study: Study, cells: Iterable[str]) -> Quantity:
     reference, dot, metric = text.rpartition(".")
     if not dot:
         raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(cells))}.top1")
-    if reference in METRIC_NAMES and metric not in METRIC_NAMES:
+    known = known_metrics()
+    if reference in known and metric not in known:
         raise Problem((), f"got {text!r}, expected the metric last: {metric}.{reference}")
     check_metric(metric, ())
     factor, dot, option = reference.partition(".")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from trainer.metrics import METRIC_NAMES, METRICS, direction
+from trainer.metrics import direction, epoch_metrics
 
+from ..catalog import networks
 from ..language.designs import find_factor
 from ..language.validation import Problem, shown
 from .figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, InteractionFigure
@@ -61,12 +62,13 @@ def check_figure(figure: Figure, study: Study, cells: Mapping[str, Cell]) -> Non
 
 def _check_curves(figure: CurvesFigure, study: Study, cells: Mapping[str, Cell]) -> None:
     shown_cells = figure_cells(figure, study, cells)
+    courses = epoch_metrics(networks())
     for i, panel in enumerate(figure.panels):
         for j, metric in enumerate(panel):
-            check_metric(metric, ("panels", i, j), (*METRIC_NAMES, *FACTS))
-            if metric not in METRICS:
+            check_metric(metric, ("panels", i, j), FACTS)
+            if metric not in courses:
                 message = f"{metric!r} is one number of a training and makes no curve; expected one of every epoch"
-                raise Problem(("panels", i, j), f"{message}: {', '.join(METRICS)}")
+                raise Problem(("panels", i, j), f"{message}: {', '.join(courses)}")
             if metric in panel[:j]:
                 raise Problem(("panels", i, j), f"the metric {metric!r} stands twice in its panel")
     if figure.epochs is not None:
@@ -113,7 +115,7 @@ def _check_interaction(figure: InteractionFigure, study: Study) -> None:
 def _check_cost(figure: CostFigure, study: Study, cells: Mapping[str, Cell]) -> None:
     check_metric(figure.metric, ("metric",))
     if direction(figure.metric) is None:
-        known = ", ".join(name for name in METRICS if direction(name))
+        known = ", ".join(name for name in epoch_metrics(networks()) if direction(name))
         message = f"of {figure.metric!r} neither more nor less is better, so that it has no Pareto front"
         raise Problem(("metric",), f"{message}; expected one such as {known}")
     figure_cells(figure, study, cells)

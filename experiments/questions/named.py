@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import METRIC_NAMES
 
+from ..catalog import known_metrics
 from ..language.designs import canonical_name
 from ..language.validation import Path, Problem
 from ..recipe import Recipe
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
 FACTS = ("params", "macs")
 """What a table may tell about a cell besides its metrics; known without a run."""
-
-
-def is_accuracy(metric: str) -> bool:
-    """Whether a metric is a fraction of images, which may be printed in per cent."""
-    return "top" in metric
 
 
 def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ()) -> str:
@@ -36,8 +31,9 @@ def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ())
     return found
 
 
-def check_metric(metric: str, path: Path, known: Sequence[str] = METRIC_NAMES) -> None:
-    """Raise Problem for a name that is not known."""
+def check_metric(metric: str, path: Path, facts: Sequence[str] = ()) -> None:
+    """Raise Problem for a name that is neither a metric nor one of `facts`."""
+    known = (*known_metrics(), *facts)
     if metric in known:
         return
     near = nearest(metric, known) or ("; did you mean 'top1'?" if "acc" in metric.lower() else "")

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import METRIC_NAMES
+from trainer.metrics import is_accuracy
 
 from ..language.designs import canonical_name
 from ..language.shapes import Table, TableKind
 from ..language.validation import Path, Problem
 from ..recipe import Recipe
 from .lines import Line, table_lines
-from .named import FACTS, check_metric, is_accuracy, settings_of
+from .named import FACTS, check_metric, settings_of
 
 if TYPE_CHECKING:
     from ..plan import Cell, Plan
@@ -131,7 +131,7 @@ def _check_metrics(table: Table) -> None:
         if table.kind == "cost" and metric in FACTS:
             message = f"a table of kind 'cost' has the column {metric!r} already, expected metrics beside it"
             raise Problem(("metrics", index), message)
-        check_metric(metric, ("metrics", index), METRIC_NAMES if table.kind == "effects" else (*METRIC_NAMES, *FACTS))
+        check_metric(metric, ("metrics", index), () if table.kind == "effects" else FACTS)
         if metric in table.metrics[:index]:
             raise Problem(("metrics", index), f"the column {metric!r} stands twice")
     if "unit" in table.model_fields_set and not stated_metrics(table):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from trainer.metrics import FINAL_METRICS, plain
+from trainer.metrics import is_final, network_of
 
-from ..catalog import kind_of
+from ..catalog import kind_of, networks
 from ..options import Dataset
 from .comparisons import parse_claim
 
@@ -22,29 +22,36 @@ def lacks_test_split(dataset: Dataset, seed: int) -> bool:
 
 
 def unreported(plan: Plan) -> list[str]:
-    """A sentence for averaged weights that no trial keeps, and for each kind of data that has no test split.
+    """A sentence for each further network that no trial has, and for each kind of data that has no test split.
 
     Only where the study asks for their metrics, and the data are at hand. Raises UserError where these can't be read.
     """
     asked = dict.fromkeys(_asked(plan))
-    return [*_without_average(plan, asked), *_without_test_split(plan, asked)]
+    return [*_without_network(plan, asked), *_without_test_split(plan, asked)]
 
 
-def _without_average(plan: Plan, asked: Iterable[str]) -> list[str]:
-    averaged = ", ".join(metric for metric in asked if plain(metric).startswith("ema_"))
-    if not averaged or any(may_average(cell.recipe) for cell in plan.cells):
-        return []
-    return [f"no trial reports {averaged}: no recipe has refinements.ema"]
+def _without_network(plan: Plan, asked: Iterable[str]) -> list[str]:
+    lacking: dict[str, list[str]] = {}
+    for metric in asked:
+        network = network_of(metric)
+        if network and not any(network in networks_of(cell.recipe) for cell in plan.cells):
+            lacking.setdefault(network, []).append(metric)
+    return [f"no trial reports {', '.join(of_it)}: no recipe has {givers(name)}" for name, of_it in lacking.items()]
 
 
-def may_average(recipe: Recipe) -> bool:
-    """Whether a training may keep averaged weights; a plugin may: what it keeps is not known before it is built."""
+def networks_of(recipe: Recipe) -> set[str]:
+    """The further networks that a training has in some of its epochs."""
     stages = (recipe.refinements, *(phase.refinements for phase in recipe.phases))
-    return any(kind == "ema" or option.code for refinements in stages for kind, option in refinements.items())
+    return {network for refinements in stages for option in refinements.values() for network in option.networks}
+
+
+def givers(network: str) -> str:
+    """What a recipe needs to have a further network: `refinements.ema`."""
+    return " or ".join(f"refinements.{kind}" for kind in networks()[network])
 
 
 def _without_test_split(plan: Plan, asked: Iterable[str]) -> list[str]:
-    tested = ", ".join(metric for metric in asked if plain(metric) in FINAL_METRICS)
+    tested = ", ".join(metric for metric in asked if is_final(metric))
     if not tested:
         return []
     datasets = {str(cell.recipe.dataset.identity()): cell.recipe.dataset for cell in plan.cells}

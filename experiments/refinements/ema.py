@@ -6,7 +6,7 @@ The averages are evaluated after each epoch beside the raw weights, as `ema_top1
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class Ema(Refinement):
     """Keeps averaged weights and batch-norm statistics beside the trained ones, updated after each step."""
 
     kind: Literal["ema"] = "ema"
+    networks: ClassVar[tuple[str, ...]] = ("ema",)
 
     decay: float = Field(default=0.999, gt=0.0, lt=1.0)
     """Share of the average that stays at a step; it forgets over about 1 / (1 - decay) steps."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.errors import nearest, one_of
-from trainer.metrics import FINAL_METRICS, METRIC_NAMES, direction, plain
+from trainer.metrics import direction, is_final, network_of
 
-from ..catalog import kind_of
+from ..catalog import kind_of, known_metrics, networks
 from ..language.constraints import Constraint, parse_constraints
 from ..plan import Cell, Plan, Trial, trial_id
+from ..questions.unreported import givers
 from ..study import Study
 from ..tracking.records import TrialRecord
 from .reading import read_space
@@ -35,7 +36,7 @@ class Aim:
     """An objective: a number of a finished trial, and which way is better."""
 
     metric: str
-    """A name of METRIC_NAMES or of COSTS."""
+    """A name of `catalog.known_metrics` or of COSTS."""
 
     direction: Literal["max", "min"]
 
@@ -49,7 +50,7 @@ class Aim:
     @property
     def has_course(self) -> bool:
         """Whether every epoch reports a value of the metric."""
-        return self.metric not in COSTS and plain(self.metric) not in FINAL_METRICS
+        return self.metric not in COSTS and not is_final(self.metric)
 
     def better(self, one: float, other: float) -> bool:
         """Whether `one` is better than `other`."""
@@ -148,7 +149,7 @@ def _aims(study: Study, words: Search) -> tuple[Aim, ...]:
 
 def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
     place = ("search", "objective", metric) if isinstance(words.objective, Mapping) else ("search", "objective")
-    known = (*METRIC_NAMES, *COSTS)
+    known = (*known_metrics(), *COSTS)
     if metric not in known:
         raise study.error(place, f"no trial reports {metric!r}{one_of(metric, known)}")
     better = "min" if metric in COSTS else direction(metric)
@@ -158,23 +159,19 @@ def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
         raise study.error(place, f"which way {metric} is better is not known; expected {{{metric}: max}} or min")
     if better is not None and way not in (None, better):
         raise study.error(place, f"got {way}, expected {better}: of {metric}, {_GOOD[better]} is better")
-    if plain(metric).startswith("ema_") and not _may_average(study, words):
-        raise study.error(place, f"no trial reports {metric!r}: neither the recipe nor the space has refinements.ema")
+    network = network_of(metric)
+    if network and not may_give(study, words, network):
+        raise study.error(place, f"no trial reports {metric!r}: neither the recipe nor the space has {givers(network)}")
     return Aim(metric, "max" if (way or better) == "max" else "min")
 
 
 _GOOD = {"max": "more", "min": "less"}
 
 
-def _may_average(study: Study, words: Search) -> bool:
-    """Whether a trial may keep averaged weights: by refinements.ema, or by a plugin."""
-    return averages(study, words) or bool(study.plugins)
-
-
-def averages(study: Study, words: Search) -> bool:
-    """Whether the recipe or the space has refinements.ema."""
+def may_give(study: Study, words: Search, network: str) -> bool:
+    """Whether the recipe or the space has a refinement that gives a further network of this name."""
     text = label_of([study.recipe.as_data(), {name: sampled.model_dump() for name, sampled in words.sample.items()}])
-    return '"ema"' in text or "refinements.ema" in text
+    return any(f'"{kind}"' in text or f"refinements.{kind}" in text for kind in networks()[network])
 
 
 def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import METRIC_NAMES
 
+from ..catalog import known_metrics
 from ..language.factors import Patch, check_name, conflicts, refuse_overlap, unknown_path
 from ..language.references import references_in
 from ..language.validation import Problem, placed, shown
@@ -72,7 +72,7 @@ def _path(name: str, given: Sampled) -> str:
 
 def _check_own_name(name: str) -> None:
     check_name(name, (name,))
-    objectives = (*COSTS, *METRIC_NAMES)
+    objectives = (*COSTS, *known_metrics())
     again = {f"fresh_{objective}{end}" for objective in objectives for end in ("", "_sd")}
     if name in COLUMNS or name in objectives or name in again:
         raise Problem((name,), f"{name!r} is a column of the report's table of configurations; expected another name")

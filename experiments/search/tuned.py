@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from trainer.errors import UserError
-from trainer.metrics import METRIC_NAMES, plain
+from trainer.metrics import network_of
 
+from ..catalog import known_metrics
 from ..language.factors import conflicts
 from ..language.names import file_name
 from ..questions.named import FACTS
-from ..questions.unreported import may_average
+from ..questions.unreported import networks_of
 from ..study import Study
 from .plan import SearchPlan
 from .space import Point, Value, label_of
@@ -33,8 +34,8 @@ class _Switch(NamedTuple):
 
     dimension: str
     label: str
-    averaged: bool
-    """Whether the recipe that it makes may still keep averaged weights."""
+    networks: set[str]
+    """The further networks that the recipe that it makes still has."""
 
 
 def check_emitted(search: SearchPlan, file: Path) -> None:
@@ -94,12 +95,15 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
     taken_back = _taken_back(search, point)
     factors = {name: switch.patch for name, switch in taken_back.items()}
     together = _together(search, taken_back)
-    aims = [aim.metric for aim in search.aims if aim.metric in (*METRIC_NAMES, *FACTS)]
-    metric = next((metric for metric in aims if metric in METRIC_NAMES), "top1")
-    if plain(metric).startswith("ema_") and not all(switch.averaged for switch in taken_back.values()):
-        # what is without averaged weights has its own beside theirs
-        aims.insert(aims.index(metric) + 1, metric.replace("ema_", "", 1))
-    claimed = better and search.aims[0].metric in METRIC_NAMES
+    metrics = known_metrics()
+    aims = [aim.metric for aim in search.aims if aim.metric in (*metrics, *FACTS)]
+    metric = next((metric for metric in aims if metric in metrics), "top1")
+    network = network_of(metric)
+    if network and not all(network in switch.networks for switch in taken_back.values()):
+        # what is without the further network has the trained one's metric beside
+        aims.insert(aims.index(metric) + 1, metric.replace(f"{network}_", "", 1))
+    first = search.aims[0].metric
+    claimed = better and first in metrics
     sign = "<" if search.aims[0].direction == "min" else ">"
     whole = "+".join(together)
     designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
@@ -115,11 +119,10 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
         "seeds": [search.words.seeds + i for i in range(_replicates(study))],
         "tables": [_table(list(dict.fromkeys([metric, *aims])), taken_back, whole)],
     }
-    first = search.aims[0].metric
     claims = [
         {"says": f"It matters: {switch.label}", "test": f"baseline.{first} {sign} {name}.{first}"}
         for name, switch in taken_back.items()
-        if switch.averaged or not plain(first).startswith("ema_")
+        if network_of(first) in {"", *switch.networks}
     ]
     if claimed and claims:
         data["claims"] = claims
@@ -158,7 +161,7 @@ def _taken_back(search: SearchPlan, point: Point) -> dict[str, _Switch]:
         patch = dict(_differences(winner, back.as_data(), ()))
         if patch:
             label = f"{name} {_text(_own(own, patch))} instead of {_text(point[name])}"
-            found[_switch_name(name, found)] = _Switch(patch, name, label, may_average(back))
+            found[_switch_name(name, found)] = _Switch(patch, name, label, networks_of(back))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from trainer.errors import UserError
-from trainer.metrics import FINAL_METRICS, best, plain
+from trainer.metrics import best, is_final, plain
 from trainer.recorder import Epoch
 
 from ..catalog import add_plugin
@@ -106,9 +106,9 @@ class TrialRecord(BaseModel):
         return name in self.final or any(name in epoch for epoch in self.history)
 
     def value(self, metric: str) -> float | None:
-        """A number by its name (see trainer.metrics.METRIC_NAMES); None where there is none."""
+        """A number by its name (see trainer.metrics.metric_names); None where there is none."""
         name = plain(metric)
-        if name in FINAL_METRICS:
+        if is_final(name):
             return self.final.get(name)
         if metric == f"best_{name}":
             finite = [value for epoch in self.history if (value := epoch.get(name)) is not None]

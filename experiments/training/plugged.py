@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from functools import wraps
 from numbers import Real
@@ -39,7 +38,7 @@ def checked_hook(option: Refinement, hook: object) -> Hook:
             raise UserError(f"{kind_of(type(option))}: its hook has {wrong}")
         points = {
             point: _checking(getattr(own, point), option, check)
-            for point, check in _POINTS.items()
+            for point, check in (_POINTS | {"networks": _networks_of(option)}).items()
             if getattr(own, point) is not getattr(Hook, point)
         }
         hook.__class__ = type(own.__name__, (own,), points)
@@ -150,13 +149,18 @@ def _no_batch(found: object, given: tuple[Any, ...]) -> str:
     return "" if found.images.shape == shape else f"images of the shape that it was given, {list(shape)}"
 
 
-def _no_networks(found: object, given: tuple[Any, ...]) -> str:
+def _networks_of(option: Refinement) -> Check:
     from torch import nn
 
-    if not isinstance(found, dict) or not all(isinstance(network, nn.Module) for network in found.values()):
-        return "a dict from a prefix of metrics to a network"
-    names = [name for name in found if not isinstance(name, str) or not _PREFIX.fullmatch(name) or name in _TAKEN]
-    return "" if not names else f"prefixes of letters, digits and '_' that are none of {', '.join(_TAKEN)}"
+    def check(found: object, given: tuple[Any, ...]) -> str:
+        if not isinstance(found, dict) or not all(isinstance(network, nn.Module) for network in found.values()):
+            return "a dict from a name to a network"
+        if set(found) <= set(option.networks):
+            return ""
+        own = ", ".join(map(repr, option.networks)) or "none"
+        return f"the names that the class states as `networks: ClassVar[tuple[str, ...]]`, which are {own}"
+
+    return check
 
 
 def _no_number(found: object, given: tuple[Any, ...]) -> str:
@@ -169,17 +173,12 @@ def _no_scalar(found: Any, given: tuple[Any, ...]) -> str:
     return "" if isinstance(found, torch.Tensor) and found.dim() == 0 else "a tensor of one number, the batch's mean"
 
 
-_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_TAKEN = ("best", "selected", "test", "train", "val")
-"""What names of metrics begin with already."""
-
 _POINTS: dict[str, Check] = {
     "place": _no_frame,
     "augment": _no_batch,
     "mix": _no_batch,
     "rate": _no_number,
     "loss": _no_scalar,
-    "networks": _no_networks,
 }
 
 

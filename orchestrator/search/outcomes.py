@@ -7,17 +7,17 @@ from math import isfinite, nan
 from experiments.catalog import kind_of
 from experiments.plan import Cell, Trial
 from experiments.questions.unreported import lacks_test_split
-from experiments.search.plan import Aim, SearchPlan, averages
+from experiments.search.plan import Aim, SearchPlan, may_give
 from experiments.search.words import COSTS
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import FINAL_METRICS, plain
+from trainer.metrics import is_final, network_of
 from trainer.stopping import value_so_far
 
 
 def check_reported(search: SearchPlan) -> None:
     """Raise UserError if an objective is of the test split and the recipe's data, which must be at hand, have none."""
     dataset = search.study.recipe.dataset
-    asked = [aim.metric for aim in search.aims if plain(aim.metric) in FINAL_METRICS]
+    asked = [aim.metric for aim in search.aims if aim.metric not in COSTS and is_final(aim.metric)]
     if asked and lacks_test_split(dataset, search.seeds[0]):
         message = (
             f"no trial reports {asked[0]!r}: {kind_of(type(dataset))} has no test split; expected a metric without it"
@@ -26,7 +26,7 @@ def check_reported(search: SearchPlan) -> None:
 
 
 def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[float, ...] | None:
-    """The objectives of a finished trial; None if one is not a finite number, or if it kept no averaged weights.
+    """The objectives of a finished trial; None if one is not a finite number, or if it has no such network.
 
     Raises UserError for an objective that no trial would report.
     """
@@ -34,8 +34,9 @@ def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[f
     for aim in search.aims:
         value = aim.value(record)
         if value is None and aim.metric not in COSTS and not record.reports(aim.metric):
-            if plain(aim.metric).startswith("ema_") and averages(search.study, search.words):
-                # the search varies whether weights are averaged, so others may report it
+            network = network_of(aim.metric)
+            if network and may_give(search.study, search.words, network):
+                # the search varies whether there is such a network, so others may report it
                 return None
             known = ", ".join(dict.fromkeys([*(record.history or [{}])[-1], *record.final, *COSTS]))
             message = f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}"

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from experiments.catalog import networks
 from experiments.language.factors import Factor
 from experiments.plan import Cell
 from experiments.questions.named import FACTS
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import METRIC_NAMES, best, direction, plain
+from trainer.metrics import best, direction, network_of, plain
 
 from ..power import fewest_seeds
 from ..runs import Runs
@@ -91,8 +92,8 @@ class Change:
     looked: bool = False
     """Whether the interval allows for repeated looks, as in a study that adds seeds; there is no p then."""
 
-    averaged: str = ""
-    """If the metric does not change at all but its twin for averaged weights (EMA) does: that twin's name."""
+    twin: str = ""
+    """If the metric does not change at all but that of a further network, such as averaged weights, does: its name."""
 
     stands: str = ""
     """Where the study's own comparison of these two cells stands (see sequential.Verdict); empty if it has none."""
@@ -319,7 +320,7 @@ def _change(
         params=_params(runs, used),
         taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
         first=question.first,
-        averaged=_moving_twin(runs, used, seeds, metric, values),
+        twin=_moving_twin(runs, used, seeds, metric, values),
     )
 
 
@@ -330,19 +331,23 @@ def _moving_twin(
     metric: str,
     values: Mapping[str, Mapping[int, float]],
 ) -> str:
-    """See `Change.averaged`: averaging weights changes nothing in the training that they come from."""
-    name = plain(metric)
-    twin = f"{metric.removesuffix(name)}ema_{name}"
-    if not pairs or twin not in METRIC_NAMES or any(values[a][s] != values[b][s] for a, b in pairs for s in seeds):
+    """See `Change.twin`: averaging weights, for one, changes nothing in the training that they come from."""
+    if not pairs or network_of(metric) or any(values[a][s] != values[b][s] for a, b in pairs for s in seeds):
         return ""
-    moved = any(
-        twins[seed] != runs.values(other, twin).get(seed)
+    name = plain(metric)
+    twins = [f"{metric.removesuffix(name)}{network}_{name}" for network in networks()]
+    return next((twin for twin in twins if _moves(runs, pairs, seeds, twin)), "")
+
+
+def _moves(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int], metric: str) -> bool:
+    """Whether a metric is not the same in both cells of each pair."""
+    return any(
+        found[seed] != runs.values(other, metric).get(seed)
         for cell, other in pairs
-        if (twins := runs.values(cell, twin))
+        if (found := runs.values(cell, metric))
         for seed in seeds
-        if seed in twins
+        if seed in found
     )
-    return twin if moved else ""
 
 
 def _arms(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> Arms:

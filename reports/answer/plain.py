@@ -51,7 +51,7 @@ def _change(change: Change) -> dict[str, Any]:
         "time_by_seed": list(change.times),
         "epochs": change.epochs,
         "params": change.params,
-        "averaged": change.averaged or None,
+        "twin": change.twin or None,
         "looked": change.looked,
         "stands": change.stands,
     }

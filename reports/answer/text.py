@@ -7,7 +7,7 @@ from math import isclose
 from typing import Literal
 
 from experiments.language.wording import count, first_few, listed, seeds_named
-from trainer.metrics import direction, plain
+from trainer.metrics import direction, is_accuracy
 
 from .. import numbers
 from ..runs import Runs
@@ -163,8 +163,8 @@ def evidence(change: Change, metric: str) -> str:
     if compared.adjusted is not None and compared.verdict in ("better", "worse", "not significant"):
         p = numbers.probability(compared.adjusted)
         inside += f"; corrected p {p if p.startswith('<') else f'= {p}'}"
-    if change.averaged:
-        inside += f"; its averaged weights do differ: see {numbers.title(change.averaged)}"
+    if change.twin:
+        inside += f"; {numbers.title(change.twin)} does differ"
     if change.stands:
         inside += f"; {change.stands}"
     decided = standing(change) in ("helps", "hurts") or change.stands == "equivalent"
@@ -315,14 +315,9 @@ def left_out_sentences(runs: Runs) -> list[str]:
     ]
 
 
-def in_points(metric: str) -> bool:
-    """Whether differences are printed in percentage points: of accuracies."""
-    return plain(metric).endswith(("top1", "top5"))
-
-
 def effect(value: float, metric: str) -> str:
     """A difference with its unit: `+2.1 points`."""
-    return f"{size(value, metric, signed=True)}{' points' if in_points(metric) else ''}"
+    return f"{size(value, metric, signed=True)}{' points' if is_accuracy(metric) else ''}"
 
 
 def ends(low: float, high: float, metric: str) -> str:
@@ -332,8 +327,8 @@ def ends(low: float, high: float, metric: str) -> str:
 
 def size(value: float, metric: str, *, signed: bool = False) -> str:
     """A difference as a number: percentage points of accuracies, else the metric's own unit."""
-    shown = 100 * value if in_points(metric) else value
-    decimals = numbers.decimals(shown, 4) if not in_points(metric) else 1 if abs(shown) >= 0.1 else 2
+    shown = 100 * value if is_accuracy(metric) else value
+    decimals = numbers.decimals(shown, 4) if not is_accuracy(metric) else 1 if abs(shown) >= 0.1 else 2
     text = f"{abs(shown):.{decimals}f}"
     sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
     return f"{sign}{text}"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from trainer.metrics import measured
+
 from ..numbers import title
 from .curves import SHORT, Curves
 from .curves_legend import legend, name, styles
@@ -184,7 +186,7 @@ def _alone(curves: Curves) -> bool:
 
 def _quantity(panel: tuple[str, ...]) -> str:
     """What a panel's axis measures."""
-    common = {metric.removeprefix("ema_").removeprefix("train_").removeprefix("val_") for metric in panel}
+    common = {measured(metric).removeprefix("train_").removeprefix("val_") for metric in panel}
     if len(panel) > 1 and len(common) == 1:
         (name,) = common
         return "Loss" if name == "loss" else title(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..numbers import title
+from trainer.metrics import network_of
+
+from ..numbers import network_title, title
 from .base import BANDS
 from .curves import Curves
 from .style import BAND, COLOURS, GREY, INK, MARKERS, plain_text, shortened
@@ -45,10 +47,10 @@ def legend(curves: Curves) -> list[Any]:
 
 
 def styles(panel: tuple[str, ...]) -> list[Any]:
-    """A line style for each metric of a panel: of several, training dashed, averaged weights dotted, others solid."""
+    """A line style for each metric of a panel: of several, training dashed, further networks dotted, others solid."""
     if len(panel) == 1:
         return ["-"]
-    wanted = ["--" if metric.startswith("train_") else ":" if metric.startswith("ema_") else "-" for metric in panel]
+    wanted = ["--" if metric.startswith("train_") else ":" if network_of(metric) else "-" for metric in panel]
     styles: list[Any] = []
     for style in wanted:
         free = [other for other in _STYLES if other not in wanted and other not in styles]
@@ -72,6 +74,6 @@ def _style_names(curves: Curves) -> dict[Any, str]:
 def _kind(metric: str) -> str:
     if metric.startswith("train_"):
         return "training"
-    if metric.startswith("ema_"):
-        return "validation, averaged weights"
+    if network := network_of(metric):
+        return f"validation, {network_title(network)}"
     return "validation" if metric in ("top1", "top5", "val_loss") else title(metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from experiments.language.wording import count
+from trainer.metrics import is_accuracy
 
 from ..answer.pairs import TIMED, Change, StudyAnswer
 from ..answer.text import (
@@ -12,7 +13,6 @@ from ..answer.text import (
     NEAR,
     compared_on,
     ends,
-    in_points,
     is_unclear,
     leaning,
     other_epochs,
@@ -55,7 +55,7 @@ def _first(text: str) -> float | None:
 def changes_view(answer: StudyAnswer) -> View:
     """Each change with its effect, its test and its cost."""
     metric = title(answer.metric)
-    unit = f"{metric}, points" if in_points(answer.metric) else metric
+    unit = f"{metric}, points" if is_accuracy(answer.metric) else metric
     heads = [
         Head("Change"),
         Head("Verdict"),
@@ -90,7 +90,7 @@ def _change_row(change: Change, answer: StudyAnswer, scale: tuple[float, float])
 
 
 def _see(change: Change) -> str:
-    return f"see {title(change.averaged)}" if change.averaged else ""
+    return f"see {title(change.twin)}" if change.twin else ""
 
 
 def _time(change: Change) -> str:

@@ -9,8 +9,8 @@ from experiments.language.shapes import Table
 from experiments.language.wording import count, duration, first_few, seeds_named
 from experiments.questions.confounders import table_notes
 from experiments.questions.lines import FULL, Line, reference_of
-from experiments.questions.named import is_accuracy
 from experiments.tracking.records import TrialRecord
+from trainer.metrics import is_accuracy
 
 from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
