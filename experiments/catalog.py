@@ -51,7 +51,7 @@ _found: dict[str, dict[str, type[Option]]] = {}
 _plugins: dict[Path, str] = {}
 
 
-def options(point: str) -> dict[str, type[Option]]:
+def options(point: str) -> Mapping[str, type[Option]]:
     """All options of an extension point by kind, sorted."""
     if not _found:
         try:
@@ -59,7 +59,7 @@ def options(point: str) -> dict[str, type[Option]]:
         except BaseException:
             _found.clear()
             raise
-    return dict(sorted(_found[point].items()))
+    return _found[point]
 
 
 def _discover() -> None:
@@ -122,9 +122,11 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
     if "kind" not in value:
         raise Problem(path, f"'kind' is missing; expected one of {', '.join(kinds(point))}")
     kind = value["kind"]
-    if kind not in kinds(point):
+    option = _owner(point, kind) if isinstance(kind, str) else None
+    if option is None:
         raise Problem((*path, "kind"), f"unknown {what} {kind!r}, {_expected(kind, kinds(point), point)}")
-    return _validate(point, kind, {k: v for k, v in value.items() if k != "kind"}, path)
+    preset = {} if kind == kind_of(option) else option.presets[kind]
+    return validate(option, preset | {k: v for k, v in value.items() if k != "kind"}, path)
 
 
 def parse_named(point: str, value: object) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def parse_named(point: str, value: object) -> dict[str, Any]:
         if settings.get("kind", kind) != kind:
             raise Problem((kind, "kind"), f"got {shown(settings['kind'])}, but its key says {kind}")
         settings = {k: v for k, v in settings.items() if k != "kind"}
-        parsed[kind] = _validate(point, kind, settings, (kind,))
+        parsed[kind] = validate(known[kind], settings, (kind,))
     return parsed
 
 
@@ -197,23 +199,15 @@ def _register(module: ModuleType, code: str | None = None) -> int:
                     if (taken := _owner(point, name)) is not None:
                         place = sys.modules[taken.__module__].__file__
                         raise UserError(f"{module.__file__}: the {point} option {name!r} is already in {place}")
-                _found[point][kind] = value
+                _found[point] = dict(sorted((_found[point] | {kind: value}).items()))
                 count += 1
     return count
 
 
 def _owner(point: str, name: str) -> type[Option] | None:
     """The option that has this kind, or a preset of this name."""
-    return next((o for kind, o in _found[point].items() if name == kind or name in o.presets), None)
-
-
-def _validate(point: str, kind: str, settings: dict[str, Any], path: tuple[str | int, ...]) -> Option:
-    for name, option in options(point).items():
-        if kind == name:
-            return validate(option, settings, path)
-        if kind in option.presets:
-            return validate(option, {**option.presets[kind], **settings}, path)
-    raise AssertionError(kind)
+    found = options(point)
+    return found.get(name) or next((option for option in found.values() if name in option.presets), None)
 
 
 def _expected(kind: object, known: Iterable[str], point: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from trainer.recorder import Journal
 
 from ..plan import Plan, Trial
 from ..sharing.claims import Claim, claims_of_others
-from ..training.folders import trial_folder
+from ..training.folders import TRIALS, begun_trials, folder_name
 from ..training.weights import has_weights
 from .attempts import Attempt, recorded_attempts
 
@@ -63,7 +63,8 @@ def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str
     """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
     attempts = recorded_attempts(plan.trials)
     claims = claims_of_others()
-    states = {trial.id: _state(trial, attempts[trial.id], fingerprints[trial.id], claims) for trial in plan.trials}
+    begun = begun_trials()
+    states = {t.id: _state(t, attempts[t.id], fingerprints[t.id], claims, begun) for t in plan.trials}
     _retrain_teachers(plan, states)
     return states
 
@@ -79,24 +80,29 @@ def _retrain_teachers(plan: Plan, states: dict[str, State]) -> None:
                 waiting.append(teacher)
 
 
-def _state(trial: Trial, attempts: list[Attempt], fingerprint: str | None, claims: Mapping[str, Claim]) -> State:
+def _state(
+    trial: Trial,
+    attempts: list[Attempt],
+    fingerprint: str | None,
+    claims: Mapping[str, Claim],
+    begun: Collection[str],
+) -> State:
+    """begun: the names of the trials' folders that are here."""
     fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
     for attempt in fitting:
         if attempt.status == "finished" and attempt.is_readable():
             return State("done", trial.recipe.epochs, attempt)
-    folder = trial_folder(trial.id, fingerprint) if fingerprint is not None else None
-    claim = claims.get(folder.name) if folder else None
+    name = folder_name(trial.id, fingerprint) if fingerprint is not None else ""
+    claim = claims.get(name)
     if fitting and fitting[0].status == "failed" and (claim is None or fitting[0].started > claim.since):
         return State("failed", attempt=fitting[0], reason=fitting[0].reason)
-    if folder is not None:
-        if claim is not None:
-            running = bool(fitting) and fitting[0].status == "running"
-            history = Journal(Path(claim.folder) / folder / JOURNAL).read() if running else []
-            top1 = history[-1]["top1"] if history else None
-            name: Literal["running", "waiting"] = "running" if running else "waiting"
-            return State(name, len(history), reason=str(claim), top1=top1, claim=claim)
-        if (folder / CHECKPOINT).exists():
-            return State("resume", len(Journal(folder / JOURNAL).read()))
+    if claim is not None:
+        running = bool(fitting) and fitting[0].status == "running"
+        history = Journal(Path(claim.folder) / TRIALS / name / JOURNAL).read() if running else []
+        top1 = history[-1]["top1"] if history else None
+        return State("running" if running else "waiting", len(history), reason=str(claim), top1=top1, claim=claim)
+    if name in begun and (TRIALS / name / CHECKPOINT).exists():
+        return State("resume", len(Journal(TRIALS / name / JOURNAL).read()))
     if any(attempt.status == "finished" for attempt in attempts):
         return State("to run", reason="its record was deleted" if fitting else "it was finished on other data")
     return State("to run")

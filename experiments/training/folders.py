@@ -13,6 +13,9 @@ from trainer.errors import UserError
 STATE = ".ablate"
 """The folder inside a working folder that holds all that is kept there."""
 
+TRIALS = Path(STATE, "trials")
+"""The folder inside a working folder that holds one for each trial."""
+
 LOCK_MODE = 0o664
 """Mode of lock files in a folder that a group shares: its other accounts must be able to ask for them."""
 
@@ -33,8 +36,18 @@ def state_folder() -> Path:
 
 
 def trial_folder(trial_id: str, fingerprint: str) -> Path:
-    """The folder of a trial's files, which trainer.files names; the same trial on other data has another folder."""
-    return Path(STATE, "trials", f"{trial_id}-{fingerprint[:8]}")
+    """The folder of a trial's files, which trainer.files names."""
+    return TRIALS / folder_name(trial_id, fingerprint)
+
+
+def folder_name(trial_id: str, fingerprint: str) -> str:
+    """What the folder of a trial is called; the same trial on other data has another folder."""
+    return f"{trial_id}-{fingerprint[:8]}"
+
+
+def begun_trials() -> set[str]:
+    """The names of the trials' folders that this working folder holds."""
+    return set(os.listdir(TRIALS)) if TRIALS.is_dir() else set()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import click
 
 from experiments.language.wording import count, first_few
-from experiments.training.folders import state_folder
+from experiments.training.folders import TRIALS
 from trainer.errors import UserError
 from trainer.files import LOG
 
@@ -66,18 +66,14 @@ def find_log(trial: str) -> Path:
     return log
 
 
-def _folder() -> Path:
-    return state_folder() / "trials"
-
-
 def _logs() -> dict[Path, str]:
     """Every log of the working folder with its trial's id; see folders.trial_folder."""
-    return {log: log.parent.name.partition("-")[0] for log in _folder().glob(f"*/{LOG}") if log.is_file()}
+    return {log: log.parent.name.partition("-")[0] for log in TRIALS.glob(f"*/{LOG}") if log.is_file()}
 
 
 def _not_found(trial: str, ids: list[str]) -> str:
     asked = f"logs {trial[:80]!r}"
-    where = _folder().resolve()
+    where = TRIALS.resolve()
     if not ids:
         return f"{asked}: no trial has run here, {where}/ holds no logs; expected a folder where `ablate run` ran"
     beginnings = {name[: len(trial)]: name for name in ids}
