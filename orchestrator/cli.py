@@ -241,7 +241,7 @@ def predict(run: str, folder: Path, out: Path) -> None:
 @PLUGIN
 @JSON
 def options(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List what recipes are made of, or explain one KIND."""
+    """List what recipes are made of, or explain one KIND and its settings."""
     from .commands import options as command
 
     command.show(kind, plugins, as_json)

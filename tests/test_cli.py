@@ -141,7 +141,9 @@ def test_options_name_everything() -> None:
     text = output("options")
     for point in catalog.EXTENSION_POINTS:
         for kind in catalog.options(point):
-            assert kind in text
+            assert f"  {kind} " in text
+    assert "resnet152, resnext50 and resnext101 preset" in " ".join(text.split())
+    assert "alpha" not in text
     assert "alpha" in output("options", "mixup")
     assert "Zhang" in output("options", "mixup")
     listed = json.loads(output("options", "--json"))

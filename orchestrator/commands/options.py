@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
@@ -22,7 +23,10 @@ from trainer.settings import about
 
 
 def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
-    """Print all options with their settings, or those of one kind; as JSON, always all. plugins: files with more."""
+    """Print a line for each option, or those of one kind with their settings; as JSON, all with their settings.
+
+    kind: also an extension point, such as `schedules`, for all that it has. plugins: files with more options.
+    """
     for plugin in plugins:
         catalog.add_plugin(plugin)
     if as_json:
@@ -30,10 +34,7 @@ def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
         return
     console = Console(soft_wrap=True)
     if kind is None:
-        for point in catalog.EXTENSION_POINTS:
-            console.print(f"\n[bold]{point}[/bold]")
-            for name, option in catalog.options(point).items():
-                _print_option(name, option, console)
+        _print_all(console)
         return
     found = [
         (p, name, o)
@@ -50,6 +51,18 @@ def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
         if about_file := _about(option):
             console.print(f"{about_file}\n", markup=False, highlight=False)
         _print_option(name, option, console)
+
+
+def _print_all(console: Console) -> None:
+    table = Table.grid(padding=(0, 2))
+    for point in catalog.EXTENSION_POINTS:
+        table.add_row(f"[bold]{point}[/bold]")
+        for name, option in catalog.options(point).items():
+            sentence, *_ = re.split(r"(?<=[^.]\.)\s", " ".join((option.__doc__ or "").split()))
+            table.add_row(f"  [bold cyan]{name}[/bold cyan]", escape(sentence))
+        table.add_row()
+    console.print(table, highlight=False)
+    console.print("`ablate options KIND` explains one with its settings; `ablate options schedules`, all schedules")
 
 
 def _print_option(name: str, option: type[Option], console: Console) -> None:
