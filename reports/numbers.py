@@ -19,6 +19,7 @@ Unit = Literal["fraction", "percent"]
 TITLES = {
     "top1": "Top-1",
     "top5": "Top-5",
+    "class_top1": "Mean class top-1",
     "val_loss": "Validation loss",
     "train_top1": "Train top-1",
     "train_top5": "Train top-5",
@@ -28,6 +29,7 @@ TITLES = {
     "images_per_second": "images/s",
     "test_top1": "Test top-1",
     "test_top5": "Test top-5",
+    "test_class_top1": "Test mean class top-1",
     "test_loss": "Test loss",
     "params": "Parameters",
     "macs": "MACs",

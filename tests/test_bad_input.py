@@ -190,6 +190,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a claim in per cent": (("> plain.top1", "> 90"), (":21:", "claims.0.test", "got 90 for top1, expected a fraction")),
     "a claim that compares two metrics": (("> plain.top1", "> plain.val_loss"), (":21:", "claims.0.test", "one metric")),
     "a published number in per cent": (("{top1: 0.5}", "{top1: 50}"), (":19:", "tables.0.published.plain.top1", "got 50", "fraction")),
+    "balanced accuracy": (("[top1, top5]", "[balanced_accuracy]"), ("unknown metric 'balanced_accuracy'; did you mean 'class_top1'?",)),
     "a column twice": (("[top1, top5]", "[top1, top1]"), (":19:", "tables.0.metrics.1", "twice")),
     "a row twice": (("rows: stem", "rows: [plain, deep, plain]"), (":19:", "tables.0.rows", "'plain' stands twice")),
     "an empty list of designs": (

@@ -71,6 +71,9 @@ search:
 """
 
 
+VALIDATION = ("top1", "top5", "val_loss", "class_top1")
+
+
 def ablate(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
@@ -100,7 +103,7 @@ def test_a_name_tells_the_network_and_the_measure() -> None:
     for name in metric_names():
         assert network_of(name) == "", name
     assert [name for name in names if is_final(name)] == final_metrics(["ema", "swa2"])
-    assert set(epoch_metrics(["ema"])) - set(epoch_metrics()) == {"ema_top1", "ema_top5", "ema_val_loss"}
+    assert set(epoch_metrics(["ema"])) - set(epoch_metrics()) == {f"ema_{name}" for name in VALIDATION}
 
 
 def test_what_comes_with_it_states_the_networks_that_it_gives() -> None:

@@ -183,7 +183,7 @@ class TestEma:
         hook = Ema(decay=0.9).build(SETUP)
         outcome = run(hooks=[hook], data=TESTED)
         averaged = hook.networks()["ema"]
-        loss, top1, top5 = naive_evaluation(averaged, TESTED, "val")
+        loss, top1, top5, _ = naive_evaluation(averaged, TESTED, "val")
         last = outcome.history[-1]
         assert (last["ema_val_loss"], last["ema_top1"], last["ema_top5"]) == pytest.approx((loss, top1, top5), rel=1e-5)
         assert last["ema_val_loss"] != last["val_loss"]
@@ -217,7 +217,7 @@ class TestEmaInPhases:
     def test_only_networks_of_the_selected_epoch_are_tested(self) -> None:
         outcome = run(epochs=5, data=TESTED, select="val_loss", hooks=[Worse(after=2), self.ema(4)])
         assert outcome.selected <= 2
-        assert sorted(outcome.final) == ["test_loss", "test_top1", "test_top5"]
+        assert sorted(outcome.final) == ["test_class_top1", "test_loss", "test_top1", "test_top5"]
         outcome = run(epochs=5, data=TESTED, select="val_loss", hooks=[Worse(after=2), self.ema(1, 3)])
         chosen = outcome.history[outcome.selected - 1]
         assert outcome.final["ema_test_loss"] == pytest.approx(chosen["ema_val_loss"])

@@ -462,10 +462,11 @@ class TestDivergence:
             run(build_optimizer=sgd(lr=1e30), schedule=Constant(), hooks=[])
 
 
-def naive_evaluation(model: nn.Module, data: Data, split: str) -> tuple[float, float, float]:
-    """Mean cross-entropy, top-1 and top-5, one image at a time."""
+def naive_evaluation(model: nn.Module, data: Data, split: str) -> tuple[float, float, float, float]:
+    """Mean cross-entropy, top-1, top-5 and mean class top-1, one image at a time."""
     model.eval()
     losses, first, five = [], [], []
+    of_class: dict[int, list[bool]] = {}
     for i in data.splits[split]:
         pixels = data.images[i].numpy().astype(np.float64)
         image = (pixels - data.mean[0].numpy()) / data.std[0].numpy()
@@ -476,7 +477,9 @@ def naive_evaluation(model: nn.Module, data: Data, split: str) -> tuple[float, f
         ranking = sorted(range(len(logits)), key=lambda k: -logits[k])
         first.append(ranking[0] == label)
         five.append(label in ranking[:5])
-    return float(np.mean(losses)), float(np.mean(first)), float(np.mean(five))
+        of_class.setdefault(label, []).append(first[-1])
+    by_class = np.mean([np.mean(hits) for hits in of_class.values()])
+    return float(np.mean(losses)), float(np.mean(first)), float(np.mean(five)), float(by_class)
 
 
 class TestEvaluation:
@@ -487,11 +490,12 @@ class TestEvaluation:
         torch.manual_seed(1)
         model = network(classes)
         model[1].running_mean.uniform_(-1, 1)
-        found = evaluate([model], data, split, FP32, 64)[0].read("loss", "top1", "top5")
-        loss, top1, top5 = naive_evaluation(model, data, split)
+        found = evaluate([model], data, split, FP32, 64)[0].read("loss", "top1", "top5", "class_top1")
+        loss, top1, top5, class_top1 = naive_evaluation(model, data, split)
         assert found["loss"] == pytest.approx(loss, rel=1e-5)
         assert found["top1"] == pytest.approx(top1)
         assert found["top5"] == pytest.approx(top5)
+        assert found["class_top1"] == pytest.approx(class_top1)
         assert found["top5"] == 1.0 if classes <= 5 else found["top1"] < found["top5"] < 1.0
 
     @pytest.mark.parametrize(("batch_size", "largest"), [(2, 8), (9, 36), (64, 256), (500, 256)])
@@ -521,10 +525,10 @@ class TestEvaluation:
 
         outcome = run(hooks=[*refinements(), Keeps()], epochs=2)
         assert all(sorted(epoch) == sorted(epoch_metrics(["ema"])) for epoch in outcome.history)
-        loss, top1, top5 = naive_evaluation(seen[0], DATA, "val")
+        loss, top1, top5, class_top1 = naive_evaluation(seen[0], DATA, "val")
         last = outcome.history[-1]
         assert last["val_loss"] == pytest.approx(loss, rel=1e-5)
-        assert (last["top1"], last["top5"]) == pytest.approx((top1, top5))
+        assert (last["top1"], last["top5"], last["class_top1"]) == pytest.approx((top1, top5, class_top1))
         assert last["images_per_second"] > 41 / last["epoch_seconds"]
 
     def test_training_metrics_weigh_batches_by_their_images(self) -> None:
@@ -571,6 +575,21 @@ class TestMeter:
         meter.update(torch.eye(3)[:1], torch.tensor([0]), torch.tensor(5.0))
         assert meter.images == 4
         assert meter.read("loss", "top1", "top5") == {"loss": 2.0, "top1": 0.75, "top5": 1.0}
+
+    def test_each_class_that_has_images_counts_the_same(self) -> None:
+        from sklearn.metrics import balanced_accuracy_score
+
+        generator = torch.Generator().manual_seed(3)
+        logits = torch.randn(500, 7, generator=generator)
+        # class 6 has no image, class 0 most of them
+        targets = (6 * torch.rand(500, generator=generator) ** 3).long()
+        logits[:, 6] = -9
+        meter = Meter(CPU, by_class=True)
+        for batch in torch.arange(500).split(64):
+            meter.update(logits[batch], targets[batch], torch.tensor(1.0))
+        found = meter.read("loss", "top1", "top5", "class_top1")
+        assert found["class_top1"] == pytest.approx(balanced_accuracy_score(targets, logits.argmax(1)))
+        assert abs(found["class_top1"] - found["top1"]) > 0.01
 
 
 class TestBatches:

@@ -35,9 +35,13 @@ def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
 class Meter:
     """Totals of loss and hits over many batches, kept on the device."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, by_class: bool = False) -> None:
+        """by_class: whether to count the hits of each class as well."""
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.images = 0
+        self.by_class = by_class
+        self.of_classes = self.totals[:0]
+        """Hits and images of each class [2, K]; of a whole number, a sum doesn't depend on its order."""
 
     def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> None:
         """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class."""
@@ -45,11 +49,22 @@ class Meter:
         classes = targets if targets.dim() == 1 else targets.argmax(1)
         rank = ranks(logits, classes)
         self.totals += torch.stack([mean_loss.double() * count, (rank == 0).sum(), (rank < 5).sum()])
+        if self.by_class:
+            if not self.images:
+                self.of_classes = self.totals.new_zeros(2, logits.shape[1])
+            self.of_classes.index_add_(1, classes, torch.stack([rank == 0, rank >= 0]).double())
         self.images += count
 
     def read(self, *names: str) -> dict[str, float]:
-        """Mean loss, top-1 and top-5 (fractions) under the three `names`; waits for the device."""
-        return dict(zip(names, (self.totals / self.images).tolist(), strict=True))
+        """Mean loss, top-1 and top-5 (fractions) under the `names`; waits for the device.
+
+        If hits are counted by class, a fourth follows: the mean of the classes' top-1, over those that have images.
+        """
+        means = self.totals / self.images
+        if self.by_class:
+            hits, images = self.of_classes
+            means = torch.cat([means, ((hits / images.clamp(min=1)).sum() / (images > 0).sum())[None]])
+        return dict(zip(names, means.tolist(), strict=True))
 
 
 @torch.inference_mode()
@@ -60,7 +75,7 @@ def evaluate(networks: Sequence[nn.Module], data: Data, split: str, numerics: Nu
     """
     for network in networks:
         network.eval()
-    meters = [Meter(data.device) for _ in networks]
+    meters = [Meter(data.device, by_class=True) for _ in networks]
     for batch in data.eval_batches(split, numerics, evaluation_batch(batch_size)):
         for network, meter in zip(networks, meters, strict=True):
             with numerics.autocast(data.device):

@@ -149,7 +149,7 @@ def train(
             training_seconds = time.perf_counter() - begin
             networks = _networks(model, working)
             metrics = {
-                **_evaluate(networks, data, "val", numerics, batch_size, ("val_loss", "top1", "top5")),
+                **_evaluate(networks, data, "val", numerics, batch_size, ("val_loss", "top1", "top5", "class_top1")),
                 **trained,
                 "learning_rate": base_rates[0] * factor,
                 "epoch_seconds": before + time.perf_counter() - begin,
@@ -171,7 +171,9 @@ def train(
         kept.restore(selected, networks)
         final = {}
         if "test" in data.splits:
-            final = _evaluate(networks, data, "test", numerics, batch_size, ("test_loss", "test_top1", "test_top5"))
+            final = _evaluate(
+                networks, data, "test", numerics, batch_size, ("test_loss", "test_top1", "test_top5", "test_class_top1")
+            )
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -213,9 +215,9 @@ def _evaluate(
     split: str,
     numerics: Numerics,
     batch_size: int,
-    names: tuple[str, str, str],
+    names: tuple[str, str, str, str],
 ) -> Epoch:
-    """Loss, top-1 and top-5 of each network over a split, under its prefix and the three names."""
+    """Loss, top-1, top-5 and mean class top-1 of each network over a split, under its prefix and the names."""
     found: Epoch = {}
     meters = evaluate(list(networks.values()), data, split, numerics, batch_size)
     for prefix, meter in zip(networks, meters, strict=True):

@@ -8,13 +8,13 @@ from typing import Literal
 
 Direction = Literal["max", "min"] | None
 
-_VALIDATION: dict[str, Direction] = {"top1": "max", "top5": "max", "val_loss": "min"}
+_VALIDATION: dict[str, Direction] = {"top1": "max", "top5": "max", "val_loss": "min", "class_top1": "max"}
 _TRAINING: dict[str, Direction] = {"train_top1": "max", "train_top5": "max", "train_loss": "min"}
 _PACE: dict[str, Direction] = {"learning_rate": None, "epoch_seconds": None, "images_per_second": None}
-_TEST: dict[str, Direction] = {"test_top1": "max", "test_top5": "max", "test_loss": "min"}
+_TEST: dict[str, Direction] = {"test_top1": "max", "test_top5": "max", "test_loss": "min", "test_class_top1": "max"}
 _DIRECTIONS = _VALIDATION | _TRAINING | _PACE | _TEST
 
-TAKEN = ("best", "selected", "test", "train", "val", "fresh")
+TAKEN = ("best", "selected", "test", "train", "val", "class", "fresh")
 """What names of metrics begin with already, so that no further network is called so."""
 
 NETWORK = re.compile(rf"(?!({'|'.join(TAKEN)})$)[A-Za-z][A-Za-z0-9]*")
@@ -25,11 +25,12 @@ def epoch_metrics(networks: Iterable[str] = ()) -> list[str]:
     """The metrics of every epoch.
 
     `top1`, `top5`: fraction of the validation images whose class has the largest logit, or one of the five largest (of
-    all, if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `train_*`: the same over the
-    epoch's training batches as the network saw them, loss as optimized; a mixed image counts by its heaviest class.
-    `<network>_*`: validation with each further network, such as averaged weights (`ema_top1`). `learning_rate`: at the
-    epoch's last step. `epoch_seconds`: training and evaluation. `images_per_second`: training images over training
-    time.
+    all, if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `class_top1`: the mean over
+    classes of each one's top-1 (mean class accuracy, balanced accuracy), which differs from top-1 where some classes
+    have more images. `train_*`: over the epoch's training batches as the network saw them, loss as optimized; a mixed
+    image counts by its heaviest class. `<network>_*`: validation with each further network, such as averaged weights
+    (`ema_top1`). `learning_rate`: at the epoch's last step. `epoch_seconds`: training and evaluation.
+    `images_per_second`: training images over training time.
 
     networks: what `Hook.networks` gives, by name.
     """

@@ -36,11 +36,18 @@ def check_metric(metric: str, path: Path, facts: Sequence[str] = ()) -> None:
     known = (*known_metrics(), *facts)
     if metric in known:
         return
-    near = nearest(metric, known) or ("; did you mean 'top1'?" if "acc" in metric.lower() else "")
+    near = nearest(metric, known) or _meant(metric.lower())
     simple = [name for name in known if not name.startswith(("best_", "selected_"))]
     before = ", perhaps with best_ or selected_ before it" if len(simple) < len(known) else ""
     expected = f", expected one of {', '.join(simple)}{before}"
     raise Problem(path, f"unknown metric {metric!r}{near or expected}")
+
+
+def _meant(metric: str) -> str:
+    """A hint for what others call a metric."""
+    if any(word in metric for word in ("class", "balanced", "macro", "mean_acc")):
+        return "; did you mean 'class_top1'?"
+    return "; did you mean 'top1'?" if "acc" in metric else ""
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Exponential moving average of weights (Szegedy et al., "Rethinking the Inception architecture", 2016, section 8).
 
-The averages are evaluated after each epoch beside the raw weights, as `ema_top1`, `ema_top5` and `ema_val_loss`.
+The averages are evaluated after each epoch beside the raw weights, as `ema_top1`, `ema_val_loss` and so on.
 """
 
 from __future__ import annotations

@@ -76,4 +76,4 @@ def _kind(metric: str) -> str:
         return "training"
     if network := network_of(metric):
         return f"validation, {network_title(network)}"
-    return "validation" if metric in ("top1", "top5", "val_loss") else title(metric)
+    return "validation" if metric in ("top1", "top5", "class_top1", "val_loss") else title(metric)
