@@ -35,7 +35,7 @@ from .options import (
     Schedule,
     digest,
 )
-from .plugin_errors import check_option, line_in
+from .plugin_errors import check_option, place_in
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,
@@ -176,8 +176,8 @@ def add_plugin(path: Path) -> str:
         found = _digest(module, text)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = line_in(error, path)
-        raise UserError(f"{path}{line}: the plugin fails to import: {type(error).__name__}: {error}") from error
+        at = f":{place[1]}" if (place := place_in(error, [path])) else ""
+        raise UserError(f"{path}{at}: the plugin fails to import: {type(error).__name__}: {error}") from error
     if not _register(module, found):
         raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
     _plugins[path] = found
@@ -220,9 +220,8 @@ def _expected(kind: object, known: Iterable[str], point: str) -> str:
 
 
 def plugin_line(error: BaseException) -> str:
-    """`my.py:12` of the plugin that an error went through (of several, the last imported); empty where of none."""
-    lines = [(path, line_in(error, path)) for path in _plugins]
-    return "".join([f"{path}{line}" for path, line in lines if line][-1:])
+    """`my.py:12` for the last place in a plugin that an error went through; empty if it went through none."""
+    return "{}:{}".format(*place) if (place := place_in(error, _plugins)) else ""
 
 
 def _base_names() -> str:

@@ -1,9 +1,10 @@
-"""What is wrong with a plugin's classes, and in which line of a plugin an error arose."""
+"""What is wrong with a plugin's classes, and where in a plugin an error arose."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,14 +64,15 @@ def _names_of(signature: inspect.Signature) -> str:
     return f"({', '.join(signature.parameters)})"
 
 
-def line_in(error: BaseException, path: Path) -> str:
-    """`:12` for the last line of the file that an error went through; empty where it did not go through the file."""
-    lines = []
-    if isinstance(error, SyntaxError) and error.lineno:
-        lines.append(error.lineno)
+def place_in(error: BaseException, files: Iterable[Path]) -> tuple[Path, int] | None:
+    """The last place in one of these files that an error went through: file and line; None if it went through none."""
+    by_name = {str(file): file for file in files}
+    places = []
+    if isinstance(error, SyntaxError) and error.filename in by_name and error.lineno:
+        places.append((by_name[error.filename], error.lineno))
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            lines.append(trace.tb_lineno)
+        if (name := trace.tb_frame.f_code.co_filename) in by_name:
+            places.append((by_name[name], trace.tb_lineno))
         trace = trace.tb_next
-    return f":{lines[-1]}" if lines else ""
+    return places[-1] if places else None

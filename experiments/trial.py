@@ -19,7 +19,7 @@ from trainer.room import NoRoom, is_full
 
 from . import catalog
 from .job import Job, Result
-from .plugin_errors import line_in
+from .plugin_errors import place_in
 from .recipe import parse_recipe
 from .training.assembly import make_hooks, make_setup
 from .training.costs import cost_of
@@ -81,8 +81,9 @@ def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
     if is_full(error) and not isinstance(error, UserError):
         error = error if isinstance(error, NoRoom) else NoRoom(folder)
     reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
-    lines = [(plugin.name, line_in(error, plugin.resolve())) for plugin in map(Path, job.plugins)]
-    reason += "".join(f" ({name}{line})" for name, line in lines if line and not isinstance(error, UserError))
+    place = place_in(error, [Path(plugin).resolve() for plugin in job.plugins])
+    if place and not isinstance(error, UserError):
+        reason += f" ({place[0].name}:{place[1]})"
     history = Journal(folder / JOURNAL).read()
     if tee.last[0] == len(history) + 1:
         history.append(tee.last[1])

@@ -13,7 +13,7 @@ from plugins import FEW
 
 from experiments import catalog
 from experiments.language.schema import study_schema
-from experiments.plugin_errors import misfit
+from experiments.plugin_errors import misfit, place_in
 from orchestrator.cli import main
 
 WriteStudy = Callable[..., Path]
@@ -164,6 +164,20 @@ def test_data_that_no_trainer_could_take_are_refused_before_anything_trains(
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_of_several_plugins_that_an_error_went_through_the_innermost_is_named(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.py", tmp_path / "outer.py"
+    inner.write_text("def fails():\n    raise RuntimeError('x')\n")
+    outer.write_text("\n\ndef calls(fails):\n    fails()\n")
+    called: dict[str, Callable[..., None]] = {}
+    for file in (inner, outer):
+        exec(compile(file.read_text(), file, "exec"), called)
+    with pytest.raises(RuntimeError) as raised:
+        called["calls"](called["fails"])
+    assert place_in(raised.value, [inner, outer]) == place_in(raised.value, [outer, inner]) == (inner, 2)
+    assert place_in(raised.value, [outer]) == (outer, 4)
+    assert place_in(raised.value, [tmp_path / "other.py"]) is None
 
 
 @pytest.mark.parametrize(
