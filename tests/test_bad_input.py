@@ -190,6 +190,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a claim in per cent": (("> plain.top1", "> 90"), (":21:", "claims.0.test", "got 90 for top1, expected a fraction")),
     "a claim that compares two metrics": (("> plain.top1", "> plain.val_loss"), (":21:", "claims.0.test", "one metric")),
     "a published number in per cent": (("{top1: 0.5}", "{top1: 50}"), (":19:", "tables.0.published.plain.top1", "got 50", "fraction")),
+    "a decimal comma": (("lr: 0.05, m", "lr: 0,05, m"), (":7:", "recipe.optimizer: got '05' alone between commas, expected decimals as 0.5")),
+    "a list in round brackets": (("[1, 1, 1, 1]", "(1, 1, 1, 1)"), ("recipe.architecture: got '1' alone between commas", "lists as [1, 2]")),
     "balanced accuracy": (("[top1, top5]", "[balanced_accuracy]"), ("unknown metric 'balanced_accuracy'; did you mean 'class_top1'?",)),
     "a column twice": (("[top1, top5]", "[top1, top1]"), (":19:", "tables.0.metrics.1", "twice")),
     "a row twice": (("rows: stem", "rows: [plain, deep, plain]"), (":19:", "tables.0.rows", "'plain' stands twice")),

@@ -36,6 +36,9 @@ _CORE = {
     ),
 }
 
+_PIECE = re.compile(r"[-+]?[0-9.]+\)?")
+"""What YAML takes for a name without a value in `{lr: 0,05}` and `{layers: (1, 2)}`."""
+
 _COLON = ("mapping values are not allowed here", "but got ':'")
 """The parser's messages for a text that holds a colon, the commonest mistake of all."""
 
@@ -164,6 +167,9 @@ class _Builder:
             key = key_node.value
             if key_node.tag == "tag:yaml.org,2002:merge":
                 raise self.error(key_node, path, "merge keys (<<) are not part of the study language")
+            if value_node.value == "" and not value_node.style and _PIECE.fullmatch(key):
+                message = f"got {key!r} alone between commas, expected decimals as 0.5 and lists as [1, 2]"
+                raise self.error(key_node, path, message)
             if key in result:
                 raise self.error(key_node, (*path, key), f"the name {key!r} stands twice")
             self.lines[(*path, key)] = key_node.start_mark.line + 1
