@@ -82,6 +82,8 @@ def test_a_terminal_shows_the_trials_while_they_run_and_a_line_when_they_end(stu
     assert "epoch 0/" in shown
     assert [f"[{n}/3]" in shown for n in (1, 2, 3)] == [True] * 3
     assert shown.count("3 trials trained") == 1
+    assert "3/3 trials" in shown
+    assert "starting" not in shown.partition("[1/3]")[2]
 
 
 def _read_to_its_end(terminal: int, process: subprocess.Popen[bytes]) -> str:
