@@ -11,7 +11,6 @@ from typing import Any, Literal
 from trainer.errors import nearest, one_of
 from trainer.metrics import FINAL_METRICS, METRIC_NAMES, direction, plain
 
-from ..catalog import kind_of
 from ..language.constraints import Constraint, parse_constraints
 from ..plan import Cell, Plan, Trial, trial_id
 from ..study import Study
@@ -125,10 +124,7 @@ def plan_search(study: Study) -> SearchPlan:
             raise study.error(("search", "start", index), f"this is {other}, which is tried anyway; expected each once")
     constraints = parse_constraints(study)
     if constraints and Cell("", {}, study.recipe).cost is None:
-        kind = kind_of(type(study.recipe.dataset))
-        what = f"{constraints[0].text!r} needs the number of classes"
-        message = f"{what}, which {kind} knows only with its data at hand; expected dataset.classes"
-        raise study.error(("constraints", 0), message)
+        raise study.error(("constraints", 0), constraints[0].untested(study.recipe.dataset))
     return SearchPlan(study, words, space, aims, sampler, pruning, starts, constraints)
 
 
