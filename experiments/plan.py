@@ -11,7 +11,6 @@ from typing import Any
 from trainer import SEMANTICS
 from trainer.errors import UserError
 
-from .catalog import kind_of
 from .language.constraints import parse_constraints
 from .language.designs import Choice, cell_name, expand_design
 from .language.factors import conflicts
@@ -240,11 +239,7 @@ def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str,
     for index, constraint in enumerate(parse_constraints(study)):
         for cell in cells:
             if cell.cost is None:
-                kind = kind_of(type(cell.recipe.dataset))
-                message = (
-                    f"{constraint.text!r} needs the number of classes, which {kind} knows only with its data at hand"
-                )
-                raise study.error(("constraints", index), f"{message}; expected dataset.classes")
+                raise study.error(("constraints", index), constraint.untested(cell.recipe.dataset))
             excess = constraint.excess(cell.cost)
             worst[cell.name] = max(excess, worst.get(cell.name, 0.0))
             if excess > 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,34 +35,35 @@ def steady_console() -> Console:
 
 
 class _Steady(io.TextIOBase):
-    """Writes to stdout until that fails, then nowhere."""
+    """Writes to the stdout there is when this is made until that fails, then nowhere."""
 
     def __init__(self) -> None:
-        self._broken = False
+        # not looked up for each write: a live display stands in for sys.stdout while it lasts, and writes here
+        self._stream: TextIO | None = sys.stdout
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(sys.stdout, "encoding", None) or "utf-8"
+        return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        return not self._broken and sys.stdout is not None and sys.stdout.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        if sys.stdout is None:
+        if self._stream is None:
             raise io.UnsupportedOperation("fileno")
-        return sys.stdout.fileno()
+        return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        if not self._broken and sys.stdout is not None:
+        if self._stream is not None:
             try:
-                sys.stdout.write(text)
+                self._stream.write(text)
             except (OSError, ValueError):
-                self._broken = True
+                self._stream = None
         return len(text)
 
     def flush(self) -> None:
-        if not self._broken and sys.stdout is not None:
+        if self._stream is not None:
             try:
-                sys.stdout.flush()
+                self._stream.flush()
             except (OSError, ValueError):
-                self._broken = True
+                self._stream = None

@@ -175,7 +175,7 @@ class Progress:
             ProgressBar(total=1.0, completed=share, width=36),
             Text(f"{self.ended}/{self.total} trials"),
             Text(elapsed, style="dim"),
-            Text(self._eta() or "starting", style="cyan"),
+            Text(self._eta() or ("" if self.ended else "starting"), style="cyan"),
             failed,
         )
         rows = Table.grid(padding=(0, 2))

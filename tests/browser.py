@@ -52,8 +52,11 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of every element that matches, hidden or not, whole."""
-        return list(self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector))
+        """The text of every element that matches, hidden or not, whole; spaces at which no line ends are spaces."""
+        script = (
+            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.replaceAll('\\u00a0', ' '))"
+        )
+        return list(self.run(script, selector))
 
     def press(self, *keys: str) -> None:
         """Keys, where the focus is."""

@@ -370,6 +370,19 @@ def test_the_page_gives_no_time_that_its_seeds_do_not_agree_on(tmp_path: Path) -
     assert "1.00×" in [field.text for field in rows["deep"]]
 
 
+def test_the_page_says_of_an_option_without_settings_that_it_is_on(tmp_path: Path) -> None:
+    flipped = "c: {refinements: {flip: {}, cutout: {length: 4}}}"
+    text = FACTORIAL.replace("c: {schedule: {kind: cosine}}", flipped)
+    text = text.replace("width: 4,", "width: 4, blocks: {gc: {after: [4]}},")
+    text = text.replace("l: {loss.label_smoothing: 0.1}", "l: {architecture.blocks: {}}")
+    rows = changes_view(answer_study(made_up_runs(tmp_path, values(), text))).rows
+    assert {row[0].text: row[0].small for row in rows} == {
+        "deep": "architecture.tweak: D",
+        "c": "refinements: flip on, cutout length 4",
+        "l": "architecture.blocks: none",
+    }
+
+
 def test_times_of_very_short_trials_are_not_compared(tmp_path: Path) -> None:
     answer = answer_study(made_up_runs(tmp_path, values(), FACTORIAL, seconds=0.7))
     found = by_label(answer)["c"]

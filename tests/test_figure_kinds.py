@@ -291,6 +291,8 @@ def test_names_are_cut_in_the_middle_and_legends_fit() -> None:
     assert shortened("model_a_with_c_0", 12).endswith("c_0")
     assert legend_columns(["a", "b", "c"], 3.4) == 3
     assert legend_columns(["x" * 30] * 3, 3.4) == 1
+    # matplotlib puts two labels into the first columns only: five columns would be 30 + 30 + 15 + 17 + 27 letters wide
+    assert legend_columns(["a", "x" * 23, "b", "x" * 23, "x" * 8, "x" * 10, "x" * 20], 7.0) == 4
 
 
 EVERY = {

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from conftest import TINY
 from made_up import History, made_up_runs, planned, recorded, runs_of
+from matplotlib import rc_context
 from test_reports import VALUES
 
 from experiments.plan import Trial
 from experiments.tracking.records import TrialRecord
 from reports.figures import Curves, learning_curves, make_figure, write_figures
 from reports.figures.curves_drawing import draw
+from reports.figures.style import RC
 from reports.report import Report, table_curves, write_report
 from reports.runs import Runs
 from reports.tables import make_tables
@@ -122,6 +124,18 @@ def test_a_single_panel_is_as_wide_as_a_column(tmp_path: Path) -> None:
     _, legend, (width, _) = drawing(figure_of(tmp_path, "cells: [deep]"))
     assert width == pytest.approx(3.4)
     assert legend == ["training", "validation", "mean ± sd over seeds"]
+
+
+def test_a_legend_of_long_and_short_names_is_not_cut_off(tmp_path: Path) -> None:
+    labels = "labels: {plain: resnet, plain+c: resnet+flip+cosine+crop, plain+l: preact, deep: preact+flip+cosine+crop}"
+    panels = "panels: [[train_top1, top1], [train_loss, val_loss]]"
+    curves = figure_of(tmp_path, f"cells: [plain, plain+c, plain+l, deep], {panels}, {labels}")
+    with rc_context(RC):
+        figure = draw(curves)
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
 
 
 def test_the_legend_covers_no_curve(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import sqlite3
@@ -67,6 +69,35 @@ def test_nobody_who_reads_is_no_reason_to_stop(out: str, study_file: WriteStudy)
     assert (done.returncode, done.stderr) == (0, "")
     assert Path("results/tiny/report.md").exists()
     assert "3 of 3 trials done" in ablate("status", str(study)).stdout
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_the_trials_while_they_run_and_a_line_when_they_end(study_file: WriteStudy) -> None:
+    ours, theirs = pty.openpty()
+    line = [*ABLATE, "run", str(study_file(ONE)), "--executor", "inline"]
+    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as run:
+        os.close(theirs)
+        shown = _read_to_its_end(ours, run)
+    assert run.returncode == 0
+    assert "epoch 0/" in shown
+    assert [f"[{n}/3]" in shown for n in (1, 2, 3)] == [True] * 3
+    assert shown.count("3 trials trained") == 1
+    assert "3/3 trials" in shown
+    assert "starting" not in shown.partition("[1/3]")[2]
+
+
+def _read_to_its_end(terminal: int, process: subprocess.Popen[bytes]) -> str:
+    """What a process writes to a terminal; one that writes nothing for a minute is ended."""
+    parts = []
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            parts.append(os.read(terminal, 65536))
+        except OSError:  # nobody has the terminal open any more
+            break
+    else:
+        process.kill()
+    os.close(terminal)
+    return b"".join(parts).decode()
 
 
 def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:

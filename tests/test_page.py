@@ -498,3 +498,20 @@ def test_a_study_of_one_cell_and_one_seed_has_a_page(tmp_path: Path) -> None:
     assert "Nothing is compared: the study has one cell." in page
     assert 'id="changes"' not in page
     assert 'id="trials-table"' in page
+
+
+@pytest.mark.parametrize(("document", "who"), [("", "study"), ("document: {title: Tricks}\n", "document")])
+def test_claims_are_those_of_a_document_where_there_is_one(document: str, who: str, tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, VALUES, document + TINY.lstrip())
+    write_report(Report(runs, [], answer_claims(runs), [], []), tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert f"What the {who} says, tested on these runs" in page
+
+
+def test_no_line_ends_before_a_per_cent_sign(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, VALUES, TINY)
+    write_report(Report(runs, make_tables(runs), answer_claims(runs), [], []), tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL).replace("&nbsp;", "\N{NO-BREAK SPACE}")
+    assert "95\N{NO-BREAK SPACE}% interval" in shown
+    assert not re.search(r"\d[ \n]%", shown)

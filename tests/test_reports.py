@@ -19,6 +19,7 @@ from reports.report import Report, write_report
 from reports.statistics import Summary, summarize
 from reports.tables import make_table, make_tables
 from reports.tables.latex import to_latex
+from reports.tables.printed import Column, Layout, PrintedTable, without_repeats
 from reports.text import to_text
 
 HOSTILE = r"""<script>alert(1)</script> \input{x} | 100% & $x_1$ "q" #1 ~^ {a} `code` *b* [l](u) émoji 🎈 שלום"""
@@ -153,6 +154,16 @@ def test_a_footnote_is_told_once_in_the_report_and_in_every_tables_own_files(tmp
         told = (tmp_path / "made" / name).read_text(encoding="utf-8")
         assert told.count(f"; {legend.split(':')[0]}: ") == 1
         assert told.count("See also the notes below Table 7.") == 1
+
+
+def test_notes_of_several_earlier_tables_are_pointed_to_in_one_sentence() -> None:
+    notes = ["A first note that is longer than a pointer to the table above.", "Another one that is as long as it is."]
+    tables = [
+        PrintedTable("one", "One", Layout(Column("cell", []), []), number=1, footnotes=notes[:1]),
+        PrintedTable("two", "Two", Layout(Column("cell", []), []), number=2, footnotes=notes[1:]),
+        PrintedTable("three", "Three", Layout(Column("cell", []), []), footnotes=[*notes, "Its own."]),
+    ]
+    assert without_repeats(tables)[2].footnotes == ["Its own.", "See also the notes below Table 1 and Table 2."]
 
 
 def test_names_are_only_text_in_markdown() -> None:

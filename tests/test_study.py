@@ -133,6 +133,15 @@ def test_folders_that_identity_cannot_tell_apart_are_refused(study_file: WriteSt
         expand(load_study(file))
 
 
+def test_a_constraint_that_lacks_the_data_says_where_they_are_looked_for(study_file: WriteStudy) -> None:
+    folder = ("{kind: digits, image_size: 16}", "{kind: image_folder, path: photos, image_size: 16}")
+    study = load_study(study_file(folder, ("designs:", "constraints: [params < 1e6]\ndesigns:")))
+    with pytest.raises(UserError) as caught:
+        expand(study)
+    assert f"image_folder takes from its data in {Path.cwd() / 'photos'}; they are not there" in str(caught.value)
+    assert str(caught.value).endswith("expected them or dataset.classes")
+
+
 def test_a_constraint_leaves_cells_out_by_name(study_file: WriteStudy) -> None:
     params = {cell.name: cell.cost.params for cell in expand(load_study(study_file())).cells if cell.cost}
     limit = (params["plain"] + params["deep"]) / 2

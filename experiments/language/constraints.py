@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import nearest
 
+from ..catalog import kind_of
 from ..questions.comparisons import NUMBER
 from ..training.costs import Cost
 
 if TYPE_CHECKING:
+    from ..options import Dataset
     from ..study import Study
 
 _CONSTRAINT = re.compile(rf"\s*(\w+)\s*(<=|>=|<|>)\s*({NUMBER})\s*")
@@ -39,6 +43,16 @@ class Constraint:
             # on the limit, which is not within it
             beyond = 1.0
         return float(beyond / max(self.limit, 1.0))
+
+    def untested(self, dataset: Dataset) -> str:
+        """The error of a constraint that can't be tested, as the data that would tell the classes are not there."""
+        settings = (getattr(dataset, name) for name in type(dataset).model_fields)
+        places = [os.path.abspath(os.path.expanduser(path)) for path in settings if isinstance(path, Path)]
+        where = f" in {' and '.join(places)}" if places else ""
+        return (
+            f"{self.text!r} needs the number of classes, which {kind_of(type(dataset))} takes from its data{where}; "
+            f"they are not there, expected them or dataset.classes"
+        )
 
 
 def parse_constraints(study: Study) -> Sequence[Constraint]:

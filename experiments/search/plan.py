@@ -11,7 +11,7 @@ from typing import Any, Literal
 from trainer.errors import nearest, one_of
 from trainer.metrics import direction, is_final, network_of
 
-from ..catalog import kind_of, known_metrics, networks
+from ..catalog import known_metrics, networks
 from ..language.constraints import Constraint, parse_constraints
 from ..plan import Cell, Plan, Trial, trial_id
 from ..questions.unreported import givers
@@ -126,10 +126,7 @@ def plan_search(study: Study) -> SearchPlan:
             raise study.error(("search", "start", index), f"this is {other}, which is tried anyway; expected each once")
     constraints = parse_constraints(study)
     if constraints and Cell("", {}, study.recipe).cost is None:
-        kind = kind_of(type(study.recipe.dataset))
-        what = f"{constraints[0].text!r} needs the number of classes"
-        message = f"{what}, which {kind} knows only with its data at hand; expected dataset.classes"
-        raise study.error(("constraints", 0), message)
+        raise study.error(("constraints", 0), constraints[0].untested(study.recipe.dataset))
     return SearchPlan(study, words, space, aims, sampler, pruning, starts, constraints)
 
 

@@ -209,8 +209,8 @@ def _refuse_factors(space: Space) -> None:
                     what = f"factor {factor.name!r}" + ("" if factor.switch else f" (option {option!r})")
                     raise space.study.error(
                         ("search", "sample", dimension.name),
-                        f"{path!r} is sampled, and {what} patches {rival!r}; expected it in one of them: what a search "
-                        f"finds, `--emit` makes a study of factors",
+                        f"{path!r} is sampled, and {what} patches {rival!r}; expected it in one of them "
+                        f"(`ablate search --emit FILE` writes what a search finds as the factors of a study)",
                     )
 
 

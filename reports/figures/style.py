@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -89,8 +88,10 @@ def shortened(name: str, most: int) -> str:
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """In how many columns a legend fits `width` inches, at 16 letters an inch and 7 letters for a line's sample."""
     for columns in range(len(labels), 1, -1):
-        deep = math.ceil(len(labels) / columns)
-        widths = [max(map(len, labels[first : first + deep])) + 7 for first in range(0, len(labels), deep)]
+        # as matplotlib deals them out: one more in each of the first columns than in the others
+        least, longer = divmod(len(labels), columns)
+        ends = [least * (column + 1) + min(column + 1, longer) for column in range(columns)]
+        widths = [max(map(len, labels[first:end])) + 7 for first, end in zip([0, *ends], ends, strict=False)]
         if sum(widths) <= width * 16:
             return columns
     return 1

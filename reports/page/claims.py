@@ -15,12 +15,13 @@ from .views import Field, Head, View
 
 
 def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
-    """What the document says, and what the runs say about it."""
+    """What the document says, or a study without one, and what the runs say about it."""
     stated = any(answer.published is not None for answer in answers)
     heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
     rows = [_claim(answer, stated) for answer in answers]
     notes = [f"{note}." for note in claims_notes(answers, plan)]
-    return View("claims-table", "What the document says, tested on these runs", heads, rows, notes)
+    who = "document" if plan.study.document else "study"
+    return View("claims-table", f"What the {who} says, tested on these runs", heads, rows, notes)
 
 
 def comparisons_view(answers: Sequence[Answer]) -> View | None:

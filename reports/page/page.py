@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,9 @@ from .trials import trials_view
 
 if TYPE_CHECKING:
     from ..report import Report
+
+
+_PER_CENT = re.compile(r"(?<=\d) %")
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,16 @@ def _templates() -> Any:
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """Text in which no line ends between a number and its per cent sign; what is no text, or is marked up, as it is."""
+    return _PER_CENT.sub("\u00a0%", value) if type(value) is str else value
 
 
 @cache

@@ -152,12 +152,15 @@ def _scale(answer: StudyAnswer) -> tuple[float, float]:
 
 
 def _patch(change: Change) -> str:
-    return "; ".join(f"{path}: {_value(value)}" for path, value in change.patch.items())
+    return "; ".join(f"{path}: {_value(path, value)}" for path, value in change.patch.items())
 
 
-def _value(value: object) -> str:
+def _value(path: str, value: object) -> str:
+    """What a patch puts at a path, in words; an option without settings is on, a mapping of no options is none."""
+    if value == {}:
+        return "none" if path.rpartition(".")[2] in ("refinements", "blocks") else "on"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items()) or "none"
+        return ", ".join(f"{key} {_value(key, inner)}" for key, inner in value.items())
     return setting(value)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from experiments.language.wording import listed
+
 
 @dataclass(frozen=True)
 class Column:
@@ -92,14 +94,19 @@ def without_repeats(tables: Sequence[PrintedTable]) -> list[PrintedTable]:
     found = []
     for table in tables:
         kept: dict[str, None] = {}
-        pointers: dict[str, None] = {}
+        elsewhere: dict[str, None] = {}
         for note in table.footnotes:
             earlier = first.setdefault(note, table)
-            pointer = f"See also the notes below {_short_name(earlier)}."
-            shown = kept if earlier is table or len(note) <= len(pointer) else pointers
-            shown[note if shown is kept else pointer] = None
-        found.append(replace(table, footnotes=[*kept, *pointers]))
+            if earlier is table or len(note) <= len(_pointer([_short_name(earlier)])):
+                kept[note] = None
+            else:
+                elsewhere[_short_name(earlier)] = None
+        found.append(replace(table, footnotes=[*kept, *([_pointer([*elsewhere])] if elsewhere else [])]))
     return found
+
+
+def _pointer(names: Sequence[str]) -> str:
+    return f"See also the notes below {listed(names)}."
 
 
 def _short_name(table: PrintedTable) -> str:
