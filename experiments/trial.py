@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trainer.allocator import give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL, LOG
-from trainer.leftovers import module_hooks_end
+from trainer.leftovers import global_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
 from trainer.room import NoRoom, is_full
 
@@ -50,7 +50,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
         with nullcontext() if prints else printed_to(logger):
             _import_plugins(job)
-            with alone_in(folder), module_hooks_end():
+            with alone_in(folder), global_hooks_end():
                 result = _train(job, folder, tee)
         failed = False
         return result
@@ -104,7 +104,9 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     import torch
 
     from trainer import train
+    from trainer.draws import Draws
     from trainer.failures import explained
+    from trainer.leftovers import seed_everything
 
     recipe = parse_recipe(job.recipe)
     # before the data are loaded, which must not depend on what an earlier trial left, such as another default dtype
@@ -116,6 +118,8 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device, where)
     setup = make_setup(recipe, data, job.teachers)
     cost = cost_of(recipe.architecture, setup.num_classes, recipe.dataset.image_size)
+    # a plugin's criterion or refinement may draw as it is built, before `train` seeds the weights
+    seed_everything(Draws(job.seed).torch_seed("options"))
     loss = recipe.loss.build(setup)
     # before training: the file may be gone after it
     pretrained = recipe.architecture.pretrained_digest()

@@ -21,9 +21,10 @@ import torch
 from conftest import REPOSITORY
 from plugins import FEW, VANDAL, attempt, of_few, written
 from torch.nn.modules import module
+from torch.optim import optimizer
 
 from experiments.job import Job, Result
-from trainer.leftovers import module_hooks_end
+from trainer.leftovers import global_hooks_end
 from trainer.numerics import Numerics
 from trainer.recorder import Epoch
 
@@ -76,6 +77,25 @@ SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: setattr(torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", False),
         lambda: torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
     ),
+    "products in half precision": (
+        lambda: setattr(torch.backends.cuda.matmul, "allow_fp16_accumulation", True),
+        lambda: torch.backends.cuda.matmul.allow_fp16_accumulation,
+    ),
+    "attention in half precision": (
+        lambda: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True),
+        torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed,
+    ),
+    "autocast's type": (
+        lambda: torch.set_autocast_dtype("cpu", torch.float16),
+        lambda: torch.get_autocast_dtype("cpu"),
+    ),
+    "autocast's type on CUDA": (
+        lambda: torch.set_autocast_dtype("cuda", torch.bfloat16),
+        lambda: torch.get_autocast_dtype("cuda"),
+    ),
+    "transformers": (lambda: torch.backends.mha.set_fastpath_enabled(False), torch.backends.mha.get_fastpath_enabled),
+    "NNPACK": (lambda: torch.backends.nnpack.set_flags(False), torch._C._get_nnpack_enabled),
+    "NumPy's errors": (lambda: np.seterr(all="raise"), np.geterr),
     "attention": (lambda: torch.backends.cuda.enable_flash_sdp(False), torch.backends.cuda.flash_sdp_enabled),
     "determinism": (
         lambda: torch.use_deterministic_algorithms(True, warn_only=True),
@@ -83,7 +103,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "threads": (lambda: torch.set_num_threads(3), torch.get_num_threads),
 }
-"""Of torch, what a trial may change and how it is seen."""
+"""Of torch and NumPy, what a trial may change and how it is seen."""
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
@@ -115,16 +135,16 @@ print({{name: (value, SWITCHES[name][1]()) for name, value in before.items() if 
     assert done.stdout == "{}\n"
 
 
-class TestModuleHooks:
+class TestHooks:
     @pytest.fixture(autouse=True)
     def _none_stays(self) -> Iterator[None]:
-        with module_hooks_end():
+        with global_hooks_end():
             yield
 
     def test_those_registered_inside_go_and_those_before_stay(self) -> None:
         calls: list[str] = []
         module.register_module_forward_hook(lambda *_: calls.append("before"))
-        with module_hooks_end():
+        with global_hooks_end():
             module.register_module_forward_hook(lambda *_: calls.append("inside"), always_call=True)
             module.register_module_forward_pre_hook(lambda *_: calls.append("pre"))
             module.register_module_backward_hook(lambda *_: None)
@@ -134,8 +154,23 @@ class TestModuleHooks:
         assert calls[3:] == ["before"]
         module.register_module_full_backward_hook(lambda *_: None)
 
+    def test_those_of_all_optimizers_go_as_well(self) -> None:
+        calls: list[str] = []
+
+        def step() -> None:
+            weight = torch.zeros(1, requires_grad=True)
+            weight.grad = torch.ones(1)
+            torch.optim.SGD([weight], lr=0.1).step()
+
+        with global_hooks_end():
+            optimizer.register_optimizer_step_pre_hook(lambda *_: calls.append("before"))
+            optimizer.register_optimizer_step_post_hook(lambda *_: calls.append("after"))
+            step()
+        step()
+        assert calls == ["before", "after"]
+
     def test_an_error_ends_them_as_well(self) -> None:
-        with suppress(KeyboardInterrupt), module_hooks_end():
+        with suppress(KeyboardInterrupt), global_hooks_end():
             module.register_module_forward_hook(lambda *_: None)
             raise KeyboardInterrupt
         assert not module._global_forward_hooks
@@ -301,3 +336,55 @@ def test_a_plugin_that_draws_from_python_and_numpy_is_exact_as_well(
     with pytest.raises(KeyboardInterrupt):
         trial(gamble, "cut", Stops(1))
     assert numbers(trial(gamble, "cut")) == whole
+
+
+BUILDERS = '''
+"""Draw while they are built."""
+import random
+from typing import Literal
+import numpy as np
+import torch
+from torch.nn import functional
+from experiments.options import Loss, Refinement
+from trainer.hooks import Hook
+
+
+class Shifted(Loss):
+    """Cross-entropy of logits that are shifted at random."""
+
+    kind: Literal["shifted"] = "shifted"
+
+    def build(self, setup):
+        shift = torch.randn(setup.num_classes)
+        return lambda logits, targets: functional.cross_entropy(logits + shift, targets)
+
+
+class Scaled(Refinement):
+    """Scales the loss at random."""
+
+    kind: Literal["scaled"] = "scaled"
+
+    def build(self, setup):
+        return ScaledHook(torch.rand(()) + random.random() + np.random.random())
+
+
+class ScaledHook(Hook):
+    def __init__(self, scale):
+        self.scale = scale
+
+    def loss(self, value, logits, batch):
+        return value * self.scale
+'''
+
+
+def test_a_plugin_that_draws_while_it_is_built_is_exact_as_well(trial: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "few.py"
+    file.write_text(file.read_text() + BUILDERS)
+    built = PLAIN | {"refinements": {"scaled": {}}, "loss": {"kind": "shifted"}, "epochs": 2}
+    whole = numbers(trial(built))
+    for name in ("vandal", "diverged"):
+        vandalise(trial, name)
+        assert numbers(trial(built)) == whole, f"after {name}"
+    with pytest.raises(KeyboardInterrupt):
+        trial(built, "cut", Stops(1))
+    assert numbers(trial(built, "cut")) == whole

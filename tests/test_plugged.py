@@ -186,3 +186,16 @@ def test_a_network_that_cannot_be_built_costs_no_report(tmp_path: Path) -> None:
     assert runs.fact("deep", "params") is None
     assert runs.fact("plain", "params") == 20382
     assert make_tables(runs)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "uint64"])
+def test_labels_and_splits_may_be_whole_numbers_of_any_type(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    narrow = FEW.replace("labels=labels,", f"labels=labels.astype({kind!r}),")
+    for rows in ("np.arange(len(self.train))", "np.arange(len(self.train), len(labels))"):
+        narrow = narrow.replace(rows, f"{rows}.astype({kind!r})")
+    (tmp_path / "few.py").write_text(narrow)
+    result = attempt(of_few([0, 1, 2] * 4, epochs=1, refinements={"mixup": {}}), [tmp_path / "few.py"])
+    assert (result.status, result.reason) == ("finished", "")

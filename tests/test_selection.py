@@ -86,6 +86,32 @@ def shared() -> nn.Module:
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), first, nn.ReLU(), second, nn.Linear(12, 4))
 
 
+class Remembering(nn.Linear):
+    """Keeps for evaluation what it makes of its weight, until it is trained: as attention in timm's LeViT."""
+
+    kept: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> Remembering:
+        if mode:
+            self.kept = None
+        return super().train(mode)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return values @ self.weight.T
+        if self.kept is None:
+            self.kept = self.weight.T.clone()
+        return values @ self.kept
+
+
+def remembering() -> nn.Module:
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), Remembering(12, 4, bias=False))
+
+
+def forgetful() -> nn.Module:
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(12, 4, bias=False))
+
+
 class TestSelection:
     def test_the_weights_of_the_best_epoch_are_kept_and_tested(self, tmp_path: Path) -> None:
         settings: dict[str, Any] = {"epochs": 6, "hooks": [Worse(after=3)], "data": TESTED, "select": "val_loss"}
@@ -110,6 +136,16 @@ class TestSelection:
         model = shared()
         model.load_state_dict(kept)
         assert naive_evaluation(model, DATA, "val")[0] == pytest.approx(outcome.history[-1]["val_loss"], rel=1e-5)
+
+    def test_a_network_that_remembers_former_weights_is_tested_with_the_kept_ones(self) -> None:
+        def tested(build: Callable[[], nn.Module]) -> Any:
+            hooks = [Worse(after=1), Ema(decay=0.9).build(SETUP)]
+            return run(build_model=build, epochs=3, hooks=hooks, data=TESTED, select="val_loss")
+
+        found, expected = tested(remembering), tested(forgetful)
+        for mine, right in zip(numbers(found.history), numbers(expected.history), strict=True):
+            assert mine == pytest.approx(right)
+        assert found.final == pytest.approx(expected.final)
 
     def test_without_selection_the_last_epoch_counts(self, tmp_path: Path) -> None:
         outcome = run(epochs=3, data=TESTED, hooks=[], folder=tmp_path)

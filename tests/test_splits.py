@@ -89,6 +89,22 @@ class TestSplit:
         assert "\n" not in str(caught.value)
 
 
+class TestThreeSplits:
+    def test_a_test_split_that_leaves_nothing_to_validate_with_is_refused(self, tmp_path: Path) -> None:
+        folder = class_folders(tmp_path / "images", a=4, b=3)
+        data = ImageFolder(path=folder, train_fraction=0.1, test_fraction=0.8)
+        assert fails(lambda: data.read(0)) == (
+            "dataset.test_fraction: got 0.8, which of 4 images, the most that a class has, leaves one to train on and none "
+            "to validate with; expected a smaller one"
+        )
+
+    def test_one_class_that_is_large_enough_is_enough(self, tmp_path: Path) -> None:
+        folder = class_folders(tmp_path / "images", a=9, b=3)
+        source = ImageFolder(path=folder, train_fraction=0.1, test_fraction=0.8).read(0)
+        counts = {split: np.bincount(source.labels[rows]).tolist() for split, rows in source.splits.items()}
+        assert counts == {"train": [1, 1], "val": [1], "test": [7, 2]}
+
+
 class TestFingerprint:
     def test_it_is_of_the_content_wherever_it_lies(self, tmp_path: Path) -> None:
         here, there = (ImageFolder(path=class_folders(tmp_path / x, cat=2, dog=2)) for x in ("a", "b/c"))

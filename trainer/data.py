@@ -188,10 +188,12 @@ def load(
         # the cache is mapped read-only, and batches are copies: nothing writes to the pixels
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         pixels = torch.from_numpy(stored).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(source.labels)
+    # whole numbers of any type are labels, but torch counts and chooses by int64 alone
+    labels = torch.from_numpy(source.labels.astype(np.int64))
+    splits = {name: samples.astype(np.int64) for name, samples in source.splits.items()}
     centre, spread = colours(mean, device), colours(std, device)
     resident = pixels.to(device) if _has_room(device, pixels.nbytes) else pixels
-    return Data(resident, labels.to(device), source.splits, source.classes, centre, spread, image_size)
+    return Data(resident, labels.to(device), splits, source.classes, centre, spread, image_size)
 
 
 def _check_labels(source: Source) -> None:

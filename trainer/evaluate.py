@@ -74,6 +74,9 @@ def evaluate(networks: Sequence[nn.Module], data: Data, split: str, numerics: Nu
     batch_size: that of the training, see `evaluation_batch`.
     """
     for network in networks:
+        # by way of training mode, where modules drop what they keep of former weights for evaluation: averaged weights
+        # are never trained, and kept ones are loaded after an evaluation (attention in LeViT of timm 1.0.20, for one)
+        network.train()
         network.eval()
     meters = [Meter(data.device, by_class=True) for _ in networks]
     for batch in data.eval_batches(split, numerics, evaluation_batch(batch_size)):

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def reset_switches() -> None:
-    """Set torch's process-wide switches to their defaults; `Numerics.apply` then sets those that are settings."""
+    """Set process-wide switches of torch and NumPy to their defaults; `Numerics.apply` sets those that are settings."""
+    import numpy as np
     import torch
 
     torch.set_default_dtype(torch.float32)
@@ -17,8 +18,9 @@ def reset_switches() -> None:
     torch.set_grad_enabled(True)
     torch.autograd.set_detect_anomaly(False)
     torch.autograd.set_multithreading_enabled(True)
-    for device in ("cpu", "cuda"):
+    for device, dtype in (("cpu", torch.bfloat16), ("cuda", torch.float16)):
         torch.set_autocast_enabled(device, False)
+        torch.set_autocast_dtype(device, dtype)
     torch.set_autocast_cache_enabled(True)
     # Any, because these are objects in the place of modules, and mypy sees the modules
     backends: Any = torch.backends
@@ -29,8 +31,15 @@ def reset_switches() -> None:
     mkldnn.enabled, mkldnn.deterministic = True, False
     cudnn.enabled, cudnn.deterministic, cudnn.benchmark_limit = True, False, 10
     cuda.matmul.allow_fp16_reduced_precision_reduction = cuda.matmul.allow_bf16_reduced_precision_reduction = True
+    cuda.matmul.allow_fp16_accumulation = False
+    cuda.allow_fp16_bf16_reduction_math_sdp(False)
     for enable in (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_math_sdp, cuda.enable_cudnn_sdp):
         enable(True)
+    backends.mha.set_fastpath_enabled(True)
+    backends.nnpack.set_flags(True)
+    if backends.opt_einsum.is_available():
+        backends.opt_einsum.enabled, backends.opt_einsum.strategy = True, "auto"
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 def seed_everything(seed: int) -> None:
@@ -52,23 +61,27 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def module_hooks_end() -> Iterator[None]:
-    """At the end, remove hooks for all modules (`register_module_forward_hook`, ...) that were registered inside."""
+def global_hooks_end() -> Iterator[None]:
+    """At the end, remove hooks of all modules and all optimizers that were registered inside.
+
+    These are what `register_module_forward_hook`, `register_optimizer_step_pre_hook` and their siblings register.
+    """
     from torch.nn.modules import module
+    from torch.optim import optimizer
 
     # private names, because torch has no other way to find hooks whose handles were not kept
-    before = {
-        name: value.copy() if isinstance(value, dict) else value
-        for name, value in vars(module).items()
+    before = [
+        (holder, name, value.copy() if isinstance(value, dict) else value)
+        for holder in (vars(module), vars(optimizer))
+        for name, value in holder.items()
         if name.startswith("_global_")
-    }
+    ]
     try:
         yield
     finally:
-        for name, value in before.items():
+        for holder, name, value in before:
             if isinstance(value, dict):
-                hooks = vars(module)[name]
-                hooks.clear()
-                hooks.update(value)
+                holder[name].clear()
+                holder[name].update(value)
             else:
-                setattr(module, name, value)
+                holder[name] = value

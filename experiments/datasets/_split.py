@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, ValidatorFunctionWrapHandler, WrapVa
 from pydantic_core import ValidationError
 
 from trainer.draws import Draws
+from trainer.errors import UserError
 from trainer.settings import Settings
 
 
@@ -52,13 +53,23 @@ class SplitSettings(SplitSeed):
         return self
 
     def split(self, labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
-        """Image indices of `train`, `val` and, with a test_fraction, `test` in a trial with `seed`."""
+        """Image indices of `train`, `val` and, with a test_fraction, `test` in a trial with `seed`.
+
+        Raises UserError where classes are so small that their only image outside of `test` is trained on.
+        """
         draw = self.split_key(seed)
         if self.test_fraction == 0.0:
             train, val = stratified(labels, self.train_fraction, draw)
             return {"train": train, "val": val}
         rest, test = stratified(labels, 1.0 - self.test_fraction, draw, purpose="test split")
         train, val = stratified(labels[rest], self.train_fraction / (1.0 - self.test_fraction), draw)
+        if not len(val):
+            most = np.bincount(labels).max()
+            told = f"dataset.test_fraction: got {self.test_fraction:g}"
+            raise UserError(
+                f"{told}, which of {most} images, the most that a class has, leaves "
+                "one to train on and none to validate with; expected a smaller one"
+            )
         return {"train": rest[train], "val": rest[val], "test": test}
 
 
