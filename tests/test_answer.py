@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
-from made_up import made_up_runs
+from made_up import made_up_runs, planned, recorded
 from scipy import stats
 
 from reports.answer.pairs import Change, StudyAnswer, answer_study
@@ -350,6 +350,26 @@ def test_cost_is_relative_to_the_same_cells(tmp_path: Path) -> None:
     assert deep is not None
     assert plain is not None
     assert found["deep"].params == pytest.approx(deep / plain)
+
+
+def test_a_longer_first_epoch_is_no_cost_of_the_option(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL)
+    for trial, record in list(runs.records.items()):
+        # the first trials of a study, whose workers load kernels and images
+        epochs = [9.0 if record.seed == 0 and "c" in record.cell.split("+") else 3.0, 3.0]
+        history = [{**epoch, "epoch_seconds": took} for epoch, took in zip(record.history, epochs, strict=True)]
+        runs.records[trial] = record.model_copy(update={"history": history, "seconds": sum(epochs)})
+    assert by_label(answer_study(runs))["c"].time == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steady"),
+    [([9.0, 1.0, 2.0, 1.0], 5.0), ([1.0, 2.0, 3.0], 6.0), ([4.0], 8.0), ([None, 1.0], 8.0), ([], 8.0)],
+)
+def test_what_a_training_takes_in_a_warm_worker(tmp_path: Path, epochs: list[float | None], steady: float) -> None:
+    plan = planned(tmp_path, TINY)
+    history = [{"top1": 0.5, "epoch_seconds": seconds} for seconds in epochs]
+    assert recorded(plan, plan.trials[0], history, seconds=8.0).steady_seconds == steady
 
 
 def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:

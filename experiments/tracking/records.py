@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
@@ -99,6 +100,19 @@ class TrialRecord(BaseModel):
 
     commit: str | None
     dirty: bool | None
+
+    @property
+    def steady_seconds(self) -> float:
+        """`seconds` with the first epoch counted as the median of the others, if it took longer.
+
+        In a worker's first training it also loads kernels and images, which tells nothing of the recipe.
+        """
+        epochs = [epoch.get("epoch_seconds") for epoch in self.history]
+        known = [seconds for seconds in epochs if seconds is not None]
+        if len(known) < max(2, len(epochs)):
+            return self.seconds
+        first, *others = known
+        return min(first, median(others)) + sum(others)
 
     def reports(self, metric: str) -> bool:
         """Whether a trial has such a metric, be its value a number or not."""

@@ -363,10 +363,10 @@ def _is_brief(arms: Arms) -> bool:
 
 def _time(arms: Arms) -> float | None:
     with_it, without = arms
-    spent = sum(record.seconds for record in without)
+    spent = sum(record.steady_seconds for record in without)
     if not spent or len({record.hardware for record in [*with_it, *without]}) > 1:
         return None
-    return sum(record.seconds for record in with_it) / spent
+    return sum(record.steady_seconds for record in with_it) / spent
 
 
 def _epochs(arms: Arms) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,7 +104,7 @@ def cost_points(
 
 
 def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
-    """What a cell costs. epoch_seconds: a run's median, because its first epoch takes longer, averaged over runs."""
+    """What a cell costs, averaged over runs. epoch_seconds: see TrialRecord.steady_seconds."""
     if cost in ("macs", "params"):
         return runs.fact(cell, cost)
     records = [runs.records.get(runs.plan.ids.get((cell, seed), "")) for seed in runs.plan.seeds_of(cell)]
@@ -113,8 +112,8 @@ def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
     for record in filter(None, records):
         if cost == "seconds":
             each.append(record.seconds)
-        elif epochs := [seconds for epoch in record.history if (seconds := epoch.get("epoch_seconds")) is not None]:
-            each.append(median(epochs))
+        elif record.history:
+            each.append(record.steady_seconds / len(record.history))
     return float(np.mean(each)) if each else None
 
 

@@ -86,7 +86,10 @@ def _records(line: Line, runs: Runs) -> list[TrialRecord]:
 def _costs(records: Records) -> tuple[list[_Cost], list[str]]:
     """The columns for which these records have values, and footnotes that explain them."""
     costs = [_Cost("epoch_seconds", "s/epoch", _pace, _mean_sd)]
-    what = ["as trials were measured, beside others: s/epoch: training and evaluation, mean ± sd over runs"]
+    what = [
+        "as trials were measured, beside others: s/epoch: training and evaluation, mean ± sd over runs; a longer first "
+        "epoch counts as the others do"
+    ]
     if records and all(record.gpus for record in records):
         costs.append(_Cost("gpu_hours", "GPU-hours", _hours(lambda record: record.gpus or 0.0), _hours_text))
         what.append("GPU-hours: of all runs of the cell, a trial that shares a GPU counts as its share")
@@ -105,7 +108,7 @@ def _costs(records: Records) -> tuple[list[_Cost], list[str]]:
 
 
 def _pace(records: Records) -> Summary | None:
-    return summarize([record.seconds / len(record.history) for record in records if record.history])
+    return summarize([record.steady_seconds / len(record.history) for record in records if record.history])
 
 
 def _hours(weight: Callable[[TrialRecord], float]) -> Callable[[Records], Summary | None]:
