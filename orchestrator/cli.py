@@ -80,7 +80,10 @@ def main() -> None:
 )
 @JSON
 def plan(study: Path, profile: str | None, seeds: int | None, probe: bool | None, as_json: bool) -> None:
-    """Show what STUDY would run: cells, trials, what is done, what the rest costs."""
+    """Show what STUDY would run, and what it costs.
+
+    A line for each cell; what is done, running elsewhere, to resume or left out; when it would end.
+    """
     from .commands import plan as command
 
     command.show(study, profile, seeds, probe, as_json)
@@ -145,9 +148,10 @@ def search(
     address: str | None,
     retries: int,
 ) -> None:
-    """Find good settings for STUDY's recipe, in the ranges of its search section.
+    """Find good settings for STUDY's recipe.
 
-    Optuna suggests them; all is recorded as by `ablate run`. After an interruption, the same command goes on.
+    Optuna suggests them in the ranges of its search section; all is recorded as by `ablate run`. After an interruption,
+    the same command goes on.
     """
     from .commands import search as command
     from .terms import Terms
@@ -204,10 +208,10 @@ def report(
 @click.argument("trial", metavar="TRIAL")
 @click.option("--follow", "-f", is_flag=True, help="Go on printing what is added, until Ctrl-C.")
 def logs(trial: str, follow: bool) -> None:
-    """Print what TRIAL has logged: its epochs, and where it failed the traceback.
+    """Print what TRIAL has logged.
 
-    TRIAL is a trial id (the column `trial` of results.csv) or its first digits. Of a trial that ran on several data,
-    the newest log.
+    Its epochs and, where it failed, the traceback. TRIAL is a trial id (the column `trial` of results.csv) or its first
+    digits. Of a trial that ran on several data, the newest log.
     """
     from .commands import logs as command
 
@@ -226,7 +230,7 @@ def logs(trial: str, follow: bool) -> None:
     help="File to write.",
 )
 def predict(run: str, folder: Path, out: Path) -> None:
-    """Name the classes of the images in FOLDER with the weights of RUN.
+    """Name the classes of FOLDER's images by RUN's weights.
 
     RUN is a trial id (the column `trial` of results.csv) or an MLflow run id. The file has a row an image: its path
     below FOLDER, the class as its folder was called, the probability.
@@ -241,7 +245,10 @@ def predict(run: str, folder: Path, out: Path) -> None:
 @PLUGIN
 @JSON
 def options(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List what recipes are made of, or explain one KIND and its settings."""
+    """List what recipes are made of, or explain KIND.
+
+    KIND: an option, such as mixup, or all of a kind, such as schedules; with settings, defaults and sources.
+    """
     from .commands import options as command
 
     command.show(kind, plugins, as_json)
