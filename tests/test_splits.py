@@ -82,9 +82,9 @@ class TestSplit:
         assert np.array_equal(splits[0], splits[2])
         assert not np.array_equal(splits[2], splits[3])
 
-    @pytest.mark.parametrize("value", ["trail", -1, 1.5, True, None])
+    @pytest.mark.parametrize("value", ["trail", -1, 2**63, 1.5, True, None])
     def test_another_split_seed_is_refused_in_one_line(self, value: object) -> None:
-        with pytest.raises(ValueError, match="expected an integer of at least 0 or 'trial'") as caught:
+        with pytest.raises(ValueError, match=r"expected an integer from 0, below 2\^63, or 'trial'") as caught:
             catalog.parse("datasets", {"kind": "digits", "split_seed": value})
         assert "\n" not in str(caught.value)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 from pydantic_core import ValidationError
 
 from trainer.draws import Draws
@@ -18,13 +18,17 @@ def _integer_or_trial(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     try:
         return handler(value)
     except ValidationError:
-        raise ValueError(f"got {value!r}, expected an integer of at least 0 or 'trial'") from None
+        raise ValueError(f"got {value!r}, expected an integer from 0, below 2^63, or 'trial'") from None
+
+
+_Draw = Annotated[int, Field(ge=0, lt=2**63)]
+"""As trials' seeds: of a larger one, draws would use the low bits only."""
 
 
 class SplitSeed(Settings):
     """Which draw of a random split is used."""
 
-    split_seed: Annotated[NonNegativeInt | Literal["trial"], WrapValidator(_integer_or_trial)] = 0
+    split_seed: Annotated[_Draw | Literal["trial"], WrapValidator(_integer_or_trial)] = 0
     """A number: one split for all trials. "trial": each trial's seed draws its own split, so that the spread
     over seeds covers the choice of split (Bouthillier et al., "Accounting for variance in machine learning
     benchmarks", MLSys 2021)."""
