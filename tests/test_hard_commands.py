@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from click.testing import CliRunner
 from test_schedule import command, wait_until
 
@@ -100,6 +101,18 @@ def test_other_words_for_an_sqlite_file(form: str, study_file: WriteStudy, tmp_p
     run(study_file(ONE), MLFLOW_TRACKING_URI=uri)
     assert "3 of 3 trials done" in ablate("status", str(tmp_path / "study.yaml"), MLFLOW_TRACKING_URI=uri).stdout
     assert [file.name for file in tmp_path.glob("*x.db*")] == ["x.db"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a%20b.db", "50%.db"])
+def test_a_percent_sign_in_an_address_means_what_it_means_to_mlflow(
+    name: str, study_file: WriteStudy, tmp_path: Path
+) -> None:
+    study, uri = study_file(ONE), f"sqlite:///{tmp_path / name}"
+    expected = sqlalchemy.make_url(uri).database
+    run(study, MLFLOW_TRACKING_URI=uri)
+    assert "3 of 3 trials done" in ablate("status", str(study), MLFLOW_TRACKING_URI=uri).stdout
+    assert [str(file) for file in tmp_path.glob("*.db*") if file.name != "mlflow.db"] == [expected]
 
 
 def test_an_address_of_a_record_that_is_not_there_is_noted(study_file: WriteStudy, tmp_path: Path) -> None:

@@ -55,7 +55,14 @@ def sqlite_file(uri: str, setting: str) -> Path | None:
         return None
     if not match[1] or match[2] in ("", ":memory:") or match[2].startswith("file:"):
         raise UserError(f"{setting} {uri}: no file that outlives the process; expected sqlite:///FILE")
-    return Path(match[2])
+    return Path(_decoded(uri, match[2]) if "%" in match[2] else match[2])
+
+
+def _decoded(uri: str, file: str) -> str:
+    # releases of SQLAlchemy differ in whether %20 is a blank, and MLflow and Optuna open what the installed one reads
+    import sqlalchemy
+
+    return sqlalchemy.make_url(uri).database or file
 
 
 def scheme() -> str:
