@@ -19,6 +19,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Call the command."""
         try:
+            _check_working_folder()
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"ablate: {_harmless(str(error))}", err=True)
@@ -42,6 +43,13 @@ class Commands(click.Group):
             place = getattr(error, "filename", None) or Path.cwd()
             click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
             ctx.exit(1)
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been deleted; expected one that is there, so `cd` to it") from None
 
 
 def _harmless(text: str) -> str:
