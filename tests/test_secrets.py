@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -54,3 +55,15 @@ def test_a_plugin_that_quotes_it_where_it_is_imported(
     assert result.exit_code == 2
     assert "quotes.py:3: the plugin fails to import: RuntimeError: ***" in result.stderr
     assert "s3cret" not in result.output
+
+
+def test_no_other_account_sees_it_while_the_page_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments of a command are everyone's to read (`ps`)."""
+    served: list[Any] = []
+    monkeypatch.setattr("os.execve", lambda *given: served.extend(given))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s3cret@127.0.0.1:9/runs")
+    CliRunner().invoke(main, ["ui"], catch_exceptions=False)
+    _, arguments, environment = served
+    assert arguments[-4:] == ["--host", "127.0.0.1", "--port", "5000"]
+    assert "s3cret" not in " ".join(arguments)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:s3cret@127.0.0.1:9/runs"

@@ -59,7 +59,9 @@ def sqlite_file(uri: str, setting: str) -> Path | None:
     if match is None:
         return None
     if not match[1] or match[2] in ("", ":memory:") or match[2].startswith("file:"):
-        raise UserError(f"{setting} {uri}: no file that outlives the process; expected sqlite:///FILE")
+        # somebody who takes it for a server's address may have put a password in
+        shown = re.sub(r"//[^/]*@", f"//{HIDDEN}@", uri)
+        raise UserError(f"{setting} {shown}: no file that outlives the process; expected sqlite:///FILE")
     return Path(_decoded(uri, match[2]) if "%" in match[2] else match[2])
 
 
@@ -74,6 +76,15 @@ def scheme() -> str:
     """What the tracking URI begins with, without SQLAlchemy's driver: `https`, `postgresql`; of a path, nothing."""
     match = re.match(r"([a-zA-Z][\w.-]*)(\+\w+)?:", tracking_uri())
     return match[1].lower() if match else ""
+
+
+NO_FOLDER = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
+
+
+def is_folder() -> bool:
+    """Whether the tracking URI is a path, or file://, by which MLflow means a folder, and no longer writes to it."""
+    means_folder = scheme() in ("", "file") and tracking_uri() != "databricks"
+    return means_folder and not os.environ.get("MLFLOW_ALLOW_FILE_STORE")
 
 
 def shown_uri() -> str:
