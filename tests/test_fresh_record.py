@@ -126,3 +126,20 @@ def test_artifacts_lie_where_mlflow_puts_them_by_itself(tmp_path: Path) -> None:
     client = open_client(to_write=True)
     assert {e.artifact_location for e in client.search_experiments()} == {str(tmp_path / "mlruns" / "0")}
     assert client.create_run("0").info.artifact_uri.startswith(str(tmp_path / "mlruns" / "0"))
+
+
+def test_of_two_that_begin_it_at_once_the_second_keeps_what_the_first_has_written(tmp_path: Path) -> None:
+    """They name it differently, or have different caches, so that no lock is common to both."""
+    file = tmp_path / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").create_experiment("x")
+    begin_record(file)
+    assert MlflowClient(f"sqlite:///{file}").get_experiment_by_name("x") is not None
+    assert files() == ["mlflow.db"]
+
+
+def test_an_empty_file_becomes_a_record(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    file.touch()
+    begin_record(file)
+    assert tables(str(file)) > 10
+    assert files() == ["mlflow.db"]

@@ -6,16 +6,19 @@ version of MLflow, in the cache, and copied from there.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 from trainer.errors import UserError
 from trainer.room import is_full
 
 from ..training.folders import cache_folder, locked
+from .attempts import is_begun
 from .write_ahead import rest, write_ahead
 
 _FRESH_BYTES = 8 * 2**20
@@ -23,20 +26,32 @@ _FRESH_BYTES = 8 * 2**20
 
 
 def begin_record(file: Path) -> None:
-    """Make an empty record; raises UserError where there is no room for one."""
+    """Make an empty record, unless another process has; raises UserError where there is no room for one."""
     blank = cache_folder() / "records" / f"mlflow-{version('mlflow')}.db"
-    draft = file.with_name(f".{file.name}.begun")
+    # of its own: processes of two accounts, or of a container and its host, have no lock in common
+    draft = file.with_name(f".{file.name}.{uuid4().hex[:8]}.begun")
     with locked(str(blank)):
         if not _is_whole(blank):
             _make(blank)
     try:
         shutil.copyfile(blank, draft)
-        draft.replace(file)
+        _name(draft, file)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         if is_full(error):
             raise _no_room(file.parent) from error
         raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _name(draft: Path, file: Path) -> None:
+    """Give the draft the record's name, unless there is a record by now, which may hold results."""
+    try:
+        os.link(draft, file)
+    except OSError:
+        # there is one; or an empty file; or the file system has no second names
+        if not is_begun(file):
+            draft.replace(file)
 
 
 def _make(blank: Path) -> None:

@@ -46,9 +46,9 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
             check_reached(tracking_uri())
         elif scheme() in ("http", "https"):
             check_answers(tracking_uri())
-        # MLflow creates a fresh store's tables on first use; two processes at once would collide
-        with locked(tracking_uri()):
-            file = embedded_record()
+        file = embedded_record()
+        # MLflow creates a fresh store's tables on first use; two processes at once would collide, however each names it
+        with locked(str(file.resolve()) if file is not None else tracking_uri()):
             if file is not None:
                 if not is_begun(file):
                     begin_record(file)
