@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+_WIDEST = 100_000
+"""More letters than any line has."""
+
+
+def open_what_is_closed() -> None:
+    """Let stdin, stdout and stderr lead nowhere where they are closed (`2>&-`), before any file is opened.
+
+    The next file would take the place of one, were it the record itself, and what libraries print would go into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # it gets the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def replace_unknown_letters() -> None:
@@ -32,6 +51,18 @@ def steady_console() -> Console:
     from rich.console import Console
 
     return Console(file=cast(IO[str], _Steady()), soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table as wide as it needs: what a terminal has no room for goes on in its next line, and nothing is cut.
+
+    Names of cells are as long as their options, and a count that gives way to an ellipsis says nothing.
+    """
+    from rich.measure import Measurement
+
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    table.width = max(needed, 1)
+    console.print(table, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Steady(io.TextIOBase):

@@ -70,6 +70,25 @@ def test_nobody_who_reads_is_no_reason_to_stop(out: str, study_file: WriteStudy)
     assert "3 of 3 trials done" in ablate("status", str(study)).stdout
 
 
+@pytest.mark.slow
+def test_closed_streams_are_no_reason_to_stop(study_file: WriteStudy) -> None:
+    """By Ray, which wants a stderr; and no file that is opened takes the place of one."""
+    study = study_file(ONE)
+    done = subprocess.run(["bash", "-c", f"exec {ABLATE[0]} run {study} <&- >&- 2>&-"], check=False)
+    assert done.returncode == 0
+    assert "3 of 3 trials done" in ablate("status", str(study)).stdout
+
+
+def test_a_narrow_terminal_and_a_pipe_get_whole_names_and_numbers(study_file: WriteStudy) -> None:
+    name = "a_name_that_takes_" + "so_many_letters_" * 5
+    study = study_file(("  l: {loss", f"  {name}: {{loss"), ("add_one: [c, l]", f"add_one: [c, {name}]"))
+    for what, said in ((["plan", "--no-probe"], " 0/1"), (["status"], "1 to run")):
+        lines = ablate(what[0], str(study), *what[1:], COLUMNS="40").stdout.splitlines()
+        (row,) = [line for line in lines if line.startswith(f"plain+{name}")]
+        assert row.rstrip().endswith(said)
+        assert "…" not in "".join(lines)
+
+
 def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:
     study = study_file(("  l: {loss", '  "x\\e[31my\\n": {loss'))
     (line,) = ablate("plan", str(study), code=2).stderr.splitlines()

@@ -27,6 +27,7 @@ from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
+from ..output import print_table
 from ..progress import clock
 from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
@@ -172,7 +173,7 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
         epoch = estimate.known.get(cell.name)
         pace = (f"{epoch:.1f} s" if epoch else "?",) if estimate.known else ()
         table.add_row(cell.name, params, *said, macs, *pace, done)
-    console.print(table, markup=False)
+    print_table(console, table)
 
 
 def _print_others(plan: Plan, states: dict[str, State], console: Console) -> None:

@@ -16,6 +16,7 @@ from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
+from ..output import print_table
 from ..progress import clock
 from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
@@ -37,7 +38,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     for cell in plan.cells:
         counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.seeds_of(cell.name))
         table.add_row(cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    console.print(table, markup=False, highlight=False)
+    print_table(console, table)
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)
