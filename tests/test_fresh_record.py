@@ -94,7 +94,7 @@ def test_mlflow_makes_its_tables_once_a_machine(monkeypatch: pytest.MonkeyPatch,
     begin_record(Path("mlflow.db"))
     assert (schema("mlflow.db"), rows("mlflow.db")) == (
         schema(str(tmp_path / "by_mlflow.db")),
-        rows(str(tmp_path / "by_mlflow.db")) - {"experiments"},
+        rows(str(tmp_path / "by_mlflow.db")),
     )
     client = open_client(to_write=True)
     assert {e.artifact_location for e in client.search_experiments()} == {str(tmp_path / "other" / "mlruns" / "0")}
@@ -143,3 +143,14 @@ def test_an_empty_file_becomes_a_record(tmp_path: Path) -> None:
     begin_record(file)
     assert tables(str(file)) > 10
     assert files() == ["mlflow.db"]
+
+
+@pytest.mark.parametrize("name", ['it\'s "mine"', "back\\slash", "a :b", "ünï ☃", "two\nlines"])
+def test_a_record_begins_in_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    client = open_client(to_write=True)
+    client.create_experiment("x")
+    found = {each.name: each.artifact_location for each in client.search_experiments()}
+    assert found == {"x": str(folder / "mlruns" / "1"), "Default": str(folder / "mlruns" / "0")}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainer.room import is_full
 
 from ..training.folders import cache_folder, locked
 from .attempts import is_begun
+from .moved import ARTIFACTS
 from .write_ahead import rest, write_ahead
 
 _FRESH_BYTES = 8 * 2**20
@@ -35,6 +37,7 @@ def begin_record(file: Path) -> None:
             _make(blank)
     try:
         shutil.copyfile(blank, draft)
+        _add_default(draft)
         _name(draft, file)
     except OSError as error:
         if is_full(error):
@@ -42,6 +45,20 @@ def begin_record(file: Path) -> None:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _add_default(draft: Path) -> None:
+    """Add the experiment that MLflow expects, which writes it as text, in SQL that a quote in the path breaks."""
+    now = int(time.time() * 1000)
+    place = str(Path.cwd() / ARTIFACTS / "0")
+    with closing(sqlite3.connect(draft)) as connection, connection:
+        # no file beside the draft, which a kill would leave
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
+            " last_update_time) VALUES (0, 'Default', ?, 'active', ?, ?)",
+            (place, now, now),
+        )
 
 
 def _name(draft: Path, file: Path) -> None:
@@ -55,7 +72,7 @@ def _name(draft: Path, file: Path) -> None:
 
 
 def _make(blank: Path) -> None:
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     blank.parent.mkdir(parents=True, exist_ok=True)
     draft = blank.with_suffix(".part")
@@ -63,12 +80,10 @@ def _make(blank: Path) -> None:
     _remove(draft)
     try:
         write_ahead(draft)
-        client = MlflowClient(f"sqlite:///{draft}")
-        client.search_experiments(max_results=1)
-        client._tracking_client.store.engine.dispose()
+        # artifacts of the default experiment, which is not kept, would lie nowhere: see _add_default
+        SqlAlchemyStore(f"sqlite:///{draft}", "s3://nowhere").engine.dispose()  # type: ignore[no-untyped-call]
         rest(draft)
         with closing(sqlite3.connect(draft)) as connection, connection:
-            # the default one's artifacts would lie here; whoever opens a record without it makes it
             connection.execute("DELETE FROM experiments")
         draft.replace(blank)
     except Exception as error:
