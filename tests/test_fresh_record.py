@@ -18,6 +18,8 @@ from experiments.tracking.attempts import all_attempts, has_open_runs, record_ma
 from experiments.tracking.fresh import begin_record
 from experiments.tracking.opening import open_client
 from experiments.tracking.write_ahead import write_ahead
+from orchestrator.checks.record import check_fit, embedded
+from trainer.errors import UserError
 
 OPEN = "from experiments.tracking.opening import open_client; open_client(to_write=True)"
 
@@ -154,3 +156,15 @@ def test_a_record_begins_in_a_folder_of_any_name(name: str, tmp_path: Path, monk
     client.create_experiment("x")
     found = {each.name: each.artifact_location for each in client.search_experiments()}
     assert found == {"x": str(folder / "mlruns" / "1"), "Default": str(folder / "mlruns" / "0")}
+
+
+def test_a_device_is_no_place_for_a_record(tmp_path: Path) -> None:
+    """For root, a record would take the place of /dev/null."""
+    os.mkfifo(tmp_path / "mlflow.db")
+    with pytest.raises(UserError, match="is no file, expected one, or nothing"):
+        begin_record(tmp_path / "mlflow.db")
+    with pytest.raises(UserError, match="is no file"):
+        check_fit()
+    assert embedded(tmp_path / "mlflow.db").found.endswith("is no file, expected one, or nothing")
+    assert (tmp_path / "mlflow.db").is_fifo()
+    assert files() == ["mlflow.db"]

@@ -28,7 +28,10 @@ _FRESH_BYTES = 8 * 2**20
 
 
 def begin_record(file: Path) -> None:
-    """Make an empty record, unless another process has; raises UserError where there is no room for one."""
+    """Make an empty record, unless another process has; raises UserError where there is no room or place for one."""
+    if file.exists() and not file.is_file():
+        # a device, such as /dev/null, which a record would take the place of
+        raise UserError(f"the record at {file}: is no file, expected one, or nothing")
     blank = cache_folder() / "records" / f"mlflow-{version('mlflow')}.db"
     # of its own: processes of two accounts, or of a container and its host, have no lock in common
     draft = file.with_name(f".{file.name}.{uuid4().hex[:8]}.begun")

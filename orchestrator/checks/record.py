@@ -48,6 +48,8 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
     """A finding on an SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
     if file.is_dir():
         return problem(f"{file}: is a folder, expected a file", "move it away")
+    if file.exists() and not file.is_file():
+        return problem(f"{file}: is no file, expected one, or nothing", "set MLFLOW_TRACKING_URI elsewhere")
     folder = existing(file.absolute().parent)
     if (reason := refusal(folder)) is not None:
         remedy = "make the folder writable: SQLite keeps its journal beside the file"
@@ -73,6 +75,8 @@ def check_fit() -> None:
         return
     if file.is_dir():
         raise UserError(f"the record at {file}: is a folder, expected a file")
+    if not file.is_file():
+        raise UserError(f"the record at {file}: is no file, expected one, or nothing")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True, timeout=0)) as connection:
             found = _contents(file, connection)
