@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .exits import Commands
-from .output import flush, replace_unknown_letters
+from .output import flush, open_what_is_closed, replace_unknown_letters
 from .signals import ignore_from_now_on
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
@@ -53,6 +53,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 def command() -> None:
     """The program `ablate`: runs `main`, then leaves at once, as Python would take long to unload Ray and MLflow."""
+    open_what_is_closed()
     replace_unknown_letters()
     try:
         main()

@@ -19,9 +19,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Call the command."""
         try:
+            _check_working_folder()
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"ablate: {_harmless(str(error))}", err=True)
+            click.echo(f"ablate: {_harmless(_discreet(str(error)))}", err=True)
             ctx.exit(2)
         except click.UsageError as error:
             asked = " ".join(["ablate", *(error.ctx or ctx).command_path.split()[1:]])
@@ -35,13 +36,27 @@ class Commands(click.Group):
         except Exception as error:
             if not is_full(error):
                 if line := _plugin_line(error):
-                    said = " ".join(str(error).split())[:300]
+                    said = " ".join(_discreet(str(error)).split())[:300]
                     click.echo(f"ablate: {line}: {type(error).__name__}: {_harmless(said)}", err=True)
                     ctx.exit(2)
                 raise
             place = getattr(error, "filename", None) or Path.cwd()
             click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
             ctx.exit(1)
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been deleted; expected one that is there, so `cd` to it") from None
+
+
+def _discreet(text: str) -> str:
+    # imported here, as only what has failed says anything; a plugin's own error may quote the record's address
+    from experiments.training.log import discreet
+
+    return discreet(text)
 
 
 def _harmless(text: str) -> str:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def open_what_is_closed() -> None:
+    """Let stdin, stdout and stderr lead nowhere where they are closed (`2>&-`), before any file is opened.
+
+    The next file would take the place of one, were it the record itself, and what libraries print would go into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # it gets the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def replace_unknown_letters() -> None:
@@ -32,6 +48,26 @@ def steady_console() -> Console:
     from rich.console import Console
 
     return Console(file=cast(IO[str], _Steady()), soft_wrap=True)
+
+
+def print_table(console: Console, rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print rows in columns, the header first: `left` columns begin at one place, the others end at one.
+
+    A row is as wide as it needs: what a terminal has no room for goes on in its next line, and nothing is cut.
+    """
+    from rich.cells import cell_len
+
+    # not by Rich's table, which would take a third of the time of a plan of a thousand cells
+    sizes = [[cell_len(cell) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    lines = []
+    for row, own in zip(rows, sizes, strict=True):
+        gaps = [" " * (width - size) for width, size in zip(widths, own, strict=True)]
+        cells = [cell + gap if i < left else gap + cell for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    console.print(lines[0], style="bold", markup=False, highlight=False, soft_wrap=True)
+    if others := lines[1:]:
+        console.print("\n".join(others), markup=False, highlight=False, soft_wrap=True)
 
 
 class _Steady(io.TextIOBase):

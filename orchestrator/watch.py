@@ -15,10 +15,15 @@ OWN, OTHERS = 10.0, 30.0
 """For how many times its longest epoch a trial may be silent; before it has one, how many times the longest of all."""
 
 
+ASLEEP = 10.0
+"""Seconds between two looks after which this process itself was stopped: it looks several times a second."""
+
+
 class Watch:
     """Hears of every running trial, and names those that have been silent for too long.
 
     The allowed silence follows from measured epochs. Until any trial has ended one, silence of any length is allowed.
+    While this process is stopped (Ctrl-Z, SIGSTOP), workers wait for it to hear them: that is no silence of theirs.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,6 +31,7 @@ class Watch:
         self.heard: dict[str, float] = {}
         self.starting: set[str] = set()
         self.longest: dict[str, float] = {}
+        self.looked: float | None = None
 
     def started(self, trial: str) -> None:
         """A worker has taken up a trial."""
@@ -52,6 +58,10 @@ class Watch:
     def silent(self) -> dict[str, str]:
         """The running trials that hang, each with the reason in words."""
         now = self.clock()
+        if self.looked is not None and now - self.looked > ASLEEP:
+            slept = now - self.looked
+            self.heard = {trial: min(now, heard + slept) for trial, heard in self.heard.items()}
+        self.looked = now
         return {
             trial: f"its worker hangs: no report for {now - heard:.0f} s, {self.allowed(trial):.0f} s are allowed"
             for trial, heard in self.heard.items()

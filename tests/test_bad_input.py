@@ -11,6 +11,7 @@ from conftest import TINY
 from PIL import Image
 
 from orchestrator.cli import main
+from orchestrator.estimates import resources
 
 WriteStudy = Callable[..., Path]
 
@@ -567,10 +568,49 @@ def test_more_than_the_machine_has(
 
 
 def test_more_trials_at_once_than_gpus_hold(study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "smi", lambda *arguments: [f"GPU {number}: H200" for number in range(4)])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     result = run("run", str(study_file()), "--gpu", "0.5", "--concurrency", "5")
     assert result.exit_code == 2
     assert "--gpu 0.5 --concurrency 5: 4 such trials fit on 2 GPUs" in result.stderr
+
+
+_LISTED = ["GPU 0: H200 (UUID: GPU-11aa)", "  MIG 1g.18gb Device 0: (UUID: MIG-22bb)", "GPU 1: H200 (UUID: GPU-33cc)"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "listing", "count"),
+    [
+        ("0", [], 0),
+        ("0,1", [], 0),
+        ("NoDevFiles", [], 0),
+        ("0", _LISTED, 1),
+        ("1, 0", _LISTED, 2),
+        ("0,7,1", _LISTED, 1),
+        ("-1", _LISTED, 0),
+        ("0,-1,1", _LISTED, 1),
+        ("", _LISTED, 0),
+        ("GPU-33,MIG-22bb", _LISTED, 2),
+        ("NoDevFiles", _LISTED, 0),
+        (None, _LISTED, 2),
+    ],
+)
+def test_a_gpu_counts_if_it_is_named_and_there(
+    visible: str | None, listing: list[str], count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(resources, "smi", lambda *arguments: listing)
+    monkeypatch.setattr(resources, "_DRIVER", tmp_path / "no driver")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert resources.gpu_count() == count
+
+
+def test_without_the_tool_a_driver_makes_the_variable_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(resources, "smi", lambda *arguments: [])
+    monkeypatch.setattr(resources, "_DRIVER", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert resources.gpu_count() == 2
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999999"])
@@ -579,6 +619,19 @@ def test_a_cluster_that_does_not_answer(address: str, study_file: WriteStudy) ->
     assert result.exit_code == 2
     assert result.stderr.startswith(f"ablate: --address {address}: ")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["study.yaml"]
+
+
+@pytest.mark.parametrize("what", [("run", "x.yaml"), ("plan", "x.yaml"), ("logs", "abcd"), ("doctor",), ("ui",)])
+def test_a_working_folder_that_was_deleted(
+    what: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = run(*what)
+    assert result.exit_code == 2
+    assert result.stderr == "ablate: the working folder has been deleted; expected one that is there, so `cd` to it\n"
 
 
 def test_report_before_run(study_file: WriteStudy) -> None:

@@ -18,6 +18,8 @@ from experiments.tracking.attempts import all_attempts, has_open_runs, record_ma
 from experiments.tracking.fresh import begin_record
 from experiments.tracking.opening import open_client
 from experiments.tracking.write_ahead import write_ahead
+from orchestrator.checks.record import check_fit, embedded
+from trainer.errors import UserError
 
 OPEN = "from experiments.tracking.opening import open_client; open_client(to_write=True)"
 
@@ -94,7 +96,7 @@ def test_mlflow_makes_its_tables_once_a_machine(monkeypatch: pytest.MonkeyPatch,
     begin_record(Path("mlflow.db"))
     assert (schema("mlflow.db"), rows("mlflow.db")) == (
         schema(str(tmp_path / "by_mlflow.db")),
-        rows(str(tmp_path / "by_mlflow.db")) - {"experiments"},
+        rows(str(tmp_path / "by_mlflow.db")),
     )
     client = open_client(to_write=True)
     assert {e.artifact_location for e in client.search_experiments()} == {str(tmp_path / "other" / "mlruns" / "0")}
@@ -126,3 +128,43 @@ def test_artifacts_lie_where_mlflow_puts_them_by_itself(tmp_path: Path) -> None:
     client = open_client(to_write=True)
     assert {e.artifact_location for e in client.search_experiments()} == {str(tmp_path / "mlruns" / "0")}
     assert client.create_run("0").info.artifact_uri.startswith(str(tmp_path / "mlruns" / "0"))
+
+
+def test_of_two_that_begin_it_at_once_the_second_keeps_what_the_first_has_written(tmp_path: Path) -> None:
+    """They name it differently, or have different caches, so that no lock is common to both."""
+    file = tmp_path / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").create_experiment("x")
+    begin_record(file)
+    assert MlflowClient(f"sqlite:///{file}").get_experiment_by_name("x") is not None
+    assert files() == ["mlflow.db"]
+
+
+def test_an_empty_file_becomes_a_record(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    file.touch()
+    begin_record(file)
+    assert tables(str(file)) > 10
+    assert files() == ["mlflow.db"]
+
+
+@pytest.mark.parametrize("name", ['it\'s "mine"', "back\\slash", "a :b", "ünï ☃", "two\nlines"])
+def test_a_record_begins_in_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    client = open_client(to_write=True)
+    client.create_experiment("x")
+    found = {each.name: each.artifact_location for each in client.search_experiments()}
+    assert found == {"x": str(folder / "mlruns" / "1"), "Default": str(folder / "mlruns" / "0")}
+
+
+def test_a_device_is_no_place_for_a_record(tmp_path: Path) -> None:
+    """For root, a record would take the place of /dev/null."""
+    os.mkfifo(tmp_path / "mlflow.db")
+    with pytest.raises(UserError, match="is no file, expected one, or nothing"):
+        begin_record(tmp_path / "mlflow.db")
+    with pytest.raises(UserError, match="is no file"):
+        check_fit()
+    assert embedded(tmp_path / "mlflow.db").found.endswith("is no file, expected one, or nothing")
+    assert (tmp_path / "mlflow.db").is_fifo()
+    assert files() == ["mlflow.db"]

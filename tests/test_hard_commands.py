@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from click.testing import CliRunner
 from test_schedule import command, wait_until
 
@@ -100,6 +101,25 @@ def _read_to_its_end(terminal: int, process: subprocess.Popen[bytes]) -> str:
     return b"".join(parts).decode()
 
 
+@pytest.mark.slow
+def test_closed_streams_are_no_reason_to_stop(study_file: WriteStudy) -> None:
+    """By Ray, which wants a stderr; and no file that is opened takes the place of one."""
+    study = study_file(ONE)
+    done = subprocess.run(["bash", "-c", f"exec {ABLATE[0]} run {study} <&- >&- 2>&-"], check=False)
+    assert done.returncode == 0
+    assert "3 of 3 trials done" in ablate("status", str(study)).stdout
+
+
+def test_a_narrow_terminal_and_a_pipe_get_whole_names_and_numbers(study_file: WriteStudy) -> None:
+    name = "a_name_that_takes_" + "so_many_letters_" * 5
+    study = study_file(("  l: {loss", f"  {name}: {{loss"), ("add_one: [c, l]", f"add_one: [c, {name}]"))
+    for what, said in ((["plan", "--no-probe"], " 0/1"), (["status"], "1 to run")):
+        lines = ablate(what[0], str(study), *what[1:], COLUMNS="40").stdout.splitlines()
+        (row,) = [line for line in lines if line.startswith(f"plain+{name}")]
+        assert row.rstrip().endswith(said)
+        assert "…" not in "".join(lines)
+
+
 def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:
     study = study_file(("  l: {loss", '  "x\\e[31my\\n": {loss'))
     (line,) = ablate("plan", str(study), code=2).stderr.splitlines()
@@ -131,6 +151,18 @@ def test_other_words_for_an_sqlite_file(form: str, study_file: WriteStudy, tmp_p
     run(study_file(ONE), MLFLOW_TRACKING_URI=uri)
     assert "3 of 3 trials done" in ablate("status", str(tmp_path / "study.yaml"), MLFLOW_TRACKING_URI=uri).stdout
     assert [file.name for file in tmp_path.glob("*x.db*")] == ["x.db"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a%20b.db", "50%.db"])
+def test_a_percent_sign_in_an_address_means_what_it_means_to_mlflow(
+    name: str, study_file: WriteStudy, tmp_path: Path
+) -> None:
+    study, uri = study_file(ONE), f"sqlite:///{tmp_path / name}"
+    expected = sqlalchemy.make_url(uri).database
+    run(study, MLFLOW_TRACKING_URI=uri)
+    assert "3 of 3 trials done" in ablate("status", str(study), MLFLOW_TRACKING_URI=uri).stdout
+    assert [str(file) for file in tmp_path.glob("*.db*") if file.name != "mlflow.db"] == [expected]
 
 
 def test_an_address_of_a_record_that_is_not_there_is_noted(study_file: WriteStudy, tmp_path: Path) -> None:

@@ -205,3 +205,23 @@ def test_a_database_that_is_away_at_the_start_is_said_at_once(monkeypatch: pytes
     ) as said:
         open_client()
     assert "s3cr3t" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        (
+            "http://me:s3cr3t@127.0.0.1:9",
+            r"http://127\.0\.0\.1:9 can't be reached \(Connection refused\); `ablate doctor`",
+        ),
+        ("mlruns", "mlruns: a folder, which MLflow no longer writes to; unset MLFLOW_TRACKING_URI"),
+        ("file:///tmp/runs", "file:///tmp/runs: a folder, which MLflow no longer writes to; unset"),
+    ],
+)
+def test_a_server_that_is_away_or_a_folder_is_said_at_once(
+    uri: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.MlflowClient", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match=f"^the record at {reason}"):
+        open_client()

@@ -365,6 +365,12 @@ class TestCheckpoint:
         assert checkpoint.load(tmp_path / "last.pt") is None
 
     @staticmethod
+    def starts_over(folder: Path) -> None:
+        recorder = Stops()
+        run(folder=folder, recorder=recorder)
+        assert [number for number, _ in recorder.epochs] == list(range(1, EPOCHS + 1))
+
+    @staticmethod
     def refused(folder: Path) -> str:
         with pytest.raises(UserError) as caught:
             run(folder=folder)
@@ -375,9 +381,27 @@ class TestCheckpoint:
         return message
 
     @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
-    def test_a_foreign_file_is_refused(self, content: bytes, tmp_path: Path) -> None:
+    def test_a_file_that_is_none_is_as_if_it_were_not_there(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "last.pt").write_bytes(content)
-        self.refused(tmp_path)
+        self.starts_over(tmp_path)
+
+    @pytest.mark.parametrize("select", ["last", "val_loss"])
+    @pytest.mark.parametrize("damaged", ["last.pt", "selected-*.pt"])
+    @pytest.mark.parametrize("how", ["cut", "deleted"])
+    def test_a_damaged_or_missing_file_costs_epochs_but_no_result(
+        self, damaged: str, select: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(Interrupted):
+            run(folder=tmp_path, recorder=Stops(2), select=select)
+        for file in tmp_path.glob(damaged):
+            file.write_bytes(file.read_bytes()[:500])
+            if how == "deleted":
+                file.unlink()
+        whole, again = run(select=select), run(folder=tmp_path, select=select)
+        assert numbers(again.history) == numbers(whole.history)
+        said = capsys.readouterr().out
+        read = how == "cut" and (damaged == "last.pt" or select != "last")
+        assert ("not a checkpoint that can be read" in said) == read
 
     @pytest.mark.parametrize("state", [[1, 2], {"conv1.weight": torch.ones(2)}, {"epoch": 1}])
     def test_something_else_that_torch_saved_is_refused(self, state: object, tmp_path: Path) -> None:
@@ -409,7 +433,7 @@ class TestCheckpoint:
         assert marker.exists(), "the payload works where it is let"
         marker.unlink()
         torch.save({"epoch": 1, "model": Payload(), "optimizer": {}, "hooks": []}, tmp_path / "last.pt")
-        self.refused(tmp_path)
+        self.starts_over(tmp_path)
         assert not marker.exists()
 
 

@@ -70,3 +70,20 @@ def test_every_attempt_has_the_time_to_start(monkeypatch: pytest.MonkeyPatch) ->
     assert watch.allowed("a") == START, "another worker imports, reads and compiles again"
     watch.epoch("a", 0.1)
     assert watch.allowed("a") == 2.0
+
+
+def test_the_time_in_which_the_driver_was_stopped_is_no_silence_of_its_workers() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    watch.started("a")
+    watch.epoch("a", 1.0)
+    for _ in range(100):
+        clock.now += 1
+        assert watch.silent() == {}
+    clock.now += 3600
+    assert watch.silent() == {}, "what the worker has said meanwhile is heard only after this look"
+    for _ in range(20):
+        clock.now += 1
+        assert watch.silent() == {}
+    clock.now += 1
+    assert watch.silent() == {"a": "its worker hangs: no report for 121 s, 120 s are allowed"}, "awake, it counts on"

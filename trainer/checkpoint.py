@@ -15,6 +15,10 @@ PARTS = ("epoch", "model", "optimizer", "hooks")
 """What a checkpoint of a training consists of."""
 
 
+class Unreadable(UserError):
+    """A file that torch can't read: cut short, damaged, or with code in it, which is not run."""
+
+
 def save(state: dict[str, Any], file: Path) -> None:
     """Write `state` (tensors and plain values) beside `file`, then rename: `file` is always a whole checkpoint."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -47,16 +51,15 @@ def load(file: Path, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | 
     """The checkpoint in `file`, or None where there is none. parts: all the keys that it must have; None: any.
 
     Its tensors are on the CPU: whatever loads them copies them, and an Adam that is not fused must read its step counts
-    without waiting for the device. Raises UserError for a file that is no such checkpoint.
+    without waiting for the device. Raises UserError for a file that is no such checkpoint, Unreadable for no file of
+    torch's.
     """
     if not file.exists():
         return None
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(
-            f"{file}: not a checkpoint that can be read ({type(error).__name__}); delete it to start over"
-        ) from error
+        raise Unreadable(f"{file}: not a checkpoint that can be read ({type(error).__name__})") from error
     if not isinstance(state, dict) or (parts is not None and set(state) != set(parts)):
         raise UserError(f"{file}: not a checkpoint; delete it to start over")
     return state

@@ -46,6 +46,12 @@ class Kept:
             if file != wanted:
                 file.unlink(missing_ok=True)
 
+    def is_there(self, history: History) -> bool:
+        """Whether the weights that were selected from these epochs are; raises Unreadable where they are damaged."""
+        if self.select == "last" or not history:
+            return True
+        return checkpoint.load(self._file(selected_epoch(history, self.select)), None) is not None
+
     def restore(self, epoch: int, networks: dict[str, nn.Module]) -> None:
         """Put the weights of the selected `epoch` into the networks evaluated in it; UserError where they are gone."""
         if self.select == "last":

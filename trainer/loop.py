@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -100,7 +100,7 @@ def train(
         for hook in hooks:
             hook.start(model)
         kept = Kept(folder, select)
-        history = _resume(folder, model, optimizer, hooks)
+        history = _resume(folder, model, optimizer, hooks, kept)
         steps = data.steps(batch_size)
         before = time.perf_counter() - begin
 
@@ -230,17 +230,18 @@ def _resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
+    kept: Kept,
 ) -> list[Epoch]:
     """Load the last checkpoint, if any; returns the metrics of the epochs up to it.
 
-    Where the journal lacks some of these epochs, the checkpoint is ignored and training starts over.
+    Where it is damaged, or the journal or the kept weights of these epochs are gone, training starts over.
     """
     if folder is None:
         return []
     file = folder / CHECKPOINT
-    state = checkpoint.load(file)
     journal = Journal(folder / JOURNAL)
-    if state is None or len(journal.read()) < state["epoch"]:
+    state = _whole(file, journal.read(), kept)
+    if state is None:
         with_room(folder, lambda: journal.truncate(0))
         return []
     try:
@@ -252,6 +253,18 @@ def _resume(
         raise UserError(f"{file}: a checkpoint of another training; delete it to start over") from error
     with_room(folder, lambda: journal.truncate(state["epoch"]))
     return journal.read()
+
+
+def _whole(file: Path, epochs: list[Epoch], kept: Kept) -> dict[str, Any] | None:
+    """The checkpoint in `file`, if it and all that a training needs besides are there to go on from; else None."""
+    try:
+        state = checkpoint.load(file)
+        if state is not None and len(epochs) >= state["epoch"] and kept.is_there(epochs[: state["epoch"]]):
+            return state
+    except checkpoint.Unreadable as error:
+        # into the trial's log: what was lost there can't be had back, and the numbers will be the same
+        print(f"{error}; training starts over")
+    return None
 
 
 def _writing(

@@ -31,9 +31,12 @@ class Journal:
         if self.file.exists():
             for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    epochs.append(json.loads(line))
+                    epoch = json.loads(line)
                 except ValueError:
                     break
+                if not isinstance(epoch, dict):
+                    break
+                epochs.append(epoch)
         return epochs
 
     def truncate(self, epochs: int) -> list[Epoch]:

@@ -1,7 +1,12 @@
-"""A record in a database: connected to once beforehand, as MLflow tries for a hundred seconds where none answers."""
+"""A record on a server: asked once beforehand, as MLflow tries again and again where none answers.
+
+For a hundred seconds where it is a database, for a quarter of a minute where it is a server of MLflow's.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -40,6 +45,19 @@ def check_reached(uri: str) -> None:
         impatient_engine(sqlalchemy.make_url(uri)).connect().close()
     except sqlalchemy.exc.DBAPIError as error:
         raise OSError(str(error.orig)) from error
+
+
+def check_answers(uri: str) -> None:
+    """Ask a server of MLflow's at the URI for anything; raises OSError where no connection comes about."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS).close()
+    except requests.exceptions.ConnectTimeout as error:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
+    except (requests.exceptions.SSLError, requests.exceptions.ReadTimeout):
+        # it is there: MLflow knows its certificate, and has more patience
+        pass
 
 
 def past_collisions(make: Callable[[], Made]) -> Made:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from trainer.room import is_full
 
+from .uris import without_secrets
+
 
 def may_pass(error: Exception) -> bool:
     """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
@@ -19,7 +21,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def described(error: Exception) -> str:
-    """An error in one line: its type and the beginning of its message."""
+    """An error in one line, without secrets: its type and the beginning of its message."""
     if is_full(error):
         return "its disk is full; make room there"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(without_secrets(str(error)).split())[:200]}"

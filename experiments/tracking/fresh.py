@@ -6,16 +6,21 @@ version of MLflow, in the cache, and copied from there.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 from trainer.errors import UserError
 from trainer.room import is_full
 
 from ..training.folders import cache_folder, locked
+from .attempts import is_begun
+from .moved import ARTIFACTS
 from .write_ahead import rest, write_ahead
 
 _FRESH_BYTES = 8 * 2**20
@@ -23,24 +28,54 @@ _FRESH_BYTES = 8 * 2**20
 
 
 def begin_record(file: Path) -> None:
-    """Make an empty record; raises UserError where there is no room for one."""
+    """Make an empty record, unless another process has; raises UserError where there is no room or place for one."""
+    if file.exists() and not file.is_file():
+        # a device, such as /dev/null, which a record would take the place of
+        raise UserError(f"the record at {file}: is no file, expected one, or nothing")
     blank = cache_folder() / "records" / f"mlflow-{version('mlflow')}.db"
-    draft = file.with_name(f".{file.name}.begun")
+    # of its own: processes of two accounts, or of a container and its host, have no lock in common
+    draft = file.with_name(f".{file.name}.{uuid4().hex[:8]}.begun")
     with locked(str(blank)):
         if not _is_whole(blank):
             _make(blank)
     try:
         shutil.copyfile(blank, draft)
-        draft.replace(file)
+        _add_default(draft)
+        _name(draft, file)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         if is_full(error):
             raise _no_room(file.parent) from error
         raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _add_default(draft: Path) -> None:
+    """Add the experiment that MLflow expects, which writes it as text, in SQL that a quote in the path breaks."""
+    now = int(time.time() * 1000)
+    place = str(Path.cwd() / ARTIFACTS / "0")
+    with closing(sqlite3.connect(draft)) as connection, connection:
+        # no file beside the draft, which a kill would leave
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
+            " last_update_time) VALUES (0, 'Default', ?, 'active', ?, ?)",
+            (place, now, now),
+        )
+
+
+def _name(draft: Path, file: Path) -> None:
+    """Give the draft the record's name, unless there is a record by now, which may hold results."""
+    try:
+        os.link(draft, file)
+    except OSError:
+        # there is one; or an empty file; or the file system has no second names
+        if not is_begun(file):
+            draft.replace(file)
 
 
 def _make(blank: Path) -> None:
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     blank.parent.mkdir(parents=True, exist_ok=True)
     draft = blank.with_suffix(".part")
@@ -48,12 +83,10 @@ def _make(blank: Path) -> None:
     _remove(draft)
     try:
         write_ahead(draft)
-        client = MlflowClient(f"sqlite:///{draft}")
-        client.search_experiments(max_results=1)
-        client._tracking_client.store.engine.dispose()
+        # artifacts of the default experiment, which is not kept, would lie nowhere: see _add_default
+        SqlAlchemyStore(f"sqlite:///{draft}", "s3://nowhere").engine.dispose()  # type: ignore[no-untyped-call]
         rest(draft)
         with closing(sqlite3.connect(draft)) as connection, connection:
-            # the default one's artifacts would lie here; whoever opens a record without it makes it
             connection.execute("DELETE FROM experiments")
         draft.replace(blank)
     except Exception as error:

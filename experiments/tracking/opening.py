@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from trainer.errors import UserError
 from ..sharing.process import is_alive
 from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
-from .databases import DATABASES, check_reached, past_collisions
+from .databases import DATABASES, check_answers, check_reached, past_collisions
 from .fresh import begin_record
-from .uris import embedded_record, scheme, shown_uri, tracking_uri, without_secrets
+from .uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri, tracking_uri, without_secrets
 from .write_ahead import write_ahead
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    if is_folder():
+        raise UserError(f"the record at {shown_uri()}: a folder, which MLflow no longer writes to; {NO_FOLDER}")
     try:
         if scheme() in DATABASES:
             check_reached(tracking_uri())
-        # MLflow creates a fresh store's tables on first use; two processes at once would collide
-        with locked(tracking_uri()):
-            file = embedded_record()
+        elif scheme() in ("http", "https"):
+            check_answers(tracking_uri())
+        file = embedded_record()
+        # MLflow creates a fresh store's tables on first use; two processes at once would collide, however each names it
+        with locked(str(file.resolve()) if file is not None else tracking_uri()):
             if file is not None:
                 if not is_begun(file):
                     begin_record(file)
@@ -54,9 +59,15 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     except UserError:
         raise
     except Exception as error:
-        reason = without_secrets(" ".join(str(error).split()))[:160]
-        raise UserError(f"the record at {shown_uri()} can't be opened: {reason}") from error
+        raise UserError(f"the record at {shown_uri()} {_why_not(error)}; `ablate doctor` says more") from error
     return client
+
+
+def _why_not(error: Exception) -> str:
+    """Why the record can't be opened, in a few words: MLflow wraps the system's reason into many of its own."""
+    said = " ".join(without_secrets(str(error)).split())
+    reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", said)
+    return f"can't be reached ({reason[1]})" if reason else f"can't be opened: {said[:160]}"
 
 
 def _connected() -> MlflowClient:

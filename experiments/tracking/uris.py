@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from trainer.errors import UserError
 
@@ -13,6 +15,9 @@ SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Where MLflow's client looks for secrets besides the URI."""
 
 HIDDEN = "***"
+
+_SHORTEST = 4
+"""Letters of a setting's value that may be a secret."""
 
 
 def tracking_uri() -> str:
@@ -54,14 +59,32 @@ def sqlite_file(uri: str, setting: str) -> Path | None:
     if match is None:
         return None
     if not match[1] or match[2] in ("", ":memory:") or match[2].startswith("file:"):
-        raise UserError(f"{setting} {uri}: no file that outlives the process; expected sqlite:///FILE")
-    return Path(match[2])
+        # somebody who takes it for a server's address may have put a password in
+        shown = re.sub(r"//[^/]*@", f"//{HIDDEN}@", uri)
+        raise UserError(f"{setting} {shown}: no file that outlives the process; expected sqlite:///FILE")
+    return Path(_decoded(uri, match[2]) if "%" in match[2] else match[2])
+
+
+def _decoded(uri: str, file: str) -> str:
+    # releases of SQLAlchemy differ in whether %20 is a blank, and MLflow and Optuna open what the installed one reads
+    import sqlalchemy
+
+    return sqlalchemy.make_url(uri).database or file
 
 
 def scheme() -> str:
     """What the tracking URI begins with, without SQLAlchemy's driver: `https`, `postgresql`; of a path, nothing."""
     match = re.match(r"([a-zA-Z][\w.-]*)(\+\w+)?:", tracking_uri())
     return match[1].lower() if match else ""
+
+
+NO_FOLDER = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
+
+
+def is_folder() -> bool:
+    """Whether the tracking URI is a path, or file://, by which MLflow means a folder, and no longer writes to it."""
+    means_folder = scheme() in ("", "file") and tracking_uri() != "databricks"
+    return means_folder and not os.environ.get("MLFLOW_ALLOW_FILE_STORE")
 
 
 def shown_uri() -> str:
@@ -76,21 +99,39 @@ def shown_uri() -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with *** wherever it repeats a secret of the tracking URI or of MLflow's settings."""
-    for secret in sorted(_secrets(), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+    """`text` with *** wherever it repeats a secret of the tracking URI or of MLflow's settings.
+
+    Before the text is cut: of a secret that is cut in two, neither part would be known.
+    """
+    for form in sorted(_quoted(_secrets()), key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
     return text
 
 
 def _secrets() -> set[str]:
-    uri = tracking_uri()
     found = [os.environ.get(name, "") for name in SECRET_SETTINGS]
-    if embedded_record() is None:
+    # asked of the setting: the usual place has no secret, and may be one that can't be named
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not re.match(r"sqlite(\+\w+)?:", uri):
         match = re.search(r"//(.*)@", uri)
         user, colon, password = match[1].partition(":") if match else ("", "", "")
-        found.append(password if colon else user)
+        # a server takes a token in place of a user; a database does not, and its user is a word like any other
+        found.append(password if colon or not uri.startswith("http") else user)
         # a password that isn't escaped ends early for whoever reads the URI by the rules
         found += re.split(r"[/?#@]", password)
-        found += [value for _, value in parse_qsl(uri.partition("?")[2])]
-        found.append(uri if shown_uri() != uri else "")
-    return {form for secret in found for form in (secret, unquote(secret)) if len(form) > 1}
+        # what is short is a number of seconds or so, and would be struck out of every other line
+        found += [value for _, value in parse_qsl(uri.partition("?")[2]) if len(value) >= _SHORTEST]
+        found.append(uri if uri and shown_uri() != uri else "")
+    return set(found)
+
+
+def _quoted(secrets: Iterable[str]) -> set[str]:
+    """Each secret as messages may quote it: as it is, for an address, between quotes, with its blanks made one."""
+    plain = {form for secret in secrets for form in (secret, unquote(secret))}
+    quoted = {
+        form
+        for secret in plain
+        for form in (quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1])
+    }
+    joined = {" ".join(form.split()) for form in plain | quoted}
+    return {form for form in plain | quoted | joined if len(form) > 1}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
 import time
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from experiments.language.wording import count
 from experiments.tracking.databases import DATABASES
-from experiments.tracking.uris import embedded_record, scheme, shown_uri
+from experiments.tracking.uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri
 from trainer.errors import UserError
 from trainer.files import existing
 
@@ -38,9 +37,8 @@ def record() -> Iterator[Finding]:
         yield server()
     elif scheme() in DATABASES:
         yield database()
-    elif scheme() in ("", "file") and not os.environ.get("MLFLOW_ALLOW_FILE_STORE"):
-        remedy = "unset MLFLOW_TRACKING_URI, for SQLite in the working folder, or set it to sqlite:///FILE"
-        yield problem(f"{shown_uri()}: a folder, which MLflow no longer writes to", remedy)
+    elif is_folder():
+        yield problem(f"{shown_uri()}: a folder, which MLflow no longer writes to", NO_FOLDER)
     else:
         remedy = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}; `ablate run` will tell"
         yield Finding("warning", "record", f"{shown_uri()}: a kind of record that isn't checked", remedy)
@@ -50,6 +48,8 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
     """A finding on an SQLite file: its folder, locks, integrity and schema; waits `patience` seconds for a lock."""
     if file.is_dir():
         return problem(f"{file}: is a folder, expected a file", "move it away")
+    if file.exists() and not file.is_file():
+        return problem(f"{file}: is no file, expected one, or nothing", "set MLFLOW_TRACKING_URI elsewhere")
     folder = existing(file.absolute().parent)
     if (reason := refusal(folder)) is not None:
         remedy = "make the folder writable: SQLite keeps its journal beside the file"
@@ -75,6 +75,8 @@ def check_fit() -> None:
         return
     if file.is_dir():
         raise UserError(f"the record at {file}: is a folder, expected a file")
+    if not file.is_file():
+        raise UserError(f"the record at {file}: is no file, expected one, or nothing")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True, timeout=0)) as connection:
             found = _contents(file, connection)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
+from ..output import print_table
 from ..progress import clock
 from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
@@ -31,13 +31,11 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         click.echo(json.dumps(data, indent=1))
         return
     console = Console(soft_wrap=True)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("cell", "state of its seeds"):
-        table.add_column(name, no_wrap=True)
+    rows = [("cell", "state of its seeds")]
     for cell in plan.cells:
         counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.seeds_of(cell.name))
-        table.add_row(cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    console.print(table, markup=False, highlight=False)
+        rows.append((cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
+    print_table(console, rows, left=2)
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)

@@ -23,16 +23,7 @@ def serve(port: int) -> None:
         moved_places(file, put_right=True)
     # MLflow's job execution would start nine processes that have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment = {**os.environ, **quiet}
-    arguments = [
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        tracking_uri(),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    # in the environment, which only this account can read: every account of the machine sees a command's arguments
+    environment = {**os.environ, **quiet, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
+    arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, [sys.executable, *arguments], environment)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from trainer.cores import cores
@@ -15,6 +16,9 @@ from trainer.files import existing
 from trainer.room import is_full
 
 from .shares import Room
+
+_DRIVER = Path("/dev/nvidiactl")
+"""There wherever NVIDIA's driver is."""
 
 
 def room_here() -> Room:
@@ -25,9 +29,23 @@ def room_here() -> Room:
 def gpu_count() -> int:
     """CUDA devices that this process may use, asked of the driver's tool, so that torch stays unimported."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    return len(listed_gpus())
+    if visible is None:
+        return len(listed_gpus())
+    named = [device.strip() for device in visible.split(",") if device.strip()]
+    if not named or named[0] == "-1":
+        return 0
+    if not (listing := smi("-L")):
+        # a container may have GPUs without the tool; without a driver, the variable is a habit of somebody's shell
+        return len(named) if _DRIVER.exists() else 0
+    # CUDA takes the devices that are named up to the first that is not there
+    return len(list(takewhile(lambda name: _is_listed(name, listing), named)))
+
+
+def _is_listed(name: str, listing: list[str]) -> bool:
+    """Whether CUDA knows a device: a GPU by its number, a GPU or a part of one by its UUID or the UUID's beginning."""
+    if name.isdecimal():
+        return int(name) < sum(line.startswith("GPU ") for line in listing)
+    return any(f"(UUID: {name}" in line for line in listing)
 
 
 def listed_gpus() -> list[str]:
