@@ -122,7 +122,9 @@ def test_full_to_the_end_it_is_said_and_the_same_command_goes_on(
     nothing_is_lost(disk, uninterrupted(study), tmp_path, temporary)
 
 
-def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+def test_where_ray_does_not_start_a_line_says_so_and_where_it_has_no_room_the_folder(
+    monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
     from orchestrator import schedule
 
     def times_out(**settings: object) -> None:
@@ -130,7 +132,8 @@ def test_where_ray_has_no_room_the_folder_is_named(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(schedule.engine.ray, "init", times_out)
-    with pytest.raises(Exception, match="timed out"), schedule.start(cpus=1):
+    said = r"^Ray does not start here \(The current node timed out during startup\); `--executor inline` trains"
+    with pytest.raises(UserError, match=said), schedule.start(cpus=1):
         pass
     monkeypatch.setattr(schedule.engine, "_LOG_BYTES", 2**60)
     with pytest.raises(UserError, match=f"no space left in {temporary} for Ray's files"), schedule.start(cpus=1):

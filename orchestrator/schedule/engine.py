@@ -47,12 +47,10 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
             with stop.on_signal():
                 try:
                     _start_ray(cpus, address, scratch)
+                except UserError:
+                    raise
                 except Exception as error:
-                    # if the disk is full, Ray only says that its node timed out
-                    if shutil.disk_usage(scratch).free > _LOG_BYTES:
-                        raise
-                    place = f"no space left in {scratch.parent} for Ray's files"
-                    raise UserError(f"{place}; make room, or set TMPDIR to a short path elsewhere") from error
+                    raise _not_started(error, scratch) from error
                 finally:
                     # a signal to the whole process group also ends some of Ray's processes: no failure, but a stop
                     stop.check()
@@ -145,6 +143,15 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
             **quiet,
         )
     _take_started_workers()
+
+
+def _not_started(error: Exception, scratch: Path) -> UserError:
+    # if the disk is full, Ray only says that its node timed out
+    if shutil.disk_usage(scratch).free <= _LOG_BYTES:
+        place = f"no space left in {scratch.parent} for Ray's files"
+        return UserError(f"{place}; make room, or set TMPDIR to a short path elsewhere")
+    reason = " ".join(str(error).split())[:160].rstrip(" .")
+    return UserError(f"Ray does not start here ({reason}); `--executor inline` trains without it, a trial at a time")
 
 
 def _take_started_workers() -> None:
