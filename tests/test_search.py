@@ -29,6 +29,7 @@ from experiments.job import Job
 from experiments.job import Result as Result_
 from orchestrator import inline
 from orchestrator.cli import main
+from orchestrator.search import outcomes
 from orchestrator.search.memory import memory
 from trainer.recorder import Recorder
 
@@ -449,13 +450,16 @@ def test_a_search_that_means_something_else_explains_what_changed(study: Callabl
     assert "'theirs' that is no search of ablate" in searched(study(), "--name", "theirs", code=2).stderr
 
 
-def test_an_objective_that_no_trial_reports(study: Callable[..., str]) -> None:
+def test_an_objective_that_no_trial_reports(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     line = searched(study(("objective: train_loss", "objective: test_top1")), code=2).stderr
     assert "study.yaml:18: search.objective: no trial reports 'test_top1': noise has no test split; expected" in line
-    assert not Path("optuna.db").exists()
-    # a plugin might average weights; that none does is known when a training has ended
     line = searched(study(("objective: train_loss", "objective: ema_top1")), code=2).stderr
-    assert "study.yaml:18: search.objective: #0 seed 0 finished without 'ema_top1'; expected one of val_loss" in line
+    assert "no trial reports 'ema_top1': neither the recipe nor the space has refinements.ema" in line
+    assert not Path("optuna.db").exists()
+    # data that were not at hand before: that they have no test split is known when a training has ended
+    monkeypatch.setattr(outcomes, "lacks_test_split", lambda dataset, seed: False)
+    line = searched(study(("objective: train_loss", "objective: test_top1")), code=2).stderr
+    assert "study.yaml:18: search.objective: #0 seed 0 finished without 'test_top1'; expected one of val_loss" in line
 
 
 def test_storage_that_is_away_or_locked(study: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

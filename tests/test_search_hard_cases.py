@@ -23,6 +23,7 @@ from orchestrator.commands.search import load_search
 from orchestrator.estimates.paces import remember_probe
 from orchestrator.estimates.shares import Room, Share
 from orchestrator.events import Work
+from orchestrator.search import outcomes
 from orchestrator.search.run import run_search
 from orchestrator.terms import Terms
 
@@ -140,9 +141,12 @@ def test_a_number_of_a_choice_may_be_written_otherwise(study: Callable[..., str]
     assert told()[1].params["optimizer.momentum"] == "0.0"
 
 
-def test_a_mistake_that_is_corrected_before_anything_was_told(study: Callable[..., str]) -> None:
-    wrong = study(("objective: train_loss", "objective: ema_top1"))
-    assert "finished without 'ema_top1'" in searched(wrong, code=2).stderr
+def test_a_mistake_that_is_corrected_before_anything_was_told(
+    study: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "lacks_test_split", lambda dataset, seed: False)
+    wrong = study(("objective: train_loss", "objective: test_top1"), ("\nsearch:", "\nsearch:\n  pruning: none"))
+    assert "finished without 'test_top1'" in searched(wrong, code=2).stderr
     searched(study())
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 5
     line = searched(study(("objective: train_loss", "objective: val_loss")), code=2).stderr

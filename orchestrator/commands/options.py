@@ -74,8 +74,13 @@ def _print_option(name: str, option: type[Option], console: Console) -> None:
     for setting, field in option.model_fields.items():
         if setting != "kind":
             default = "required" if field.is_required() else f"= {_default(option, setting)}"
-            table.add_row(f"    {setting}", default, about(option, setting))
+            table.add_row(f"    {setting}", default, _flowing(about(option, setting)))
     console.print(table, highlight=False, markup=False)
+
+
+def _flowing(text: str) -> str:
+    """Text without the line breaks of its source, which a column of another width would have beside its own."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _default(option: type[Option], setting: str) -> str:
