@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,9 @@ START = 300.0
 
 OWN, OTHERS = 10.0, 30.0
 """For how many times its longest epoch a trial may be silent; before it has one, how many times the longest of all."""
+
+AWAY = 30.0
+"""Seconds without a look after which this process was stopped itself, by Ctrl-Z for instance: it could hear nobody."""
 
 
 class Watch:
@@ -26,6 +30,7 @@ class Watch:
         self.heard: dict[str, float] = {}
         self.starting: set[str] = set()
         self.longest: dict[str, float] = {}
+        self.looked = math.inf
 
     def started(self, trial: str) -> None:
         """A worker has taken up a trial."""
@@ -50,8 +55,11 @@ class Watch:
         return max(least, OTHERS * max(self.longest.values())) if self.longest else float("inf")
 
     def silent(self) -> dict[str, str]:
-        """The running trials that hang, each with the reason in words."""
+        """The running trials that hang, each with the reason in words; to be called several times a second."""
         now = self.clock()
+        if now - self.looked > AWAY:
+            self.heard = {trial: at + now - self.looked for trial, at in self.heard.items()}
+        self.looked = now
         return {
             trial: f"its worker hangs: no report for {now - heard:.0f} s, {self.allowed(trial):.0f} s are allowed"
             for trial, heard in self.heard.items()
