@@ -82,6 +82,8 @@ def test_a_terminal_shows_the_trials_while_they_run_and_a_line_when_they_end(stu
     assert "epoch 0/" in shown
     assert [f"[{n}/3]" in shown for n in (1, 2, 3)] == [True] * 3
     assert shown.count("3 trials trained") == 1
+    assert "report: results/tiny/report.html" in shown
+    assert "\x1b[?25l" not in shown, "a process that is killed can't show the cursor again"
     assert "3/3 trials" in shown
     assert "starting" not in shown.partition("[1/3]")[2]
 
@@ -98,6 +100,14 @@ def _read_to_its_end(terminal: int, process: subprocess.Popen[bytes]) -> str:
         process.kill()
     os.close(terminal)
     return b"".join(parts).decode()
+
+
+def test_status_cuts_no_name_and_no_state_where_it_is_narrow(study_file: WriteStudy) -> None:
+    name = "a_switch_with_a_name_" * 5
+    study = study_file(("\n  l: {", f"\n  {name}: {{"), ("add_one: [c, l]", f"add_one: [c, {name}]"))
+    lines = ablate("status", str(study)).stdout.splitlines()
+    assert f"plain+{name}  1 to run" in lines
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:

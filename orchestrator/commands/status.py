@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
 from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
-from ..progress import clock
+from ..clock import clock, until
 from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
 
@@ -31,13 +31,13 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         click.echo(json.dumps(data, indent=1))
         return
     console = Console(soft_wrap=True)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("cell", "state of its seeds"):
-        table.add_column(name, no_wrap=True)
+    # not by Rich's table, which cuts names and states in a narrow terminal or a pipe
+    width = max(map(cell_len, ("cell", *(cell.name for cell in plan.cells))))
+    console.print(f"{'cell':<{width}}  state of its seeds", style="bold", highlight=False)
     for cell in plan.cells:
         counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.seeds_of(cell.name))
-        table.add_row(cell.name, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    console.print(table, markup=False, highlight=False)
+        stand = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        console.print(f"{cell.name}{' ' * (width - cell_len(cell.name))}  {stand}", markup=False, highlight=False)
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
             console.print(line, markup=False, highlight=False)
@@ -54,8 +54,8 @@ def _end(states: Mapping[str, State]) -> str:
     ends = [state.claim.ends for state in states.values() if state.claim and state.claim.ends]
     if not ends:
         return ""
-    at = time.strftime("%a %H:%M", time.localtime(max(ends)))
-    return f"; about {clock(max(0.0, max(ends) - time.time()))} left, until {at}"
+    left = max(0.0, max(ends) - time.time())
+    return f"; about {clock(left)} left, until {until(left)}"
 
 
 def _as_json(trial: Trial, state: State) -> dict[str, object]:
