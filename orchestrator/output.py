@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,10 +44,19 @@ def flush() -> None:
 
 def steady_console() -> Console:
     """A console on stdout that raises no error: once a line can't be written (`| head`, a full disk), none is."""
+    return console_with_cursor(file=cast(IO[str], _Steady()), soft_wrap=True)
+
+
+def console_with_cursor(**settings: Any) -> Console:
+    """A console whose bars leave the cursor visible: a process that is killed or stopped could not show it again."""
     # imported here: a study that can't be loaded needs no console
     from rich.console import Console
 
-    return Console(file=cast(IO[str], _Steady()), soft_wrap=True)
+    class WithCursor(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            return False
+
+    return WithCursor(**settings)
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]], left: int = 1) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,10 +17,23 @@ from experiments.plan import Trial
 from experiments.tracking.uris import shown_uri
 from trainer.recorder import Epoch
 
+from .clock import clock, took
 from .estimates.eta import Estimate
 
 _PAUSE = 0.25
 """Least seconds between two calls of `tell` while the same trials run: the estimate takes longer, the more is left."""
+
+_WIDTH, _LEAST = 36, 8
+"""Columns of the bar where there is room, and the fewest before something else gives way to it."""
+
+_SHORTEST = 4
+"""Columns to which the name of a cell is shortened at most."""
+
+_ABOVE = 6
+"""Lines of the screen that running trials leave to what has been printed."""
+
+_GIVE_WAY = ("loss", "share")
+"""What a line on a running trial leaves out, in this order, where a terminal is narrow."""
 
 
 @dataclass
@@ -116,7 +128,7 @@ class Progress:
         where = " elsewhere" if elsewhere else ""
         if result.status == "finished":
             top1 = result.history[-1]["top1"]
-            line = f"{counter} {name}  top-1 {top1:.4f}  {result.seconds:.1f} s{where}"
+            line = f"{counter} {name}  top-1 {top1:.4f}  {took(result.seconds)}{where}"
             self.console.print(line + self._eta(", "), style="", highlight=False, markup=False)
         elif result.status == "pruned":
             line = f"{counter} {name}  {result.reason}: top-1 {result.history[-1]['top1']:.4f}"
@@ -164,39 +176,68 @@ class Progress:
         known = " of what is known" if self.may_grow else ""
         return f"{before}{clock(left)} left{known}" if left is not None else ""
 
-    def __rich__(self) -> RenderableType:
-        """The bar and a line for each running trial."""
-        bar = Table.grid(padding=(0, 1))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The bar and a line for each running trial, none wider than the terminal, and all within its height."""
+        yield self._bar(options.max_width)
+        running = list(self.running.values())
+        room = max(1, options.size.height - _ABOVE)
+        shown = running if len(running) <= room else running[: room - 1]
+        if shown:
+            yield _lines(shown, options.max_width)
+        if len(shown) < len(running):
+            yield Text(f"  and {len(running) - len(shown)} more", style="dim", no_wrap=True)
+
+    def _bar(self, width: int) -> Table:
+        """How far all is; where it is narrow, without the title, then without the time since the beginning."""
+        texts = {
+            "title": Text(self.title, style="bold"),
+            "bar": Text(),
+            "trials": Text(f"{self.ended}/{self.total} trials" if self.total else ""),
+            "elapsed": Text(clock(time.monotonic() - self.begin), style="dim"),
+            "left": Text(self._eta() or ("" if self.ended else "starting"), style="cyan"),
+            "failed": Text(f"{self.failed} failed" if self.failed else "", style="red"),
+        }
+        for name in ("", "title", "elapsed"):
+            texts.pop(name, None)
+            space = width - sum(text.cell_len + 1 for text in texts.values() if text)
+            if space >= _LEAST:
+                break
         share = self.epochs_done / max(1, self.epochs_done + self.epochs_left)
-        failed = Text(f"{self.failed} failed", style="red") if self.failed else Text("")
-        elapsed = clock(time.monotonic() - self.begin)
-        bar.add_row(
-            Text(self.title, style="bold"),
-            ProgressBar(total=1.0, completed=share, width=36),
-            Text(f"{self.ended}/{self.total} trials"),
-            Text(elapsed, style="dim"),
-            Text(self._eta() or ("" if self.ended else "starting"), style="cyan"),
-            failed,
+        bar = ProgressBar(total=1.0, completed=share, width=max(1, min(_WIDTH, space)))
+        return _on_one_line(
+            [[bar if name == "bar" else text for name, text in texts.items() if text or name == "bar"]], 1
         )
-        rows = Table.grid(padding=(0, 2))
-        for running in list(self.running.values()):
-            rows.add_row(*self._row(running))
-        return Group(bar, rows)
-
-    def _row(self, running: _Running) -> list[Any]:
-        metrics = running.metrics
-        numbers = f"top-1 {metrics['top1']:.4f}  loss {metrics['train_loss']:.4f}" if metrics else ""
-        return [
-            Text(f"  {running.trial.cell}", style="bold"),
-            Text(f"seed {running.trial.seed}"),
-            Text(running.share, style="dim"),
-            Text(f"epoch {running.epoch}/{running.trial.recipe.epochs}"),
-            Text(numbers, style="dim"),
-        ]
 
 
-def clock(seconds: float) -> str:
-    """Seconds as a clock shows them: `0:07`, `12:30`, `3:05:00`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+def _lines(shown: Sequence[_Running], width: int) -> Table:
+    """A line for each of these trials, with as much of it as fits; the cell's name is shortened last."""
+    columns = {
+        "cell": [Text(f"  {running.trial.cell}", style="bold") for running in shown],
+        "seed": [Text(f"seed {running.trial.seed}") for running in shown],
+        "share": [Text(running.share, style="dim") for running in shown],
+        "epoch": [Text(f"epoch {running.epoch}/{running.trial.recipe.epochs}") for running in shown],
+        "top1": [_number("top-1", running.metrics.get("top1")) for running in shown],
+        "loss": [_number("loss", running.metrics.get("train_loss")) for running in shown],
+    }
+    for name in _GIVE_WAY:
+        if sum(max(text.cell_len for text in column) + 2 for column in columns.values()) - 2 > width:
+            del columns[name]
+    others = sum(max(text.cell_len for text in column) + 2 for name, column in columns.items() if name != "cell")
+    for text in columns["cell"]:
+        text.truncate(max(_SHORTEST, width - others), overflow="ellipsis")
+    return _on_one_line(zip(*columns.values(), strict=True), 2)
+
+
+def _number(name: str, value: float | None) -> Text:
+    return Text(f"{name} {value:.4f}" if value is not None else "", style="dim")
+
+
+def _on_one_line(rows: Iterable[Iterable[RenderableType]], gap: int) -> Table:
+    """These rows in columns, none of which becomes a paragraph where it is narrow."""
+    table = Table.grid(padding=(0, gap, 0, 0))
+    for row in rows:
+        cells = list(row)
+        while len(table.columns) < len(cells):
+            table.add_column(no_wrap=True)
+        table.add_row(*cells)
+    return table

@@ -14,7 +14,6 @@ START = 300.0
 OWN, OTHERS = 10.0, 30.0
 """For how many times its longest epoch a trial may be silent; before it has one, how many times the longest of all."""
 
-
 ASLEEP = 10.0
 """Seconds between two looks after which this process itself was stopped: it looks several times a second."""
 
@@ -56,7 +55,7 @@ class Watch:
         return max(least, OTHERS * max(self.longest.values())) if self.longest else float("inf")
 
     def silent(self) -> dict[str, str]:
-        """The running trials that hang, each with the reason in words."""
+        """The running trials that hang, each with the reason in words; to be called several times a second."""
         now = self.clock()
         if self.looked is not None and now - self.looked > ASLEEP:
             slept = now - self.looked

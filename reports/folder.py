@@ -7,6 +7,9 @@ from pathlib import Path
 
 from experiments.plan import Plan
 
+PAGE = "report.html"
+"""The file of a report that is read first."""
+
 
 def results_folder(plan: Plan) -> Path:
     """Where a study's report goes unless told otherwise.

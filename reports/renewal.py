@@ -22,6 +22,7 @@ from experiments.tracking.uris import shown_uri
 from experiments.training.environment import code_digest
 from trainer.errors import UserError
 
+from .folder import PAGE
 from .kept import digest_if_there, read_kept, write_whole
 
 WRITTEN = ".written.json"
@@ -59,7 +60,7 @@ def renew_report(
     allowed = (allow_partial or not known.get("partial")) and (allow_mixed or not known.get("mixed"))
     same = known.get("inputs") == inputs and known.get("files") == _files(folder, known.get("files", {}))
     if allowed and same:
-        return Renewed(folder / "report.md", False, known["finished"], len(names), names.count("failed"))
+        return Renewed(folder / PAGE, False, known["finished"], len(names), names.count("failed"))
     from .report import files_of, make_report, write_report
 
     report = make_report(plan, states, allow_partial=allow_partial, allow_mixed=allow_mixed)

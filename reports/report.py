@@ -23,6 +23,7 @@ from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.files import DRAWN, SUFFIXES
 from .figures.labels import labelled, table_labels
+from .folder import PAGE
 from .kept import write_whole
 from .page.page import load_templates, to_page
 from .replicates.text import as_json
@@ -106,7 +107,7 @@ def _passed_over(runs: Runs) -> str:
 
 
 def write_report(report: Report, folder: Path, reload: int | None = None) -> Path:
-    """Write all files; returns the path of `report.md`. reload: see page.page.to_page."""
+    """Write all files; returns the path of `report.html`. reload: see page.page.to_page."""
     folder.mkdir(parents=True, exist_ok=True)
     # tables first: figures take longer
     for table in report.tables:
@@ -119,7 +120,7 @@ def write_report(report: Report, folder: Path, reload: int | None = None) -> Pat
     write_figures([*report.figures, *report.curves], folder / "figures")
     write_whole(folder / "report.md", to_text(report))
     write_page(report, folder, reload)
-    return folder / "report.md"
+    return folder / PAGE
 
 
 def files_of(report: Report) -> list[str]:
@@ -131,7 +132,7 @@ def files_of(report: Report) -> list[str]:
 
 def write_page(report: Report, folder: Path, reload: int | None = None) -> None:
     """Write `report.html` alone, with the figures that are drawn in `folder`."""
-    write_whole(folder / "report.html", to_page(report, folder, reload))
+    write_whole(folder / PAGE, to_page(report, folder, reload))
 
 
 def table_curves(runs: Runs, tables: list[PrintedTable]) -> list[Curves]:

@@ -214,7 +214,7 @@ def test_cells_and_metrics_that_nobody_ran_are_named(tmp_path: Path) -> None:
     nothing = made_up_runs(tmp_path, VALUES, TINY + figure, missing=["deep", "plain"])
     curves = make_figure(nothing.plan.study.figures[0], nothing)
     file = write_report(Report(nothing, [], [], [curves], []), tmp_path / "out")
-    assert "Nothing to draw yet" in file.read_text()
+    assert "Nothing to draw yet" in file.with_suffix(".md").read_text()
     assert not (tmp_path / "out/figures").exists()
 
 
@@ -340,10 +340,11 @@ def test_the_report_shows_figures_and_learning_curves(tmp_path: Path) -> None:
     figure = make_figure(runs.plan.study.figures[0], runs)
     curves = learning_curves(runs, ["plain", "deep"], "stems", "Stems", ["top1"])
     assert curves is not None
-    text = write_report(Report(runs, [], [], [figure], [curves]), tmp_path / "out").read_text()
+    file = write_report(Report(runs, [], [], [figure], [curves]), tmp_path / "out")
+    text = file.with_suffix(".md").read_text()
     figures, learning = text.split("## Figures")[1].split("## Learning curves")
     assert "(figures/b_c.svg)" in figures
     assert "band: mean ± sd over seeds" in figures
     assert "(figures/stems.svg)" in learning
-    page = (tmp_path / "out/report.html").read_text()
+    page = file.read_text()
     assert page.count('class="drawing"') == 2

@@ -83,6 +83,8 @@ def test_a_terminal_shows_the_trials_while_they_run_and_a_line_when_they_end(stu
     assert "epoch 0/" in shown
     assert [f"[{n}/3]" in shown for n in (1, 2, 3)] == [True] * 3
     assert shown.count("3 trials trained") == 1
+    assert "report: results/tiny/report.html" in shown
+    assert "\x1b[?25l" not in shown, "a process that is killed can't show the cursor again"
     assert "3/3 trials" in shown
     assert "starting" not in shown.partition("[1/3]")[2]
 

@@ -42,7 +42,7 @@ def said(*more: str) -> str:
 
 def test_what_has_not_changed_is_not_written_again(plan: Plan, tmp_path: Path) -> None:
     record_runs(plan, finished)
-    written, unchanged = "report: results/tiny/report.md", "report: results/tiny/report.md (unchanged)"
+    written, unchanged = "report: results/tiny/report.html", "report: results/tiny/report.html (unchanged)"
     assert said() == written
     before = {file: file.stat().st_mtime_ns for file in Path("results").rglob("*")}
     assert said() == unchanged
@@ -78,8 +78,8 @@ def test_what_has_not_changed_is_not_written_again(plan: Plan, tmp_path: Path) -
 
 def test_a_partial_report_does_not_stand_for_a_whole_one(plan: Plan) -> None:
     record_runs(plan, finished, {"plain", "deep"})
-    assert said("--allow-partial") == "report: results/tiny/report.md"
-    assert said("--allow-partial") == "report: results/tiny/report.md (unchanged)"
+    assert said("--allow-partial") == "report: results/tiny/report.html"
+    assert said("--allow-partial") == "report: results/tiny/report.html (unchanged)"
     assert "have no finished run" in ablate("report", "study.yaml", code=2).stderr
 
 
@@ -107,8 +107,9 @@ def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pyte
     first_line, *lines = [line.partition(" ")[2] for line in result.stdout.splitlines()]
     assert first_line.endswith("mlflow.db; Ctrl-C ends it")
     assert lines == [
-        "2 of 4 trials finished: results/tiny/report.md",
-        "4 of 4 trials finished: results/tiny/report.md",
+        "no trial has finished yet",
+        "2 of 4 trials finished: results/tiny/report.html",
+        "4 of 4 trials finished: results/tiny/report.html",
     ]
     assert all(RELOADS in page for page in pages)
     assert RELOADS not in PAGE.read_text(encoding="utf-8"), "it has ended"
@@ -128,7 +129,7 @@ def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch
 
     result = watching(monkeypatch, [lambda: None, ends])
     assert result.exit_code == 1, result.output
-    assert "3 of 4 trials finished, 1 failed: results/tiny/report.md" in result.stdout
+    assert "3 of 4 trials finished, 1 failed: results/tiny/report.html" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("nothing trains any more")
 
 

@@ -300,7 +300,8 @@ def test_a_report_that_fails_where_trials_have_failed_is_no_mistake_of_the_user_
     with monkeypatch.context() as patched:
         patched.setattr("orchestrator.commands.run.renew_report", refuse)
         said = ablate("run", study, "--executor", "inline", code=1).stdout.splitlines()
-    assert said[-2].startswith("failed: plain+c seed 0: ")
+    assert said[-3].startswith("failed: plain+c seed 0: ")
+    assert said[-2] == "1 trial failed; the same command tries it again"
     assert said[-1] == "no report: the record can't be opened"
 
 
@@ -310,8 +311,8 @@ def test_an_earlier_report_is_not_taken_for_one_of_a_run_in_which_all_failed(stu
         return ablate("run", study, "--executor", "inline", code=code).stdout.splitlines()[-1]
 
     assert last_line("1.0e+30", 1) == "no report: no trial has finished"
-    assert last_line("0.05", 0) == "report: results/tiny/report.md"
-    assert last_line("1.0e+29", 1) == "no report: no trial has finished; results/tiny/report.md is of an earlier run"
+    assert last_line("0.05", 0) == "report: results/tiny/report.html"
+    assert last_line("1.0e+29", 1) == "no report: no trial has finished; results/tiny/report.html is of an earlier run"
 
 
 @pytest.mark.parametrize("name", ["results", ".ablate"])

@@ -29,11 +29,14 @@ def first_few(names: Sequence[str], between: str = ", ", most: int = 6) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `8 min 20 s`, `3 h 12 min`."""
+    """`42 s`, `8 min 20 s`, `3 h 12 min`, `2 days 5 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(whole / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} days {hours % 24} h"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -21,18 +20,15 @@ from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
 from ..checks.data import unfit_data
+from ..clock import clock, until
 from ..estimates.eta import Estimate
 from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
-from ..output import print_table
-from ..progress import clock
+from ..output import console_with_cursor, print_table
 from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
-
-_LATEST = 3e10
-"""The most seconds from now for which a date is computed, as calendars end."""
 
 _MOST = 20
 """The most lines on single trials."""
@@ -48,7 +44,7 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     states = trial_states(plan, fingerprints)
     missing = [trial for trial in plan.trials if states[trial.id].name not in ("done", "running", "waiting")]
     if probe or (probe is None and not as_json):
-        _probe(plan, missing, Console(stderr=as_json))
+        _probe(plan, missing, console_with_cursor(stderr=as_json))
     if as_json:
         click.echo(json.dumps(_as_json(plan, states, _estimate(plan, missing)), indent=1))
         return
@@ -139,12 +135,9 @@ def _cost(plan: Plan, estimate: Estimate) -> str:
         return ""
     if seconds is None:
         return "what they cost is not known: nothing of the kind has been measured on this machine"
-    days = seconds / 86400
-    # later than that, the day of the week alone would be ambiguous
-    ends = time.strftime("%a %H:%M" if days < 6 else "%Y-%m-%d", time.localtime(time.time() + min(seconds, _LATEST)))
     guessed = sum(cell.name not in estimate.known for cell in plan.cells)
     basis = f"; {guessed} of {count(len(plan.cells), 'cell')} guessed from the others" if guessed else ""
-    return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {ends}{basis}"
+    return f"about {clock(seconds)} of training, {estimate.at_once} at once: begun now, it ends {until(seconds)}{basis}"
 
 
 def _cost_at_most(plan: Plan, missing: list[Trial]) -> str:

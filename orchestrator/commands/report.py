@@ -86,7 +86,7 @@ class _Watched:
 
 def _watch(watched: _Watched, allow_mixed: bool, pause: float) -> int:
     seen: object = None
-    trained = False
+    trained = waits = False
     click.echo(f"watching {shown_uri()}; Ctrl-C ends it")
     while True:
         # before the record is read, so that a trial that ends in between is not missed
@@ -98,6 +98,9 @@ def _watch(watched: _Watched, allow_mixed: bool, pause: float) -> int:
             found = _renew(plan, watched.folder, allow_mixed)
             if found and found.finished == found.planned:
                 return 0
+            if found is None and not waits:
+                waits = True
+                click.echo(f"{_clock()} no trial has finished yet")
             if trained and not trains:
                 click.echo("nothing trains any more; what has no finished run is named in the report")
                 return 1

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.language.wording import count
+from experiments.language.wording import count, duration
 from experiments.plan import Plan
 from experiments.sharing.claims import claims_of_others
 from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
-from reports.folder import results_folder
+from reports.folder import PAGE, results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
@@ -69,7 +69,7 @@ def _cost(plan: Plan) -> str:
         # the report says of a record that it can't be read
         with suppress(UserError):
             seconds += read_record(state.attempt).seconds if state.attempt else 0.0
-    return f"their training times add up to {seconds:.0f} s"
+    return f"their training times add up to {duration(seconds)}"
 
 
 def _report(plan: Plan, *, partial: bool = True) -> Renewed:
@@ -88,7 +88,7 @@ def _unreadable(plan: Plan) -> str:
 
 def _no_report(plan: Plan) -> str:
     """Said if nothing has finished, so that an earlier report in the folder is not taken for this run's."""
-    earlier = results_folder(plan) / "report.md"
+    earlier = results_folder(plan) / PAGE
     return f"no report: no trial has finished{f'; {earlier} is of an earlier run' if earlier.exists() else ''}"
 
 
@@ -128,8 +128,8 @@ def _tell(plan: Plan, summary: Summary, seconds: float, say: Say) -> None:
         say("what it lacks is kept in .ablate/ and is recorded by the same command")
     if summary.finished:
         say(
-            f"{count(len(summary.finished), 'trial')} trained in {seconds:.0f} s; their training times add up to "
-            f"{summary.training_seconds:.0f} s"
+            f"{count(len(summary.finished), 'trial')} trained in {duration(seconds)}; their training times add up to "
+            f"{duration(summary.training_seconds)}"
         )
     elif summary.done_before and not (summary.failed or summary.elsewhere or summary.interrupted):
         say(_cost(plan))
@@ -139,5 +139,10 @@ def _tell(plan: Plan, summary: Summary, seconds: float, say: Say) -> None:
         say(
             f"failed: {trial.cell} seed {trial.seed}: {result.reason}"
             + (f" (log: {result.log})" if result.log else ""),
+            style="red",
+        )
+    if failed := len(summary.failed):
+        say(
+            f"{count(failed, 'trial')} failed; the same command tries {'it' if failed == 1 else 'them'} again",
             style="red",
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from experiments.language.names import file_name
-from experiments.language.wording import count
+from experiments.language.wording import count, duration
 from experiments.search.plan import SearchPlan, plan_search
 from experiments.search.tuned import check_emitted
 from experiments.search.tuned import emit as emit_study
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def run(study: Path, profile: str | None, trials: int | None, name: str | None, emit: Path | None, terms: Terms) -> int:
     """Run a search; returns the exit code: 0 done, 1 a trial under fresh seeds failed, or all did, 130 interrupted."""
     with interruptible():
+        begin = time.monotonic()
         search = load_search(study, profile, trials, name)
         if emit is not None:
             check_emitted(search, emit)
@@ -45,10 +47,10 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
         command = shlex.join(["ablate", *sys.argv[1:]])
         prunes = terms.executor == "inline"
         found = run_search(search, executor_of(terms.executor), terms, console, command, prunes=prunes)
-        return _conclude(search, found, emit, console)
+        return _conclude(search, found, emit, console, time.monotonic() - begin)
 
 
-def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, console: Console) -> int:
+def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, console: Console, seconds: float) -> int:
     say, summary = speaker(console), found.summary
     say_refused(summary, say)
     if (code := interrupted(summary, say)) is not None:
@@ -59,7 +61,7 @@ def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, con
         say(f"failed: {trial.cell} seed {trial.seed}: {result.reason}", style="red")
     numbers = {"trained": len(summary.finished), "ended early": len(summary.pruned), "failed": len(summary.failed)}
     if said := ", ".join(f"{count(number, 'trial')} {word}" for word, number in numbers.items() if number):
-        say(said)
+        say(f"{said} in {duration(seconds)}")
     report = make_search_report(search, found.history, found.importances)
     say(f"report: {write_search_report(report, results_folder(search.plan))}")
     if emitted is not None and report.winner is not None:

@@ -15,8 +15,8 @@ from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
+from ..clock import clock, until
 from ..output import print_table
-from ..progress import clock
 from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
 
@@ -52,8 +52,8 @@ def _end(states: Mapping[str, State]) -> str:
     ends = [state.claim.ends for state in states.values() if state.claim and state.claim.ends]
     if not ends:
         return ""
-    at = time.strftime("%a %H:%M", time.localtime(max(ends)))
-    return f"; about {clock(max(0.0, max(ends) - time.time()))} left, until {at}"
+    left = max(0.0, max(ends) - time.time())
+    return f"; about {clock(left)} left, until {until(left)}"
 
 
 def _as_json(trial: Trial, state: State) -> dict[str, object]:

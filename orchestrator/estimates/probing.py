@@ -184,9 +184,9 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
     missing = {kind_of_probe(cell.recipe, room): cell for cell in cells if known_probe(cell.recipe, room) is None}
     if not missing:
         return
-    doing = f"measuring {count(len(missing), 'kind')} of training, a few steps each"
+    doing = f"measuring {count(len(missing), 'kind')} of training"
     if not console.is_terminal:
-        console.print(f"{doing} ...", highlight=False)
+        console.print(f"{doing}, a few steps each ...", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bars, Probes(plan) as probes:

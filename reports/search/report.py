@@ -13,6 +13,7 @@ from experiments.search.plan import Aim, SearchPlan
 from experiments.tracking.attempts import Attempt, all_attempts, read_record
 
 from ..figures import write_figures
+from ..folder import PAGE
 from ..kept import write_whole
 from ..page.plain import to_html
 from ..runs import Runs, collect_runs
@@ -104,7 +105,7 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
 
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
-    """Write all files; returns the path of `report.md`."""
+    """Write all files; returns the path of `report.html`."""
     figures = search_figures(report)
     write_figures(figures, folder / "figures")
     text = to_text(report, figures)
@@ -113,11 +114,11 @@ def write_search_report(report: SearchReport, folder: Path) -> Path:
         "configurations.csv": frame.to_csv(index=False, lineterminator="\n"),
         "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
         "report.md": text,
-        "report.html": to_html(text, report.search.plan.study.title, folder),
+        PAGE: to_html(text, report.search.plan.study.title, folder),
     }
     for name, content in files.items():
         write_whole(folder / name, content)
-    return folder / "report.md"
+    return folder / PAGE
 
 
 def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> SearchCost:
