@@ -18,6 +18,7 @@ from experiments.search.tuned import check_emitted
 from experiments.search.tuned import emit as emit_study
 from experiments.study import load_study
 from reports.folder import results_folder
+from reports.search.best_text import best_lines
 from reports.search.report import make_search_report, write_search_report
 from reports.search.told import fresh_plan
 from trainer.errors import UserError
@@ -63,6 +64,8 @@ def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, con
     if said := ", ".join(f"{count(number, 'trial')} {word}" for word, number in numbers.items() if number):
         say(f"{said} in {duration(seconds)}")
     report = make_search_report(search, found.history, found.importances)
+    for line in best_lines(report):
+        say(line)
     say(f"report: {write_search_report(report, results_folder(search.plan))}")
     if emitted is not None and report.winner is not None:
         emit_study(search, report.winner.point, emitted, better=report.is_better)

@@ -38,6 +38,26 @@ def best_text(report: SearchReport) -> list[str]:
     return [*front, _settings(report), _under_fresh_seeds(report), "\n".join(verdicts), *together, *_fallen(report)]
 
 
+def best_lines(report: SearchReport) -> list[str]:
+    """The same for a terminal: a line for each configuration that was trained under fresh seeds, and its settings."""
+    if report.best is None:
+        return []
+    if not report.finalists:
+        return ["no configuration was better than the recipe itself"]
+    recipe = report.search.starts[0]
+    lines = []
+    for told in report.finalists:
+        found = []
+        for aim in report.search.aims:
+            own, before = (ours(report.summary(cell, aim), aim.metric) for cell in (f"#{told.number}", RECIPE))
+            found.append(f"{title(aim.metric)} {own} (the recipe {before})")
+        changed = [(name, value) for name, value in told.point.items() if value != recipe.get(name)]
+        sets = ", ".join(f"{name} {_shown(value)}" for name, value in changed)
+        best = "best, " if _name(report, told) == "best" else ""
+        lines.append(f"{best}#{told.number}, under fresh seeds: {', '.join(found)}; {sets}")
+    return lines
+
+
 def _name(report: SearchReport, told: Told) -> str:
     return "best" if len(report.search.aims) == 1 and told is report.finalists[0] else f"#{told.number}"
 
@@ -55,8 +75,10 @@ def _settings(report: SearchReport) -> str:
 
 
 def _value(value: Value | None) -> str:
-    if isinstance(value, str):
-        return markdown(value)
+    return markdown(value) if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: Value | None) -> str:
     return setting(float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
