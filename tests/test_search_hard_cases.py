@@ -140,9 +140,16 @@ def test_a_number_of_a_choice_may_be_written_otherwise(study: Callable[..., str]
     assert told()[1].params["optimizer.momentum"] == "0.0"
 
 
-def test_a_mistake_that_is_corrected_before_anything_was_told(study: Callable[..., str]) -> None:
-    wrong = study(("objective: train_loss", "objective: ema_top1"))
-    assert "finished without 'ema_top1'" in searched(wrong, code=2).stderr
+def test_a_mistake_that_is_corrected_before_anything_was_told(
+    study: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*job: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inline, "run_trial", interrupted)
+        searched(study(("objective: train_loss", "objective: top1")), code=130)
+    assert told()[0].state == TrialState.RUNNING
     searched(study())
     assert [trial.state for trial in told()] == [TrialState.COMPLETE] * 5
     line = searched(study(("objective: train_loss", "objective: val_loss")), code=2).stderr
