@@ -18,7 +18,7 @@ from experiments.tracking.uris import shown_uri
 from trainer.recorder import Epoch
 
 from .clock import clock, took
-from .estimates.eta import Estimate
+from .estimates.eta import Estimate, Expected
 
 _PAUSE = 0.25
 """Least seconds between two calls of `tell` while the same trials run: the estimate takes longer, the more is left."""
@@ -89,9 +89,9 @@ class Progress:
     def expect(self, number: int, like: Trial) -> None:
         """Expect `number` further trials like this one, instead of those expected before."""
         before = self.estimate.expected
-        self.total += number - len(before)
-        self.epochs_left += like.recipe.epochs * number - sum(trial.recipe.epochs for trial in before)
-        self.estimate.expected = [like] * number
+        self.total += number - before.number
+        self.epochs_left += like.recipe.epochs * number - before.epochs
+        self.estimate.expected = Expected(number, like)
 
     def __enter__(self) -> Progress:
         if self.live:

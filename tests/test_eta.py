@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from orchestrator.estimates.eta import Estimate
+from orchestrator.estimates.eta import Estimate, Expected
 
 
 @dataclass(frozen=True)
@@ -208,3 +208,29 @@ def test_of_a_long_study_as_much_is_looked_at_as_of_a_short_one() -> None:
         estimate.ended(trial)  # type: ignore[arg-type]
     assert estimate.remaining() == pytest.approx(500 * 4.0)
     assert max(map(len, estimate._epochs.values())) < 200
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 6, 7, 40])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_expected_trials_take_as_long_as_if_each_waited(number: int, at_once: int) -> None:
+    ends = []
+    for waits in (True, False):
+        clock = Clock()
+        running, *waiting = trials({"slow": 10.0, "fast": 0.7}, seeds=41, epochs=3)
+        fast = [trial for trial in waiting if trial.cell == "fast"]
+        estimate = Estimate([running, *fast[: number if waits else 0]], at_once, known={"fast": 0.7}, clock=clock)  # type: ignore[arg-type, list-item]
+        if not waits:
+            estimate.expected = Expected(number, fast[-1])  # type: ignore[arg-type]
+        estimate.started(running)  # type: ignore[arg-type]
+        clock.now = 10.0
+        estimate.epoch(running, 1, 10.0)  # type: ignore[arg-type]
+        ends.append(estimate.remaining())
+    assert ends[0] == pytest.approx(ends[1])
+
+
+def test_a_budget_without_end_costs_nothing_to_estimate() -> None:
+    clock = Clock()
+    (trial,) = trials({"a": 1.0}, seeds=1, epochs=2)
+    estimate = Estimate([], 2, known={"a": 1.0}, clock=clock)
+    estimate.expected = Expected(10**15, trial)  # type: ignore[arg-type]
+    assert estimate.remaining() == pytest.approx(10**15)

@@ -32,6 +32,7 @@ from experiments.tracking.records import TrialRecord
 from experiments.training.folders import trial_folder
 from orchestrator.cli import main
 from orchestrator.commands.loading import load_plan
+from orchestrator.commands.looks import other_rule
 from orchestrator.driver import Driver
 from orchestrator.estimates.eta import Estimate
 from orchestrator.estimates.shares import Room, Shares
@@ -249,6 +250,11 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
         ("{min: 3, max: 6, until: decided, level: 1e-15}", "seeds.level: got 1e-15, expected greater than or equal to"),
         ("{min: 3, max: 6, until: decided, futility: 1}", "seeds.futility: got 1, expected less than 1"),
         ("{min: 3, max: 6, until: decided, margin: -0.1}", "seeds.margin: got -0.1, expected greater than 0"),
+        (
+            "{min: 3, max: 6, until: decided, margin: 2}",
+            "seeds.margin: got 2, within which all of plain+c.top1 > plain.top1 would be equivalent; expected a "
+            "fraction, 0.02 for 2 points",
+        ),
         ("{min: 3, max: 6, until: decided, against: depe}", "did you mean 'deep'?"),
         ("{min: 3, max: 6, until: decided, against: deep+c}", "seeds.against: no design makes the cell 'deep+c'"),
         ("{min: 3, max: 6, until: decided, against: c, metric: top2}", "seeds.metric: unknown metric 'top2'"),
@@ -412,6 +418,33 @@ def expected_trials(text: str | None = None) -> set[tuple[str, int]]:
     plan = planned(Path.cwd(), text or with_seeds())
     values: dict[str, list[float | None]] = {cell: [accuracy(cell, seed) for seed in range(6)] for cell in SHIFTS}
     return set(grown(plan, followed(plan, ends(plan, values))).ids)
+
+
+@pytest.mark.usefixtures("record")
+def test_a_rule_that_changes_after_looks_is_told(study_file: WriteStudy) -> None:
+    study, folder = study_file(text=SMALL), Path("results/tiny")
+
+    def note(*changed: tuple[str, str]) -> str:
+        text = SMALL
+        for old, new in changed:
+            assert old in text
+            text = text.replace(old, new)
+        return other_rule(load_plan(study_file(text=text), None, None), folder)
+
+    assert note() == note(("max: 4", "max: 9")) == "", "nothing was looked at"
+    run(study_file(text=SMALL))
+    ablate("report", str(study))
+    assert note() == note(("futility: 0", "futility: 0.1")) == ""
+    said = note(("max: 4", "max: 9"), ("margin: 0.004, ", ""))
+    assert said.startswith("note: the comparisons were looked at before with max 4, now 9; margin 0.004, now none. ")
+    assert "other comparisons (1 gone)" in note((", against: plain", ""))
+    study.write_text(SMALL.replace("max: 4", "max: 5"))
+    assert "note: the comparisons were looked at before with max 4, now 5." in run_note(study)
+
+
+def run_note(study: Path) -> str:
+    """What `ablate run` says at first."""
+    return ablate("run", str(study), "--executor", "inline").replace("\n", " ")
 
 
 @pytest.mark.usefixtures("record")

@@ -121,3 +121,23 @@ def test_averaged_weights_taken_back_are_claimed_nothing_of(study: Callable[...,
     emitted = load_study("tuned.yaml")
     assert [claim.test for claim in emitted.claims] == ["baseline.best_ema_top1 > old_lr.best_ema_top1"]
     assert emitted.tables[0].metrics == ("best_ema_top1", "best_top1")
+
+
+@pytest.mark.parametrize("name", ["fast", "fast-quick"])
+def test_a_study_keeps_its_own_report(name: str, study: Callable[..., str]) -> None:
+    """`ablate run` of a study of the same name would write where the report of the search's own study is."""
+    file = study(("\nsearch:", "\nprofiles: {quick: {epochs: 1}}\nsearch:"))
+    line = searched(file, "--profile", "quick", "--emit", f"{name}.yaml", code=2).stderr
+    assert line == (
+        f"ablate: --emit {name}.yaml: a study of that name would replace the study's own report; expected another\n"
+    )
+
+
+def test_what_can_t_be_written_in_the_end_is_a_line(study: Callable[..., str], tmp_path: Path) -> None:
+    file = study()
+    searched(file)
+    (tmp_path / "tuned.yaml").symlink_to(tmp_path / "nowhere" / "tuned.yaml")
+    line = searched(file, "--emit", "tuned.yaml", code=2).stderr
+    assert (
+        line == "ablate: --emit tuned.yaml: it can't be written (No such file or directory); expected another place\n"
+    )

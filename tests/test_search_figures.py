@@ -87,3 +87,51 @@ def test_captions_speak_of_what_is_there(tmp_path: Path) -> None:
     assert titles["history"].endswith(f"{grey}; no point: a constraint kept it from training")
     assert titles["slices"].endswith(grey)
     assert titles["parallel"].endswith("; grey: ended early")
+
+
+def sampled(tmp_path: Path, words: str, values: list[float | str]) -> SearchFigure:
+    """The slices of a search of one dimension that tried these values."""
+    search_of(tmp_path)
+    file = tmp_path / "study.yaml"
+    file.write_text(file.read_text().replace("optimizer.lr: {loguniform: [0.001, 1.0]}", words))
+    search = plan_search(load_study(file))
+    (dimension,) = search.space.dimensions
+    history = [
+        Told(number, "complete", {dimension.name: value}, (0.5 + number / 50,)) for number, value in enumerate(values)
+    ]
+    return figures_of(search, history)["slices"]
+
+
+def test_many_labels_of_a_choice_do_not_run_into_one_another(tmp_path: Path) -> None:
+    options = ", ".join(f"{label}: {{optimizer.lr: 0.{place}}}" for place, label in enumerate("abcdefghij", start=11))
+    wordy = (
+        options.replace(" b:", " quite_a_label:").replace(" c:", " another_label:").replace(" d:", " one_more_label:")
+    )
+    figure = sampled(tmp_path, f"rate: {{choice: {{none: {{}}, {wordy}}}}}", ["none", "quite_a_label", "another_label"])
+    drawn = figure.draw()
+    drawn.canvas.draw()
+    boxes = [tick.get_window_extent() for tick in drawn.axes[0].get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("words", "values"), [("epochs: {int: [1, 8], log: true}", [2, 3]), ("epochs: {int: [1, 90]}", [2, 3])]
+)
+def test_whole_numbers_have_whole_ticks_over_all_of_their_range(
+    words: str, values: list[float | str], tmp_path: Path
+) -> None:
+    drawn = sampled(tmp_path, words, values).draw()
+    drawn.canvas.draw()
+    axis = drawn.axes[0]
+    low, high = axis.get_xlim()
+    assert low <= 1
+    assert high >= (8 if "log" in words else 90)
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
+def test_a_recipe_without_a_value_is_in_no_legend(tmp_path: Path) -> None:
+    search = search_of(tmp_path, "objective: [top1, params]")
+    _, *others = history_of(search, (0.1, 1.0), (0.5, 2.0), (0.6, 3.0))
+    refused = Told(0, "refused", search.starts[0])
+    (axis,) = figures_of(search, [refused, *others])["front"].draw().axes
+    assert axis.get_legend() is None

@@ -146,6 +146,11 @@ def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> li
     if not any(part.right for part in found.values()):
         message = "no two cells that differ are compared, so nothing can be decided; expected a number of seeds"
         raise Problem((), message)
+    if words.margin is not None and words.margin >= 1:
+        for part in found.values():
+            if part.right is not None and is_accuracy(part.left.metric):
+                message = f"got {words.margin:g}, within which all of {part} would be equivalent; expected a fraction"
+                raise Problem(("margin",), f"{message}, {words.margin / 100:g} for {words.margin:g} points")
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -60,6 +61,10 @@ def _dimension(name: str, given: Sampled) -> Dimension:
 _MOST = 10**12
 """The largest whole number of a range, either way: samplers compute in floating point, and in steps of the range."""
 
+_FAR = 1e100
+"""The largest number of a range, either way; of a logarithm, its inverse is the smallest: what samplers and figures
+make of wider ranges overflows."""
+
 
 def _path(name: str, given: Sampled) -> str:
     path = given.path or name
@@ -86,8 +91,12 @@ def _check_ends(place: YamlPath, word: str, ends: tuple[float, ...], given: Samp
         raise Problem(place, f"got {shown(ends)}, expected two different ends; one value belongs to the recipe")
     if word == "int" and max(abs(low), abs(high)) > _MOST:
         raise Problem(place, f"got {shown(ends)}, expected whole numbers of at most {_MOST:,} either way")
+    if max(abs(low), abs(high)) > _FAR:
+        raise Problem(place, f"got {shown(ends)}, expected numbers of at most {_FAR:g} either way")
     if (word == "loguniform" or given.log) and low <= 0:
         raise Problem(place, f"got {shown(ends)}, expected a lower end above 0: {low:g} has no logarithm")
+    if word == "loguniform" and low < 1 / _FAR:
+        raise Problem(place, f"got {shown(ends)}, expected a lower end of at least {1 / _FAR:g}")
     if given.step and given.log:
         raise Problem((place[0], "step"), "got a step and a logarithm, expected one of them")
     if given.step and (high - low) % given.step:
@@ -116,10 +125,21 @@ def _choice(name: str, given: Sampled) -> Dimension:
     places: dict[str, YamlPath] = {}
     for index, value in enumerate(options):
         label = label_of(value)
-        if label in patches:
-            raise Problem((name, "choice", index), f"the value {label} stands twice")
+        if (known := _like(value, [patch[path] for patch in patches.values()])) is not None:
+            raise Problem((name, "choice", index), known)
         patches[label], places[label] = {path: value}, (index,)
     return Dimension(name, path, "choice", patches=patches, places=places)
+
+
+def _like(value: Any, others: list[Any]) -> str | None:
+    """What is wrong with a value of a choice, beside those before it: it is one of them, or reads like one."""
+    for other in others:
+        if value == other and isinstance(value, bool) == isinstance(other, bool):
+            return f"the value {label_of(value)} stands twice"
+        if label_of(value) == label_of(other):
+            got = f"got {json.dumps(other)} and {json.dumps(value)}"
+            return f"{got}, which read alike in a choice; expected one of them, or named patches"
+    return None
 
 
 def _check_patch(label: str, patch: Any, place: YamlPath) -> None:

@@ -46,8 +46,11 @@ def check_emitted(search: SearchPlan, file: Path) -> None:
         file_name(file.stem)
     except ValueError as error:
         raise UserError(f"--emit {file}: it names the study: {error}") from None
-    if file.stem == search.plan.study.title:
-        raise UserError(f"--emit {file}: a study of that name would replace the search's own report; expected another")
+    # the study's report and that of its search are in folders of these names
+    studies = dict.fromkeys((search.study.title, search.study.own_name), "the study")
+    for name, whose in {search.plan.study.title: "the search", **studies}.items():
+        if file.stem == name:
+            raise UserError(f"--emit {file}: a study of that name would replace {whose}'s own report; expected another")
     if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UserError(f"--emit {file}: exists and is no study that a search emitted; expected a new file")
     try:
@@ -66,7 +69,11 @@ def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
     """
     data = _study(search, point, file, better=better)
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-    file.write_text(f"{MARK}{_header(search, data, file, better=better)}\n{text}", encoding="utf-8")
+    try:
+        file.write_text(f"{MARK}{_header(search, data, file, better=better)}\n{text}", encoding="utf-8")
+    except OSError as error:
+        # what the search found is in its report, and the same command emits it again
+        raise UserError(f"--emit {file}: it can't be written ({error.strerror}); expected another place") from error
 
 
 def _header(search: SearchPlan, data: Mapping[str, Any], file: Path, *, better: bool) -> str:

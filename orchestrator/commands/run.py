@@ -22,13 +22,14 @@ from trainer.errors import UserError
 
 from ..estimates.resources import writing
 from ..output import steady_console
-from ..run import run_plan
+from ..run import run_plan, say_aside
 from ..signals import interruptible
 from ..task import Summary
 from ..terms import Terms
 from .comparing import show_comparisons
 from .ending import Say, interrupted, say_refused, speaker
 from .loading import by_now, load_plan
+from .looks import other_rule
 from .terms import checked, executor_of
 
 
@@ -45,6 +46,8 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     terms = checked(terms, results_folder(plan), threads)
     console = steady_console()
     command = shlex.join(["ablate", *sys.argv[1:]])
+    if note := other_rule(plan, results_folder(plan)):
+        say_aside(console, note)
     summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
     left = _left(summary)
     if left:

@@ -32,6 +32,19 @@ class _Course:
     """When its last epoch ended."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Trials that will come, or others that take as long: a number only, as a search's budget may be of millions."""
+
+    number: int = 0
+    like: Trial | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of all of them."""
+        return self.number * self.like.recipe.epochs if self.like else 0
+
+
 @dataclass
 class Estimate:
     """Hears what happens to every trial, and simulates the rest: trials in their order, `at_once` at a time.
@@ -54,8 +67,8 @@ class Estimate:
     before: float = 0.0
     """Seconds from now until the first trial trains."""
 
-    expected: Sequence[Trial] = ()
-    """Further trials that will come, or others that take as long."""
+    expected: Expected = Expected()
+    """Further trials, after those that wait."""
 
     clock: Callable[[], float] = time.monotonic
     _waiting: dict[str, Trial] = field(init=False)
@@ -127,7 +140,7 @@ class Estimate:
 
     def remaining(self) -> float | None:
         """Seconds until the last trial ends; None before an epoch has been measured, or with nothing left."""
-        if not (self._paces or self.known) or not (self._running or self._waiting or self.expected):
+        if not (self._paces or self.known) or not (self._running or self._waiting or self.expected.number):
             return None
         now = self.clock()
         lead, tail = (statistics.median(seconds) if seconds else 0.0 for seconds in (self._leads, self._tails))
@@ -136,9 +149,12 @@ class Estimate:
         slots = [_left_of(trial, course, pace(trial), now) + tail for trial, course in running]
         slots += [0.0] * max(0, (self.at_once or self._most or 1) - len(slots))
         heapq.heapify(slots)
-        for trial in (*self._waiting.values(), *self.expected):
+        for trial in self._waiting.values():
             heapq.heapreplace(slots, slots[0] + lead + trial.recipe.epochs * pace(trial) + tail)
-        return max(slots) + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
+        end = max(slots)
+        if (like := self.expected.like) is not None:
+            end = _end_of(self.expected.number, lead + like.recipe.epochs * pace(like) + tail, slots)
+        return end + (0.0 if self._paces else max(0.0, self._begin + self.before - now))
 
     def _pace(self) -> Callable[[Trial], float]:
         """Gives the seconds of a trial's epoch."""
@@ -161,6 +177,21 @@ class Estimate:
             return work * rate if work and rate else average
 
         return pace
+
+
+def _end_of(number: int, length: float, slots: Sequence[float]) -> float:
+    """When the last of so many trials of one length ends, each of which begins in the slot that is free first."""
+    latest = max(slots)
+    if length <= 0:
+        return latest
+    # those that end before the latest slot is free; from then on each slot gets one before any gets a second
+    before = [int((latest - slot) // length) for slot in slots]
+    more = number - sum(before)
+    if more <= 0:
+        return latest
+    rounds, last = divmod(more - 1, len(slots))
+    free = sorted(slot + n * length for slot, n in zip(slots, before, strict=True))
+    return free[last] + (rounds + 1) * length
 
 
 def _left_of(trial: Trial, course: _Course, pace: float, now: float) -> float:

@@ -30,6 +30,9 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 _LONGEST = 12
 """The most letters of a label."""
 
+_LETTERS = 36
+"""About as many letters stand beside each other below an axis of a third of a page, gaps included."""
+
 _BESIDE = -0.15
 """Where lines pass a dimension that does not apply to them, as a share of its axis: below the axis."""
 
@@ -145,7 +148,8 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
     front = table[table["front"]].sort_values(other)
     axis.plot(front[other], front[one], color=COLOURS[0], marker="o", markersize=3, linewidth=1)
     recipe = table[table["number"] == 0]
-    axis.scatter(recipe[other], recipe[one], marker="D", s=18, color=COLOURS[1], label="the recipe", zorder=3)
+    if len(recipe):
+        axis.scatter(recipe[other], recipe[one], marker="D", s=18, color=COLOURS[1], label="the recipe", zorder=3)
     again = table[table[f"fresh_{one}"].notna()]
     for row in again.to_dict("records"):
         ends = [[row[metric], row[f"fresh_{metric}"]] for metric in (other, one)]
@@ -161,7 +165,8 @@ def _front(table: pd.DataFrame, aims: Aims) -> Figure:
         if limits[metric] is not None:
             # a spread under fresh seeds may reach farther
             set_end(None, limits[metric] + 0.08 * (limits[metric] - table[metric].min()))
-    axis.legend(frameon=False)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False)
     return figure
 
 
@@ -197,20 +202,35 @@ def _scale(axis: Axes, dimension: Dimension) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
     if dimension.word == "choice":
-        axis.set_xticks(range(len(dimension.patches)), [plain_text(label) for label in _labels(dimension)])
-        axis.set_xlim(-0.5, len(dimension.patches) - 0.5)
-    elif dimension.log:
+        labels = [plain_text(label) for label in _labels(dimension)]
+        # beside each other they would run into one another
+        turned = sum(map(len, labels)) + 2 * len(labels) > _LETTERS
+        axis.set_xticks(range(len(labels)), labels, rotation=90 if turned else 0)
+        axis.set_xlim(-0.5, len(labels) - 0.5)
+        return
+    if dimension.log:
         axis.set_xscale("log")
-        # where no configuration has a value, nothing else would set the range
-        beside = (dimension.high / dimension.low) ** 0.05
-        axis.set_xlim(dimension.low / beside, dimension.high * beside)
+    # all of the range, so that it shows where nothing was tried
+    axis.set_xlim(_at(dimension, -0.05), _at(dimension, 1.05))
+    if dimension.log:
         axis.xaxis.set_minor_formatter(NullFormatter())
         if dimension.high < 100 * dimension.low:
             # fewer than two decades: powers of ten alone would be one tick, or none
-            axis.xaxis.set_major_locator(FixedLocator(np.geomspace(dimension.low, dimension.high, 3).tolist()))
+            ticks = [_at(dimension, place) for place in (0, 0.5, 1)]
+            if dimension.word == "int":
+                ticks = sorted({float(round(tick)) for tick in ticks})
+            axis.xaxis.set_major_locator(FixedLocator(ticks))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     elif dimension.word == "int":
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _at(dimension: Dimension, place: float) -> float:
+    """The value at a place of a range of numbers: 0 is its lower end, 1 its upper."""
+    low, high = dimension.low, dimension.high
+    if dimension.log:
+        return float(low * (high / low) ** place)
+    return float(low + (high - low) * place)
 
 
 def _height(dimension: Dimension, value: Any) -> float:
