@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from experiments.job import Result
@@ -18,30 +15,11 @@ from experiments.tracking.uris import shown_uri
 from trainer.recorder import Epoch
 
 from .clock import clock, took
+from .display import Running, bar_line, running_lines
 from .estimates.eta import Estimate, Expected
 
 _PAUSE = 0.25
 """Least seconds between two calls of `tell` while the same trials run: the estimate takes longer, the more is left."""
-
-_WIDTH, _LEAST = 36, 8
-"""Columns of the bar where there is room, and the fewest before something else gives way to it."""
-
-_SHORTEST = 4
-"""Columns to which the name of a cell is shortened at most."""
-
-_ABOVE = 6
-"""Lines of the screen that running trials leave to what has been printed."""
-
-_GIVE_WAY = ("loss", "share")
-"""What a line on a running trial leaves out, in this order, where a terminal is narrow."""
-
-
-@dataclass
-class _Running:
-    trial: Trial
-    share: str = ""
-    epoch: int = 0
-    metrics: Epoch = field(default_factory=dict)
 
 
 class Progress:
@@ -71,7 +49,7 @@ class Progress:
         self.epochs_done = 0
         self.ended = 0
         self.failed = 0
-        self.running: dict[str, _Running] = {}
+        self.running: dict[str, Running] = {}
         self.begin = time.monotonic()
         self.told: tuple[float, set[str]] = (-_PAUSE, set())
         """When `tell` was called last, and with which running trials."""
@@ -104,13 +82,13 @@ class Progress:
 
     def started(self, trial: Trial, share: str) -> None:
         """A worker has taken up a trial, with this share of the machine."""
-        self.running[trial.id] = _Running(trial, share)
+        self.running[trial.id] = Running(trial, share)
         self.estimate.started(trial)
         self._tell()
 
     def epoch(self, trial: Trial, number: int, metrics: Epoch) -> None:
         """A running trial has ended an epoch; if it was resumed, its earlier epochs now count as done."""
-        running = self.running.setdefault(trial.id, _Running(trial))
+        running = self.running.setdefault(trial.id, Running(trial))
         self.epochs_left -= number - running.epoch
         self.epochs_done += 1
         self.estimate.epoch(trial, number, metrics["epoch_seconds"])
@@ -119,7 +97,7 @@ class Progress:
 
     def finished(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
         """A trial has ended, here or on another machine: print a line that stays on the screen."""
-        running = self.running.pop(trial.id, _Running(trial))
+        running = self.running.pop(trial.id, Running(trial))
         self.epochs_left -= trial.recipe.epochs - running.epoch
         self.estimate.ended(trial)
         self.ended += 1
@@ -142,7 +120,7 @@ class Progress:
 
     def retried(self, trial: Trial, what: str) -> None:
         """An attempt is over, and another goes on from the last saved epoch. what: says what became of this one."""
-        running = self.running.pop(trial.id, _Running(trial))
+        running = self.running.pop(trial.id, Running(trial))
         # the next attempt counts these epochs again with its first report
         self.epochs_left += running.epoch
         self.estimate.ended(trial, again=True)
@@ -177,18 +155,7 @@ class Progress:
         return f"{before}{clock(left)} left{known}" if left is not None else ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The bar and a line for each running trial, none wider than the terminal, and all within its height."""
-        yield self._bar(options.max_width)
-        running = list(self.running.values())
-        room = max(1, options.size.height - _ABOVE)
-        shown = running if len(running) <= room else running[: room - 1]
-        if shown:
-            yield _lines(shown, options.max_width)
-        if len(shown) < len(running):
-            yield Text(f"  and {len(running) - len(shown)} more", style="dim", no_wrap=True)
-
-    def _bar(self, width: int) -> Table:
-        """How far all is; where it is narrow, without the title, then without the time since the beginning."""
+        share = self.epochs_done / max(1, self.epochs_done + self.epochs_left)
         texts = {
             "title": Text(self.title, style="bold"),
             "bar": Text(),
@@ -197,47 +164,5 @@ class Progress:
             "left": Text(self._eta() or ("" if self.ended else "starting"), style="cyan"),
             "failed": Text(f"{self.failed} failed" if self.failed else "", style="red"),
         }
-        for name in ("", "title", "elapsed"):
-            texts.pop(name, None)
-            space = width - sum(text.cell_len + 1 for text in texts.values() if text)
-            if space >= _LEAST:
-                break
-        share = self.epochs_done / max(1, self.epochs_done + self.epochs_left)
-        bar = ProgressBar(total=1.0, completed=share, width=max(1, min(_WIDTH, space)))
-        return _on_one_line(
-            [[bar if name == "bar" else text for name, text in texts.items() if text or name == "bar"]], 1
-        )
-
-
-def _lines(shown: Sequence[_Running], width: int) -> Table:
-    """A line for each of these trials, with as much of it as fits; the cell's name is shortened last."""
-    columns = {
-        "cell": [Text(f"  {running.trial.cell}", style="bold") for running in shown],
-        "seed": [Text(f"seed {running.trial.seed}") for running in shown],
-        "share": [Text(running.share, style="dim") for running in shown],
-        "epoch": [Text(f"epoch {running.epoch}/{running.trial.recipe.epochs}") for running in shown],
-        "top1": [_number("top-1", running.metrics.get("top1")) for running in shown],
-        "loss": [_number("loss", running.metrics.get("train_loss")) for running in shown],
-    }
-    for name in _GIVE_WAY:
-        if sum(max(text.cell_len for text in column) + 2 for column in columns.values()) - 2 > width:
-            del columns[name]
-    others = sum(max(text.cell_len for text in column) + 2 for name, column in columns.items() if name != "cell")
-    for text in columns["cell"]:
-        text.truncate(max(_SHORTEST, width - others), overflow="ellipsis")
-    return _on_one_line(zip(*columns.values(), strict=True), 2)
-
-
-def _number(name: str, value: float | None) -> Text:
-    return Text(f"{name} {value:.4f}" if value is not None else "", style="dim")
-
-
-def _on_one_line(rows: Iterable[Iterable[RenderableType]], gap: int) -> Table:
-    """These rows in columns, none of which becomes a paragraph where it is narrow."""
-    table = Table.grid(padding=(0, gap, 0, 0))
-    for row in rows:
-        cells = list(row)
-        while len(table.columns) < len(cells):
-            table.add_column(no_wrap=True)
-        table.add_row(*cells)
-    return table
+        yield bar_line(share, texts, options.max_width)
+        yield from running_lines(list(self.running.values()), options.max_width, options.size.height)
