@@ -17,7 +17,8 @@ from experiments.tracking.states import State
 from experiments.tracking.uris import shown_uri
 from trainer.errors import UserError
 
-from .answer.pairs import StudyAnswer, answer_study
+from .answer.changes import StudyAnswer
+from .answer.pairs import answer_study
 from .answer.plain import as_json as answer_json
 from .claims import Answer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures

@@ -14,7 +14,8 @@ from conftest import TINY
 from made_up import made_up_runs, planned, recorded
 from scipy import stats
 
-from reports.answer.pairs import Change, StudyAnswer, answer_study
+from reports.answer.changes import Change, StudyAnswer
+from reports.answer.pairs import answer_study
 from reports.answer.plain import as_json
 from reports.answer.text import (
     best_sentence,

@@ -10,7 +10,8 @@ from conftest import TINY
 from made_up import planned, recorded, runs_of
 from scipy import stats
 
-from reports.answer.pairs import StudyAnswer, answer_study
+from reports.answer.changes import StudyAnswer
+from reports.answer.pairs import answer_study
 from reports.answer.text import best_sentence, change_sentence, standing
 from reports.page.tables import changes_view
 from reports.replicates.seeds import rule_of

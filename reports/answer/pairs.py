@@ -9,138 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from experiments.catalog import networks
 from experiments.language.factors import Factor
 from experiments.plan import Cell
 from experiments.questions.named import FACTS
-from experiments.tracking.records import TrialRecord
-from trainer.metrics import best, direction, network_of, plain
+from trainer.metrics import direction, network_of, plain
 
-from ..power import fewest_seeds
 from ..runs import Runs
-from ..significance import Equals, PairedComparison, among_the_best, compare_pairs
-from ..statistics import Summary, summarize
+from ..significance import PairedComparison, among_the_best, compare_pairs
+from ..statistics import summarize
+from .changes import LEVEL, WITHOUT, Change, Pair, StudyAnswer
+from .costs import arms_of, epochs_ratio, is_brief, params_ratio, times_as_long
 from .repeated import repeated_changes
-
-LEVEL = 0.05
-"""Level of the tests: the chance that any of the answer's changes is called better or worse though nothing differs."""
-
-TIMED = 2.0
-"""Mean seconds below which times are not compared: their ratio would tell more of starts and of what ran beside."""
-
-WITHOUT = "without it"
-"""What a switch is said to be compared with."""
-
-Pair = tuple[str, str]
-"""A cell and the cell that it is compared with, by name."""
-
-Arms = tuple[list[TrialRecord], list[TrialRecord]]
-"""The runs with an option, and the runs that they are compared with."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """An option against its factor's first option; if no pair isolates any option, a cell against the first cell."""
-
-    label: str
-    """The option's name as it stands in names of cells, or the cell's name."""
-
-    against: str
-    patch: Mapping[str, Any]
-    """Recipe path to the value that the option sets; empty for a cell."""
-
-    pairs: tuple[Pair, ...]
-    """The pairs over which the effect is averaged; empty if no pair has a finished seed in common."""
-
-    unpaired: int
-    """How many pairs are left out because their missing runs would cost the others seeds."""
-
-    comparison: PairedComparison
-    effects: tuple[float, ...]
-    """The mean difference of each pair."""
-
-    dropped: tuple[int, ...]
-    """Planned seeds that are left out because a run of theirs is missing, or has no finite number."""
-
-    unknown: tuple[int, ...]
-    """Those of the dropped seeds under which all runs have finished, but one has no finite number."""
-
-    time: float | None
-    """Training time relative to the other cells of the pairs; None where they ran on different hardware, or `brief`."""
-
-    times: tuple[float, ...]
-    """`time` of each seed; empty where `time` is None."""
-
-    brief: bool
-    """Whether trials on either side were too short to compare their times: see `TIMED`."""
-
-    epochs: float | None
-    """Epochs trained relative to the other cells of the pairs; early stopping, or the option, may change them."""
-
-    params: float | None
-    """Parameters relative to the other cells of the pairs, on average."""
-
-    taught: bool
-    """Whether the option needs a teacher, whose training `time` does not include."""
-
-    first: bool = True
-    """Whether `against` is the factor's first option, as a reader would expect."""
-
-    looked: bool = False
-    """Whether the interval allows for repeated looks, as in a study that adds seeds; there is no p then."""
-
-    twin: str = ""
-    """If the metric does not change at all but that of a further network, such as averaged weights, does: its name."""
-
-    stands: str = ""
-    """Where the study's own comparison of these two cells stands (see sequential.Verdict); empty if it has none."""
-
-    @property
-    def name(self) -> str:
-        """The label, followed by what it is compared with unless that is the factor's first option."""
-        return self.label if self.first else f"{self.label} against {self.against}"
-
-
-@dataclass(frozen=True)
-class StudyAnswer:
-    """What a study has found out about one metric."""
-
-    metric: str
-    changes: tuple[Change, ...]
-    isolated: bool
-    """Whether the changes are options, compared in pairs of cells that differ in nothing else."""
-
-    confounded: tuple[str, ...]
-    """Options without a pair of cells that differ in nothing else."""
-
-    idle: tuple[str, ...]
-    """Options that change nothing: cells with and without them have the same trials."""
-
-    seeds: tuple[int, ...]
-    means: Mapping[str, Summary]
-    """Cell to the mean over its finished runs, for the cells that have any."""
-
-    equals: Equals | None
-    """The cells that can't be told from the best. None where there are too few seeds to tell any, or where seeds were
-    added depending on results, so that the test would not keep its level."""
-
-    repeated: bool = False
-    """Whether the study adds seeds to open comparisons."""
-
-    @cached_property
-    def best(self) -> str | None:
-        """The cell with the best mean."""
-        means = {cell: summary.mean for cell, summary in self.means.items()}
-        top = best(list(means.values()), self.metric) if means else None
-        return next((cell for cell, mean in means.items() if mean == top), None)
-
-    @property
-    def needed(self) -> int | None:
-        """The fewest seeds with which the test can decide any of the changes: see power.fewest_seeds."""
-        return fewest_seeds(max(1, sum(change.comparison.difference is not None for change in self.changes)), LEVEL)
 
 
 def answer_study(runs: Runs) -> StudyAnswer:
@@ -300,7 +182,7 @@ def _change(
 ) -> Change:
     cells = [cell for pair in used or question.pairs for cell in pair]
     dropped = tuple(sorted(planned - {*seeds}))
-    arms = _arms(runs, used, seeds)
+    arms = arms_of(runs, used, seeds)
     return Change(
         label=question.label,
         against=question.against,
@@ -311,13 +193,13 @@ def _change(
         effects=tuple(sum(values[a][seed] - values[b][seed] for seed in seeds) / len(seeds) for a, b in used),
         dropped=dropped,
         unknown=tuple(s for s in dropped if all(runs.plan.ids[cell, s] in runs.records for cell in cells)),
-        time=None if _is_brief(arms) else _time(arms),
+        time=None if is_brief(arms) else times_as_long(arms),
         times=()
-        if _is_brief(arms) or _time(arms) is None
-        else tuple(time for seed in seeds if (time := _time(_arms(runs, used, [seed]))) is not None),
-        brief=_is_brief(arms),
-        epochs=_epochs(arms),
-        params=_params(runs, used),
+        if is_brief(arms) or times_as_long(arms) is None
+        else tuple(time for seed in seeds if (time := times_as_long(arms_of(runs, used, [seed]))) is not None),
+        brief=is_brief(arms),
+        epochs=epochs_ratio(arms),
+        params=params_ratio(runs, used),
         taught=any(runs.plan.needs.get(runs.plan.ids[cell, seed]) for cell, _ in used for seed in seeds),
         first=question.first,
         twin=_moving_twin(runs, used, seeds, metric, values),
@@ -348,33 +230,3 @@ def _moves(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int], metric: str)
         for seed in seeds
         if seed in found
     )
-
-
-def _arms(runs: Runs, pairs: Sequence[Pair], seeds: Sequence[int]) -> Arms:
-    with_it, without = (
-        [runs.records[runs.plan.ids[pair[side], seed]] for pair in pairs for seed in seeds] for side in (0, 1)
-    )
-    return with_it, without
-
-
-def _is_brief(arms: Arms) -> bool:
-    return any(arm and sum(record.seconds for record in arm) < TIMED * len(arm) for arm in arms)
-
-
-def _time(arms: Arms) -> float | None:
-    with_it, without = arms
-    spent = sum(record.steady_seconds for record in without)
-    if not spent or len({record.hardware for record in [*with_it, *without]}) > 1:
-        return None
-    return sum(record.steady_seconds for record in with_it) / spent
-
-
-def _epochs(arms: Arms) -> float | None:
-    with_it, without = (sum(len(record.history) for record in arm) for arm in arms)
-    return with_it / without if without else None
-
-
-def _params(runs: Runs, pairs: Sequence[Pair]) -> float | None:
-    known = [(runs.fact(left, "params"), runs.fact(right, "params")) for left, right in pairs]
-    ratios = [left / right for left, right in known if left and right]
-    return sum(ratios) / len(ratios) if ratios and len(ratios) == len(known) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .pairs import Change, StudyAnswer
+from .changes import Change, StudyAnswer
 from .text import standing
 
 

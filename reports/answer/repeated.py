@@ -18,7 +18,7 @@ from ..statistics import Difference
 
 if TYPE_CHECKING:
     from ..runs import Runs
-    from .pairs import Change
+    from .changes import Change
 
 
 def repeated_changes(runs: Runs, metric: str, changes: Sequence[Change], *, larger_is_better: bool) -> list[Change]:

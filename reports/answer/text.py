@@ -12,7 +12,8 @@ from trainer.metrics import direction, is_accuracy
 from .. import numbers
 from ..runs import Runs
 from ..significance import Verdict
-from .pairs import TIMED, WITHOUT, Change, StudyAnswer
+from .changes import WITHOUT, Change, StudyAnswer
+from .costs import TIMED
 
 Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 

@@ -16,7 +16,7 @@ from experiments.questions.named import planned_cell
 from trainer.metrics import direction
 
 from .. import effects as least_squares
-from ..answer.pairs import StudyAnswer
+from ..answer.changes import StudyAnswer
 from ..effects_text import POOLED, untold
 from ..least_squares import Term
 from ..numbers import title

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.language.wording import count, duration
 from experiments.questions.confounders import study_notes
 
-from ..answer.pairs import StudyAnswer
+from ..answer.changes import StudyAnswer
 from ..answer.text import best_sentence, headline, lacking_sentence, left_out_sentences
 from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note

@@ -7,7 +7,8 @@ import re
 from experiments.language.wording import count
 from trainer.metrics import is_accuracy
 
-from ..answer.pairs import TIMED, Change, StudyAnswer
+from ..answer.changes import Change, StudyAnswer
+from ..answer.costs import TIMED
 from ..answer.text import (
     MINUS,
     NEAR,
