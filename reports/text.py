@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from experiments.language.wording import count, seeds_named
 
-from .answer.text import best_sentence, change_sentence, headline, lacking_sentence, left_out_sentences
+from .answer.headline import headline
+from .answer.text import best_sentence, change_sentence, lacking_sentence, left_out_sentences
 from .claims_text import claims_text
 from .escape import markdown
 from .figures import FigureData

@@ -15,6 +15,7 @@ from made_up import made_up_runs, planned, recorded
 from scipy import stats
 
 from reports.answer.changes import Change, StudyAnswer
+from reports.answer.headline import headline
 from reports.answer.pairs import answer_study
 from reports.answer.plain import as_json
 from reports.answer.text import (
@@ -23,7 +24,6 @@ from reports.answer.text import (
     cost,
     effect,
     evidence,
-    headline,
     lacking_sentence,
     leaning,
     relative,

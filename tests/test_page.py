@@ -20,8 +20,8 @@ from servers import MlflowServer
 
 from experiments.tracking.attempts import ARTIFACT, FINGERPRINT, STATUS, TRIAL, Attempt
 from experiments.tracking.states import data_fingerprints
+from reports.answer.headline import headline
 from reports.answer.pairs import answer_study
-from reports.answer.text import headline
 from reports.claims import answer_claims
 from reports.escape import markdown
 from reports.figures import learning_curves

@@ -14,7 +14,8 @@ from experiments.language.wording import count, duration
 from experiments.questions.confounders import study_notes
 
 from ..answer.changes import StudyAnswer
-from ..answer.text import best_sentence, headline, lacking_sentence, left_out_sentences
+from ..answer.headline import headline
+from ..answer.text import best_sentence, lacking_sentence, left_out_sentences
 from ..numbers import ours, title
 from ..provenance import command, provenance, scale_note
 from ..replicates.text import headline as replicates_headline
