@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -83,6 +84,16 @@ def test_a_kill_while_it_is_made_leaves_none_and_the_next_makes_it(least: int) -
     assert [file.name for file in blank().parent.iterdir()] == [blank().name]
     assert [name for name in files() if "begun" in name] == []
     assert {e.name for e in MlflowClient("sqlite:///mlflow.db").search_experiments()} == {"Default", "x"}
+
+
+def test_a_draft_that_a_killed_process_left_is_removed_and_another_s_is_not(tmp_path: Path) -> None:
+    left, another = tmp_path / ".x.db.0a1b2c3d.begun", tmp_path / ".x.db.4e5f6a7b.begun"
+    left.touch()
+    with another.open("xb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        begin_record(tmp_path / "x.db")
+        assert sorted(tmp_path.glob(".x.db*")) == [another]
+    assert tables(str(tmp_path / "x.db")) > 20
 
 
 def test_mlflow_makes_its_tables_once_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ version of MLflow, in the cache, and copied from there.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -39,15 +41,28 @@ def begin_record(file: Path) -> None:
         if not _is_whole(blank):
             _make(blank)
     try:
-        shutil.copyfile(blank, draft)
-        _add_default(draft)
-        _name(draft, file)
+        with draft.open("xb") as held:
+            # for as long as this process lives: see _remove_abandoned
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX)
+            shutil.copyfile(blank, draft)
+            _add_default(draft)
+            _name(draft, file)
     except OSError as error:
         if is_full(error):
             raise _no_room(file.parent) from error
         raise
     finally:
         draft.unlink(missing_ok=True)
+    _remove_abandoned(file)
+
+
+def _remove_abandoned(file: Path) -> None:
+    """Remove drafts of this record that killed processes have left: nobody holds them any more."""
+    for draft in file.parent.glob(f".{escape(file.name)}.*.begun"):
+        with suppress(OSError), draft.open("rb") as found:
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
 
 
 def _add_default(draft: Path) -> None:
