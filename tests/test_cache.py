@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer import cache
+from trainer import cache, decoders
 from trainer.cache import cache_file, decoded
 from trainer.data import Source
 from trainer.decoding import decode_file
@@ -45,12 +45,12 @@ class TestBuilding:
     def test_images_are_decoded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source = files_source(tmp_path, 5)
         seen: list[tuple[int, int]] = []
-        monkeypatch.setattr(cache, "AHEAD", 2)
+        monkeypatch.setattr(decoders, "cores", lambda: 2)
         first = decoded(source, 4, tmp_path / "cache", lambda done, total: seen.append((done, total)))
         assert first.shape == (5, 4, 4, 3)
         assert first[:, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(5)]
-        assert seen == [(i, 5) for i in range(1, 6)]
-        monkeypatch.setattr(cache, "decode_file", lambda *args: pytest.fail("decoded again"))
+        assert seen == [(2, 5), (4, 5), (5, 5)]
+        monkeypatch.setattr(decoders, "decode_file", lambda *args: pytest.fail("decoded again"))
         assert np.array_equal(decoded(source, 4, tmp_path / "cache"), first)
         (tmp_path / "link").symlink_to(tmp_path)
         linked = source_of([tmp_path / "link" / Path(file).name for file in source.images])
@@ -85,22 +85,8 @@ class TestBuilding:
             return original(*args)
 
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)))
-        monkeypatch.setattr(cache, "decode_file", meets)
+        monkeypatch.setattr(decoders, "decode_file", meets)
         decoded(files_source(tmp_path, 7), 4, tmp_path / "cache")
-
-    def test_decoding_is_never_far_ahead_of_writing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        ahead: list[int] = []
-        begun: list[Path] = []
-        original = decode_file
-        monkeypatch.setattr(cache, "decode_file", lambda file, *args: (begun.append(file), original(file, *args))[1])
-        monkeypatch.setattr(cache, "AHEAD", 3)
-
-        def slow(done: int, total: int) -> None:
-            time.sleep(0.01)
-            ahead.append(len(begun) - done)
-
-        decoded(files_source(tmp_path, 30), 4, tmp_path / "cache", slow)
-        assert max(ahead) < 3
 
     def test_it_is_a_npy_file_no_larger_than_the_pixels(self, tmp_path: Path) -> None:
         pixels = decoded(files_source(tmp_path, 100), 4, tmp_path / "cache")
@@ -136,7 +122,7 @@ class TestBuilding:
         source = files_source(tmp_path, 3)
         original = decode_file
         count: list[Path] = []
-        monkeypatch.setattr(cache, "decode_file", lambda file, *args: (count.append(file), original(file, *args))[1])
+        monkeypatch.setattr(decoders, "decode_file", lambda file, *args: (count.append(file), original(file, *args))[1])
 
         def by(other: bool) -> Path:
             with monkeypatch.context() as patch:
@@ -175,7 +161,7 @@ class TestBuilding:
             os.utime(file, ns=(0, 1))
             return pixels
 
-        monkeypatch.setattr(cache, "decode_file", changes)
+        monkeypatch.setattr(decoders, "decode_file", changes)
         with pytest.raises(UserError, match=f"{tmp_path}: images changed while they were decoded"):
             decoded(source, 4, tmp_path / "cache")
         assert kept(tmp_path / "cache") == []
@@ -285,7 +271,7 @@ class TestOnlyAWholeOneIsRead:
                 raise KeyboardInterrupt
             return whole(file, *args)
 
-        monkeypatch.setattr(cache, "decode_file", interrupted)
+        monkeypatch.setattr(decoders, "decode_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             decoded(source, 4, tmp_path / "cache")
         assert kept(tmp_path / "cache") == []
@@ -299,10 +285,10 @@ class TestOnlyAWholeOneIsRead:
 BUILDER = """
 import os, time
 from pathlib import Path
-from trainer import cache
+from trainer import cache, decoders
 from trainer.data import Source
 
-folder, original = Path.cwd(), cache.decode_file
+folder, original = Path.cwd(), decoders.decode_file
 
 def held(*args):
     os.write(1, b"decodes\\n")
@@ -310,7 +296,7 @@ def held(*args):
         time.sleep(0.01)
     return original(*args)
 
-cache.decode_file = held
+decoders.decode_file = held
 source = Source([folder / f"{i}.png" for i in range(6)], None, (), {})
 waits = lambda done, total: done or os.write(1, b"waits\\n")
 print(cache.decoded(source, 4, folder / "cache", waits)[:, 0, 0, 2].tolist())

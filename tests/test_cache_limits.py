@@ -21,9 +21,10 @@ import experiments.training.data
 import trainer.data
 from experiments.datasets.digits import Digits
 from experiments.training.resident import resident_data
-from trainer import cache
+from trainer import decoders
 from trainer.cache import decoded
 from trainer.data import Data, Source
+from trainer.decoding import decode_array
 from trainer.errors import UserError
 
 CPU = torch.device("cpu")
@@ -33,11 +34,12 @@ BUILD = """
 import os, resource, sys
 import numpy as np
 from pathlib import Path
+from trainer import decoders
 from trainer.cache import decoded
 from trainer.data import Source
 from trainer.errors import UserError
 
-limit, reserves, folder = sys.argv[1:]
+limit, reserves, decoders.MANY, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 if not int(reserves):
     del os.posix_fallocate
 if int(limit):
@@ -66,11 +68,13 @@ def can_mount(folder: Path) -> bool:
 
 
 class TestTheDisk:
-    @pytest.mark.parametrize("reserves", [True, False], ids=["reserved", "written"])
+    @pytest.mark.parametrize(("reserves", "many"), [(True, 1000), (False, 1000), (False, 1)])
     @pytest.mark.parametrize("what", ["limit", "disk"])
-    def test_without_room_it_says_so_and_leaves_nothing(self, what: str, reserves: bool, tmp_path: Path) -> None:
+    def test_without_room_it_says_so_and_leaves_nothing(
+        self, what: str, reserves: bool, many: int, tmp_path: Path
+    ) -> None:
         limit = 100_000 if what == "limit" else 0
-        command = [sys.executable, "-c", BUILD, str(limit), str(int(reserves)), str(tmp_path)]
+        command = [sys.executable, "-c", BUILD, str(limit), str(int(reserves)), str(many), str(tmp_path)]
         if what == "disk":
             if not can_mount(tmp_path):
                 pytest.skip("may not mount a file system")
@@ -162,8 +166,8 @@ class TestArrays:
         source = self.source(8)
         larger = decoded(source, 32, tmp_path / "cache")
         assert (larger.shape, larger.dtype) == ((3, 32, 32, 3), np.uint8)
-        assert np.array_equal(larger[1], cache.decode_array(np.asarray(source.images[1]), 32))
-        monkeypatch.setattr(cache, "decode_array", lambda *args: pytest.fail("resized again"))
+        assert np.array_equal(larger[1], decode_array(np.asarray(source.images[1]), 32))
+        monkeypatch.setattr(decoders, "decode_array", lambda *args: pytest.fail("resized again"))
         assert np.array_equal(decoded(self.source(8), 32, tmp_path / "cache"), larger)
 
     def test_others_of_their_shape_are_kept_beside_them(self, tmp_path: Path) -> None:

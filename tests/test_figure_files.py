@@ -18,6 +18,7 @@ from made_up import made_up_runs
 from test_reports import HOSTILE, VALUES
 
 from reports.figures import Curves, files, learning_curves, make_figure, processes, write_figures
+from trainer import children
 
 SUFFIXES = ("svg", "pdf", "png", "csv")
 
@@ -181,7 +182,7 @@ def test_two_cores_have_enough_to_do(cores: int, monkeypatch: pytest.MonkeyPatch
 def test_what_another_process_could_not_draw_is_drawn_here(
     worker: str, ready: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_WORKER", worker)
+    monkeypatch.setattr(children, "_CALL", worker)
     monkeypatch.setattr(processes, "WORTH", 0.1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     if ready:

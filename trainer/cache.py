@@ -10,40 +10,30 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cores import cores
-from .decoding import DECODER, decode_array, decode_file, without_warnings
+from .decoders import Images, Target, decode_into
+from .decoding import DECODER
 from .errors import UserError
 from .files import existing
 
 if TYPE_CHECKING:
     from .data import Source
 
-Images = Sequence[Path] | NDArray[np.uint8]
-"""See Source.images."""
-
 Progress = Callable[[int, int], None]
 """Called with (done, total) images while a cache is built; with (0, total), once, while another process builds it."""
-
-AHEAD = 256
-"""Images that may be decoded before they are written: memory and the queue must not grow with the data set."""
 
 PATIENCE = 1.0
 """Seconds of waiting for another process before `Progress` is called."""
 
 UNUSED = 30 * 24 * 3600.0
 """Seconds without use after which a file that another decoder made of the same images is deleted."""
-
-NAMED = 3
-"""Of the images that can't be decoded, so many are reported with their errors; the rest are counted."""
 
 
 def decoded(
@@ -167,7 +157,9 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
             if hasattr(os, "posix_fallocate"):
                 # so that a disk that is too small is reported before an hour of decoding, not after it
                 os.posix_fallocate(handle.fileno(), 0, _length(shape))
-            _decode_into(handle, images, size, squash, progress)
+            handle.flush()
+            decode_into(Target(draft, handle.tell(), size, squash), images, progress)
+            handle.seek(math.prod(shape), os.SEEK_CUR)
             # even, because some file systems keep no odd seconds; in the past, so that no later change has the same
             seconds = int(time.time()) // 2 * 2 - 2
             handle.write(_seal(file, seconds))
@@ -184,45 +176,6 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
         return pixels
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _decode_into(handle: IO[bytes], images: Images, size: int, squash: bool, progress: Progress) -> None:
-    """Append the pixels of every image, decoded by all cores that this process may use.
-
-    Raises UserError only at the end, about all images that can't be decoded: a user should not find one an hour.
-    """
-    decode: Callable[..., Any] = decode_array if isinstance(images, np.ndarray) else decode_file
-
-    def pixels_or_error(image: Any) -> Any:
-        try:
-            return decode(image, size, squash)
-        except UserError as error:
-            return error
-
-    bad: list[UserError] = []
-    # threads, because Pillow decodes and resizes without the interpreter's lock
-    with without_warnings(), ThreadPoolExecutor(cores()) as pool:
-        try:
-            for begin in range(0, len(images), AHEAD):
-                some = pool.map(pixels_or_error, images[begin : begin + AHEAD])
-                for done, found in enumerate(some, start=begin + 1):
-                    if isinstance(found, UserError):
-                        bad.append(found)
-                    else:
-                        handle.write(found)
-                    progress(done, len(images))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    if bad:
-        them = "it" if len(bad) == 1 else "them"
-        raise UserError(f"{first_errors(bad)}; copy {them} again, or take {them} away")
-
-
-def first_errors(bad: Sequence[UserError]) -> str:
-    """The errors of images that can't be decoded in one line: the first NAMED, and how many more there are."""
-    more = f"; {len(bad) - NAMED} more can't be decoded either" if len(bad) > NAMED else ""
-    return f"{'; '.join(map(str, bad[:NAMED]))}{more}"
 
 
 @contextmanager

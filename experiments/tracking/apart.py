@@ -1,9 +1,7 @@
 """The store in a process of its own, so that MLflow's import (a second) and calls (milliseconds) hold up nothing else.
 
-    python -m experiments.tracking.apart
-
-reads pickled calls, (method of the store, arguments, named ones), and answers each by (what it returns, the error), one
-of them None. It ends as soon as its input does, and so with the process that started it.
+It reads pickled calls, (method of the store, arguments, named ones), and answers each by (what it returns, the error),
+one of them None. It ends as soon as its input does, and so with the process that started it.
 """
 
 from __future__ import annotations
@@ -11,20 +9,23 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from trainer import children
 from trainer.errors import UserError
 
 from .failures import described, may_pass
 from .store import MlflowStore, Store, StoreError
 from .uris import embedded_record
 from .write_ahead import rest
+
+if TYPE_CHECKING:
+    import subprocess
 
 _Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 Answer = tuple[Any, Exception | None]
@@ -71,12 +72,9 @@ class _Remote:
 
     def _answer(self, *call: Any) -> Answer:
         process = self._living()
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            pickle.dump(call, process.stdin)
-            process.stdin.flush()
-            return cast(Answer, pickle.load(process.stdout))
+            children.send(process, call)
+            return cast(Answer, children.answer(process))
         except (EOFError, OSError, pickle.UnpicklingError) as broken:
             with self._lock:
                 self._drop()
@@ -93,24 +91,14 @@ class _Remote:
     def _drop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            # as a context manager it closes its pipes, of which one may hold what nobody reads any more
-            with suppress(BrokenPipeError), process:
-                pass
+            children.end(process)
 
 
 def _started() -> subprocess.Popen[bytes]:
-    # a session of its own: Ctrl-C is for the command, which then says what is still to be written
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return children.start(__name__, answer_calls.__name__)
 
 
-def main() -> None:
+def answer_calls() -> None:
     """Answer calls until there are no more."""
     out = os.fdopen(os.dup(1), "wb")
     # what a library prints is no answer
@@ -140,7 +128,3 @@ def _read(source: BinaryIO, calls: queue.SimpleQueue[_Call]) -> None:
             calls.put(pickle.load(source))
     # even in the midst of a call: whoever asked for it is gone
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,8 +17,8 @@ from experiments.options import Architecture, Dataset
 from experiments.plan import Plan
 from experiments.recipe import options_in
 from experiments.training.measuring import UNKNOWN_CLASSES
-from trainer.cache import first_errors
 from trainer.cores import cores
+from trainer.decoders import first_errors
 from trainer.decoding import decode_file, without_warnings
 from trainer.errors import UserError
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import atexit
 import pickle
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer import children
 from trainer.cores import cores
 
 if TYPE_CHECKING:
+    import subprocess
+
     from .base import FigureData
 
 WORTH = 1.5
@@ -24,11 +26,6 @@ WORTH = 1.5
 
 MOST = 8
 """The most processes, this one included."""
-
-_WORKER = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from reports.figures.processes import draw_what_comes; draw_what_comes()"
-)
 
 _ready: list[subprocess.Popen[bytes]] = []
 """Processes that wait for figures."""
@@ -50,10 +47,7 @@ def get_ready() -> None:
 def dismiss() -> None:
     """End the processes that still wait for figures."""
     while _ready:
-        worker = _ready.pop()
-        worker.kill()
-        with suppress(BrokenPipeError), worker:
-            pass
+        children.end(_ready.pop())
 
 
 def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
@@ -63,7 +57,7 @@ def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
     try:
         for worker, share in workers:
             # absolute, as the worker may have started in another working folder
-            _send(worker, (list(share), folder.absolute()))
+            children.send(worker, (list(share), folder.absolute()))
             _end_input(worker)
         draw_each(shares[0], folder)
         for worker, share in workers:
@@ -72,8 +66,7 @@ def in_processes(figures: Sequence[FigureData], folder: Path) -> None:
                 draw_each(share, folder)
     finally:
         for worker, _ in workers:
-            worker.kill()
-            worker.wait()
+            children.end(worker)
 
 
 def draw_each(figures: Sequence[FigureData], folder: Path) -> None:
@@ -109,20 +102,7 @@ def _seconds(figure: FigureData) -> float:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    # not multiprocessing: a fork may hang in a process with threads, and a spawn would run a user's script again
-    worker = subprocess.Popen(
-        [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _send(worker, sys.path)
-    return worker
-
-
-def _send(worker: subprocess.Popen[bytes], what: object) -> None:
-    assert worker.stdin is not None
-    # that a worker has ended already is noticed when it is waited for
-    with suppress(BrokenPipeError):
-        worker.stdin.write(pickle.dumps(what))
-        worker.stdin.flush()
+    return children.start(__name__, draw_what_comes.__name__, answers=False)
 
 
 def _end_input(worker: subprocess.Popen[bytes]) -> None:
