@@ -21,6 +21,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 # read by what multiplies matrices: threads that wait for each other by spinning keep other tests from their core
 os.environ["OMP_NUM_THREADS"] = "1"
+# set in many containers: each of the hundreds of processes that tests start would compile the project's files again
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 from near import store_near
 
