@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from trainer.garbage import collect_seldom
+
 from .exits import Commands
 from .output import flush, open_what_is_closed, replace_unknown_letters
 from .signals import ignore_from_now_on
@@ -53,6 +55,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 def command() -> None:
     """The program `ablate`: runs `main`, then leaves at once, as Python would take long to unload Ray and MLflow."""
+    collect_seldom()
     open_what_is_closed()
     replace_unknown_letters()
     try:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +23,25 @@ os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ["OMP_NUM_THREADS"] = "1"
 # set in many containers: each of the hundreds of processes that tests start would compile the project's files again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 from near import store_near
+
+from trainer.garbage import collect_seldom
+
+sys.dont_write_bytecode = False
 
 # a shell ignores it for what runs in its background, and so would every command that a test starts and interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_loaded_stays() -> Iterator[None]:
+    """Some tests look for garbage again and again, which would take a second each among all that is loaded."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +167,7 @@ def study_file(tmp_path: Path) -> Callable[..., Path]:
 
 def pytest_collection_finish() -> None:
     """What is loaded by now stays to the end: collecting garbage need not look at it again, a second each time."""
+    collect_seldom()
     gc.collect()
     gc.freeze()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 _CALL = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from trainer.garbage import collect_seldom; collect_seldom(); "
     "from importlib import import_module; getattr(import_module(sys.argv[1]), sys.argv[2])()"
 )
 

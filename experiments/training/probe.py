@@ -16,6 +16,8 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from trainer.garbage import collect_seldom
+
 from .. import catalog
 from ..recipe import parse_recipe
 from .measuring import measure
@@ -23,6 +25,7 @@ from .measuring import measure
 
 def main() -> None:
     """Answer questions until there are no more."""
+    collect_seldom()
     begin = time.monotonic()
     loaded: list[float] = []
     out = os.fdopen(os.dup(1), "w")

@@ -56,6 +56,8 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
                     stop.check()
                 room = room_of_nodes()
                 home = prepare_nodes(needs, room, address, stop) if address and needs else None
+            # what is loaded stays, so that `_stop_ray` need not look through it
+            gc.freeze()
             yield _Ray(scratch, room, home)
         finally:
             _stop_ray()

@@ -15,6 +15,7 @@ from experiments.job import Job, Result
 from experiments.trial import run_trial
 from trainer.failures import is_device_lost
 from trainer.files import JOURNAL
+from trainer.garbage import collect_seldom
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import is_over, value_so_far
 
@@ -31,6 +32,7 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 def train(config: dict[str, Any], home: Home | None = None) -> None:
     """Run one trial in a worker. A failed training is reported as a result, so that the worker lives on."""
+    collect_seldom()
     job = Job(**json.loads(config["job"]))
     recorder = _Recorder(job)
     if reason := away.check_gpu(ray.get_gpu_ids()):

@@ -11,6 +11,7 @@ from .effects import Forest
 from .style import COLOURS, COLUMN, INK, SMALL, blank, plain_text, shortened, signed
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MARKERS = {"main effect": "o", "interaction": "D", "difference": "o"}
@@ -44,17 +45,24 @@ def draw(forest: Forest) -> Figure:
     if "interaction" in kinds[1:] and kinds[0] != "interaction":
         axis.axhline(kinds.index("interaction") - 0.5, color=INK, linewidth=0.4)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_yticks(range(len(rows)), [plain_text(_short(label)) for label in rows["label"]])
-    axis.tick_params(axis="y", length=0)
+    axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.set_xlabel(f"{'difference' if forest.reference else 'effect'}, {title(forest.metric)}")
     axis.locator_params(axis="x", nbins=4)
-    beside = axis.secondary_yaxis("right")
-    beside.set_yticks(range(len(rows)), [f"{signed(row.estimate)} ({row.n})" for row in rows_of(rows)])
-    beside.tick_params(length=0, labelsize=SMALL)
-    beside.spines["right"].set_visible(False)
+    for place, row in enumerate(rows_of(rows)):
+        _beside(axis, 0, place, plain_text(_short(row.label)))
+        _beside(axis, 1, place, f"{signed(row.estimate)} ({row.n})")
     axis.annotate("estimate (n)", (1, 1), (4, 2), "axes fraction", textcoords="offset points", fontsize=SMALL)
     return figure
+
+
+def _beside(axis: Axes, side: int, place: int, text: str) -> None:
+    """Print text to the left (0) or right (1) of a row; as ticks, of which each is much more, it would take longer."""
+    away, alignment = ((-4, "right"), (4, "left"))[side]
+    axis.annotate(
+        text, (side, place), (away, 0), axis.get_yaxis_transform(), textcoords="offset points", fontsize=SMALL,
+        horizontalalignment=alignment, verticalalignment="center_baseline",
+    )  # fmt: skip
 
 
 def _short(label: str) -> str:

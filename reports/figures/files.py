@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from ..kept import digest_if_there, read_kept, write_whole
 from .base import FigureData
 from .processes import in_processes
-from .style import RC
+from .style import RC, lay_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def draw_figure(figure: FigureData, folder: Path) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         drawn = figure.draw()
         # the layout is computed once for all formats: it takes longer than drawing
-        drawn.draw_without_rendering()
+        lay_out(drawn)
         drawn.set_layout_engine(None)
         folder.mkdir(parents=True, exist_ok=True)
         for kind, metadata in _METADATA.items():
@@ -93,9 +93,15 @@ def _bare_fonts() -> Iterator[None]:
     """
     from fontTools import subset
 
-    name = "_drop_tables_default"
-    dropped = [*getattr(subset.Options, name, ()), "GDEF", "GPOS", "GSUB", "kern"]
-    with patch.object(subset.Options, name, dropped, create=True):
+    load = subset.load_font
+
+    def load_bare(*arguments: Any, **named: Any) -> Any:
+        font = load(*arguments, **named)
+        for table in {"GDEF", "GPOS", "GSUB", "kern"} & set(font.keys()):
+            del font[table]
+        return font
+
+    with patch.object(subset, "load_font", load_bare):
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .style import INK
+from .style import INK, lay_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def place_labels(
     """
     figure = axis.figure.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    lay_out(figure)
     pixels = figure.dpi / 72
     inside = axis.get_window_extent()
     taken = [_padded(axis, corners, _CLEAR * pixels) for corners in obstacles]
