@@ -20,11 +20,12 @@ from reports.figures import (
     usual_figures,
     write_figures,
 )
+from reports.figures.base import rows_of
 from reports.figures.cost import Costs, cost_points, pareto
 from reports.figures.effects import Forest, effect_forest
 from reports.figures.interaction import HeatMap, factor_means, interaction_map, interactions
 from reports.figures.scale import common_range
-from reports.figures.style import legend_columns, shortened
+from reports.figures.style import legend_columns, shortened, signed
 from reports.runs import Runs
 
 GRID = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]\n", "  - grid: {stem: all}\n    subsets: [c, l]\n")
@@ -78,7 +79,11 @@ def test_a_forest_draws_every_row_with_its_interval(tmp_path: Path) -> None:
         if len(set(line.get_xdata())) == 2 and line.get_gid() is None
     ]
     assert set(zip(forest.data["low"], forest.data["high"], strict=True)) <= set(bars)
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(forest.data["label"])
+    beside = {(text.xy, text.get_text()) for text in axis.texts}
+    assert {((0, place), label) for place, label in enumerate(forest.data["label"])} <= beside
+    assert {
+        ((1, place), f"{signed(row.estimate)} ({row.n})") for place, row in enumerate(rows_of(forest.data))
+    } <= beside
     assert axis.get_xlim()[0] < 0 < axis.get_xlim()[1]
 
 
