@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -11,7 +10,7 @@ from experiments.sharing.claims import claimed
 from experiments.sharing.leases import Lease
 from experiments.tracking.attempts import read_record, recorded_attempts
 from experiments.tracking.records import TrialRecord
-from experiments.tracking.states import trial_states
+from experiments.tracking.states import finished_attempt
 from experiments.training.folders import trial_folder
 
 
@@ -19,13 +18,12 @@ def recorded(
     plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str], *, pruned: bool
 ) -> dict[str, TrialRecord]:
     """Trial id to the record of its finished run; with `pruned`, also of the run that this search pruned before."""
-    states = trial_states(dataclasses.replace(plan, trials=tuple(trials), needs={}), fingerprints)
-    found = {id: read_record(s.attempt) for id, s in states.items() if s.name == "done" and s.attempt is not None}
-    if not pruned:
-        return found
+    found = {}
     for id, attempts in recorded_attempts(trials).items():
         fitting = [attempt for attempt in attempts if attempt.fingerprint == fingerprints[id]]
-        if id not in found and fitting and fitting[0].status == "pruned" and fitting[0].is_readable():
+        if (attempt := finished_attempt(fitting)) is not None:
+            found[id] = read_record(attempt)
+        elif pruned and fitting and fitting[0].status == "pruned" and fitting[0].is_readable():
             record = read_record(fitting[0])
             # another search may have pruned it by another rule
             if record.study == plan.study.title:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +69,11 @@ def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str
     return states
 
 
+def finished_attempt(fitting: Iterable[Attempt]) -> Attempt | None:
+    """Of the attempts at a trial on the data at hand, newest first, the one that makes it done."""
+    return next((attempt for attempt in fitting if attempt.status == "finished" and attempt.is_readable()), None)
+
+
 def _retrain_teachers(plan: Plan, states: dict[str, State]) -> None:
     """A finished teacher whose weights are gone is trained again, if a student still needs it, and so on up."""
     waiting = [trial for trial in plan.needs if states[trial].name != "done"]
@@ -89,9 +94,8 @@ def _state(
 ) -> State:
     """begun: the names of the trials' folders that are here."""
     fitting = [a for a in attempts if fingerprint is None or a.fingerprint == fingerprint]
-    for attempt in fitting:
-        if attempt.status == "finished" and attempt.is_readable():
-            return State("done", trial.recipe.epochs, attempt)
+    if (attempt := finished_attempt(fitting)) is not None:
+        return State("done", trial.recipe.epochs, attempt)
     name = folder_name(trial.id, fingerprint) if fingerprint is not None else ""
     claim = claims.get(name)
     if fitting and fitting[0].status == "failed" and (claim is None or fitting[0].started > claim.since):
