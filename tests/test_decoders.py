@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from trainer import children, decoders
 from trainer.cache import decoded
@@ -91,6 +91,22 @@ class TestApart:
         parts = str(caught.value).split("; ")
         assert [part.split(": ")[0] for part in parts[:3]] == [f"{tmp_path}/{i}.png" for i in (1, 9, 10)]
         assert parts[3] == "1 more can't be decoded either"
+
+    def test_a_format_that_a_plugin_taught_this_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Grey(ImageFile.ImageFile):
+            format = "GREY"
+
+            def _open(self) -> None:
+                self._mode, self._size = "L", (SIZE, SIZE)
+                self.tile = [ImageFile._Tile("raw", (0, 0, SIZE, SIZE), 4, "L")]
+
+        monkeypatch.setattr(Image, "ID", [*Image.ID])
+        monkeypatch.setattr(Image, "OPEN", {**Image.OPEN})
+        Image.register_open("GREY", Grey, lambda start: start.startswith(b"GREY"))
+        files = [tmp_path / f"{i}.grey" for i in range(COUNT)]
+        for i, file in enumerate(files):
+            file.write_bytes(b"GREY" + bytes([i]) * SIZE * SIZE)
+        assert written(files, tmp_path / "grey")[:, 0, 0, 0].tolist() == list(range(COUNT))
 
     def test_processes_that_are_killed_are_replaced_by_this_one(self, tmp_path: Path) -> None:
         def kill(done: int, total: int) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +166,10 @@ class _Remote:
     def __call__(self, chunk: Chunk) -> list[str]:
         if self._process is not None:
             children.send(self._process, chunk)
-            with suppress(EOFError, OSError, pickle.UnpicklingError):
-                return cast(list[str], children.answer(self._process))
-            self._process = None
+            try:
+                if not children.answer(self._process):
+                    return []
+            except (EOFError, OSError, pickle.UnpicklingError):
+                self._process = None
+        # also what the process could not decode: a plugin may have taught Pillow a format, here
         return self._here(chunk)
