@@ -180,6 +180,15 @@ def test_after_the_end_nothing_is_written_and_the_file_is_at_rest() -> None:
     assert not list(Path().glob("mlflow.db-*"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at what a process has loaded as Linux shows it")
+def test_it_loads_no_pandas() -> None:
+    with store_apart() as store:
+        store.open()
+        loaded = Path(f"/proc/{store._process.pid}/maps").read_text()  # type: ignore[attr-defined]
+    assert "sqlite" in loaded
+    assert "pandas" not in loaded
+
+
 def test_it_does_not_outlive_a_driver_that_is_killed() -> None:
     program = """
 import sys, time

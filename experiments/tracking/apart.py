@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from trainer import children
@@ -103,6 +104,8 @@ def answer_calls() -> None:
     out = os.fdopen(os.dup(1), "wb")
     # what a library prints is no answer
     os.dup2(2, 1)
+    # MLflow looks whether it is there, for tables that it could log; to import it takes half a second
+    sys.modules.setdefault("pandas", cast(ModuleType, None))
     calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, calls), daemon=True).start()
     store = MlflowStore()
