@@ -126,8 +126,8 @@ class WrittenBehind(InMemoryStorage):
 
     def _create(self, now: FrozenTrial) -> None:
         now._trial_id = self._file.create_new_trial(self._id_there, now)
-        number = self._file.get_trial_number_from_id(now._trial_id)
-        if number != now.number:
+        there = self._file.get_trial_id_from_study_id_trial_number(self._id_there, now.number)
+        if there != now._trial_id:
             raise ValueError(f"another program has added trial {now.number} to it")
         self._there.append(now)
 
