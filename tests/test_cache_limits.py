@@ -88,8 +88,7 @@ class TestTheDisk:
         assert ("0.3 MB free; " in message) == (what == "disk")
         assert message.endswith("make room, or set ABLATE_CACHE to a folder elsewhere")
         assert files == "[]"
-        if reserves or many > 1:
-            assert (count == "0") == reserves, "before anything is decoded, where the system can reserve room"
+        assert count == "0" or not reserves, "before anything is decoded, where the system can reserve room"
 
     @pytest.mark.parametrize("place", ["a file", "a file/below", "/proc"])
     def test_a_folder_that_cannot_be_written_is_named(self, place: str, tmp_path: Path) -> None:
