@@ -100,6 +100,8 @@ class TestApart:
                 self._mode, self._size = "L", (SIZE, SIZE)
                 self.tile = [ImageFile._Tile("raw", (0, 0, SIZE, SIZE), 4, "L")]
 
+        # else what Pillow registers at the first image would be forgotten with this format
+        Image.init()
         monkeypatch.setattr(Image, "ID", [*Image.ID])
         monkeypatch.setattr(Image, "OPEN", {**Image.OPEN})
         Image.register_open("GREY", Grey, lambda start: start.startswith(b"GREY"))
