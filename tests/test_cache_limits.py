@@ -85,7 +85,7 @@ class TestTheDisk:
         count, _, files = left.partition(" ")
         assert message.startswith(f"{tmp_path}/decoded: no room for the decoded images (")
         assert "): 0.3 MB needed, " in message
-        assert ("0.3 MB free; " in message) == (what == "disk")
+        assert (" 0.3 MB free; " in message) == (what == "disk")
         assert message.endswith("make room, or set ABLATE_CACHE to a folder elsewhere")
         assert files == "[]"
         assert count == "0" or not reserves, "before anything is decoded, where the system can reserve room"
