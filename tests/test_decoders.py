@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,36 @@ class TestApart:
         whole = written(arrays(), tmp_path / "whole")
         monkeypatch.setattr(children, "_CALL", code)
         assert np.array_equal(written(arrays(), tmp_path / "alone"), whole)
+
+    def test_and_so_are_those_that_the_system_refuses(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole, start, started = written(arrays(), tmp_path / "whole"), children.start, []
+
+        def refused(*arguments: Any) -> subprocess.Popen[bytes]:
+            if started:
+                raise BlockingIOError("Resource temporarily unavailable")
+            started.append(start(*arguments))
+            return started[0]
+
+        monkeypatch.setattr(children, "start", refused)
+        assert np.array_equal(written(arrays(), tmp_path / "fewer"), whole)
+        assert started[0].returncode is not None, "the one that was started has been ended"
+
+    def test_a_sequence_of_the_plugins_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Lazy(Sequence[Path]):
+            def __init__(self, files: list[Path]) -> None:
+                self.files, self.key = files, lambda: None
+
+            def __len__(self) -> int:
+                return len(self.files)
+
+            def __getitem__(self, index: Any) -> Any:
+                return Lazy(self.files[index]) if isinstance(index, slice) else self.files[index]
+
+        files = [tmp_path / f"{i}.png" for i in range(30)]
+        for i, file in enumerate(files):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(file)
+        monkeypatch.setattr(decoders, "decode_file", lambda *args: pytest.fail("decoded in this process"))
+        assert written(Lazy(files), tmp_path / "lazy")[:, 0, 0, 0].tolist() == list(range(30))
 
     def test_none_is_left_and_an_interrupt_goes_through(self, tmp_path: Path) -> None:
         before = children_of(os.getpid())

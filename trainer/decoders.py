@@ -7,7 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -66,7 +66,7 @@ def decode_into(target: Target, images: Images, progress: Callable[[int, int], N
     OSError where the file has no room.
     """
     length = max(1, min(CHUNK, len(images) // cores()))
-    chunks = [Chunk(first, images[first : first + length]) for first in range(0, len(images), length)]
+    chunks = [Chunk(first, _some(images, first, length)) for first in range(0, len(images), length)]
     number = max(1, min(cores(), len(chunks)))
     bad: list[str] = []
     with _decoders(target, number, apart=len(images) >= MANY) as idle, ThreadPoolExecutor(number) as pool:
@@ -105,19 +105,23 @@ def decode_what_comes() -> None:
             answers.flush()
 
 
+def _some(images: Images, first: int, length: int) -> Images:
+    some = images[first : first + length]
+    # a list, because a process may not know the kind of sequence that a plugin made
+    return some if isinstance(some, np.ndarray) else list(some)
+
+
 @contextmanager
 def _decoders(target: Target, number: int, *, apart: bool) -> Iterator[SimpleQueue[Decoder]]:
-    """Inside, so many decoders, each in a process `apart` or all in this one."""
+    """Inside, so many decoders, each in a process `apart`, if one can be started, or all in this one."""
     idle: SimpleQueue[Decoder] = SimpleQueue()
-    processes = [_started(target) for _ in range(number)] if apart else []
-    with _decoder(target) as here:
-        for i in range(number):
-            idle.put(_Remote(processes[i], here) if apart else here)
-        try:
-            yield idle
-        finally:
-            for process in processes:
-                children.end(process)
+    with _decoder(target) as here, ExitStack() as stack:
+        for _ in range(number):
+            process = _started(target) if apart else None
+            if process is not None:
+                stack.callback(children.end, process)
+            idle.put(here if process is None else _Remote(process, here))
+        yield idle
 
 
 @contextmanager
@@ -150,8 +154,12 @@ def _write(file: IO[bytes], pixels: NDArray[np.uint8], place: int) -> None:
         left, place = left[written:], place + written
 
 
-def _started(target: Target) -> subprocess.Popen[bytes]:
-    process = children.start(__name__, decode_what_comes.__name__)
+def _started(target: Target) -> subprocess.Popen[bytes] | None:
+    """A process that decodes; None where the system refuses one more, as a container may."""
+    try:
+        process = children.start(__name__, decode_what_comes.__name__)
+    except OSError:
+        return None
     children.send(process, target)
     return process
 
