@@ -8,8 +8,8 @@ race. A trial of ours is a whole training: one step, one evaluation, a checkpoin
 MLflow (parameters, metrics, artifacts). Every side runs 1 trial and then all of them, both as whole commands. The first
 time is its start-up; the difference divided by the number of other trials is the cost of a trial. Ours gets a new
 folder and a new record each time. Its cache is filled, as for any command but the first on a machine, whose time is
-printed separately. inline: the same in one process, without Ray, one trial at a time. The others record nothing unless it
-is said:
+printed separately. inline: the same in one process, without Ray, one trial at a time. The others record nothing unless
+it is said:
 
 raw Tune        tune.Tuner over a function that reports one number, with reuse_actors, two at once, in a process of its
                 own; once as it is, and once importing torch in the function, as any training must.

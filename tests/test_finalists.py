@@ -119,7 +119,7 @@ def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None
     text = "\n".join(best_text(report))
     assert "By the means under fresh seeds this front is without #3: another is at least as good in both." in text
     assert "2 configurations, spread over the front, were trained again; not #2 (`finalists`)." in text
-    assert "- Validation loss: #1 minus recipe is -0.8 (n = 3); the same under every seed." in text
+    assert "- Validation loss: #1 minus recipe is −0.8000 (n = 3); the same under every seed." in text
     assert "| the recipe | 0.5 | 0.420 ± 0.010 | 2 |" in text
     fresh["#3"] = (0.7, 1.2)
     report = SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost)
@@ -135,7 +135,7 @@ def test_the_interval_of_accuracies_ends_where_they_do(tmp_path: Path) -> None:
     report = SearchReport(
         search, history, {}, history[1], runs, finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
     )
-    assert "95 % interval cut at what is possible -1 to +1 (paired" in "\n".join(best_text(report))
+    assert "(95 % interval cut at what is possible −100.0 to 100.0, paired" in "\n".join(best_text(report))
 
 
 @pytest.mark.parametrize("word", ["finalists: 0", "finalists: all"])

@@ -10,8 +10,9 @@ from experiments.questions.named import FACTS
 from experiments.search.plan import Aim
 from experiments.search.space import Value
 
+from ..answer.text import MINUS, effect, ends
 from ..escape import markdown
-from ..numbers import NOTHING, is_cut, large, ours, setting, title, within
+from ..numbers import NOTHING, is_cut, large, ours, setting, title
 from ..statistics import Difference
 from .told import RECIPE, Told, front_of
 
@@ -82,11 +83,16 @@ def _shown(value: Value | None) -> str:
     return setting(float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
-def _plain(value: float, aim: Aim, sign: str = "") -> str:
-    """An objective as a number, or with `sign` a difference; sizes of networks in thousands, millions and so on."""
+def _plain(value: float, aim: Aim) -> str:
+    """An objective as a number; sizes of networks in thousands, millions and so on."""
+    return large(value, ".1f") if aim.metric in FACTS else f"{value:.4g}"
+
+
+def _effect(value: float, aim: Aim) -> str:
+    """A difference of an objective with its unit, as the answer of a study has it."""
     if aim.metric not in FACTS:
-        return f"{value:{sign}.4g}"
-    return f"{'-' if value < 0 else sign if value else ''}{large(abs(value), '.1f')}"
+        return effect(value, aim.metric)
+    return f"{MINUS if value < 0 else '+' if value else ''}{large(abs(value), '.1f')}"
 
 
 def _under_fresh_seeds(report: SearchReport) -> str:
@@ -128,19 +134,16 @@ def _verdict(difference: Difference | None, aim: Aim, name: str) -> str:
     metric = title(aim.metric)
     if difference is None:
         return f"- {metric}: no fresh seed has a value of both {name} and the recipe."
-    size = f"{metric}: {name} minus recipe is {_plain(difference.mean, aim, '+')}"
+    size = f"{metric}: {name} minus recipe is {_effect(difference.mean, aim)}"
     if difference.low is None or difference.high is None:
         why = "the same under every seed" if difference.n > 1 else "no interval can be given"
         return f"- {size} (n = {difference.n}); {why}."
     sign = 1 if aim.direction == "max" else -1
-    ends = sorted((sign * difference.low, sign * difference.high))
-    verdict = "better" if ends[0] > 0 else "worse" if ends[1] < 0 else "not shown to differ"
-    low, high = within(difference.low, difference.high, aim.metric)
+    least, most = sorted((sign * difference.low, sign * difference.high))
+    verdict = "better" if least > 0 else "worse" if most < 0 else "not shown to differ"
     cut = " cut at what is possible" if is_cut(difference.low, difference.high, aim.metric) else ""
-    return (
-        f"- {size}, 95 % interval{cut} {_plain(low, aim, '+')} to {_plain(high, aim, '+')} "
-        f"(paired by seed, n = {difference.n}): **{verdict}**."
-    )
+    interval = ends(difference.low, difference.high, aim.metric)
+    return f"- {size} (95 % interval{cut} {interval}, paired by seed, n = {difference.n}): **{verdict}**."
 
 
 def _front(report: SearchReport) -> str:
