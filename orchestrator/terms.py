@@ -79,4 +79,4 @@ class Terms:
         if (gpu_count() and self.gpu != 0) or (self.at_once or 1) * threads <= 4 * cores():
             return
         asked = f"--concurrency {self.at_once}: {self.at_once} trials" if self.at_once else "numerics.threads: a trial"
-        raise UserError(f"{asked} of {threads} threads on {cores()} cores; expected fewer")
+        raise UserError(f"{asked} of {count(threads, 'thread')} on {count(cores(), 'core')}; expected fewer")

@@ -555,6 +555,7 @@ def test_concurrency_beyond_reason(study_file: WriteStudy) -> None:
         (("--gpu", "nan"), "--gpu nan: expected a share"),
         (("--gpu", "0.5"), "--gpu 0.5: this machine has no GPU that CUDA can use; expected 0, or no --gpu"),
         (("--executor", "inline", "--concurrency", "2"), "--concurrency 2 --executor inline: expected 1"),
+        (("--concurrency", "9999"), "--concurrency 9999: 9999 trials of 1 thread on"),
     ],
 )
 def test_more_than_the_machine_has(

@@ -1,9 +1,11 @@
-"""What stands in for the agents of Ray's node, and when the agents themselves start."""
+"""What stands in for the agents of Ray's node, when the agents themselves start, and where Ray listens."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,55 @@ def test_tune_asks_once_for_what_it_trains_with(monkeypatch: pytest.MonkeyPatch)
             assert registry.get_trainable_cls("train") == "what trains"
     assert len(asked) == 2
     assert registry._internal_kv_get is get
+
+
+STARTS = """
+import ray
+from orchestrator.schedule import start
+with start(cpus=1):
+    ray.get(ray.remote(lambda: None).remote())
+    print("started", flush=True)
+    input()
+"""
+LISTENS = "0A"
+LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
+"""127.0.0.1, the same for a socket that takes both kinds of addresses, and ::1, as Linux writes them."""
+
+
+def listening() -> dict[str, str]:
+    """Of each socket that listens, by its inode, the address."""
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {fields[9]: fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENS}
+
+
+def sockets_of(group: int) -> set[str]:
+    """The inodes of the sockets that the processes of a session hold."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == group:
+                links = [os.readlink(link) for link in (entry / "fd").iterdir()]
+                found |= {link[8:-1] for link in links if link.startswith("socket:[")}
+        except OSError:
+            # it has ended, or closed a file, meanwhile
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="looks at sockets as Linux shows them")
+def test_no_other_machine_reaches_a_ray_of_one_machine() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        theirs = sockets_of(process.pid)
+        found = [address for socket, address in listening().items() if socket in theirs]
+        process.communicate("\n", timeout=100)
+    # at least of Ray's store, its node, a worker and the driver
+    assert len(found) >= 4
+    assert set(found) <= set(LOOPBACK)

@@ -61,9 +61,33 @@ def test_no_other_account_sees_it_while_the_page_is_served(monkeypatch: pytest.M
     """Arguments of a command are everyone's to read (`ps`)."""
     served: list[Any] = []
     monkeypatch.setattr("os.execve", lambda *given: served.extend(given))
+    monkeypatch.setattr("experiments.tracking.opening.open_client", lambda: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s3cret@127.0.0.1:9/runs")
     CliRunner().invoke(main, ["ui"], catch_exceptions=False)
     _, arguments, environment = served
     assert arguments[-4:] == ["--host", "127.0.0.1", "--port", "5000"]
     assert "s3cret" not in " ".join(arguments)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:s3cret@127.0.0.1:9/runs"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "http://me:s3cret@127.0.0.1:9",
+            "the record at http://127.0.0.1:9: a server, whose own page is at that address",
+        ),
+        ("postgres://me:s3cret@127.0.0.1:9/runs", "postgres://127.0.0.1:9/runs: a kind of record that MLflow shows no"),
+        ("postgresql+psycopg2://me:s3cret@127.0.0.1:9/runs", "can't be opened: connection to server at"),
+        ("me:s3cret@127.0.0.1", "the record at me://***: a kind of record"),
+    ],
+)
+def test_a_record_that_has_no_page_is_named_before_mlflow_quotes_it(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execve", lambda *given: pytest.fail("served"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    result = CliRunner().invoke(main, ["ui"], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "s3cret" not in result.output

@@ -6,7 +6,8 @@ import os
 import sys
 
 from experiments.tracking.attempts import moved_places
-from experiments.tracking.uris import embedded_record, shown_uri, tracking_uri
+from experiments.tracking.databases import DATABASES
+from experiments.tracking.uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri, tracking_uri
 from trainer.errors import UserError
 
 from ..checks.record import check_fit
@@ -21,9 +22,26 @@ def serve(port: int) -> None:
     check_fit()
     if file is not None:
         moved_places(file, put_right=True)
+    else:
+        _check_address()
     # MLflow's job execution would start nine processes that have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # in the environment, which only this account can read: every account of the machine sees a command's arguments
     environment = {**os.environ, **quiet, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
     arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, [sys.executable, *arguments], environment)
+
+
+def _check_address() -> None:
+    """Raise UserError for a record that MLflow can't serve: it would quote the whole address, password included."""
+    where = f"the record at {shown_uri()}"
+    if scheme() in ("http", "https"):
+        raise UserError(f"{where}: a server, whose own page is at that address; open it in a browser")
+    if is_folder():
+        raise UserError(f"{where}: a folder, which MLflow no longer writes to; {NO_FOLDER}")
+    if scheme() not in (*DATABASES, "", "file"):
+        expected = f"sqlite:///FILE or one of {', '.join(DATABASES)}"
+        raise UserError(f"{where}: a kind of record that MLflow shows no page of; expected {expected}")
+    from experiments.tracking.opening import open_client
+
+    open_client()

@@ -133,7 +133,8 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from error
         return
-    with lean_ray():
+    # elsewhere than on macOS, Ray takes 127.0.0.1 for this machine's address in its network, and listens on all of them
+    with lean_ray(), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         ray.init(
             address="local",
             num_cpus=cpus,
