@@ -19,6 +19,7 @@ from PIL import Image
 from test_schedule import METRICS, PATIENCE, Uninterrupted, WriteStudy, ablate, results, statuses, wait_until
 from test_survival import LONG, begin, epochs_reported, nothing_is_lost, wait_for_epochs
 
+from orchestrator.cluster import address as addresses
 from orchestrator.cluster.address import check_address
 from orchestrator.estimates.resources import gpu_count
 from trainer.errors import UserError
@@ -171,6 +172,14 @@ def test_an_address_where_something_else_listens(answer: bytes, monkeypatch: pyt
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match=f"--address {address}: something listens there that is no Ray cluster; "):
             check_address(address)
+
+
+def test_what_a_busy_machine_takes_to_import_is_no_silence_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "PATIENCE", 1)
+    assert addresses._asked("import time; time.sleep(2); print(flush=True)", "x") is None
+    silent = "print(flush=True); print('so far', flush=True); import time; time.sleep(60)"
+    assert (addresses._asked(silent, "x") or "").split() == ["so", "far"]
+    assert (addresses._asked("raise SystemExit('no Ray')", "x") or "").strip() == "no Ray"
 
 
 def test_no_cluster_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,8 +247,9 @@ def test_a_plugin_that_exits_is_a_failed_trial(executor: str, study_file: WriteS
     assert "failed: plain+c seed 0: SystemExit: 4 (leaves.py:16) (log: " in done.stdout
     states = json.loads(ablate("status", str(study), "--json").stdout)["trials"]
     assert sorted(trial["state"] for trial in states) == ["done", "done", "failed"]
-    (failed,) = [trial["id"] for trial in states if trial["state"] == "failed"]
-    assert "sys.exit(4)" in ablate("logs", failed).stdout
+    (failed,) = [trial for trial in states if trial["state"] == "failed"]
+    assert "SystemExit: 4 (leaves.py:16)" in failed["reason"]
+    assert "sys.exit(4)" in ablate("logs", failed["id"]).stdout
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from trainer.errors import UserError
 PATIENCE = 10.0
 """Seconds that a cluster may take to answer; one on the same network takes less than two."""
 
-_HEALTH = (sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address")
-_JOIN = (sys.executable, "-c", "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)")
+# a busy machine takes long to import Ray, which says nothing about the cluster: a first line tells when it is done
+_HEALTH = "import sys; from ray.scripts import scripts; print(flush=True); scripts.cli(['health-check', *sys.argv[1:]])"
+_JOIN = "import sys, ray; print(flush=True); ray.init(address=sys.argv[2], log_to_driver=False)"
 _AUTH = (
     "it asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) "
     "to the token that its nodes were started with"
@@ -37,7 +38,7 @@ def check_address(address: str) -> None:
         except (OSError, OverflowError) as error:
             raise UserError(f"{what}: no Ray cluster answers there ({error})") from error
     with ThreadPoolExecutor(2) as pool:
-        answers, joins = pool.map(lambda command: _asked(*command, address), (_HEALTH, _JOIN))
+        answers, joins = pool.map(lambda script: _asked(script, address), (_HEALTH, _JOIN))
     if answers is not None:
         raise UserError(f"{what}: {_reason(answers, address)}")
     if joins is not None:
@@ -49,13 +50,19 @@ def check_address(address: str) -> None:
         )
 
 
-def _asked(*command: str) -> str | None:
-    """None where the command succeeds in time, else what it says."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except subprocess.TimeoutExpired as error:
-        return (error.stderr or b"").decode(errors="replace") if isinstance(error.stderr, bytes) else ""
-    return done.stdout + done.stderr if done.returncode else None
+def _asked(script: str, address: str) -> str | None:
+    """None where the script succeeds in time, else what it says."""
+    command = [sys.executable, "-c", script, "--address", address]
+    # not buffered, so that what follows the first line is left to be read
+    with subprocess.Popen(command, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        try:
+            said += process.communicate(timeout=PATIENCE)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said += process.communicate()[0]
+    return said.decode(errors="replace") if process.returncode else None
 
 
 def _reason(said: str, address: str) -> str:

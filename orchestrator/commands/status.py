@@ -58,6 +58,8 @@ def _end(states: Mapping[str, State]) -> str:
 
 def _as_json(trial: Trial, state: State) -> dict[str, object]:
     found: dict[str, object] = {"id": trial.id, "cell": trial.cell, "seed": trial.seed, "state": str(state)}
+    if state.reason:
+        found["reason"] = state.reason
     if state.name == "running" and state.claim:
         share = state.claim.shares.get(trial.id)
         found |= {"epoch": state.epoch, "top1": state.top1, "share": share, "ends": state.claim.ends}
