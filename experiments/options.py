@@ -211,6 +211,11 @@ class Refinement(Option):
         """The hook that does the work; see trainer.hooks for the points where it may act."""
 
 
+# numbers of 0..255 would train on, without a word, images that are nearly of one level
+Level = Annotated[float, Field(ge=0.0, le=1.0)]
+Spread = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
 class Dataset(Option):
     """Labelled images and their split."""
 
@@ -223,10 +228,10 @@ class Dataset(Option):
     fit: Literal["crop", "squash"] = "crop"
     """How an image becomes square. crop: its centre; squash: all of it, distorted (torchvision's Resize to a pair)."""
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[Level, Level, Level] = (0.485, 0.456, 0.406)
     """Per-channel mean that is subtracted, of values in 0..1 (default: ImageNet's)."""
 
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Spread, Spread, Spread] = (0.229, 0.224, 0.225)
     """Per-channel standard deviation that is divided by, of values in 0..1 (default: ImageNet's)."""
 
     @model_validator(mode="after")

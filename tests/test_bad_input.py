@@ -400,6 +400,14 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (C, "c: {dataset.stored_size: 8}"),
         (":13:", "factors.c.dataset.stored_size", "got stored_size 8, expected at least the image_size, 16"),
     ),
+    "a mean in 0..255": (
+        (C, "c: {dataset.mean: [123.7, 116.3, 103.5]}"),
+        (":13:", "factors.c.dataset.mean.0", "got 123.7, expected less than or equal to 1"),
+    ),
+    "a deviation that nothing can be divided by": (
+        (C, "c: {dataset.std: [1, 0, 1]}"),
+        (":13:", "factors.c.dataset.std.1", "got 0, expected greater than 0"),
+    ),
     "an unknown block": (
         (C, "c: {architecture.blocks.cbm: {after: [4]}}"),
         (":13:", "factors.c.architecture.blocks.cbm", "unknown block 'cbm'", "did you mean 'cbam'"),

@@ -235,6 +235,13 @@ class TestPlanning:
         source = ImageFolder(path=folder).read(0)
         assert np.bincount(source.labels).tolist() == [2, 3]
 
+    @pytest.mark.parametrize("above", [".", "..", "/"])
+    def test_a_link_to_a_folder_above_is_no_class(self, above: str, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "pets", cat=2, dog=3)
+        (folder / "all").symlink_to(above)
+        assert f"{folder}/all: a link to a folder that holds it" in fails(lambda: prepare(folder))
+        assert len(ImageFolder(path=folder).files()) == 5
+
     @pytest.mark.parametrize("name", ["loop.jpg", "loop"])
     def test_links_that_lead_nowhere(self, name: str, tmp_path: Path) -> None:
         folder = fill(tmp_path / "pets", cat=2, dog=2)

@@ -627,13 +627,18 @@ class TestBatches:
             assert sorted(np.concatenate([batch.samples for batch in batches])) == sorted(data.splits["train"])
             assert all(count == batch_size for count in counts[:-1])
             assert 1 <= counts[-1] <= batch_size + 1
-            alone = size == 1 or (batch_size == 1 and size == 2 and len(counts) == 2)
-            assert counts[-1] > 1 or alone
+            assert counts[-1] > 1 or 1 in (size, batch_size)
 
     def test_a_last_image_joins_the_batch_before(self) -> None:
         assert [len(batch.samples) for batch in DATA.train_batches(8, Draws(0, 1))] == [8, 8, 8, 8, 9]
         assert [len(batch.samples) for batch in DATA.train_batches(13, Draws(0, 1))] == [13, 13, 13, 2]
         assert [len(batch.samples) for batch in DATA.train_batches(40, Draws(0, 1))] == [41]
+
+    @pytest.mark.parametrize("size", [2, 3, 9])
+    def test_batches_of_one_image_are_all_of_one(self, size: int) -> None:
+        data = make_data(train=size, val=2)
+        assert [len(batch.samples) for batch in data.train_batches(1, Draws(0, 1))] == [1] * size
+        assert data.steps(1) == size
 
     def test_images_are_normalised_and_labels_are_theirs(self) -> None:
         train = [DATA.normalised(batch, FP32) for batch in DATA.train_batches(7, Draws(0, 1))]

@@ -75,7 +75,8 @@ class Data:
     def train_batches(self, batch_size: int, draws: Draws) -> Iterator[Batch]:
         """The training images once, as they are stored, in the order drawn for `draws.epoch`.
 
-        A last batch of a single image joins the one before it, because batch norm can't train on one.
+        A last batch of a single image joins the one before it, because batch norm can't train on one; not so with
+        batches of one, which suit a network that can.
         """
         train = self.splits["train"]
         order = train[draws.permutation("order", len(train))]
@@ -90,7 +91,7 @@ class Data:
     def _bounds(self, batch_size: int) -> list[int]:
         size = len(self.splits["train"])
         bounds = [*range(0, size, batch_size), size]
-        if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+        if batch_size > 1 and len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
             del bounds[-2]
         return bounds
 

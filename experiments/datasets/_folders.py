@@ -30,10 +30,17 @@ def images_below(folder: Path) -> list[Path]:
     return list(_images_below(folder, frozenset()))
 
 
+def images_of_class(folder: Path, name: str) -> list[Path]:
+    """As `images_below`, in a class folder of `folder`; none where it links to a folder that holds all classes."""
+    return list(_images_below(folder / name, _itself(folder)))
+
+
 def images_by_class(folder: Path, names: list[str]) -> ImagesByClass:
-    """The images of each class folder; raises UserError naming the first class that has none."""
-    found = {name: images_below(folder / name) for name in names}
+    """The images of each class folder; raises UserError naming one that has none, or links to a folder above."""
+    found = {name: images_of_class(folder, name) for name in names}
     for name, images in found.items():
+        if _leads_back(folder / name, _itself(folder)):
+            raise UserError(f"{folder / name}: a link to a folder that holds it, expected the images of one class")
         if not images:
             other = min((entry.name for entry in _entries(folder / name)), default="")
             instead = f" (it holds {other})" if other else ""
@@ -59,11 +66,11 @@ def put_in_place(draft: Path, place: Path) -> None:
 
 
 def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    here = os.path.realpath(folder)
     # a link to a folder above itself would be followed until the system refuses, with a set of duplicates each round;
     # a link to the folder of all classes would give their images to this class
-    if any(before == here or before.startswith(f"{here.rstrip(os.sep)}{os.sep}") for before in above):
+    if _leads_back(folder, above):
         return
+    here = os.path.realpath(folder)
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
         if _is_folder(entry):
             yield from _images_below(folder / _name(entry), above | {here})
@@ -72,6 +79,15 @@ def _images_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
                 what = "a link to a file that does not exist" if entry.is_symlink() else "not a file"
                 raise UserError(f"{entry.path}: {what}")
             yield folder / _name(entry)
+
+
+def _itself(folder: Path) -> frozenset[str]:
+    return frozenset({os.path.realpath(folder)})
+
+
+def _leads_back(folder: Path, above: frozenset[str]) -> bool:
+    here = os.path.realpath(folder)
+    return any(before == here or before.startswith(f"{here.rstrip(os.sep)}{os.sep}") for before in above)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

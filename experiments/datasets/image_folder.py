@@ -15,7 +15,7 @@ from trainer.data import Source
 from trainer.errors import UserError
 
 from ..options import NOT_IDENTITY, Dataset, MachinePath
-from ._folders import ImagesByClass, class_folders, flatten, images_below, images_by_class
+from ._folders import ImagesByClass, class_folders, flatten, images_by_class, images_of_class
 from ._split import SplitSettings
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -64,7 +64,7 @@ class ImageFolder(SplitSettings, Dataset):
         if not self._folder().is_dir():
             return []
         tops = list(self._split_folders().values()) or [self._folder()]
-        return [file for top in tops for name in class_folders(top) for file in images_below(top / name)]
+        return [file for top in tops for name in class_folders(top) for file in images_of_class(top, name)]
 
     def read(self, split_key: int) -> Source:  # noqa: D102
         scanned = self._scan()
