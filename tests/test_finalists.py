@@ -114,7 +114,7 @@ def test_the_report_says_which_finalists_no_longer_stand(tmp_path: Path) -> None
         top1, loss = fresh[trial.cell]
         return recorded(plan, trial, [{"top1": top1 + 0.01 * trial.seed, "val_loss": loss}])
 
-    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
+    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0, 0)
     report = SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost)
     text = "\n".join(best_text(report))
     assert "By the means under fresh seeds this front is without #3: another is at least as good in both." in text
@@ -133,7 +133,7 @@ def test_the_interval_of_accuracies_ends_where_they_do(tmp_path: Path) -> None:
     fresh = {"#0": [0.9, 0.1, 0.5], "#1": [0.1, 0.9, 0.6]}
     runs = runs_of(plan, lambda trial: recorded(plan, trial, [{"top1": fresh[trial.cell][trial.seed - 1]}]))
     report = SearchReport(
-        search, history, {}, history[1], runs, finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
+        search, history, {}, history[1], runs, finalists_of(search, history), SearchCost(1, 1, 1.0, 0, 0)
     )
     assert "(95 % interval cut at what is possible −100.0 to 100.0, paired" in "\n".join(best_text(report))
 
@@ -154,7 +154,7 @@ def test_the_report_says_so_where_not_all_were_trained_again(tmp_path: Path) -> 
             status = "failed" if (trial.cell, trial.seed) == ("#1", failed) else "finished"
             return recorded(plan, trial, [{"top1": 0.5}], status=status)
 
-        finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
+        finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0, 0)
         return "\n".join(
             best_text(SearchReport(search, history, {}, history[1], runs_of(plan, record), finalists, cost))
         )
@@ -177,7 +177,7 @@ def test_a_recipe_without_a_value_is_explained(state: str, reason: str, tmp_path
         # the recipe's trials finish without the objective
         return recorded(plan, trial, [{"top1": 0.5} if trial.cell == "#1" else {"val_loss": 0.5}])
 
-    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0)
+    finalists, cost = finalists_of(search, history), SearchCost(1, 1, 1.0, 0, 0)
     text = "\n".join(best_text(SearchReport(search, history, {}, other, runs_of(plan, record), finalists, cost)))
     assert f"Of the recipe itself the search has no value ({markdown(reason)})." in text
     assert "Both were trained under seeds 1 to 3" in text

@@ -29,8 +29,12 @@ from experiments.job import Job
 from experiments.job import Result as Result_
 from orchestrator import inline
 from orchestrator.cli import main
+from orchestrator.commands.search import load_search
 from orchestrator.search import outcomes
 from orchestrator.search.memory import memory
+from orchestrator.search.memory.values import as_told
+from reports.search.report import make_search_report
+from reports.search.text import to_text
 from trainer.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("record")
@@ -202,6 +206,44 @@ def test_what_a_study_has_trained_costs_the_search_nothing(study: Callable[..., 
     assert told()[0].value == first.data.metrics["train_loss"]
     assert first.data.tags["ablate.trial"] not in [run.data.tags["ablate.trial"] for run in runs()]
     assert json.loads(Path("results/fast-search/report.json").read_text())["cost"]["shared"] == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_the_record_has_lost_is_trained_again_for_it(seeds: int, study: Callable[..., str]) -> None:
+    file = study(("  confirm: 2", f"  confirm: 2\n  seeds: {seeds}\n  pruning: {{kind: asha, grace: 1}}"))
+    searched(file)
+    before = told()
+    complete = [trial for trial in before if trial.state == TrialState.COMPLETE]
+    ids = [trial.user_attrs["ablate.trials"]["0"] for trial in complete]
+    cost = json.loads(Path("results/fast-search/report.json").read_text())["cost"]
+
+    # as a search leaves it that is killed between the outcome of its last configuration and that one's run
+    client, run = MlflowClient(), next(run for run in runs() if run.data.tags["ablate.trial"] == ids[-1])
+    client.set_tag(run.info.run_id, "ablate.status", "interrupted")
+    client.set_terminated(run.info.run_id, "KILLED")
+    result = searched(file)
+    assert "note: 1 configuration done of which the record lacks a run" in result.stdout
+    assert "1 trial trained in" in result.stdout
+    assert [run.data.tags["ablate.trial"] for run in runs()].count(ids[-1]) == 2
+    assert runs()[-1].info.status == "FINISHED"
+    assert told() == before
+    assert json.loads(Path("results/fast-search/report.json").read_text())["cost"]["epochs"] == cost["epochs"]
+    assert "trained in" not in searched(file).stdout
+
+    for database in Path.cwd().glob("mlflow.db*"):
+        database.unlink()
+    shutil.rmtree("mlruns")
+    plan = load_search(Path(file), None, None, None)
+    report = make_search_report(plan, [as_told(trial) for trial in before], {})
+    assert "Cost: 0 trials, 0 epochs, 0 s of training, the fresh seeds included; the record lacks 5 " in to_text(
+        report, []
+    )
+    result = searched(file)
+    assert f"note: {len(complete)} configurations done of which the record lacks a run" in result.stdout
+    assert told() == before
+    finished = [run.data.tags["ablate.trial"] for run in runs() if run.info.status == "FINISHED"]
+    assert len(finished) == len(set(finished)) == seeds * len(complete) + 4
+    assert set(ids) < set(finished)
 
 
 def test_the_same_seed_gives_the_same_suggestions(study: Callable[..., str]) -> None:

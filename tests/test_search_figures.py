@@ -22,7 +22,7 @@ LOSSES = ((0.5,), (0.7,), (1.2e7,), (0.9,))
 def figures_of(search: SearchPlan, history: list[Told]) -> dict[str, SearchFigure]:
     plan: Plan = fresh_plan(search, history)
     best, finalists = best_of(history, search.aims), finalists_of(search, history)
-    report = SearchReport(search, history, {}, best, Runs(plan, {}, {}, {}), finalists, SearchCost(1, 1, 1.0, 0))
+    report = SearchReport(search, history, {}, best, Runs(plan, {}, {}, {}), finalists, SearchCost(1, 1, 1.0, 0, 0))
     return {figure.id: figure for figure in search_figures(report)}
 
 

@@ -83,6 +83,31 @@ def test_two_ranges_of_one_path_under_conditions_that_never_meet(tmp_path: Path)
     assert search.space.recipe(adam).optimizer.identity() == {"kind": "adam", "lr": 0.002}
 
 
+def test_a_range_is_tried_only_under_conditions_that_hold_together(tmp_path: Path) -> None:
+    # of 'cut: none' the length would lead nowhere, and 'twice' does not apply there
+    twice = "twice: {choice: {no: {}, yes: {refinements.cutout.holes: 2}}, when: {cut: holes}}"
+    length = LENGTH.replace("{cut: holes}", "{twice: [no, yes], cut: [none, holes]}")
+    space = searched(tmp_path, STUDY.replace(LENGTH, f"{twice}\n    {length}").replace(START, "")).space
+    point = {**space.baseline, "cut": "holes", "twice": "yes", "refinements.cutout.length": 6}
+    assert space.recipe(point).as_data()["refinements"]["cutout"] == {"kind": "cutout", "holes": 2, "length": 6}
+
+
+@pytest.mark.parametrize(
+    ("choice", "condition", "label"),
+    [
+        ("architecture.layers: {choice: [[1, 1, 1, 1], [2, 1, 1, 1]]}", "architecture.layers: [2, 1, 1, 1]", "[2, 1, 1, 1]"),
+        ("architecture.layers: {choice: [[1, 1, 1, 1], [2, 1, 1, 1]]}", "architecture.layers: [[2, 1, 1, 1]]", "[2, 1, 1, 1]"),
+        ("optimizer.momentum: {choice: [0.9, 0.0]}", "optimizer.momentum: 0", "0.0"),
+        ("early_stopping: {choice: [null, {patience: 1, min_delta: 0.5}]}", "early_stopping: {min_delta: 0.5, patience: 1}", '{"patience": 1, "min_delta": 0.5}'),
+        ("optimizer.nesterov: {choice: [false, true]}", "optimizer.nesterov: [true]", "true"),
+    ],
+)  # fmt: skip
+def test_a_condition_may_write_a_value_in_its_own_way(choice: str, condition: str, label: str, tmp_path: Path) -> None:
+    sample = f"    {choice}\n    optimizer.lr: {{uniform: [0.01, 0.1], when: {{{condition}}}}}\n"
+    space = searched(tmp_path, f"{HEAD}search:\n  budget: {{trials: 2}}\n  sample:\n{sample}").space
+    assert list(space.by_name["optimizer.lr"].when.values()) == [(label,)]
+
+
 def test_objectives_infer_their_direction_or_state_it(tmp_path: Path) -> None:
     def aims(objective: str) -> list[tuple[str, str]]:
         text = STUDY.replace("objective: top1", f"objective: {objective}").replace("pruning: asha", "pruning: none")
@@ -114,6 +139,9 @@ def test_a_profile_changes_the_search(tmp_path: Path) -> None:
 LR = "optimizer.lr: {loguniform: [0.001, 1.0]}"
 WIDTH = "architecture.width: {choice: [4, 8]}"
 CUT = "cut: {choice: {none: {}, holes: {refinements.cutout: {length: 4}}}}"
+START = """  start:
+    - {optimizer.lr: 0.1, cut: holes, refinements.cutout.length: 6}
+"""
 LENGTH = "refinements.cutout.length: {int: [2, 8], step: 2, when: {cut: holes}}"
 
 MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
@@ -159,6 +187,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "two objectives with pruning": (("objective: top1", "objective: [top1, macs]"), (":22: search.pruning", "asha with two objectives")),
     "three objectives": (("objective: top1", "objective: [top1, macs, params]"), (":19: search.objective", "got 3 objectives")),
     "an unknown objective": (("objective: top1", "objective: top11"), (":19:", "no trial reports 'top11'; did you mean 'top1'?")),
+    "an objective by another name": (("objective: top1", "objective: accuracy"), (":19:", "no trial reports 'accuracy'; did you mean 'top1'?")),
+    "an objective that is none": (("objective: top1", "objective: f1"), (":19:", "no trial reports 'f1', expected one of top1, top5", "macs, seconds, perhaps with best_ or selected_ before it")),
     "an objective without averaged weights": (("objective: top1", "objective: ema_top1"), (":19:", "no trial reports 'ema_top1'", "refinements.ema")),
     "a direction that is not": (("objective: top1", "objective: {top1: up}"), (":19: search.objective.top1: got up, expected max or min",)),
     "the wrong direction": (("objective: top1", "objective: {top1: min}"), (":19:", "got min, expected max", "more is better")),
@@ -171,6 +201,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "a budget of nothing": (("budget: {trials: 8}", "budget: {trials: 0}"), (":20: search.budget.trials", "greater than 0")),
     "one fresh seed": (("sampler: tpe", "confirm: 1"), (":21: search.confirm", "greater than or equal to 2")),
     "a starting point outside": (("optimizer.lr: 0.1,", "optimizer.lr: 10.0,"), (":24: search.start.0.optimizer.lr: got 10.0, expected loguniform 0.001 to 1",)),
+    "a starting point in quotes": (("optimizer.lr: 0.1,", 'optimizer.lr: "0.1",'), (":24: search.start.0.optimizer.lr: got \"0.1\", expected loguniform 0.001 to 1",)),
     "a starting point between steps": (("cutout.length: 6", "cutout.length: 5"), (":24:", "got 5, expected int 2 to 8 by 2")),
     "a starting point that is no choice": (("cut: holes, ", "cut: hole, "), (":24:", "got hole", "did you mean 'holes'")),
     "a starting point that is not sampled": (("optimizer.lr: 0.1,", "optimizer.lrr: 0.1,"), (":24:", "'optimizer.lrr' is not sampled", "did you mean 'optimizer.lr'")),

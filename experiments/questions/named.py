@@ -33,14 +33,16 @@ def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ())
 
 def check_metric(metric: str, path: Path, facts: Sequence[str] = ()) -> None:
     """Raise Problem for a name that is neither a metric nor one of `facts`."""
+    if metric not in (*known_metrics(), *facts):
+        raise Problem(path, f"unknown metric {metric!r}{meant_metric(metric, facts)}")
+
+
+def meant_metric(metric: str, facts: Sequence[str] = ()) -> str:
+    """What to say after a name that is neither a metric nor one of `facts`: the one that was meant, or all."""
     known = (*known_metrics(), *facts)
-    if metric in known:
-        return
-    near = nearest(metric, known) or _meant(metric.lower())
     simple = [name for name in known if not name.startswith(("best_", "selected_"))]
     before = ", perhaps with best_ or selected_ before it" if len(simple) < len(known) else ""
-    expected = f", expected one of {', '.join(simple)}{before}"
-    raise Problem(path, f"unknown metric {metric!r}{near or expected}")
+    return nearest(metric, known) or _meant(metric.lower()) or f", expected one of {', '.join(simple)}{before}"
 
 
 def _meant(metric: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.errors import nearest, one_of
+from trainer.errors import nearest
 from trainer.metrics import direction, is_final, network_of
 
 from ..catalog import known_metrics, networks
 from ..language.constraints import Constraint, parse_constraints
 from ..plan import Cell, Plan, Trial, trial_id
+from ..questions.named import meant_metric
 from ..questions.unreported import givers
 from ..study import Study
 from ..tracking.records import TrialRecord
@@ -146,9 +147,8 @@ def _aims(study: Study, words: Search) -> tuple[Aim, ...]:
 
 def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
     place = ("search", "objective", metric) if isinstance(words.objective, Mapping) else ("search", "objective")
-    known = (*known_metrics(), *COSTS)
-    if metric not in known:
-        raise study.error(place, f"no trial reports {metric!r}{one_of(metric, known)}")
+    if metric not in (*known_metrics(), *COSTS):
+        raise study.error(place, f"no trial reports {metric!r}{meant_metric(metric, COSTS)}")
     better = "min" if metric in COSTS else direction(metric)
     if way not in (None, "max", "min"):
         raise study.error(place, f"got {label_of(way)}, expected max or min")

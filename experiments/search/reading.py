@@ -16,7 +16,7 @@ from ..language.references import references_in
 from ..language.validation import Problem, placed, shown
 from ..language.yaml_source import YamlPath
 from ..recipe import FIELDS, Recipe
-from .space import Dimension, Point, Space, Value, in_order, label_of
+from .space import Dimension, Point, Space, Value, in_order, is_same, label_of
 from .words import COLUMNS, COSTS, RANGES, Sampled
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _choice(name: str, given: Sampled) -> Dimension:
 def _like(value: Any, others: list[Any]) -> str | None:
     """What is wrong with a value of a choice, beside those before it: it is one of them, or reads like one."""
     for other in others:
-        if value == other and isinstance(value, bool) == isinstance(other, bool):
+        if is_same(value, other):
             return f"the value {label_of(value)} stands twice"
         if label_of(value) == label_of(other):
             got = f"got {json.dumps(other)} and {json.dumps(value)}"
@@ -162,7 +162,9 @@ def _with_conditions(found: Mapping[str, Dimension], name: str, given: Sampled) 
             raise Problem(place, f"no other choice is called {other!r}; there are {listed}{nearest(other, known)}")
         if found[other].word != "choice":
             raise Problem(place, f"{other!r} is {found[other].shown()}; expected a condition on a choice")
-        labels = tuple(map(label_of, values if isinstance(values, list) else [values]))
+        # a list may itself be what the choice has
+        one = not isinstance(values, list) or found[other].label_like(values) in found[other].patches
+        labels = tuple(map(found[other].label_like, [values] if one else values))
         if not labels:
             raise Problem(place, f"got an empty list, expected one of {', '.join(found[other].patches)}, or several")
         for label in labels:
@@ -254,17 +256,14 @@ def _refuse_teacher(space: Space, recipe: Recipe, place: YamlPath) -> None:
 
 
 def _context(space: Space, dimension: Dimension) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for name, labels in dimension.when.items():
-        found |= _context(space, space.by_name[name])
-        found[name] = labels[0]
-    return found
+    """Choices under which a dimension applies: each that it depends on, with the first option that all allow."""
+    return {name: labels[0] for name, labels in _conditions(space, dimension).items()}
 
 
 def _pairs(space: Space) -> Iterator[Point]:
     """Each dimension under each further label of its conditions, beyond the first, which `_context` takes."""
     for dimension in space.dimensions:
-        for name, labels in dimension.when.items():
-            for label in labels[1:]:
-                context = _context(space, space.by_name[name]) | _context(space, dimension)
-                yield {**context, name: label, dimension.name: dimension.samples()[0]}
+        allowed = _conditions(space, dimension)
+        for name in dimension.when:
+            for label in allowed[name][1:]:
+                yield {**_context(space, dimension), name: label, dimension.name: dimension.samples()[0]}

@@ -92,13 +92,12 @@ class Dimension:
         return value == int(value) and (self.step is None or (value - self.low) % self.step == 0)
 
     def label_like(self, value: Any) -> str:
-        """Of a choice, the label of this value, also where the choice has the same number written otherwise."""
+        """Of a choice, the label of this value, also where the choice has it written otherwise, such as 1 for 1.0."""
         label = label_of(value)
-        if label in self.patches or self.path is None or isinstance(value, bool) or not isinstance(value, int | float):
+        if label in self.patches or self.path is None:
             return label
-        numbers = {known: patch.get(self.path) for known, patch in self.patches.items()}
-        equal = [known for known, number in numbers.items() if not isinstance(number, bool) and number == value]
-        return equal[0] if equal else label
+        values = {known: patch.get(self.path) for known, patch in self.patches.items()}
+        return next((known for known, its in values.items() if is_same(value, its)), label)
 
     def samples(self) -> list[Value]:
         """Values with which to try out whether the recipe takes what the range holds."""
@@ -238,10 +237,16 @@ def _given(study: Study, dimension: Dimension, value: Any, place: YamlPath) -> V
     found = dimension.label_like(value) if dimension.word == "choice" else value
     if not dimension.holds(found):
         near = nearest(str(found), dimension.patches)
-        raise study.error(place, f"got {label_of(value)}, expected {dimension.shown()}{near}")
+        got = label_of(value) if dimension.word == "choice" else json.dumps(value)
+        raise study.error(place, f"got {got}, expected {dimension.shown()}{near}")
     if dimension.word == "choice":
         return str(found)
     return int(found) if dimension.word == "int" else float(found)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a choice are one, however they are written; true is no 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def label_of(value: Any) -> str:

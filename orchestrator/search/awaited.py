@@ -61,8 +61,8 @@ class Awaited:
         return self._by_trial.get(trial, [])
 
     def first_of(self, trial: str) -> list[Open]:
-        """The configurations whose first trial has this id."""
-        return [configuration for configuration in self.of(trial) if configuration.first.id == trial]
+        """The open configurations whose first trial has this id."""
+        return [found for found in self.of(trial) if found.first.id == trial and found.number in self.open]
 
     def begin(self, driver: Driver, configuration: Open, trials: Sequence[Trial]) -> None:
         """Let a configuration wait for trials; the driver trains those that no other configuration waits for."""

@@ -31,6 +31,7 @@ from .budget import POLL, Budget
 from .finalists import Finalists
 from .memory import Configuration, Memory
 from .outcomes import excesses_of
+from .unrecorded import Unrecorded
 
 DIVERGED = f"{Diverged.__name__}: "
 """In the reason of a training that diverged, as it would again."""
@@ -76,6 +77,7 @@ class Configurations:
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations with a trial that another process trains, and when to look at them again."""
 
+        self.unrecorded = Unrecorded(search, history, self.awaited, fingerprints, fingerprint)
         self.finalists = Finalists(search, memory, self.claims, fingerprints, fingerprint)
 
     @property
@@ -89,7 +91,7 @@ class Configurations:
 
     def has_ended(self) -> bool:
         """Whether nothing is left to train, the trials under fresh seeds included."""
-        if self.budget.left or self.budget.running_elsewhere or not self.budget.is_spent():
+        if self.unrecorded.left or self.budget.left or self.budget.running_elsewhere or not self.budget.is_spent():
             return False
         return self.finalists.are_recorded()
 
@@ -122,7 +124,7 @@ class Configurations:
     def is_hopeless(self, trial: str) -> bool:
         """See events.Work."""
         try:
-            return any(self.memory.is_hopeless(configuration.number) for configuration in self.awaited.of(trial))
+            return any(self.memory.is_hopeless(configuration.number) for configuration in self.awaited.first_of(trial))
         except UserError as error:
             self.broken = self.broken or error
             return False
@@ -146,6 +148,7 @@ class Configurations:
                 self.broken = error
 
     def _refill(self, driver: Driver) -> None:
+        self.unrecorded.train(driver)
         self._look_elsewhere(driver)
         while not driver.waiting and self.broken is None:
             configuration = self._next()

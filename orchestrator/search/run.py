@@ -155,6 +155,9 @@ def _announce(search: SearchPlan, supply: Configurations, waiting: int, at_once:
     if (to_come := supply.budget.to_come()) is not None and (late := min(waiting, first - to_come)) > 0:
         expected = f"expected trials: {supply.budget.begun + first}"
         say_aside(console, f"note: the budget ends before {count(late, 'starting point')}; {expected}")
+    if lacking := len(supply.unrecorded.left):
+        done = count(lacking, "configuration")
+        say_aside(console, f"note: {done} done of which the record lacks a run; their trials are trained again")
     if supply.budget.left:
         line = f"{count(len(supply.budget.left), 'configuration')} taken up that an earlier search left"
         console.print(line, highlight=False, markup=False)

@@ -33,6 +33,9 @@ class SearchCost:
     shared: int
     """Trials that other studies had trained already; the other fields don't include them."""
 
+    unrecorded: int
+    """Configurations of whose first trial the record holds nothing; the other fields don't include them."""
+
 
 @dataclass(frozen=True)
 class SearchReport:
@@ -130,7 +133,9 @@ def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> SearchCos
     records = [read_record(attempt) for attempt in newest.values()]
     own = [record for record in records if record.study == search.plan.study.title]
     epochs = sum(len(record.history) for record in own)
-    return SearchCost(len(own), epochs, sum(record.seconds for record in own), len(records) - len(own))
+    unrecorded = {told.first for told in history if told.state in ("complete", "pruned")} - newest.keys()
+    seconds = sum(record.seconds for record in own)
+    return SearchCost(len(own), epochs, seconds, len(records) - len(own), len(unrecorded))
 
 
 def _as_json(report: SearchReport) -> dict[str, Any]:

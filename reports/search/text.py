@@ -94,7 +94,8 @@ def _provenance(report: SearchReport) -> str:
         f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}{name}`",
         f"- Cost: {count(cost.trials, 'trial')}, {count(cost.epochs, 'epoch')}, {cost.seconds:.0f} s of training, the "
         f"fresh seeds included"
-        + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else ""),
+        + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else "")
+        + (f"; the record lacks {count(cost.unrecorded, 'configuration')}" if cost.unrecorded else ""),
     ]
     if report.states["pruned"]:
         took = sum(spent.values())
