@@ -294,6 +294,56 @@ def test_a_network_that_cannot_be_built_costs_no_report(tmp_path: Path) -> None:
     assert make_tables(runs)
 
 
+OUTPUTS = '''
+from typing import Literal
+from experiments.options import Architecture
+
+
+class Outputs(Architecture):
+    """Has more to give than logits."""
+
+    kind: Literal["outputs"] = "outputs"
+    what: str
+
+    def build(self, num_classes):
+        from torch import nn
+        more = self.what == "a class more"
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(3, num_classes + more)
+
+            def forward(self, images):
+                logits = self.layer(images.mean((2, 3)))
+                return (logits, logits) if what == "a pair" or what == "a pair in training" and self.training else logits
+
+        what = self.what
+        return Net()
+'''
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("logits", ""),
+        (
+            "a pair",
+            'architecture {"kind": "outputs", "what": "a pair"} gives tuple for one image, expected logits [1, 3]',
+        ),
+        (
+            "a class more",
+            'architecture {"kind": "outputs", "what": "a class more"} gives [1, 4] for one image, expected logits [1, 3]',
+        ),
+        ("a pair in training", "the network gave tuple in training, expected logits [3, 3]"),
+    ],
+)
+def test_of_a_network(train: Any, tmp_path: Path, what: str, reason: str) -> None:
+    with (tmp_path / "own.py").open("a") as own:
+        own.write(OUTPUTS)
+    assert train(architecture={"kind": "outputs", "what": what}) == reason
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "uint64"])
 def test_labels_and_splits_may_be_whole_numbers_of_any_type(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
