@@ -35,7 +35,7 @@ from .options import (
     Schedule,
     digest,
 )
-from .plugin_errors import check_option, place_in
+from .plugin_errors import check_option, import_hint, place_in
 
 EXTENSION_POINTS: dict[str, type[Option]] = {
     "architectures": Architecture,
@@ -177,7 +177,8 @@ def add_plugin(path: Path) -> str:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         at = f":{place[1]}" if (place := place_in(error, [path])) else ""
-        raise UserError(f"{path}{at}: the plugin fails to import: {type(error).__name__}: {error}") from error
+        what = f"{type(error).__name__}: {error}{import_hint(error, path)}"
+        raise UserError(f"{path}{at}: the plugin fails to import: {what}") from error
     if not _register(module, found):
         raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
     _plugins[path] = found
@@ -192,6 +193,9 @@ def _register(module: ModuleType, code: str | None = None) -> int:
             continue
         for point, base in EXTENSION_POINTS.items():
             if issubclass(value, base):
+                if "presets" not in vars(value):
+                    # those of an option that it derives from are that one's
+                    value.presets = {}
                 check_option(value, base, str(module.__file__))
                 value.code = code
                 kind = kind_of(value)

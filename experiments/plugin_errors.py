@@ -60,6 +60,17 @@ def misfit(own: type[Any], base: type[Any]) -> str:
     return ""
 
 
+def import_hint(error: BaseException, plugin: Path) -> str:
+    """How a plugin imports what lies beside it, if that is what failed; else empty."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    beside = name and any((plugin.parent / found).exists() for found in (name, f"{name}.py"))
+    if not beside and not (isinstance(error, ImportError) and "relative import" in str(error)):
+        return ""
+    return (
+        f"; a plugin is one file: what lies beside it is imported by its own name, with {plugin.parent} on PYTHONPATH"
+    )
+
+
 def _names_of(signature: inspect.Signature) -> str:
     return f"({', '.join(signature.parameters)})"
 

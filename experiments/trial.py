@@ -27,7 +27,7 @@ from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
 from .training.log import discreet, printed_to, trial_logger
-from .training.plugged import checked_loss, checked_schedule
+from .training.plugged import checked_loss, checked_optimizer, checked_schedule
 from .training.resident import resident_data
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
         return train(
             build_model=lambda: recipe.architecture.build(setup.num_classes),
-            build_optimizer=lambda model: recipe.optimizer.build(recipe.optimizer.groups(model)),
+            build_optimizer=lambda model: checked_optimizer(
+                recipe.optimizer, recipe.optimizer.build(recipe.optimizer.groups(model))
+            ),
             schedule=checked_schedule(recipe.schedule),
             loss=checked_loss(recipe.loss, loss.to(device) if isinstance(loss, torch.nn.Module) else loss),
             data=data,

@@ -15,13 +15,14 @@ from reports.tables import make_tables
 
 OWN = '''
 """A refinement, a schedule and a loss of one's own."""
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Literal
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from experiments.options import Loss, Refinement, Schedule
+from experiments.options import Loss, Optimizer, Refinement, Schedule
 from trainer.hooks import Hook
 
 
@@ -34,7 +35,17 @@ class Odd(Refinement):
 
     def build(self, setup):
         found = OddHook(self.what)
-        return {"no hook": None, "a class": OddHook}.get(self.what, found)
+        others = {"no hook": None, "a class": OddHook, "frozen": Frozen(), "ends": Ends()}
+        return others.get(self.what, found)
+
+
+@dataclass(frozen=True)
+class Frozen(Hook):
+    strength: float = 0.5
+
+
+class Ends(Hook):
+    last = 1
 
 
 class OddHook(Hook):
@@ -48,14 +59,37 @@ class OddHook(Hook):
         smaller = replace(batch, images=batch.images[:, :, :10, :10])
         return {"no batch": None, "a tensor": batch.images, "smaller": smaller}.get(self.what, batch)
 
+    def mix(self, batch, draws):
+        found = {
+            "doubles": replace(batch, images=batch.images.double()),
+            "narrow": replace(batch, targets=batch.targets.int()),
+            "four classes": replace(batch, targets=torch.ones(len(batch.targets), 4)),
+            "probabilities": replace(batch, targets=torch.ones(len(batch.targets), 3) / 3),
+        }
+        return found.get(self.what, batch)
+
+    def step_end(self, model):
+        if self.what == "its last":
+            self.last = 3
+        if self.what == "own names":
+            self.latest = 3
+
+    def state_dict(self):
+        seen = {"a deque": deque([1]), "a number of numpy": np.float64(1)}
+        return {"seen": [seen.get(self.what, {"plain": (1.0, None, {"set"})})]}
+
     def rate(self, factor, moment):
         return float("nan") if self.what == "no rate" else factor
 
     def loss(self, value, logits, batch):
-        return value[None] if self.what == "no scalar" else value
+        return {"no scalar": value[None], "detached": value.detach()}.get(self.what, value)
 
     def start(self, model):
         self.model = model
+        if self.what == "a layer more":
+            model.fc = nn.Sequential(model.fc)
+        if self.what == "another layer":
+            model.act1 = nn.SiLU()
 
     def networks(self):
         names = {"averaged": "ema", "another name": "swa"}
@@ -72,6 +106,25 @@ class OddRate(Schedule):
 
     def factor(self, moment):
         return {"none": None, "less": -1, "tensor": torch.ones(1), "numpy": np.float32(1), "whole": 1}.get(self.what, 1.0)
+
+
+class OddOptimizer(Optimizer):
+    """Likewise."""
+
+    kind: Literal["odd_optimizer"] = "odd_optimizer"
+    what: str = "sgd"
+
+    def build(self, groups):
+        if self.what == "a class":
+            return torch.optim.SGD
+        if self.what == "closure":
+            return torch.optim.LBFGS(groups[0]["params"])
+        found = torch.optim.SGD(groups, lr=self.lr)
+        if self.what == "no rate":
+            del found.param_groups[0]["lr"]
+        if self.what == "a deque":
+            found.state[groups[0]["params"][0]]["past"] = deque()
+        return found
 
 
 class OddLoss(Loss):
@@ -125,6 +178,39 @@ def train(tmp_path: Path) -> Any:
         ("no network", "odd: networks gave {'ema': 1}, expected a dict from a name to a network"),
         ("another name", "odd: networks gave {'swa': "),
         ("no scalar", "odd: loss gave Tensor of shape [1], expected a tensor of one number, the batch's mean"),
+        ("detached", "odd: loss gave Tensor of shape [], expected one with a gradient"),
+        ("frozen", ""),
+        ("probabilities", ""),
+        (
+            "doubles",
+            "odd: mix gave images of shape [3, 3, 16, 16], expected images of the type that it was given, torch.float32, "
+            "instead of torch.float64",
+        ),
+        (
+            "narrow",
+            "odd: mix gave images of shape [3, 3, 16, 16], expected targets that are classes, int64 [3], or probabilities, "
+            "float32 [3, 3], instead of torch.int32 [3]",
+        ),
+        ("four classes", "odd: mix gave images of shape [3, 3, 16, 16], expected targets that are classes"),
+        ("own names", ""),
+        (
+            "its last",
+            "odd: its hook sets 'last', where the loop keeps the last epoch in which it acts; expected another name, or "
+            "`works_in` to act in some epochs only",
+        ),
+        ("ends", "odd: its hook sets 'last', where"),
+        (
+            "a deque",
+            "odd: state_dict gave {'seen': [deque([1])]}, expected a dict of tensors and plain values, which a checkpoint "
+            "holds, but seen.0 is deque",
+        ),
+        ("a number of numpy", "odd: state_dict gave {'seen': [np.float64(1.0)]}, expected a dict"),
+        (
+            "another layer",
+            "odd: start changed the network at act1, expected it as the architecture builds it; what makes another "
+            "network is an option of architectures",
+        ),
+        ("a layer more", "odd: start changed the network at fc, expected"),
     ],
 )
 def test_of_a_refinement(train: Any, what: str, reason: str) -> None:
@@ -145,6 +231,26 @@ def test_two_networks_of_one_name_are_refused(train: Any) -> None:
 def test_of_a_schedule(train: Any, what: str, got: str) -> None:
     expected = f"odd_rate: factor gave {got}, expected a finite number from 0 on" if got else ""
     assert train(schedule={"kind": "odd_rate", "what": what}) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("sgd", ""),
+        ("a class", "odd_optimizer: build gave <class 'torch.optim.sgd.SGD'>, expected a torch.optim.Optimizer"),
+        ("no rate", "odd_optimizer: build gave groups without 'lr', expected the rate that schedules scale in each"),
+        (
+            "closure",
+            "odd_optimizer: step is missing a required argument: 'closure', expected step(); what takes a further "
+            "pass is a refinement, at `loss`",
+        ),
+        ("a deque", "odd_optimizer: state_dict gave {'state': {0: {'past': deque([])}}, 'param_groups': "),
+    ],
+)
+def test_of_an_optimizer(train: Any, what: str, reason: str) -> None:
+    found = train(optimizer={"kind": "odd_optimizer", "lr": 0.1, "what": what})
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +292,56 @@ def test_a_network_that_cannot_be_built_costs_no_report(tmp_path: Path) -> None:
     assert runs.fact("deep", "params") is None
     assert runs.fact("plain", "params") == 20382
     assert make_tables(runs)
+
+
+OUTPUTS = '''
+from typing import Literal
+from experiments.options import Architecture
+
+
+class Outputs(Architecture):
+    """Has more to give than logits."""
+
+    kind: Literal["outputs"] = "outputs"
+    what: str
+
+    def build(self, num_classes):
+        from torch import nn
+        more = self.what == "a class more"
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(3, num_classes + more)
+
+            def forward(self, images):
+                logits = self.layer(images.mean((2, 3)))
+                return (logits, logits) if what == "a pair" or what == "a pair in training" and self.training else logits
+
+        what = self.what
+        return Net()
+'''
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("logits", ""),
+        (
+            "a pair",
+            'architecture {"kind": "outputs", "what": "a pair"} gives tuple for one image, expected logits [1, 3]',
+        ),
+        (
+            "a class more",
+            'architecture {"kind": "outputs", "what": "a class more"} gives [1, 4] for one image, expected logits [1, 3]',
+        ),
+        ("a pair in training", "the network gave tuple in training, expected logits [3, 3]"),
+    ],
+)
+def test_of_a_network(train: Any, tmp_path: Path, what: str, reason: str) -> None:
+    with (tmp_path / "own.py").open("a") as own:
+        own.write(OUTPUTS)
+    assert train(architecture={"kind": "outputs", "what": what}) == reason
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "uint64"])

@@ -117,6 +117,86 @@ def test_what_it_may_not_be(text: str, said: str, study: Callable[..., str]) -> 
     assert said in result.stderr
 
 
+@pytest.mark.parametrize(
+    "line", ["import beside", "from beside.deep import x", "from . import beside", "from .beside import x"]
+)
+def test_how_it_imports_what_lies_beside_it_is_said(line: str, study: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("")
+    result = ablate("plan", study(f"{line}\n{TRICK}"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.endswith(f"is imported by its own name, with {tmp_path.resolve()} on PYTHONPATH\n")
+
+
+def test_what_is_not_there_at_all_has_no_such_hint(study: Callable[..., str]) -> None:
+    assert ablate("plan", study(f"import beside\n{TRICK}")).stderr.endswith("No module named 'beside'\n")
+
+
+DERIVED = '''
+from typing import Literal
+from experiments.architectures.resnet import Resnet
+
+
+class Own(Resnet):
+    """A residual network of one's own."""
+
+    kind: Literal["own"] = "own"
+'''
+
+
+def test_an_option_derived_from_another_does_not_take_its_presets(study: Callable[..., str]) -> None:
+    file = study(DERIVED, ("deep: {architecture.tweak: D}", "deep: {architecture.kind: own}"))
+    assert len(set(ids(file).values())) == 4
+    options = catalog.options("architectures")
+    assert options["own"].presets == {}
+    assert "resnet18" in options["resnet"].presets
+
+
+NESTED = '''
+from typing import Annotated, Literal
+from pydantic import Field
+from experiments.options import Refinement, Settings
+from trainer.hooks import Hook
+
+
+class Ring(Settings):
+    """A ring."""
+
+    kind: Literal["ring"] = "ring"
+    radius: float = 5.0
+
+
+class Bar(Settings):
+    """A bar."""
+
+    kind: Literal["bar"] = "bar"
+    width: int | None = None
+
+
+class Trick(Refinement):
+    """Holds one of two shapes."""
+
+    kind: Literal["trick"] = "trick"
+    shape: Annotated[Ring | Bar, Field(discriminator="kind")] = Bar()
+
+    def build(self, setup):
+        return Hook()
+'''
+
+
+def test_a_setting_with_settings_of_its_own_is_shown_as_a_study_writes_it(study: Callable[..., str]) -> None:
+    study(NESTED)
+    assert '= {"kind": "bar", "width": null}' in ablate("options", "trick", "--plugin", "my.py").stdout
+    told = json.loads(ablate("options", "--json", "--plugin", "my.py").stdout)
+    assert told["refinements"]["trick"]["settings"]["shape"]["default"] == {"kind": "bar", "width": None}
+
+
+def test_an_unknown_kind_of_such_a_setting_names_the_known_ones(study: Callable[..., str]) -> None:
+    used = USED.replace("{}", "{shape: {kind: rng}}")
+    result = ablate("plan", study(NESTED, ("l: {loss.label_smoothing: 0.1}", used)))
+    assert result.exit_code == 2
+    assert "trick.shape.kind: unknown kind 'rng', expected one of ring, bar; did you mean 'ring'?" in result.stderr
+
+
 def test_two_of_one_kind_are_named_by_their_files(study: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text(TRICK)
     file = Path(study(TRICK))

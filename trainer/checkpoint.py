@@ -14,6 +14,9 @@ from .errors import UserError
 PARTS = ("epoch", "model", "optimizer", "hooks")
 """What a checkpoint of a training consists of."""
 
+_PLAIN = (type(None), bool, bytes, complex, float, int, str, torch.Size, torch.device, torch.dtype)
+"""Exactly these: torch refuses to load those derived from them, such as numpy's float64, without pickle."""
+
 
 class Unreadable(UserError):
     """A file that torch can't read: cut short, damaged, or with code in it, which is not run."""
@@ -33,6 +36,19 @@ def save(state: dict[str, Any], file: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def unfit(state: Any, at: str = "") -> str:
+    """`seen.0 is deque` for the first part of `state` that `load` would refuse or `copied` not copy; else empty."""
+    if isinstance(state, torch.Tensor) or type(state) in _PLAIN:
+        return ""
+    if isinstance(state, Mapping):
+        inner = [*((key, key) for key in state if type(key) not in _PLAIN), *state.items()]
+    elif type(state) in (list, tuple, set):
+        inner = list(enumerate(state))
+    else:
+        return f"{at or 'it'} is {type(state).__name__}"
+    return next(filter(None, (unfit(value, f"{at}.{key}".lstrip(".")) for key, value in inner)), "")
+
+
 def copied(state: Any) -> Any:
     """`state` with a copy of every tensor on the host, so that training may go on while it is written.
 
@@ -42,7 +58,7 @@ def copied(state: Any) -> Any:
         return state.detach().to("cpu", copy=True)
     if isinstance(state, Mapping):
         return {key: copied(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
+    if isinstance(state, list | tuple | set):
         return type(state)(copied(value) for value in state)
     return state
 

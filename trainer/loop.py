@@ -133,7 +133,7 @@ def train(
                     group["lr"] = float(rate * factor)
                 with numerics.autocast(device):
                     logits = network(batch.images)
-                logits = logits.float()
+                logits = _logits(logits, len(batch.samples), len(data.classes)).float()
                 value = loss(logits, batch.targets)
                 for hook in working:
                     value = hook.loss(value, logits, batch)
@@ -176,6 +176,14 @@ def train(
             )
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
+
+
+def _logits(found: object, images: int, classes: int) -> torch.Tensor:
+    """What the network has given for a batch, if these are logits."""
+    if isinstance(found, torch.Tensor) and found.shape == (images, classes):
+        return found
+    got = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    raise UserError(f"the network gave {got} in training, expected logits [{images}, {classes}]")
 
 
 def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:

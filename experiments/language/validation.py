@@ -112,7 +112,8 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "missing":
         return f"{name!r} is missing{_wanted(_model_at(model, error['loc'][:-1]), name)}"
     if error["type"] == "union_tag_invalid":
-        got, known = error["ctx"]["tag"].strip("<>"), re.findall(r"<(\w+)>", error["ctx"]["expected_tags"])
+        # 'tag' of a field that tells the members apart, '<tag>' of a function
+        got, known = error["ctx"]["tag"].strip("<>"), re.findall(r"'<?(\w+)>?'", error["ctx"]["expected_tags"])
         return f"unknown kind {got!r}, expected one of {', '.join(known)}{nearest(got, known)}"
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")

@@ -61,9 +61,8 @@ def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
     spans.sort(key=lambda span: (span[0].order, catalog.kind_of(type(span[0])), span[1]))
     hooks = []
     for refinement, first, last in spans:
-        hook = checked_hook(refinement, refinement.build(setup))
-        hook.first, hook.last = first, last
-        hooks.append(hook)
+        hook = refinement.build(setup)
+        hooks.append(checked_hook(refinement, hook, first=first, last=last, classes=setup.num_classes))
     return hooks
 
 

@@ -68,26 +68,33 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
             with torch.device("cpu" if params * image_size**2 < _SMALL else "meta"):
                 # without gradients, for whose history torch's counter asks: tokens that are parameters have none
                 model = architecture.untrained().build(num_classes).eval().requires_grad_(False)
-                macs = _macs(model, torch.zeros(1, 3, image_size, image_size))
+                logits, macs = _run(model, torch.zeros(1, 3, image_size, image_size))
     except UserError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        settings = {name: value for name, value in architecture.identity().items() if name != "code"}
         raise UserError(
-            f"architecture {json.dumps(settings)} can't be built for {num_classes} classes at "
+            f"{_named(architecture)} can't be built for {num_classes} classes at "
             f"{image_size} px: {type(error).__name__}: {reason}"
         ) from error
+    shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != [1, num_classes]:
+        raise UserError(f"{_named(architecture)} gives {shape} for one image, expected logits [1, {num_classes}]")
     return Cost(params=params, macs=macs)
 
 
-def _macs(model: nn.Module, images: Tensor) -> int:
+def _named(architecture: Architecture) -> str:
+    return f"architecture {json.dumps({key: value for key, value in architecture.identity().items() if key != 'code'})}"
+
+
+def _run(model: nn.Module, images: Tensor) -> tuple[object, int]:
+    """What the network gives, and the multiply-accumulates that it takes."""
     from torch.utils import flop_counter
 
     unwrap(flop_counter._FlopCounterMode)
     with flop_counter.FlopCounterMode(display=False) as counter:
-        model(images)
-    return int(counter.get_total_flops()) // 2
+        found = model(images)
+    return found, int(counter.get_total_flops()) // 2
 
 
 @cache

@@ -15,7 +15,7 @@ from trainer.errors import UserError
 from ..catalog import kind_of
 from ..plan import Plan, Trial
 from .folders import cache_folder
-from .plugged import checked_source
+from .plugged_data import checked_source
 
 LONG = 1.0
 """Seconds of decoding after which a line announces it, where there is no terminal for a bar."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
@@ -14,13 +14,12 @@ from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment
 
 from ..catalog import kind_of
-from ..options import Dataset, Loss, Option, Refinement, Schedule
+from ..options import Loss, Optimizer, Option, Refinement, Schedule
 from ..plugin_errors import misfit
 
 if TYPE_CHECKING:
     import torch
-
-    from trainer.data import Source
+    from torch import nn
 
     Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -28,21 +27,76 @@ Check = Callable[[Any, tuple[Any, ...]], str]
 """(what was returned, what was passed) to what was expected instead; empty where it is right."""
 
 
-def checked_hook(option: Refinement, hook: object) -> Hook:
-    """The hook that a refinement has built; a plugin's raises UserError for what the loop can't take, at its point."""
+_SPAN = ("first", "last")
+"""Where the loop keeps the epochs in which a hook acts: one that sets these for itself would be passed over."""
+
+
+def checked_hook(option: Refinement, hook: object, *, first: int, last: int, classes: int) -> Hook:
+    """The hook that a refinement has built, for these epochs.
+
+    A plugin's raises UserError for what the loop can't take, at its point.
+    """
     if not isinstance(hook, Hook):
-        raise _mistake(option, "build", hook, "an instance of a class derived from trainer.hooks.Hook")
+        raise mistake(option, "build", hook, "an instance of a class derived from trainer.hooks.Hook")
     if option.code:
         own = type(hook)
         if wrong := misfit(own, Hook):
             raise UserError(f"{kind_of(type(option))}: its hook has {wrong}")
+        for name in _SPAN:
+            if name in vars(hook) or getattr(own, name) is not getattr(Hook, name):
+                raise _taken(option, name)
+        batches = _batches_of(classes)
+        checks = _POINTS | {"augment": batches, "mix": batches, "networks": _networks_of(option)}
         points = {
             point: _checking(getattr(own, point), option, check)
-            for point, check in (_POINTS | {"networks": _networks_of(option)}).items()
+            for point, check in checks.items()
             if getattr(own, point) is not getattr(Hook, point)
         }
-        hook.__class__ = type(own.__name__, (own,), points)
+        if own.start is not Hook.start:
+            points["start"] = _keeping_the_network(own, option)
+        # not by assignment, which a frozen dataclass refuses
+        object.__setattr__(hook, "__class__", type(own.__name__, (own,), points | {"__setattr__": _guard(own, option)}))
+    vars(hook).update(first=first, last=last)
     return hook
+
+
+def _guard(own: type[Hook], option: Refinement) -> Callable[[Hook, str, Any], None]:
+    def set_attribute(self: Hook, name: str, value: Any) -> None:
+        if name in _SPAN:
+            raise _taken(option, name)
+        own.__setattr__(self, name, value)
+
+    return set_attribute
+
+
+def _taken(option: Refinement, name: str) -> UserError:
+    kind = kind_of(type(option))
+    return UserError(
+        f"{kind}: its hook sets {name!r}, where the loop keeps the {name} epoch in which it acts; expected another "
+        "name, or `works_in` to act in some epochs only"
+    )
+
+
+def _keeping_the_network(own: type[Hook], option: Refinement) -> Callable[[Hook, nn.Module], None]:
+    def start(self: Hook, model: nn.Module) -> None:
+        before = _make(model)
+        own.start(self, model)
+        after = _make(model)
+        if changed := [name for name in before | after if before.get(name) != after.get(name)]:
+            # the optimizer has its parameters by now, and whoever loads the weights builds the architecture alone
+            raise UserError(
+                f"{kind_of(type(option))}: start changed the network at {changed[0] or 'its top'}, expected it as the "
+                "architecture builds it; what makes another network is an option of architectures"
+            )
+
+    return start
+
+
+def _make(model: nn.Module) -> dict[str, object]:
+    """The class of each module by name, and the shape of each tensor of the state."""
+    return {name: type(module) for name, module in model.named_modules()} | {
+        name: getattr(value, "shape", None) for name, value in model.state_dict().items()
+    }
 
 
 class CheckedSchedule:
@@ -55,7 +109,7 @@ class CheckedSchedule:
         """See Schedule."""
         found: object = self.schedule.factor(moment)
         if not isinstance(found, Real) or not math.isfinite(found) or found < 0:
-            raise _mistake(self.schedule, "factor", found, "a finite number from 0 on")
+            raise mistake(self.schedule, "factor", found, "a finite number from 0 on")
         return float(found)
 
 
@@ -64,65 +118,50 @@ def checked_schedule(schedule: Schedule) -> Schedule | CheckedSchedule:
     return CheckedSchedule(schedule) if schedule.code else schedule
 
 
+def checked_optimizer(option: Optimizer, optimizer: object) -> torch.optim.Optimizer:
+    """The optimizer that an option has built; a plugin's raises UserError for what the loop can't take."""
+    import torch
+
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise mistake(option, "build", optimizer, "a torch.optim.Optimizer")
+    if not option.code:
+        return optimizer
+    kind = kind_of(type(option))
+    if not all("lr" in group for group in optimizer.param_groups):
+        raise UserError(f"{kind}: build gave groups without 'lr', expected the rate that schedules scale in each")
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError as error:
+        raise UserError(
+            f"{kind}: step is {error}, expected step(); what takes a further pass is a refinement, at `loss`"
+        ) from None
+
+    def kept(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        if expected := _no_state(state, ()):
+            raise mistake(option, "state_dict", state, expected)
+
+    optimizer.register_state_dict_post_hook(kept)
+    return optimizer
+
+
 def checked_loss(option: Loss, criterion: Criterion) -> Criterion:
     """The criterion that a loss has built, a plugin's with its values checked."""
     if not callable(criterion):
-        raise _mistake(option, "build", criterion, "a function of logits and targets")
+        raise mistake(option, "build", criterion, "a function of logits and targets")
     if not option.code:
         return criterion
 
     def checked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         value = criterion(logits, targets)
-        if expected := _no_scalar(value, ()):
-            raise _mistake(option, "what it builds", value, expected)
+        if expected := _no_scalar(value, (logits,)):
+            raise mistake(option, "what it builds", value, expected)
         return value
 
     return checked
 
 
-def checked_source(dataset: Dataset, source: object) -> Source:
-    """What a data set has read. Raises UserError for a plugin's that the trainer can't take or whose splits overlap."""
-    from trainer.data import Source
-
-    if not isinstance(source, Source):
-        raise _mistake(dataset, "read", source, "a trainer.data.Source")
-    for wrong in _wrongs(dataset, source) if dataset.code else ():
-        raise UserError(f"{kind_of(type(dataset))}: read gave {wrong}")
-    return source
-
-
-def _wrongs(dataset: Dataset, source: Source) -> Iterator[str]:
-    """What is wrong with a source, in words."""
-    import numpy as np
-
-    images, labels, classes = source.images, source.labels, source.classes
-    number, known = len(images), dataset.num_classes()
-    if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            yield f"images {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3]"
-    elif wrong := next((image for image in images if not isinstance(image, Path)), None):
-        yield f"the image {wrong!r:.60}, expected a path, or all as an array"
-    if len(set(classes)) != len(classes):
-        yield f"the classes {', '.join(map(str, classes))}, expected each name once"
-    if known is not None and known != len(classes):
-        yield f"{len(classes)} classes, expected {known}, as num_classes() says"
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (number,):
-        yield f"labels {_described(labels)}, expected whole numbers [{number}], one an image"
-    elif number and not 0 <= labels.min() <= labels.max() < len(classes):
-        yield f"labels from {labels.min()} to {labels.max()}, expected 0 to {len(classes) - 1}"
-    if missing := [split for split in ("train", "val") if split not in source.splits]:
-        yield f"the splits {', '.join(source.splits) or 'none'}, expected {' and '.join(missing)} as well"
-    owner: dict[int, str] = {}
-    for name, rows in source.splits.items():
-        if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu" or rows.ndim != 1 or not len(rows):
-            yield f"the split {name} as {_described(rows)}, expected numbers of images, one at least"
-        elif not 0 <= rows.min() <= rows.max() < number:
-            yield f"the split {name} with images {rows.min()} to {rows.max()}, expected 0 to {number - 1}"
-        elif both := [row for row in rows.tolist() if owner.setdefault(row, name) != name]:
-            yield f"image {both[0]} in the splits {owner[both[0]]} and {name}, expected each in one"
-
-
-def _described(found: object) -> str:
+def described(found: object) -> str:
+    """A tensor's or array's type and shape; of anything else, its class."""
     shape = getattr(found, "shape", None)
     return type(found).__name__ if shape is None else f"{getattr(found, 'dtype', '')} {list(shape)}"
 
@@ -132,7 +171,7 @@ def _checking(point: Callable[..., Any], option: Option, check: Check) -> Callab
     def checked(self: Hook, *given: Any) -> Any:
         found = point(self, *given)
         if expected := check(found, given):
-            raise _mistake(option, point.__name__, found, expected)
+            raise mistake(option, point.__name__, found, expected)
         return found
 
     return checked
@@ -142,11 +181,24 @@ def _no_frame(found: object, given: tuple[Any, ...]) -> str:
     return "" if isinstance(found, Frame) else "the frame that it was given, with one more map"
 
 
-def _no_batch(found: object, given: tuple[Any, ...]) -> str:
-    if not isinstance(found, Batch):
-        return "a batch, dataclasses.replace of the one that it was given"
-    shape = given[0].images.shape
-    return "" if found.images.shape == shape else f"images of the shape that it was given, {list(shape)}"
+def _batches_of(classes: int) -> Check:
+    import torch
+
+    def check(found: object, given: tuple[Any, ...]) -> str:
+        if not isinstance(found, Batch):
+            return "a batch, dataclasses.replace of the one that it was given"
+        images, targets = given[0].images, found.targets
+        if found.images.shape != images.shape:
+            return f"images of the shape that it was given, {list(images.shape)}"
+        if found.images.dtype != images.dtype:
+            return f"images of the type that it was given, {images.dtype}, instead of {found.images.dtype}"
+        each, both = (len(images),), (len(images), classes)
+        if targets.shape == (each if targets.dtype == torch.int64 else both if targets.is_floating_point() else ()):
+            return ""
+        wanted = f"classes, int64 {list(each)}, or probabilities, float32 {list(both)}"
+        return f"targets that are {wanted}, instead of {described(targets)}"
+
+    return check
 
 
 def _networks_of(option: Refinement) -> Check:
@@ -170,19 +222,29 @@ def _no_number(found: object, given: tuple[Any, ...]) -> str:
 def _no_scalar(found: Any, given: tuple[Any, ...]) -> str:
     import torch
 
-    return "" if isinstance(found, torch.Tensor) and found.dim() == 0 else "a tensor of one number, the batch's mean"
+    if not isinstance(found, torch.Tensor) or found.dim():
+        return "a tensor of one number, the batch's mean"
+    return "one with a gradient" if given[0].requires_grad and not found.requires_grad else ""
+
+
+def _no_state(found: object, given: tuple[Any, ...]) -> str:
+    from trainer.checkpoint import unfit
+
+    wanted = "a dict of tensors and plain values, which a checkpoint holds"
+    wrong = unfit(found) if isinstance(found, dict) else f"it is {type(found).__name__}"
+    return f"{wanted}, but {wrong}" if wrong else ""
 
 
 _POINTS: dict[str, Check] = {
     "place": _no_frame,
-    "augment": _no_batch,
-    "mix": _no_batch,
     "rate": _no_number,
     "loss": _no_scalar,
+    "state_dict": _no_state,
 }
 
 
-def _mistake(option: Option, point: str, found: object, expected: str) -> UserError:
+def mistake(option: Option, point: str, found: object, expected: str) -> UserError:
+    """The error for what an option gave at one of its points."""
     if isinstance(found, Batch):
         got = f"images of shape {list(found.images.shape)}"
     elif hasattr(found, "shape"):

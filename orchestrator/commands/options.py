@@ -19,7 +19,7 @@ from rich.table import Table
 from experiments import catalog
 from experiments.options import Option
 from trainer.errors import UserError, one_of
-from trainer.settings import about
+from trainer.settings import Settings, about
 
 
 def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
@@ -90,7 +90,9 @@ def _default(option: type[Option], setting: str) -> str:
 
 def _plain(value: object) -> Any:
     """A default as a study would write it; for an option, its kind and the settings that differ from their defaults."""
-    return value.identity() if isinstance(value, Option) else json.loads(json.dumps(value, default=str))
+    if isinstance(value, Settings):
+        return value.identity() if isinstance(value, Option) else value.model_dump(mode="json")
+    return json.loads(json.dumps(value, default=str))
 
 
 def _about(option: type[Option]) -> str:
