@@ -640,7 +640,7 @@ class TestSecrets:
         monkeypatch.setitem(sys.modules, "psycopg2", None)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://me:{SECRET}@host/db")
         found = is_whole(Finding(**servers.open_database()))
-        assert "postgresql+psycopg2://host/db: its driver, the package psycopg2, is not installed" in found.found
+        assert "postgresql+psycopg2://host/db: its driver, psycopg2, is not installed" in found.found
         assert found.remedy.endswith("pip install 'psycopg2-binary'")
 
     def test_a_plain_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,14 @@ def test_a_database_that_is_away_at_the_start_is_said_at_once(monkeypatch: pytes
     assert "s3cr3t" not in str(said.value)
 
 
+def test_a_database_without_its_driver_is_said_with_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://me:s3cr3t@127.0.0.1:9/runs")
+    said = r"can't be opened: its driver, psycopg, is not installed; install it: pip install 'psycopg\[binary\]'; "
+    with pytest.raises(UserError, match=rf"^the record at postgresql\S+ {said}"):
+        open_client()
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [

@@ -512,6 +512,10 @@ def test_storage_that_is_away_or_locked(study: Callable[..., str], monkeypatch: 
     line = searched(study(), code=2).stderr
     assert "me:***@127.0.0.1:1/none can't be used: connection" in line
     assert "hidden" not in line
+    monkeypatch.setenv("ABLATE_OPTUNA_STORAGE", "postgresql+psycopg://me:hidden@127.0.0.1:1/none")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    line = searched(study(), code=2).stderr
+    assert "me:***@127.0.0.1:1/none: its driver, psycopg, is not installed; install it: pip install 'psyc" in line
     monkeypatch.delenv("ABLATE_OPTUNA_STORAGE")
     searched(study(), "--trials", "1")
     monkeypatch.setattr(memory, "_PATIENCE", 0.2)

@@ -22,6 +22,9 @@ SECONDS = 5.0
 _TIMEOUTS = {"pg8000": "timeout", "pyodbc": "timeout", "pymssql": "login_timeout"}
 """What a driver calls the seconds to connect in, where it is not connect_timeout."""
 
+_PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient"}
+"""A driver to its package's name for pip, where the two differ."""
+
 _COLLIDED = ("already exists", "duplicate key value", "Duplicate entry")
 _TRIES, _PAUSE = 5, 1.0
 
@@ -58,6 +61,12 @@ def check_answers(uri: str) -> None:
     except (requests.exceptions.SSLError, requests.exceptions.ReadTimeout):
         # it is there: MLflow knows its certificate, and has more patience
         pass
+
+
+def without_driver(error: ModuleNotFoundError) -> tuple[str, str]:
+    """What is wrong where a database's driver can't be imported, and what to do about it."""
+    driver = str(error.name)
+    return f"its driver, {driver}, is not installed", f"install it: pip install '{_PACKAGES.get(driver, driver)}'"
 
 
 def past_collisions(make: Callable[[], Made]) -> Made:

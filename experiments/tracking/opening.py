@@ -14,7 +14,7 @@ from trainer.errors import UserError
 from ..sharing.process import is_alive
 from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
-from .databases import DATABASES, check_answers, check_reached, past_collisions
+from .databases import DATABASES, check_answers, check_reached, past_collisions, without_driver
 from .fresh import begin_record
 from .uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri, tracking_uri, without_secrets
 from .write_ahead import write_ahead
@@ -65,6 +65,8 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
 
 def _why_not(error: Exception) -> str:
     """Why the record can't be opened, in a few words: MLflow wraps the system's reason into many of its own."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"can't be opened: {'; '.join(without_driver(error))}"
     said = " ".join(without_secrets(str(error)).split())
     reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", said)
     return f"can't be reached ({reason[1]})" if reason else f"can't be opened: {said[:160]}"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.tracking.databases import SECONDS, impatient_engine
+from experiments.tracking.databases import SECONDS, impatient_engine, without_driver
 from experiments.tracking.uris import shown_uri, tracking_uri, without_secrets
 
 from .finding import Finding, one_line
@@ -19,13 +19,6 @@ from .schema import QUERY, check_schema, problem
 REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"
 OTHER_WAYS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 """Settings with which MLflow's client logs in by ways that are not tried here."""
-
-DRIVERS = {
-    "psycopg2": "psycopg2-binary",
-    "psycopg": "psycopg[binary]",
-    "MySQLdb": "mysqlclient",
-}
-"""Module to its package's name for pip, where the two differ."""
 
 
 def server(seconds: float = SECONDS) -> Finding:
@@ -140,9 +133,8 @@ def _database() -> Finding:
                 return Finding("ok", "record", f"{shown_uri()}: reached, empty; `ablate run` makes its tables")
             schema = connection.execute(sqlalchemy.text(QUERY)).scalar()
     except ModuleNotFoundError as error:
-        driver = str(error.name)
-        remedy = f"install it: pip install '{DRIVERS.get(driver, driver)}'"
-        return problem(f"{shown_uri()}: its driver, the package {driver}, is not installed", remedy)
+        found, remedy = without_driver(error)
+        return problem(f"{shown_uri()}: {found}", remedy)
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         return problem(f"{shown_uri()}: can't be opened ({without_secrets(reason)[:160]})", REACH)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.search.plan import SearchPlan
 from experiments.search.space import Value
+from experiments.tracking.databases import without_driver
 from reports.search.told import Told
 from trainer.errors import UserError
 from trainer.room import is_full
@@ -247,6 +248,9 @@ class Memory:
                 place = shown_storage(self.url)
                 raise UserError(f"no space left for the search's storage at {place}; make room there") from error
             cause = error.__cause__ or error
+            if isinstance(cause, ModuleNotFoundError):
+                what = "; ".join(without_driver(cause))
+                raise UserError(f"the search's storage at {shown_storage(self.url)}: {what}") from error
             said = " ".join(str(getattr(cause, "orig", None) or cause).split())
             reason = said.replace(self.url, shown_storage(self.url))[:160]
             raise UserError(
