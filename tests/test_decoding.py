@@ -100,7 +100,7 @@ class TestModes:
         [
             (np.full((4, 4), 1.5, np.float32), "fractions from 0 to 1.5, expected 0 to 1"),
             (np.full((4, 4), -0.5, np.float32), "fractions from -0.5 to 0, expected 0 to 1"),
-            (np.full((4, 4), 7, np.int32), "32-bit integers, of which no one says how deep they are; expected 8 or 16"),
+            (np.full((4, 4), 7, np.int32), "32-bit or signed integers, of which no one says how deep they are"),
         ],
     )
     def test_numbers_whose_range_nothing_tells(self, values: np.ndarray, reason: str, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _level_of_one(image: Image.Image, grey: NDArray[np.float64], raw: str) -> fl
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return 1 / 257
     if image.mode == "I":
-        raise ValueError("32-bit integers, of which no one says how deep they are; expected 8 or 16 bits")
+        raise ValueError("32-bit or signed integers, of which no one says how deep they are; expected 8 or 16 bits")
     if not np.isfinite(grey).all():
         raise ValueError("holds values that are no finite numbers")
     least, most = grey.min(initial=0.0), grey.max(initial=0.0)

@@ -24,9 +24,13 @@ def extent(plan: Plan) -> str:
     futility = f", futility {rule.futility:g}" if rule.futility else ""
     least, most = smallest(plan), at_most(smallest(plan), plan.compared)
     return (
-        f"{rule.least} to {rule.most} seeds until decided: {len(least.trials)} to {len(most.trials)} trials, "
+        f"{_span(rule.least, rule.most)} seeds until decided: {_span(len(least.trials), len(most.trials))} trials, "
         f"{count(rule.comparisons, 'comparison')}, level {rule.level:g}{margin}{futility}"
     )
+
+
+def _span(least: int, most: int) -> str:
+    return f"{least} to {most}" if least < most else str(most)
 
 
 def tally(found: Sequence[Followed]) -> str:
