@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
@@ -100,7 +101,8 @@ def bury_the_dead(client: MlflowClient, experiment: str) -> None:
             # a driver on another machine of this name, or in a container with process ids of its own, may be alive
             spared = _living_processes() if spared is None else spared
             if tags.get(PROCESS) not in spared:
-                end_run(client, run)
+                # another process may be ending it in the same moment
+                past_collisions(partial(end_run, client, run))
 
 
 def end_run(client: MlflowClient, run: Run) -> None:
