@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from plugins import Ignores
 from test_run import ablate
 
@@ -22,6 +23,7 @@ from experiments.job import make_job
 from experiments.sharing import claims
 from experiments.sharing.claims import claimed, claims_folder, claims_of_others
 from experiments.sharing.process import is_alive
+from experiments.tracking import databases
 from experiments.tracking.attempts import HOST, PID, PROCESS
 from experiments.tracking.opening import bury_the_dead
 from experiments.trial import run_trial
@@ -187,3 +189,22 @@ class TestProcesses:
         assert states == {
             "long ago": "KILLED", "not there": "KILLED", "alive": "RUNNING", "counted apart": "RUNNING",
         }  # fmt: skip
+
+    def test_a_run_that_another_process_ends_in_the_same_moment_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = MlflowClient()
+        experiment = client.create_experiment("dead")
+        dead = {HOST: socket.gethostname(), PID: str(2**22 + 1), PROCESS: "gone"}
+        run = client.create_run(experiment, tags=dead).info.run_id
+        set_tag, tries = client.set_tag, []
+
+        def too_late(*arguments: str) -> None:
+            tries.append(arguments)
+            set_tag(*arguments)
+            if len(tries) == 1:
+                raise MlflowException('duplicate key value violates unique constraint "tag_pk"')
+
+        monkeypatch.setattr(client, "set_tag", too_late)
+        monkeypatch.setattr(databases, "_PAUSE", 0.0)
+        bury_the_dead(client, experiment)
+        assert len(tries) == 2
+        assert client.get_run(run).info.status == "KILLED"
