@@ -11,7 +11,7 @@ from typing import Any
 from trainer.errors import UserError, nearest
 
 from . import catalog
-from .language.factors import BadPath, Factor, Patch, parse_factors, patch_data, refuse_overlap
+from .language.factors import BadPath, Factor, Patch, near_path, parse_factors, patch_data, refuse_overlap
 from .language.shapes import Claim, Design, Document, Outline, Replicates, Table
 from .language.validation import Problem, placed, validate
 from .language.yaml_source import Source, YamlPath, read_yaml
@@ -191,7 +191,7 @@ def _apply_profile(
     for name, patches in profiles.items():
         for key in patches:
             if key.split(".")[0] not in known:
-                near = nearest(key.split(".")[0], known)
+                near = near_path(key, known)
                 message = f"unknown path {key!r}, expected one that starts with {', '.join(known)}{near}"
                 raise source.error(("profiles", name, key), message)
     if profile is None:

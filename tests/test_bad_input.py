@@ -140,7 +140,14 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":13:", "factors.c.refinements.mixup.alpha", "no 'refinements.mixup' to patch"),
     ),
     "a patch of the wrong type": ((C, "c: {epochs: many}"), (":13:", "factors.c.epochs", '"many"', "a whole number")),
-    "a removal of nothing": ((C, "c: {refinements.mixup: null}"), (":13:", "factors.c", "to remove")),
+    "a removal of nothing": ((C, "c: {optimizer.nesterow: null}"), (":13:", "factors.c", "to remove", "'nesterov'?")),
+    "a refinement without settings": ((C, "c: {refinements.mixup: }"), (":13:", "factors.c", "expected {} to have it")),
+    "a path that begins with the recipe": (
+        (C, "c: {recipe.optimizer.lr: 0.1}"),
+        (":13:", "factors.c.recipe.optimizer.lr", "did you mean 'optimizer.lr'?"),
+    ),
+    "an option in capitals": (("kind: sgd", "kind: SGD"), (":7:", "recipe.optimizer.kind", "did you mean 'sgd'?")),
+    "a word that is one of few": (("fp32", "fp23"), ("recipe.numerics.precision", "did you mean 'fp32'?")),
     "a factor with one option": ((STEM, "stem: {plain: {}}"), (":12:", "factors.stem", "two options")),
     "a factor that mixes options and paths": (
         (C, "c: {schedule: {kind: cosine}, optimzer: {kind: adam, lr: 0.1}}"),
@@ -336,6 +343,10 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":18:", "leave no cell to run; the nearest, 'plain', has params 20,382"),
     ),
     "a plugin that is missing": (("tables:", "plugins: [gone.py]\ntables:"), (":18:", "plugins.0", "gone.py", "no such file")),
+    "a path of a profile that begins with the recipe": (
+        ("tables:", "profiles: {demo: {recipe.epochs: 1}}\ntables:"),
+        (":18:", "profiles.demo.recipe.epochs", "did you mean 'epochs'?"),
+    ),
     "an unknown path in a profile": (
         ("tables:", "profiles: {demo: {epoch: 1}}\ntables:"),
         (":18:", "profiles.demo.epoch", "did you mean 'epochs'"),

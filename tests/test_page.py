@@ -254,6 +254,14 @@ def test_no_page_scrolls_sideways(browser: Browser, page: Path, width: int) -> N
     assert width > 400 or any(inside > outside for outside, inside in boxes)
 
 
+def test_a_first_column_that_stays_covers_no_line_above_it(browser: Browser, page: Path) -> None:
+    browser.open(page, width=375)
+    script = """const style = getComputedStyle(document.querySelector("#changes-rows tbody th"));
+        const table = getComputedStyle(document.querySelector("#changes-rows"));
+        return [style.position, style.backgroundClip, style.borderTopWidth, table.borderCollapse];"""
+    assert browser.run(script) == ["sticky", "padding-box", "1px", "separate"]
+
+
 def luminance(colour: list[float]) -> float:
     """Relative luminance by WCAG 2.2."""
     linear = [c / 12.92 if (c := v / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for v in colour[:3]]

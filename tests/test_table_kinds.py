@@ -392,6 +392,13 @@ def test_every_kind_compiles_and_says_the_same_twice(tmp_path: Path) -> None:
     assert "Overfull" not in output.replace("Overfull \\vbox", "")
 
 
+def test_siunitx_prints_a_spread_of_zero_as_the_other_forms_do(tmp_path: Path) -> None:
+    runs = made(tmp_path, "  - {id: t, rows: stem, metrics: [top5], siunitx: true}\n")
+    table = to_latex(make_tables(runs)[0])
+    assert "1.000 +- 0.000" in table
+    assert "retain-zero-uncertainty" in table, "siunitx drops it otherwise"
+
+
 def test_the_csv_has_the_raw_numbers(tmp_path: Path) -> None:
     words = "  - {id: t, rows: stem, published: {plain: {top1: [0.5, 0.6]}}}\n"
     runs = made(tmp_path, words)

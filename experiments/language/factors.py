@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -120,8 +120,13 @@ def _overlaps(patch: Patch, other: Patch) -> Iterator[tuple[str, str]]:
 
 def unknown_path(key: str) -> str:
     """The message for a path that begins with no word of the recipe."""
-    first = key.split(".")[0]
-    return f"the recipe has no path {key!r}; expected one that starts with {', '.join(FIELDS)}{nearest(first, FIELDS)}"
+    return f"the recipe has no path {key!r}; expected one that starts with {', '.join(FIELDS)}{near_path(key, FIELDS)}"
+
+
+def near_path(key: str, known: Sequence[str]) -> str:
+    """What was meant by a path that begins with none of the known words: without a `recipe.`, or as the nearest."""
+    first, _, rest = key.partition(".")
+    return f"; did you mean {rest!r}?" if first == "recipe" and rest.split(".")[0] in FIELDS else nearest(first, known)
 
 
 def check_name(name: str, path: YamlPath) -> None:
@@ -179,7 +184,10 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
     elif last in known:
         data.pop(last, None)
     else:
-        raise BadPath((path,), f"the baseline recipe has no {path!r} to remove{nearest(last, known)}")
+        # a name with nothing behind it is null
+        empty = "; expected {} to have it with its defaults" if parents == ["refinements"] else ""
+        remedy = nearest(last, known) or empty
+        raise BadPath((path,), f"the baseline recipe has no {path!r} to remove{remedy}")
 
 
 def conflicts(chosen: Iterable[tuple[str, Patch]]) -> Iterator[tuple[str, str, str, str]]:

@@ -118,6 +118,9 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
+    if error["type"] == "literal_error" and isinstance(error["input"], str):
+        known = re.findall(r"'(\w+)'", error["ctx"]["expected"])
+        return f"got {shown(error['input'])}, expected {expected}{nearest(error['input'], known)}"
     return f"got {shown(error['input'])}, expected {expected}{_remedy(error['input'], expected)}"
 
 

@@ -18,7 +18,8 @@ _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 """A number as siunitx reads it: sign, whole digits, decimals; then those digits of a standard deviation."""
 
 _SETUP = (
-    "separate-uncertainty,table-align-uncertainty=false,table-align-text-post=false,retain-explicit-plus,detect-weight"
+    "separate-uncertainty,table-align-uncertainty=false,table-align-text-post=false,retain-explicit-plus,"
+    "retain-zero-uncertainty,detect-weight"
 )
 
 
