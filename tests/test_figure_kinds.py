@@ -258,6 +258,9 @@ def test_seconds_of_an_epoch_are_those_of_a_warm_worker(tmp_path: Path) -> None:
             epoch["epoch_seconds"] = seconds + record.seed
     costs = cost_points(runs, "x", "top1", "epoch_seconds", ["plain"])
     assert list(costs.data["cost"]) == [pytest.approx(2.0)], "the mean over seeds of 1 + seed"
+    assert "The square is the whole Pareto front, the cell that no other one beats" in costs.describe()
+    front = cost_drawing.draw(costs).legends[0].get_lines()[0]
+    assert (front.get_label(), front.get_linestyle()) == ("Pareto front", "None")
 
 
 @pytest.mark.parametrize("number", [1, 3, 12, 60])

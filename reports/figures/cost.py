@@ -68,10 +68,12 @@ class Costs(FigureData):
             if self.data["low"].notna().any()
             else "Point: one seed."
         )
-        text += (
-            " The line is the Pareto front, the cells that no other one beats in cost and mean at once: "
-            f"{first_few(list(self.front['label']), '; ')}."
-        )
+        beaten = "no other one beats in cost and mean at once"
+        if len(self.front) == 1:
+            text += f" The square is the whole Pareto front, the cell that {beaten}: {self.front['label'].item()}."
+        else:
+            front = first_few(list(self.front["label"]), "; ")
+            text += f" The line is the Pareto front, the cells that {beaten}: {front}."
         if self.cost in ("epoch_seconds", "seconds"):
             text += " Seconds depend on what else the machine did."
         return text

@@ -84,8 +84,10 @@ def _scale(axis: Axes, costs: Costs) -> None:
 def _legend(costs: Costs) -> list[Any]:
     from matplotlib.lines import Line2D
 
+    # a single point has no line
+    joined = "-" if len(costs.front) > 1 else ""
     handles = [Line2D([], [], color=COLOURS[1], marker="s", markersize=4, markerfacecolor=COLOURS[0],
-                      markeredgecolor=COLOURS[0], linewidth=1, label="Pareto front")]  # fmt: skip
+                      markeredgecolor=COLOURS[0], linewidth=1, linestyle=joined, label="Pareto front")]  # fmt: skip
     if not costs.data["front"].all():
         handles.append(
             Line2D([], [], color=BESIDE, marker="o", markerfacecolor="white", linestyle="", label="other cells")
