@@ -440,6 +440,25 @@ def test_a_rule_that_changes_after_looks_is_told(study_file: WriteStudy) -> None
     assert "other comparisons (1 gone)" in note((", against: plain", ""))
     study.write_text(SMALL.replace("max: 4", "max: 5"))
     assert "note: the comparisons were looked at before with max 4, now 5." in run_note(study)
+    study.write_text(SMALL.replace("min: 3,", "min: 3, level: 0.1,"))
+    assert "with max 5, now 4; level 0.05, now 0.1." in ablate("report", str(study)).replace("\n", " ")
+    assert "note" not in run_note(study)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [1],
+        {"max": 4},
+        {"comparisons": None},
+        {"comparisons": [{}]},
+        {"comparisons": [7]},
+        {"max": "4", "comparisons": [{"estimate": {}, "left": None}, {"estimate": {"n": 3}}]},
+    ],
+)
+def test_an_earlier_report_that_was_edited_tells_of_no_rule(seeds: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"seeds": seeds}))
+    assert other_rule(planned(tmp_path, SMALL), tmp_path) == ""
 
 
 def run_note(study: Path) -> str:
