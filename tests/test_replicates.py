@@ -44,7 +44,7 @@ from orchestrator.task import Summary, Task
 from orchestrator.terms import Terms
 from reports.renewal import Renewed
 from reports.replicates.seeds import at_most, followed, grown, largest, replayed
-from reports.replicates.text import extent, notes, row, saved, tally
+from reports.replicates.text import extent, headline, notes, row, saved, tally
 from trainer.metrics import epoch_metrics
 
 WriteStudy = Callable[..., Path]
@@ -324,6 +324,15 @@ def test_a_number_asks_for_no_seed_and_gives_none_up(tmp_path: Path) -> None:
     assert [each.standing.verdict for each in found if each.comparison.right is None] == ["open"]
 
 
+@pytest.mark.parametrize(("number", "side"), [("0.6", "below"), ("0", "above")])
+def test_a_number_is_no_difference(number: str, side: str, tmp_path: Path) -> None:
+    text = with_seeds("{min: 3, max: 5, until: decided}") + f"  - {{says: x, test: deep.top1 > {number}}}\n"
+    plan = planned(tmp_path, text)
+    found = followed(plan, ends(plan, {"deep": [0.5, 0.501, 0.499]}))
+    assert row(found[-1], plan)[:2] == (f"deep.top1 against {number}", "0.5000 (0.4935 to 0.5065)")
+    assert headline(plan, found)[1] == f"Decided: deep.top1 against {number} ({side} it, 0.5000, n = 3)."
+
+
 def test_what_may_still_come_is_that_of_open_comparisons(tmp_path: Path) -> None:
     plan = planned(tmp_path, with_seeds("{min: 3, max: 6, until: decided, futility: 0}"))
     # the claim compares two of the four cells
@@ -440,6 +449,25 @@ def test_a_rule_that_changes_after_looks_is_told(study_file: WriteStudy) -> None
     assert "other comparisons (1 gone)" in note((", against: plain", ""))
     study.write_text(SMALL.replace("max: 4", "max: 5"))
     assert "note: the comparisons were looked at before with max 4, now 5." in run_note(study)
+    study.write_text(SMALL.replace("min: 3,", "min: 3, level: 0.1,"))
+    assert "with max 5, now 4; level 0.05, now 0.1." in ablate("report", str(study)).replace("\n", " ")
+    assert "note" not in run_note(study)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [1],
+        {"max": 4},
+        {"comparisons": None},
+        {"comparisons": [{}]},
+        {"comparisons": [7]},
+        {"max": "4", "comparisons": [{"estimate": {}, "left": None}, {"estimate": {"n": 3}}]},
+    ],
+)
+def test_an_earlier_report_that_was_edited_tells_of_no_rule(seeds: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"seeds": seeds}))
+    assert other_rule(planned(tmp_path, SMALL), tmp_path) == ""
 
 
 def run_note(study: Path) -> str:

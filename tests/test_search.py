@@ -275,6 +275,8 @@ def test_what_promises_little_is_ended_early_and_never_taken_for_finished(study:
     assert slow.user_attrs["ablate.reason"] == "pruned after epoch 2"
     assert "#1 seed 0  pruned after epoch 2" in result.stdout
     assert "#1 seed 1" not in result.stdout, "no second seed of what was ended"
+    report = Path("results/fast-search/report.md").read_text()
+    assert re.search(r"Ending early saved \d+ % of the first seeds' epochs: \d instead of 9\n", report)
     mean = (
         sum(
             r.data.metrics["train_loss"]

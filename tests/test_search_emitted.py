@@ -141,3 +141,11 @@ def test_what_can_t_be_written_in_the_end_is_a_line(study: Callable[..., str], t
     assert (
         line == "ablate: --emit tuned.yaml: it can't be written (No such file or directory); expected another place\n"
     )
+
+
+def test_an_emitted_study_that_is_searched_itself_stays(study: Callable[..., str]) -> None:
+    file = Path(study((START, "")))
+    file.write_text(MARK + file.read_text())
+    said = searched(str(file), "--trials", "1", "--emit", str(file), code=2).stderr
+    assert "it is the study that is searched; expected another file" in said
+    assert file.exists()

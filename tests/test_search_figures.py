@@ -19,10 +19,13 @@ from reports.search.told import Told, best_of, finalists_of, fresh_plan
 LOSSES = ((0.5,), (0.7,), (1.2e7,), (0.9,))
 
 
-def figures_of(search: SearchPlan, history: list[Told]) -> dict[str, SearchFigure]:
+def figures_of(
+    search: SearchPlan, history: list[Told], importances: dict[str, float] | None = None
+) -> dict[str, SearchFigure]:
     plan: Plan = fresh_plan(search, history)
     best, finalists = best_of(history, search.aims), finalists_of(search, history)
-    report = SearchReport(search, history, {}, best, Runs(plan, {}, {}, {}), finalists, SearchCost(1, 1, 1.0, 0, 0))
+    runs, cost = Runs(plan, {}, {}, {}), SearchCost(1, 1, 1.0, 0, 0)
+    report = SearchReport(search, history, importances or {}, best, runs, finalists, cost)
     return {figure.id: figure for figure in search_figures(report)}
 
 
@@ -87,6 +90,18 @@ def test_captions_speak_of_what_is_there(tmp_path: Path) -> None:
     assert titles["history"].endswith(f"{grey}; no point: a constraint kept it from training")
     assert titles["slices"].endswith(grey)
     assert titles["parallel"].endswith("; grey: ended early")
+
+
+@pytest.mark.parametrize(
+    ("objective", "values", "by"),
+    [("top1", (0.5,), ""), ("[top1, params]", (0.5, 1e3), " by both objectives")],
+)
+def test_the_importance_of_a_front_is_told_from_that_of_one_objective(
+    objective: str, values: tuple[float, ...], by: str, tmp_path: Path
+) -> None:
+    search = search_of(tmp_path, f"objective: {objective}")
+    figure = figures_of(search, history_of(search, values), {"optimizer.lr": 1.0})["importance"]
+    assert figure.title.endswith(f"the best tenth of the configurations{by} (PED-ANOVA)")
 
 
 def sampled(tmp_path: Path, words: str, values: list[float | str]) -> SearchFigure:

@@ -51,6 +51,9 @@ def check_emitted(search: SearchPlan, file: Path) -> None:
     for name, whose in {search.plan.study.title: "the search", **studies}.items():
         if file.stem == name:
             raise UserError(f"--emit {file}: a study of that name would replace {whose}'s own report; expected another")
+    if file.exists() and file.samefile(search.study.source.file):
+        # also where it was emitted itself: it would be replaced, or removed if nothing is better than its recipe
+        raise UserError(f"--emit {file}: it is the study that is searched; expected another file")
     if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UserError(f"--emit {file}: exists and is no study that a search emitted; expected a new file")
     try:

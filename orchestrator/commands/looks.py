@@ -19,12 +19,16 @@ def other_rule(plan: Plan, folder: Path) -> str:
     """A note if the report in `folder` has looked at comparisons by another rule than the study's; else empty."""
     if plan.study.replicates is None:
         return ""
-    known: Any = {}
-    # a report that is not there, or was edited by hand, tells nothing
-    with suppress(OSError, ValueError):
-        known = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    before = known.get("seeds") if isinstance(known, Mapping) else None
-    if not isinstance(before, Mapping) or not any(each["estimate"] for each in before.get("comparisons", ())):
+    # a report that is not there, is of fixed seeds, or was edited by hand, tells nothing
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _note(plan, json.loads((folder / "report.json").read_text(encoding="utf-8"))["seeds"])
+    return ""
+
+
+def _note(plan: Plan, before: Mapping[str, Any]) -> str:
+    """before: where comparisons stood, as in report.json."""
+    assert plan.study.replicates is not None, "the study adds seeds"
+    if not any(each["estimate"] for each in before["comparisons"]):
         return ""
     now = plan.study.replicates.model_dump()
     changed = [

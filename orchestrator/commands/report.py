@@ -20,6 +20,7 @@ from trainer.errors import UserError
 
 from ..estimates.resources import check_writable, writing
 from .loading import by_now, load_plan
+from .looks import other_rule
 
 PAUSE, PAUSE_OF_SERVERS = 2.0, 15.0
 """Seconds between two looks at the record: a file answers in milliseconds, a server is asked for all its runs."""
@@ -35,8 +36,12 @@ def write(
     plan = load_plan(study, profile, seeds)
     folder = out or results_folder(plan)
     check_writable(folder)
+    # the report that is about to be replaced is all that remembers the earlier rule
+    note = other_rule(plan, folder)
     with writing():
         found = renew_report(plan, folder, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    if note:
+        click.echo(note)
     click.echo(f"report: {found.path}{'' if found.written else ' (unchanged)'}")
 
 

@@ -11,7 +11,7 @@ from experiments.plan import Plan
 from experiments.questions.comparisons import Comparison
 
 from ..escape import markdown
-from ..numbers import signed, within
+from ..numbers import signed, unsigned, within
 from .seeds import Followed, at_most, largest, rule_of, smallest
 
 HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
@@ -85,11 +85,11 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
 
 def _in_short(each: Followed) -> str:
     assert each.estimate is not None, "it has been looked at"
-    margin = each.comparison.margin
+    compared, mean = each.comparison, each.estimate.mean
     side = ""
-    if margin and each.standing.verdict == "decided":
-        side = f"{'above' if each.estimate.mean > margin else 'below'} it, "
-    return f"{difference_of(each.comparison)} ({side}{_signed(each.estimate.mean)}, n = {each.estimate.n})"
+    if (compared.margin or compared.right is None) and each.standing.verdict == "decided":
+        side = f"{'above' if mean > compared.margin else 'below'} it, "
+    return f"{difference_of(compared)} ({side}{_printed(mean, compared)}, n = {each.estimate.n})"
 
 
 def notes(plan: Plan, found: Sequence[Followed]) -> list[str]:
@@ -145,8 +145,10 @@ def as_json(plan: Plan, found: Sequence[Followed]) -> dict[str, Any]:
 
 
 def difference_of(comparison: Comparison) -> str:
-    """What is estimated: `B.top1 - A.top1`, and the margin that it is tested against."""
-    name = f"{comparison.left} - {comparison.right}" if comparison.right else str(comparison.left)
+    """What is estimated: `B.top1 - A.top1`, and the margin or number that it is tested against."""
+    if comparison.right is None:
+        return f"{comparison.left} against {comparison.margin:g}"
+    name = f"{comparison.left} - {comparison.right}"
     return f"{name} against {comparison.margin:+g}" if comparison.margin else name
 
 
@@ -155,13 +157,14 @@ def _estimate(each: Followed) -> str:
     if found is None:
         return ""
     if found.low is None or found.high is None:
-        return f"{_signed(found.mean)} (no spread)"
+        return f"{_printed(found.mean, compared)} (no spread)"
     low, high = within(found.low, found.high, compared.left.metric, -1.0 if compared.right else 0.0)
-    return f"{_signed(found.mean)} ({_signed(low)} to {_signed(high)})"
+    return f"{_printed(found.mean, compared)} ({_printed(low, compared)} to {_printed(high, compared)})"
 
 
-def _signed(value: float) -> str:
-    return signed(value, 4)
+def _printed(value: float, comparison: Comparison) -> str:
+    """A difference with its sign, or a cell's own number."""
+    return signed(value, 4) if comparison.right else unsigned(f"{value:.4f}")
 
 
 def _stands(each: Followed, plan: Plan) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CAPTIONS = {
     "history": "{metrics} of every configuration in its turn, and the best so far{pruned}{refused}{far}",
-    "importance": "Each dimension's part in reaching the best tenth of the configurations (PED-ANOVA)",
+    "importance": "Each dimension's part in reaching the best tenth of the configurations{both} (PED-ANOVA)",
     "slices": "{metric} over each dimension{pruned}{far}",
     "parallel": "Configurations across all dimensions, by {metric}; the better, the darker, and in front{grey}{beside}",
     "front": "Both objectives; the line joins the configurations that no other beats in both; open: trained again "
@@ -81,7 +81,8 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
     there["far"] = any(fence(frame[c], aim) is not None for aim, c in zip(search.aims, columns, strict=True))
     there |= {"grey": there["pruned"], "beside": any(dimension.when for dimension in search.space.dimensions)}
     words = {mark: text if there[mark] else "" for mark, text in _MARKS.items()}
-    words |= {"metric": metrics[0], "metrics": " and ".join(metrics)}
+    both = " by both objectives" if len(metrics) > 1 else ""
+    words |= {"metric": metrics[0], "metrics": " and ".join(metrics), "both": both}
     return [
         SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.aims)
         for id, data in made.items()

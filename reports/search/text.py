@@ -100,7 +100,7 @@ def _provenance(report: SearchReport) -> str:
     if report.states["pruned"]:
         took = sum(spent.values())
         most = "at most " if search.study.recipe.early_stopping else ""
-        share = f"{most}{saved / (took + saved):.0%}"
+        share = f"{most}{100 * saved / (took + saved):.0f} %"
         lines.append(f"- Ending early saved {share} of the first seeds' epochs: {took} instead of {took + saved}")
     lines += [f"- Constraint: {markdown(constraint.text)}" for constraint in search.constraints]
     return "\n".join(lines)
