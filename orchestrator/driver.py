@@ -13,7 +13,7 @@ from experiments.tracking import RunWriter
 from experiments.tracking.states import trial_states
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
-from trainer.files import JOURNAL, LOG, tidy
+from trainer.files import JOURNAL, LOG, drop_drafts, tidy
 from trainer.recorder import Epoch, Journal
 from trainer.stopping import is_over
 
@@ -237,4 +237,6 @@ class Driver:
         if finished:
             tidy(self._folder(trial.id))
             self.recorded.add(trial.id)
+        else:
+            drop_drafts(self._folder(trial.id))
         self.elsewhere.recorded(trial, self.fingerprints[trial.id], finished=finished)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from experiments.tracking.uris import absent_record
 from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
-from trainer.files import CHECKPOINT, tidy
+from trainer.files import CHECKPOINT, drop_drafts, tidy
 
 from .cluster.needs import Needs, needs_of
 from .driver import Driver
@@ -125,8 +126,7 @@ def train(
         aside.shutdown(wait=False)
         for trial in task.summary.cut_short:
             # what a worker left that was ended in the middle of writing
-            for draft in trial_folder(trial.id, task.fingerprints[trial.id]).glob("*.part"):
-                draft.unlink(missing_ok=True)
+            drop_drafts(trial_folder(trial.id, task.fingerprints[trial.id]))
 
 
 def _to_both(held: Held, lease: Lease) -> Callable[[float | None, Mapping[str, str]], None]:
@@ -229,6 +229,10 @@ def _mine(pending: list[Trial], elsewhere: Mapping[str, str]) -> list[Trial]:
 def shares_here(plan: Plan, cells: Sequence[Cell], terms: Terms, console: Console) -> Shares:
     """What each trial is to have of this machine. Shares of GPUs are measured for `cells`, unless the user sets any."""
     room = room_here()
+    if terms.at_once and terms.at_once > 1 and not terms.address:
+        # cores that are not there are shared out as well: the user wants so many at once, on however few
+        threads = max(cell.recipe.numerics.threads for cell in plan.cells)
+        room = replace(room, cpus=max(room.cpus, terms.at_once * threads))
     if room.gpus and terms.has_no_share():
         probe_missing(plan, cells, room, console)
     return Shares(room, at_once=terms.at_once, gpu=terms.gpu, measured=partial(known_share, room=room))

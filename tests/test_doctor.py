@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
@@ -642,6 +642,20 @@ class TestSecrets:
         found = is_whole(Finding(**servers.open_database()))
         assert "postgresql+psycopg2://host/db: its driver, psycopg2, is not installed" in found.found
         assert found.remedy.endswith("pip install 'psycopg2-binary'")
+
+    def test_only_what_mlflow_or_a_plugin_of_it_knows_may_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgres://me:{SECRET}@host/db")
+        found = one(records.record())
+        assert (found.level, found.found) == (
+            "problem",
+            "postgres://host/db: a kind of record that MLflow doesn't know",
+        )
+        assert "postgresql" in found.remedy
+        plugin = EntryPoint("postgres", "some:Store", "mlflow.tracking_store")
+        monkeypatch.setattr("experiments.tracking.uris.entry_points", lambda group: [plugin])
+        assert one(records.record()).level == "warning"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+        assert one(records.record()).level == "warning"
 
     def test_a_plain_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for uri in ("mlruns", "file:///tmp/mlruns"):

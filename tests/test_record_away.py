@@ -224,9 +224,13 @@ def test_a_database_without_its_driver_is_said_with_the_package_to_install(monke
         ),
         ("mlruns", "mlruns: a folder, which MLflow no longer writes to; unset MLFLOW_TRACKING_URI"),
         ("file:///tmp/runs", "file:///tmp/runs: a folder, which MLflow no longer writes to; unset"),
+        (
+            "postgres://me:s3cr3t@host/runs",
+            "postgres://host/runs: a kind of record that MLflow doesn't know; expected .* postgresql",
+        ),
     ],
 )
-def test_a_server_that_is_away_or_a_folder_is_said_at_once(
+def test_a_server_that_is_away_or_no_place_for_a_record_is_said_at_once(
     uri: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlflow.MlflowClient", None)

@@ -6,9 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from experiments.plan import Trial
 from orchestrator.estimates.shares import Room, Share, Shares
+from orchestrator.run import cpus_for, shares_here
+from orchestrator.terms import Terms
 
 
 def trial(cell: str = "a", threads: int = 1) -> Trial:
@@ -75,3 +78,16 @@ def test_two_seeds_that_fail_together_raise_it_once() -> None:
     assert shares.raise_for(trial(), Share(1), None)
     assert shares.raise_for(trial(), Share(1), None), "the other one goes on with what is given now"
     assert shares.of(trial()) == Share(2)
+
+
+@pytest.mark.parametrize(("asked", "threads", "at_once"), [(1, 1, 1), (1, 3, 1), (3, 1, 3), (2, 3, 2)])
+def test_as_many_as_the_user_asks_for_on_however_few_cores(
+    asked: int, threads: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.run.room_here", lambda: Room(2))
+    one = trial(threads=threads)
+    plan: Any = SimpleNamespace(cells=[one])
+    shares = shares_here(plan, [], Terms(asked), Console())
+    assert shares.capacity(one) == at_once
+    shares.room = Room(cpus_for([one], shares))
+    assert shares.capacity(one) == at_once, "as announced"

@@ -21,7 +21,14 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
+def drop_drafts(folder: Path) -> None:
+    """Delete what a process that died was writing."""
+    for file in folder.glob("*.part"):
+        file.unlink(missing_ok=True)
+
+
 def tidy(folder: Path) -> None:
     """Delete what is not needed once a training is recorded: checkpoints, drafts, weights. Log and journal stay."""
-    for file in (*folder.glob("*.pt"), *folder.glob("*.part"), folder / WEIGHTS):
+    drop_drafts(folder)
+    for file in (*folder.glob("*.pt"), folder / WEIGHTS):
         file.unlink(missing_ok=True)

@@ -17,7 +17,17 @@ from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
 from .databases import DATABASES, check_answers, check_reached, past_collisions, without_driver
 from .fresh import begin_record
-from .uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri, tracking_uri, without_secrets
+from .uris import (
+    KINDS,
+    NO_FOLDER,
+    embedded_record,
+    is_folder,
+    is_unknown,
+    scheme,
+    shown_uri,
+    tracking_uri,
+    without_secrets,
+)
 from .write_ahead import write_ahead
 
 if TYPE_CHECKING:
@@ -42,6 +52,8 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     if is_folder():
         raise UserError(f"the record at {shown_uri()}: a folder, which MLflow no longer writes to; {NO_FOLDER}")
+    if is_unknown():
+        raise UserError(f"the record at {shown_uri()}: a kind of record that MLflow doesn't know; {KINDS}")
     try:
         if scheme() in DATABASES:
             check_reached(tracking_uri())

@@ -6,10 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from trainer.errors import UserError
+
+from .databases import DATABASES
 
 SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Where MLflow's client looks for secrets besides the URI."""
@@ -85,6 +88,17 @@ def is_folder() -> bool:
     """Whether the tracking URI is a path, or file://, by which MLflow means a folder, and no longer writes to it."""
     means_folder = scheme() in ("", "file") and tracking_uri() != "databricks"
     return means_folder and not os.environ.get("MLFLOW_ALLOW_FILE_STORE")
+
+
+KINDS = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}"
+
+_KNOWN = {"", "file", "sqlite", "http", "https", "databricks", "databricks-uc", "uc", *DATABASES}
+"""The schemes that MLflow keeps records at without a plugin."""
+
+
+def is_unknown() -> bool:
+    """Whether neither MLflow nor an installed plugin of it keeps records at addresses of the tracking URI's scheme."""
+    return scheme() not in _KNOWN | {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
 
 
 def shown_uri() -> str:

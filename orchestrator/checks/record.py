@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from experiments.language.wording import count
 from experiments.tracking.databases import DATABASES
-from experiments.tracking.uris import NO_FOLDER, embedded_record, is_folder, scheme, shown_uri
+from experiments.tracking.uris import KINDS, NO_FOLDER, embedded_record, is_folder, is_unknown, scheme, shown_uri
 from trainer.errors import UserError
 from trainer.files import existing
 
@@ -39,8 +39,10 @@ def record() -> Iterator[Finding]:
         yield database()
     elif is_folder():
         yield problem(f"{shown_uri()}: a folder, which MLflow no longer writes to", NO_FOLDER)
+    elif is_unknown():
+        yield problem(f"{shown_uri()}: a kind of record that MLflow doesn't know", KINDS)
     else:
-        remedy = f"expected sqlite:///FILE, http(s)://HOST or one of {', '.join(DATABASES)}; `ablate run` will tell"
+        remedy = f"{KINDS}; `ablate run` will tell"
         yield Finding("warning", "record", f"{shown_uri()}: a kind of record that isn't checked", remedy)
 
 
