@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..numbers import large, title
 from .base import BANDS, rows_of
@@ -85,7 +85,7 @@ def _legend(costs: Costs) -> list[Any]:
     from matplotlib.lines import Line2D
 
     # a single point has no line
-    joined = "-" if len(costs.front) > 1 else ""
+    joined: Literal["-", ""] = "-" if len(costs.front) > 1 else ""
     handles = [Line2D([], [], color=COLOURS[1], marker="s", markersize=4, markerfacecolor=COLOURS[0],
                       markeredgecolor=COLOURS[0], linewidth=1, linestyle=joined, label="Pareto front")]  # fmt: skip
     if not costs.data["front"].all():
