@@ -358,7 +358,11 @@ REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
         ("freeze",),
         "freezes everything, expected something left to train",
     ),
-    ({**SMALL, "freeze": ["stm"]}, ("freeze", 0), "got \"stm\", expected 'stem' or 'head' or a whole number"),
+    (
+        {**SMALL, "freeze": ["stm"]},
+        ("freeze", 0),
+        "got \"stm\", expected 'stem' or 'head' or a whole number; did you mean 'stem'?",
+    ),
     ({**SMALL, "freeze": [0]}, ("freeze", 0), "got 0, expected 'stem' or 'head' or greater than 0"),
     (
         {"kind": "resnet34", "tweak": "A", "blocks": {"cot": {"inside": [4]}}},

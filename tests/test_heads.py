@@ -114,7 +114,7 @@ class TestInTheNetwork:
         [
             ({"kind": "mlp", "hidden": []}, ("hidden",), "got [], expected a list of at least 1 item"),
             ({"kind": "mlp", "hidden": [8, 0]}, ("hidden", 1), "got 0, expected greater than 0"),
-            ({"kind": "mlp", "activation": "gelu"}, ("activation",), "got \"gelu\", expected 'silu' or 'relu'"),
+            ({"kind": "mlp", "activation": "tanh"}, ("activation",), "got \"tanh\", expected 'silu' or 'relu'"),
             ({"kind": "bottleneck", "dropout": 1.0}, ("dropout",), "got 1.0, expected less than 1"),
             ({"kind": "linear", "norm": "batch"}, ("norm",), "got \"batch\", expected 'none' or 'layer'"),
         ],
