@@ -79,9 +79,9 @@ def _taken(option: Refinement, name: str) -> UserError:
 
 def _keeping_the_network(own: type[Hook], option: Refinement) -> Callable[[Hook, nn.Module], None]:
     def start(self: Hook, model: nn.Module) -> None:
-        before = _make(model)
+        before = _layers_of(model)
         own.start(self, model)
-        after = _make(model)
+        after = _layers_of(model)
         if changed := [name for name in before | after if before.get(name) != after.get(name)]:
             # the optimizer has its parameters by now, and whoever loads the weights builds the architecture alone
             raise UserError(
@@ -92,7 +92,7 @@ def _keeping_the_network(own: type[Hook], option: Refinement) -> Callable[[Hook,
     return start
 
 
-def _make(model: nn.Module) -> dict[str, object]:
+def _layers_of(model: nn.Module) -> dict[str, object]:
     """The class of each module by name, and the shape of each tensor of the state."""
     return {name: type(module) for name, module in model.named_modules()} | {
         name: getattr(value, "shape", None) for name, value in model.state_dict().items()
