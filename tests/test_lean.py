@@ -1,4 +1,4 @@
-"""What stands in for the agents of Ray's node, when the agents themselves start, and where Ray listens."""
+"""What of Ray and Tune is left out on one machine, when it is there after all, and where Ray listens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ def test_tune_asks_once_for_what_it_trains_with(monkeypatch: pytest.MonkeyPatch)
         asked.append(key)
         return stored.get(key)
 
+    monkeypatch.setattr(registry._global_registry, "_prefix", "job")
     monkeypatch.setattr(registry, "_internal_kv_initialized", lambda: True)
     monkeypatch.setattr(registry, "_internal_kv_get", get)
-    with lean.lean_tune():
+    with lean.lean_tune(cores=False):
         assert not registry._global_registry.contains(registry.TRAINABLE_CLASS, "train")
         # found as soon as it is there
         stored[asked[0]] = pickle.dumps("what trains")
@@ -71,12 +73,63 @@ def test_tune_asks_once_for_what_it_trains_with(monkeypatch: pytest.MonkeyPatch)
     assert registry._internal_kv_get is get
 
 
+def test_tune_saves_its_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune.execution import experiment_state
+
+    class State:
+        saved = 0
+
+        def sync_up_experiment_state(self, save_fn: Callable[[], None], force: bool = False) -> None:
+            self.saved += 1
+
+    monkeypatch.setattr(experiment_state, "_ExperimentCheckpointManager", State)
+    one, other = State(), State()
+    with lean.lean_tune(cores=False):
+        for state in (one, one, other):
+            state.sync_up_experiment_state(lambda: None, force=True)
+    assert (one.saved, other.saved) == (1, 1)
+    one.sync_up_experiment_state(lambda: None)
+    assert one.saved == 2
+
+
+NAMED = """
+import sys
+import orchestrator.schedule
+assert not {"pandas", "ray.data", "ray.train.v2.api"} & set(sys.modules), "imported by Tune"
+import ray
+from ray.tune import progress_reporter
+assert progress_reporter.pd.isnull(float("nan")) and "pandas" in sys.modules
+assert ray.data.Dataset is not object and "ray.data" in sys.modules
+import pandas
+assert ray.get_runtime_context() and not ray.is_initialized()
+assert pandas is not progress_reporter.pd and pandas.DataFrame is progress_reporter.pd.DataFrame
+"""
+
+
+def test_what_tune_only_names_is_there_when_it_is_used() -> None:
+    subprocess.run([sys.executable, "-c", NAMED], check=True)
+
+
+def test_a_release_of_tune_that_uses_more_is_imported_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "ray" / "tune"
+    package.mkdir(parents=True)
+    (tmp_path / "ray" / "__init__.py").touch()
+    (package / "__init__.py").write_text("import pandas\nLEAF = pandas.api.types.is_list_like\n")
+    program = "from imports import import_tune; import_tune(); import ray.tune; print(ray.tune.LEAF([]))"
+    folders = os.pathsep.join([str(tmp_path), str(Path(lean.__file__).parent)])
+    monkeypatch.setenv("PYTHONPATH", folders)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"
+
+
 STARTS = """
 import ray
 from orchestrator.schedule import start
+def imported():
+    import sys
+    return {"ray.tune", "pandas"} & set(sys.modules)
 with start(cpus=1):
-    ray.get(ray.remote(lambda: None).remote())
-    print("started", flush=True)
+    print(ray.get(ray.remote(imported).remote()), flush=True)
     input()
 """
 LISTENS = "0A"
@@ -114,7 +167,8 @@ def test_no_other_machine_reaches_a_ray_of_one_machine() -> None:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
+        # a worker has imported Tune by itself, in the quick way
+        assert process.stdout.readline() == "{'ray.tune'}\n"
         theirs = sockets_of(process.pid)
         found = [address for socket, address in listening().items() if socket in theirs]
         process.communicate("\n", timeout=100)

@@ -16,6 +16,8 @@ os.environ.update(
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # Ray would print why a worker died, which is shown as the reason of the trial's failure
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+        # else much of Ray, used by accident, would start it in its usual way
+        "RAY_ENABLE_AUTO_CONNECT": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         # the process that replaces Ray's agents notices the end of its node only by this pipe (see lean)
         "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
@@ -25,6 +27,8 @@ os.environ.update(
         "RAY_raylet_client_num_connect_attempts": "200",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_process_group_cleanup_enabled": "1",
+        # else Tune imports Train, of which it uses nothing
+        "RAY_TRAIN_V2_ENABLED": "0",
         "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -40,6 +44,10 @@ os.environ.update(
 # workers inherit this process's environment; what the user has set in it takes precedence
 os.environ.update({**allocator.SETTINGS, **os.environ})
 
-from .engine import start
+from .imports import import_tune
+
+import_tune()
+
+from .engine import start  # noqa: E402
 
 __all__ = ["start"]

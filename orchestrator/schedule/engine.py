@@ -58,7 +58,7 @@ def start(*, cpus: int, address: str | None = None, needs: Needs | None = None) 
                 home = prepare_nodes(needs, room, address, stop) if address and needs else None
             # what is loaded stays, so that `_stop_ray` need not look through it
             gc.freeze()
-            yield _Ray(scratch, room, home)
+            yield _Ray(scratch, room, home, cores=address is None and not room.gpus)
         finally:
             _stop_ray()
 
@@ -87,10 +87,11 @@ def _stop_ray() -> None:
 class _Ray:
     """See events.Engine."""
 
-    def __init__(self, scratch: Path, room: Room, home: Home | None) -> None:
+    def __init__(self, scratch: Path, room: Room, home: Home | None, *, cores: bool) -> None:
         self.scratch = scratch
         self.room = room
         self.home = home
+        self.cores = cores
 
     def run(self, work: Work) -> None:
         """See events.Engine."""
@@ -113,7 +114,7 @@ class _Ray:
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
-        with stop.on_signal(), lean_tune():
+        with stop.on_signal(), lean_tune(cores=self.cores):
             tuner.fit()
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
+from weakref import WeakSet
 
 import ray
 
@@ -23,6 +24,8 @@ _TRIED = "2.60."
 
 _ENVIRONMENTS = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 """Variables by which a user, or `ray job submit`, asks for an environment, which only an agent can make."""
+
+_PROGRAM = Path(__file__).with_name("program.py")
 
 _PATIENCE = 30.0
 _PAUSE = 0.02
@@ -42,9 +45,9 @@ def lean_ray() -> Iterator[None]:
         with contextlib.suppress(ImportError, AttributeError):
             from ray._private import node, parameter, services, utils
 
-            without: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
-            if set(without) <= set(vars(parameter.RayParams())):
-                replaced.enter_context(patch.object(parameter, "RayParams", partial(parameter.RayParams, **without)))
+            lean: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False, "worker_path": str(_PROGRAM)}
+            if set(lean) <= set(vars(parameter.RayParams())):
+                replaced.enter_context(patch.object(parameter, "RayParams", partial(parameter.RayParams, **lean)))
             replaced.enter_context(patch.object(node.Node, "start_api_server", _nothing))
             replaced.enter_context(patch.object(utils, "get_dashboard_dependency_error", _unwanted))
             replaced.enter_context(patch.object(services, "get_node", partial(_awaited, services.get_node)))
@@ -54,10 +57,14 @@ def lean_ray() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lean_tune() -> Iterator[None]:
+def lean_tune(*, cores: bool) -> Iterator[None]:
     """Inside, Tune does not import MLflow just to count its users for statistics that are off.
 
-    And it asks Ray's store once for the function that it runs, instead of five times per trial, waiting each time.
+    It asks Ray's store once for the function that it runs, instead of five times per trial, waiting each time. And it
+    saves its own state, from which nothing here resumes, once.
+
+    cores: a trial takes nothing but cores of this machine, any of which will do. They are counted; else Ray reserves a
+    place for each trial that waits, asks a worker whether it is there, and gives it up again.
     """
     with contextlib.ExitStack() as replaced:
         with contextlib.suppress(ImportError, AttributeError):
@@ -69,6 +76,21 @@ def lean_tune() -> Iterator[None]:
 
             asked = _remembered(cast(Any, registry)._internal_kv_get)
             replaced.enter_context(patch.object(registry, "_internal_kv_get", asked))
+        with contextlib.suppress(ImportError, AttributeError):
+            from ray.tune.execution import experiment_state
+
+            state = experiment_state._ExperimentCheckpointManager
+            once = _saved_once(cast(Any, state).sync_up_experiment_state)
+            replaced.enter_context(patch.object(state, "sync_up_experiment_state", once))
+            # else Ray Data is imported to save a state in which there is none of it
+            replaced.enter_context(patch.object(experiment_state, "out_of_band_serialize_dataset", _no_dataset))
+        with contextlib.suppress(ImportError, AttributeError):
+            from ray.air.execution import FixedResourceManager
+            from ray.tune.execution import tune_controller
+
+            if cores:
+                manager = "PlacementGroupResourceManager"
+                replaced.enter_context(patch.object(tune_controller, manager, FixedResourceManager))
         yield
 
 
@@ -87,6 +109,22 @@ def _remembered(get: Callable[[str], bytes | None]) -> Callable[[str], bytes | N
 
 def _uncounted(callbacks: Any) -> bool:
     return False
+
+
+def _saved_once(save: Callable[..., None]) -> Callable[..., None]:
+    """`save` for the first time only: when it ends, Tune looks whether there is a state."""
+
+    def first(state: Any, *what: Any, **how: Any) -> None:
+        if state not in saved:
+            saved.add(state)
+            save(state, *what, **how)
+
+    saved: WeakSet[Any] = WeakSet()
+    return first
+
+
+def _no_dataset() -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> Any:

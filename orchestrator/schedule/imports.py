@@ -1,0 +1,45 @@
+"""Imports Ray Tune without what it only names, pandas and Ray Data: two thirds of the time that its import takes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+_NAMED = ("pandas", "ray.data")
+"""Tune's modules use of them, as they are imported, classes for annotations."""
+
+
+class _Named(ModuleType):
+    """Stands in for a module: while others are imported a class for each of its names, afterwards what it has."""
+
+    waits = True
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object if self.waits else getattr(importlib.import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    new = {name: _Named(name) for name in _NAMED if name not in sys.modules}
+    sys.modules.update(new)
+    try:
+        yield
+    finally:
+        for name, module in new.items():
+            module.waits = False
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def import_tune() -> None:
+    """Import Tune; of a release whose modules use more, what is missing is left to the next import."""
+    import ray  # noqa: F401  as what it imports by itself may use what Tune only names
+
+    with contextlib.suppress(Exception), _stand_ins():
+        importlib.import_module("ray.tune")
