@@ -6,8 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -73,23 +73,27 @@ def test_tune_asks_once_for_what_it_trains_with(monkeypatch: pytest.MonkeyPatch)
     assert registry._internal_kv_get is get
 
 
-def test_tune_saves_its_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray.tune.execution import experiment_state
+def test_tune_saves_no_state_and_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune import tune
+    from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as State
+    from ray.tune.impl import tuner_internal
 
-    class State:
-        saved = 0
+    def used(*what: object, **how: object) -> None:
+        raise AssertionError
 
-        def sync_up_experiment_state(self, save_fn: Callable[[], None], force: bool = False) -> None:
-            self.saved += 1
-
-    monkeypatch.setattr(experiment_state, "_ExperimentCheckpointManager", State)
-    one, other = State(), State()
+    places: list[tuple[Any, str]] = [
+        (State, "sync_up_experiment_state"),
+        (tune, "ExperimentAnalysis"),
+        (tuner_internal, "ResultGrid"),
+    ]
+    for place in places:
+        monkeypatch.setattr(*place, used)
     with lean.lean_tune(cores=False):
-        for state in (one, one, other):
-            state.sync_up_experiment_state(lambda: None, force=True)
-    assert (one.saved, other.saved) == (1, 1)
-    one.sync_up_experiment_state(lambda: None)
-    assert one.saved == 2
+        assert [getattr(*place)() for place in places] == [None] * 3
+    # a release without one of them is as it is
+    monkeypatch.delattr(tuner_internal, "ResultGrid")
+    with lean.lean_tune(cores=False), pytest.raises(AssertionError):
+        State.sync_up_experiment_state(used)
 
 
 NAMED = """

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
-from weakref import WeakSet
 
 import ray
 
@@ -48,7 +47,7 @@ def lean_ray() -> Iterator[None]:
             lean: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False, "worker_path": str(_PROGRAM)}
             if set(lean) <= set(vars(parameter.RayParams())):
                 replaced.enter_context(patch.object(parameter, "RayParams", partial(parameter.RayParams, **lean)))
-            replaced.enter_context(patch.object(node.Node, "start_api_server", _nothing))
+            replaced.enter_context(patch.object(node.Node, "start_api_server", _no_server))
             replaced.enter_context(patch.object(utils, "get_dashboard_dependency_error", _unwanted))
             replaced.enter_context(patch.object(services, "get_node", partial(_awaited, services.get_node)))
             plain = subprocess.list2cmdline
@@ -61,7 +60,7 @@ def lean_tune(*, cores: bool) -> Iterator[None]:
     """Inside, Tune does not import MLflow just to count its users for statistics that are off.
 
     It asks Ray's store once for the function that it runs, instead of five times per trial, waiting each time. And it
-    saves its own state, from which nothing here resumes, once.
+    neither saves its own state nor, when it ends, looks through all trials again.
 
     cores: a trial takes nothing but cores of this machine, any of which will do. They are counted; else Ray reserves a
     place for each trial that waits, asks a worker whether it is there, and gives it up again.
@@ -77,13 +76,16 @@ def lean_tune(*, cores: bool) -> Iterator[None]:
             asked = _remembered(cast(Any, registry)._internal_kv_get)
             replaced.enter_context(patch.object(registry, "_internal_kv_get", asked))
         with contextlib.suppress(ImportError, AttributeError):
-            from ray.tune.execution import experiment_state
+            from ray.tune import tune
+            from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as State
+            from ray.tune.impl import tuner_internal
 
-            state = experiment_state._ExperimentCheckpointManager
-            once = _saved_once(cast(Any, state).sync_up_experiment_state)
-            replaced.enter_context(patch.object(state, "sync_up_experiment_state", once))
-            # else Ray Data is imported to save a state in which there is none of it
-            replaced.enter_context(patch.object(experiment_state, "out_of_band_serialize_dataset", _no_dataset))
+            looks: list[tuple[Any, str]] = [(tune, "ExperimentAnalysis"), (tuner_internal, "ResultGrid")]
+            # all or none: without a saved state, the analysis fails
+            with contextlib.ExitStack() as together:
+                for place, name in [(State, "sync_up_experiment_state"), *looks]:
+                    together.enter_context(patch.object(place, name, _nothing))
+                replaced.enter_context(together.pop_all())
         with contextlib.suppress(ImportError, AttributeError):
             from ray.air.execution import FixedResourceManager
             from ray.tune.execution import tune_controller
@@ -109,22 +111,6 @@ def _remembered(get: Callable[[str], bytes | None]) -> Callable[[str], bytes | N
 
 def _uncounted(callbacks: Any) -> bool:
     return False
-
-
-def _saved_once(save: Callable[..., None]) -> Callable[..., None]:
-    """`save` for the first time only: when it ends, Tune looks whether there is a state."""
-
-    def first(state: Any, *what: Any, **how: Any) -> None:
-        if state not in saved:
-            saved.add(state)
-            save(state, *what, **how)
-
-    saved: WeakSet[Any] = WeakSet()
-    return first
-
-
-def _no_dataset() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
 
 
 def _awaited(get_node: Callable[[str, str], Any], address: str, node: str) -> Any:
@@ -158,5 +144,9 @@ def _unwanted() -> ImportError:
     return ImportError("a dashboard is not wanted")
 
 
-def _nothing(started: Any, **options: Any) -> None:
+def _no_server(started: Any, **options: Any) -> None:
     started._webui_url = ""
+
+
+def _nothing(*what: Any, **how: Any) -> None:
+    pass
