@@ -126,6 +126,31 @@ def test_a_release_of_tune_that_uses_more_is_imported_as_it_is(tmp_path: Path, m
     assert done.stdout == "True\n"
 
 
+THREADS = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+import imports
+found = []
+def other():
+    from pandas import DataFrame
+    found.append(DataFrame)
+thread = threading.Thread(target=other)
+with imports._stand_ins():
+    thread.start()
+    thread.join(0.5)
+    assert not found
+    from pandas import DataFrame
+    assert DataFrame is object
+thread.join()
+import pandas
+assert found == [pandas.DataFrame]
+"""
+
+
+def test_another_thread_gets_the_module_itself() -> None:
+    subprocess.run([sys.executable, "-c", THREADS, str(Path(lean.__file__).parent)], check=True)
+
+
 STARTS = """
 import ray
 from orchestrator.schedule import start

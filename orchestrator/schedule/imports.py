@@ -6,22 +6,31 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Iterator
+from threading import Event, get_ident
 from types import ModuleType
 from typing import Any
 
 _NAMED = ("pandas", "ray.data")
 """Tune's modules use of them, as they are imported, classes for annotations."""
 
+_PATIENCE = 30.0
+"""Seconds for which another thread waits that needs such a module meanwhile."""
+
 
 class _Named(ModuleType):
-    """Stands in for a module: while others are imported a class for each of its names, afterwards what it has."""
+    """Stands in for a module: while this thread imports others a class for each name, afterwards what it has."""
 
-    waits = True
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.importer = get_ident()
+        self.over = Event()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return object if self.waits else getattr(importlib.import_module(self.__name__), name)
+        if get_ident() != self.importer:
+            self.over.wait(_PATIENCE)
+        return getattr(importlib.import_module(self.__name__), name) if self.over.is_set() else object
 
 
 @contextlib.contextmanager
@@ -32,9 +41,9 @@ def _stand_ins() -> Iterator[None]:
         yield
     finally:
         for name, module in new.items():
-            module.waits = False
             if sys.modules.get(name) is module:
                 del sys.modules[name]
+            module.over.set()
 
 
 def import_tune() -> None:
