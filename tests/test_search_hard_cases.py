@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sqlite3
@@ -57,6 +58,18 @@ def test_no_sampler_is_stuck_at_what_a_constraint_refuses(sampler: str, study: C
         trial.params["architecture.hidden"] > max(t.params["architecture.hidden"] for t in done) for trial in refused
     )
     assert len(refused) < 14 * 14, "one in five is drawn at random after three"
+
+
+def test_whole_numbers_that_do_not_always_apply_are_written_as_such(study: Callable[..., str]) -> None:
+    sampled = (
+        "    size: {choice: {small: {}, other: {}}}\n"
+        "    architecture.hidden: {int: [3, 9], when: {size: other}}\n"
+        "    optimizer.lr: {loguniform: [0.0001, 1.0]}\n"
+    )
+    searched(study((SAMPLED, sampled), (START, "  sampler: random\n"), ("trials: 5", "trials: 8")))
+    rows = list(csv.DictReader(Path("results/fast-search/configurations.csv").read_text().splitlines()))
+    assert {row["size"]: row["architecture.hidden"] == "" for row in rows} == {"small": True, "other": False}
+    assert {row["architecture.hidden"] for row in rows} <= {"", *map(str, range(3, 10))}
 
 
 def test_a_sampled_number_of_epochs(study: Callable[..., str]) -> None:

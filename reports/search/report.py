@@ -20,7 +20,7 @@ from ..runs import Runs, collect_runs
 from ..statistics import Difference, Summary, paired_difference, summarize
 from .figures import search_figures
 from .text import to_text
-from .told import RECIPE, Told, as_frame, best_of, counted, finalists_of, fresh_plan, front_of
+from .told import RECIPE, Told, as_csv, best_of, counted, finalists_of, fresh_plan, front_of
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ def write_search_report(report: SearchReport, folder: Path) -> Path:
     figures = search_figures(report)
     write_figures(figures, folder / "figures")
     text = to_text(report, figures)
-    frame = as_frame(report.history, report.search)
     files = {
-        "configurations.csv": frame.to_csv(index=False, lineterminator="\n"),
+        "configurations.csv": as_csv(report.history, report.search),
         "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
         "report.md": text,
         PAGE: to_html(text, report.search.plan.study.title, folder),

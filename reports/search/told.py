@@ -151,8 +151,16 @@ def cell_of(search: SearchPlan, name: str, point: Point) -> Cell:
     return Cell(name, {d: label_of(value) for d, value in point.items()}, search.space.recipe(point))
 
 
+def as_csv(history: Sequence[Told], search: SearchPlan) -> str:
+    """`configurations.csv`: one row per configuration; a dimension's field is empty where it does not apply."""
+    whole = ["epochs_trained", *(d.name for d in search.space.dimensions if d.word == "int")]
+    # a column of numbers with empty fields holds floats otherwise: 5.0
+    frame = as_frame(history, search).astype(dict.fromkeys(whole, "Int64"))
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
 def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
-    """`configurations.csv`: one row per configuration; a dimension's column is empty where it does not apply."""
+    """One row per configuration; a dimension's column is empty where it does not apply."""
     rows = []
     best: float | None = None
     for told in history:
