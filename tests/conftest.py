@@ -78,6 +78,13 @@ def _store_near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.run.store_apart", store_near)
 
 
+@pytest.fixture
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches that a test runs in its own process draw nothing, which takes longer than most of them; but see `drawn`."""
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr("reports.search.report.search_figures", lambda report: [])
+
+
 @pytest.fixture(scope="session")
 def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ready-made MLflow database; a fresh one costs seconds."""

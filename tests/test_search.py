@@ -37,7 +37,7 @@ from reports.search.report import make_search_report
 from reports.search.text import to_text
 from trainer.recorder import Recorder
 
-pytestmark = pytest.mark.usefixtures("record")
+pytestmark = pytest.mark.usefixtures("record", "undrawn")
 
 STUDY = """
 study: fast
@@ -124,6 +124,7 @@ def runs(experiment: str = "fast-search") -> list[Any]:
     return sorted((r for r in listed if "ablate.trial" in r.data.tags), key=lambda r: r.info.start_time)
 
 
+@pytest.mark.drawn
 def test_a_search_from_beginning_to_end(study: Callable[..., str]) -> None:
     result = searched(study(), "--emit", "tuned.yaml")
     assert "fast: min train_loss over 4 dimensions by tpe, 5 configurations; 1 at once" in result.stdout
@@ -423,6 +424,7 @@ def test_constraints_that_nothing_new_keeps(study: Callable[..., str], monkeypat
     assert written_at() == before, "a report that would say the same is left alone"
 
 
+@pytest.mark.drawn
 def test_two_objectives_have_a_front(study: Callable[..., str]) -> None:
     file = study(
         ("objective: train_loss", "objective: [train_loss, params]"),

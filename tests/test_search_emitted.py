@@ -14,7 +14,7 @@ from experiments import expand, load_study
 from experiments.search.tuned import MARK, emit
 from orchestrator.commands.search import load_search
 
-pytestmark = pytest.mark.usefixtures("record")
+pytestmark = pytest.mark.usefixtures("record", "undrawn")
 
 __all__ = ["study"]
 

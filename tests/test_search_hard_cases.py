@@ -28,7 +28,7 @@ from orchestrator.search import outcomes
 from orchestrator.search.run import run_search
 from orchestrator.terms import Terms
 
-pytestmark = pytest.mark.usefixtures("record")
+pytestmark = pytest.mark.usefixtures("record", "undrawn")
 
 __all__ = ["study"]
 
@@ -90,6 +90,7 @@ def test_a_name_that_is_a_column_already(name: str, study: Callable[..., str]) -
     assert f"search.sample.{name}: {name!r} is a column of the report's table of configurations" in line
 
 
+@pytest.mark.drawn
 def test_of_two_objectives_a_tie_in_the_first_is_told_by_the_second(study: Callable[..., str]) -> None:
     file = study((START, ""), ("objective: train_loss", "objective: [params, train_loss]"), ("trials: 5", "trials: 8"))
     output = searched(file, "--emit", "tuned.yaml").stdout
