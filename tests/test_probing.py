@@ -195,21 +195,23 @@ class TestProcesses:
     ) -> None:
         study = study_file(*LONG)
         plan = load_plan(study, None, None)
+        recipe = plan.by_name["plain"].recipe
+        (trial,) = (trial.id for trial in plan.trials if trial.cell == "plain")
+        (file,) = uninterrupted(study).glob(f".ablate/trials/{trial}*/journal.jsonl")
+        trained = min(json.loads(line)["epoch_seconds"] for line in file.read_text().splitlines())
         with Probes(plan) as probes:
-            measured = [probes.measure(plan.by_name["plain"].recipe, 2) for _ in range(3)]
-            found = measured[0]
+            found = probes.measure(recipe, 2)
+            told = [found.epoch_seconds(256) or 0.0]
+            # whatever else the machine does slows some of them
+            while not trained / 5 < told[-1] < trained * 5 and len(told) < 20:
+                told.append(probes.measure(recipe, 2).epoch_seconds(256) or 0.0)
             processes = [process.pid for process in probes.processes]
         assert (found.train, found.val) == (1438, 359)
         assert found.loading is not None
         assert 0.5 < found.loading < 100, "torch alone takes a second"
         assert 0.1 * GIB < found.memory < 4 * GIB < found.total
         assert not any(Path(f"/proc/{process}").exists() for process in processes)
-        (trial,) = (trial.id for trial in plan.trials if trial.cell == "plain")
-        (file,) = uninterrupted(study).glob(f".ablate/trials/{trial}*/journal.jsonl")
-        trained = min(json.loads(line)["epoch_seconds"] for line in file.read_text().splitlines())
-        # whatever else the machine does slows some of them
-        told = min(seconds for probe in measured if (seconds := probe.epoch_seconds(256)) is not None)
-        assert trained / 5 < told < trained * 5, "the machine may be busy with something else at one of the two times"
+        assert trained / 5 < told[-1] < trained * 5, f"an epoch took {trained:.3f} s, told were {told}"
 
     def test_after_a_failure_the_next_answer_is_that_of_its_own_question(self, study_file: WriteStudy) -> None:
         taught = "l: {refinements: {mixup: {alpha: 0.2}, distillation: {teacher: deep, temperature: 4}}}"
