@@ -156,7 +156,7 @@ import ray
 from orchestrator.schedule import start
 def imported():
     import sys
-    return {"ray.tune", "pandas"} & set(sys.modules)
+    return {"ray.tune", "pandas"} & set(sys.modules) | {place for place in sys.path if place.endswith("schedule")}
 with start(cpus=1):
     print(ray.get(ray.remote(imported).remote()), flush=True)
     input()
@@ -189,8 +189,11 @@ def sockets_of(group: int) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("safe", ["", "1"])
 @pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="looks at sockets as Linux shows them")
-def test_no_other_machine_reaches_a_ray_of_one_machine() -> None:
+def test_no_other_machine_reaches_a_ray_of_one_machine(safe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # with it, Python does not put a program's folder before others
+    monkeypatch.setenv("PYTHONSAFEPATH", safe)
     with subprocess.Popen(
         [sys.executable, "-c", STARTS],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
