@@ -27,7 +27,7 @@ os.environ.update(
         "RAY_raylet_client_num_connect_attempts": "200",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_process_group_cleanup_enabled": "1",
-        # else Tune imports Train, of which it uses nothing
+        # else Tune imports the second version of Train, of which it uses nothing
         "RAY_TRAIN_V2_ENABLED": "0",
         "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

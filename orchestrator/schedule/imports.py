@@ -1,4 +1,4 @@
-"""Imports Ray Tune without what it only names, pandas and Ray Data: two thirds of the time that its import takes."""
+"""Imports Ray Tune without what it only names, pandas and Ray Data: more than half of its import."""
 
 from __future__ import annotations
 
