@@ -33,6 +33,7 @@ from .options import (
     Option,
     Refinement,
     Schedule,
+    Surgery,
     digest,
 )
 from .plugin_errors import check_option, import_hint, place_in
@@ -46,6 +47,7 @@ EXTENSION_POINTS: dict[str, type[Option]] = {
     "optimizers": Optimizer,
     "refinements": Refinement,
     "schedules": Schedule,
+    "surgeries": Surgery,
 }
 _found: dict[str, dict[str, type[Option]]] = {}
 _plugins: dict[Path, str] = {}
@@ -107,6 +109,11 @@ def known_metrics() -> list[str]:
     return metric_names(networks())
 
 
+def singular(point: str) -> str:
+    """What one option of an extension point is called: `loss` of `losses`."""
+    return EXTENSION_POINTS[point].__name__.lower()
+
+
 def kind_of(option: type[Option]) -> str:
     """The kind that an option class declares as the default of its field `kind`."""
     return str(option.model_fields["kind"].default)
@@ -114,7 +121,7 @@ def kind_of(option: type[Option]) -> str:
 
 def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option:
     """The option that a mapping with `kind` describes; raises Problem."""
-    what = point.removesuffix("s")
+    what = singular(point)
     if isinstance(value, EXTENSION_POINTS[point]):
         return value
     if not isinstance(value, Mapping):
@@ -131,7 +138,7 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
 
 def parse_named(point: str, value: object) -> dict[str, Any]:
     """The options that a mapping from kind to settings describes, sorted by kind; raises Problem."""
-    what = point.removesuffix("s")
+    what = singular(point)
     if not isinstance(value, Mapping):
         raise Problem((), f"got {shown(value)}, expected a mapping from {what} to its settings")
     parsed: dict[str, Any] = {}

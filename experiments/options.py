@@ -138,6 +138,22 @@ class Block(Option):
         """The module for feature maps of `channels` channels."""
 
 
+class Surgery(Option):
+    """A change of the network that timm builds, before blocks and a head are put into it."""
+
+    order: int = 0
+    """Of several surgeries, the one with the least order is the first; kind decides between equals."""
+
+    @abstractmethod
+    def apply(self, model: nn.Module) -> nn.Module:
+        """The network, changed in place; its stages and its classifier keep their names.
+
+        Pretrained weights are loaded afterwards, into the parameters that timm has built: what is to start from them
+        takes these over. Parameters of its own are trained wherever they are. Raises ValueError where there is nothing
+        to change.
+        """
+
+
 class Head(Option):
     """What stands behind the global average pooling: features [N, C] to logits [N, classes]."""
 

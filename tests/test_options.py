@@ -65,10 +65,15 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("schedules", "cosine_restarts"): {"period": 0.75},
     ("schedules", "multi_step"): {"milestones": [1]},
     ("schedules", "plateau"): {"metric": "top1", "patience": 0, "threshold": 1e9},
+    ("surgeries", "activation"): {"to": "silu"},
 }
 """Of an option (extension point, kind): the settings that the tiny training gives it besides its defaults."""
 
-KEYED = {"blocks": ("architecture", "blocks"), "refinements": ("refinements",)}
+KEYED = {
+    "blocks": ("architecture", "blocks"),
+    "refinements": ("refinements",),
+    "surgeries": ("architecture", "surgery"),
+}
 """Where a recipe has a mapping from kind to settings."""
 
 SINGLE = {
@@ -213,7 +218,9 @@ def test_it_trains_two_steps_and_resumes(point: str, kind: str, tmp_path: Path) 
     assert all(torch.equal(tensor, again[name]) for name, tensor in trained.items())
 
 
-@pytest.mark.parametrize("point", ["blocks", "heads", "losses", "optimizers", "refinements", "schedules"])
+@pytest.mark.parametrize(
+    "point", [point for point in catalog.EXTENSION_POINTS if point not in ("architectures", "datasets")]
+)
 def test_no_two_kinds_train_alike(point: str, tmp_path: Path) -> None:
     recipes = {kind: recipe_with(point, kind) for kind in catalog.kinds(point) if kind not in NEEDS_A_TRIAL}
     if point in KEYED:

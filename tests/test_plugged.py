@@ -208,7 +208,7 @@ def train(tmp_path: Path) -> Any:
         (
             "another layer",
             "odd: start changed the network at act1, expected it as the architecture builds it; what makes another "
-            "network is an option of architectures",
+            "network is a surgery, or an option of architectures",
         ),
         ("a layer more", "odd: start changed the network at fc, expected"),
     ],

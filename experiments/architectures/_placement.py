@@ -35,7 +35,13 @@ def place_blocks(model: nn.Module, stages: Sequence[str], channels: Sequence[int
     for number, (stage, width) in enumerate(zip(stages, channels, strict=True), 1):
         module = model.get_submodule(stage)
         inside = {kind: block for kind, block in in_order(blocks) if number in block.inside}
-        for residual in residual_blocks(module):
+        residuals = residual_blocks(module)
+        if inside and not residuals:
+            kind = next(iter(inside))
+            raise UserError(
+                f"architecture.blocks.{kind}: surgery has left stage {number} no residual blocks to hold it"
+            )
+        for residual in residuals:
             _place_inside(residual, inside, width)
         after = {kind: _built(kind, block, width) for kind, block in in_order(blocks) if number in block.after}
         if after:
@@ -97,8 +103,11 @@ def _replace_convolution(residual: nn.Module, kind: str, block: Block) -> None:
     from timm.models.resnet import Bottleneck
     from torch import nn
 
-    convolution = residual.get_submodule("conv2")
-    assert isinstance(convolution, nn.Conv2d)
+    # with what surgery has put around it
+    found = (module for module in residual.get_submodule("conv2").modules() if isinstance(module, nn.Conv2d))
+    convolution = next(found, None)
+    if convolution is None:
+        raise UserError(f"architecture.blocks.{kind}: surgery has left no 3x3 convolution that it could replace")
     stride = convolution.stride[0]
     pool = {"pool": nn.AvgPool2d(3, stride=stride, padding=1)} if stride > 1 else {}
     residual.conv2 = nn.Sequential(OrderedDict(**pool, **{kind: _built(kind, block, convolution.in_channels)}))

@@ -1,4 +1,4 @@
-"""What networks of stages share: blocks placed in them, the head, freezing, pretrained weights."""
+"""What networks of stages share: surgery, blocks placed in them, the head, freezing, pretrained weights."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from trainer.settings import MachinePath
 
 from ..heads.linear import Linear
 from ..language.validation import Problem, at_path, placed
-from ..options import Architecture, Block, Head, OneOf
+from ..options import Architecture, Block, Head, OneOf, Surgery
 from ..training.fingerprint import file_digest
 from . import _placement, _pretrained, _timm_facts
+from ._operation import operate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,6 +71,9 @@ class Anatomy:
 
 class _Staged(Architecture):
     """A network that timm builds and that then gets blocks, head and weights. The `_` keeps it out of the catalog."""
+
+    surgery: Annotated[dict[str, Surgery], OneOf("surgeries", keyed=True)] = Field(default_factory=dict)
+    """Changes of the network that timm builds, by kind; blocks and head are put in afterwards, and stay as they are."""
 
     blocks: Annotated[dict[str, Block], OneOf("blocks", keyed=True)] = Field(default_factory=dict)
     """Modules placed inside or after stages, by kind."""
@@ -180,6 +184,7 @@ class _Staged(Architecture):
         weights = self.start().read()
         before = _placement.tensors(model)
         parts = _placement.parameters_by_part(model, anatomy.stages)
+        model = operate(model, self.surgery, anatomy.stages)
         _placement.place_blocks(model, anatomy.stages, anatomy.channels, self.blocks)
         if self.head != Linear():
             _placement.replace_head(model, self.head, num_classes)

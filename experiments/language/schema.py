@@ -13,7 +13,7 @@ from ..recipe import Recipe
 from .shapes import Outline
 
 _REF = "#/$defs/{model}"
-KEYED = ("blocks", "refinements")
+KEYED = ("blocks", "refinements", "surgeries")
 """The extension points whose options stand in a mapping from kind to settings."""
 
 

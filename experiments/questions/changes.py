@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ABSENT = object()
 _BLOCKS = "architecture.blocks"
-_KEYED = ("refinements", _BLOCKS)
+_KEYED = ("refinements", "architecture.surgery", _BLOCKS)
 """Paths of mappings from kind to settings; all settings of one kind count as one change."""
 
 _COMMON = ("loss", "optimizer", "architecture.head")

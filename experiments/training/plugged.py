@@ -86,7 +86,7 @@ def _keeping_the_network(own: type[Hook], option: Refinement) -> Callable[[Hook,
             # the optimizer has its parameters by now, and whoever loads the weights builds the architecture alone
             raise UserError(
                 f"{kind_of(type(option))}: start changed the network at {changed[0] or 'its top'}, expected it as the "
-                "architecture builds it; what makes another network is an option of architectures"
+                "architecture builds it; what makes another network is a surgery, or an option of architectures"
             )
 
     return start

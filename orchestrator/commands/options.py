@@ -40,7 +40,7 @@ def show(kind: str | None, plugins: Sequence[Path], as_json: bool) -> None:
         (p, name, o)
         for p in catalog.EXTENSION_POINTS
         for name, o in catalog.options(p).items()
-        if kind in (name, p, p.removesuffix("s"), *o.presets)
+        if kind in (name, p, catalog.singular(p), *o.presets)
     ]
     if not found:
         known = [name for point in catalog.EXTENSION_POINTS for name in (point, *catalog.kinds(point))]
