@@ -71,7 +71,7 @@ search:
 """
 
 
-VALIDATION = ("top1", "top5", "val_loss", "class_top1")
+VALIDATION = ("top1", "top5", "val_loss", "class_top1", "macro_f1", "ece")
 
 
 def ablate(*arguments: str) -> Result:
@@ -95,11 +95,11 @@ def test_a_name_tells_the_network_and_the_measure() -> None:
     names = metric_names(["ema", "swa2"])
     assert len(set(names)) == len(names)
     for network in ("ema", "swa2"):
-        for which, measure in (("", "top1"), ("best_", "top5"), ("selected_", "val_loss"), ("", "test_top1")):
+        for which, measure in (("", "top1"), ("best_", "top5"), ("selected_", "val_loss"), ("", "test_ece")):
             name = f"{which}{network}_{measure}"
             assert name in names
             assert (network_of(name), measured(name)) == (network, measure)
-            assert direction(name) == ("min" if measure == "val_loss" else "max")
+            assert direction(name) == ("min" if measure in ("val_loss", "test_ece") else "max")
     for name in metric_names():
         assert network_of(name) == "", name
     assert [name for name in names if is_final(name)] == final_metrics(["ema", "swa2"])

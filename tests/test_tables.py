@@ -19,6 +19,7 @@ from experiments.tracking.records import TrialRecord
 from experiments.training.costs import Cost
 from reports import numbers
 from reports.report import Report, write_report
+from reports.statistics import Summary
 from reports.tables import Column, Layout, PrintedTable, make_table
 from reports.tables.latex import to_latex
 from reports.tables.markdown import to_markdown
@@ -313,3 +314,12 @@ def test_latex_and_markdown_print_the_same(tmp_path: Path) -> None:
     parts = [lines[first : first + rows] for first in range(0, len(lines), rows)]
     joined = [[cell for i, part in enumerate(parts) for cell in part[row][bool(i) :]] for row in range(rows)]
     assert [[cell.replace("--", "–") for cell in row] for row in joined] == printed(table)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"), [("macro_f1", "Macro F1"), ("ema_test_ece", "EMA test calibration error")]
+)
+def test_f1_and_calibration_are_printed_as_accuracies_are(metric: str, title: str) -> None:
+    assert numbers.title(metric) == title
+    assert numbers.ours(Summary(0.0512, 0.0102, 3), metric, "percent") == "5.1 ± 1.0"
+    assert numbers.interval(0.9, 1.2, metric) == "+0.900 to +1.000"

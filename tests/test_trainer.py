@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.sgd import Sgd
@@ -28,10 +29,10 @@ from experiments.schedules.cosine import Cosine
 from trainer import Diverged, Outcome, UserError, checkpoint, train
 from trainer.data import Data, _has_room
 from trainer.draws import Draws
-from trainer.evaluate import Meter, evaluate, evaluation_batch, ranks
+from trainer.evaluate import Evaluation, Meter, evaluate, evaluation_batch, ranks
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment, Setup
-from trainer.metrics import epoch_metrics
+from trainer.metrics import EVALUATED, epoch_metrics
 from trainer.numerics import Numerics
 from trainer.recorder import Epoch, Journal
 
@@ -514,7 +515,7 @@ class TestEvaluation:
         torch.manual_seed(1)
         model = network(classes)
         model[1].running_mean.uniform_(-1, 1)
-        found = evaluate([model], data, split, FP32, 64)[0].read("loss", "top1", "top5", "class_top1")
+        found = evaluate([model], data, split, FP32, 64)[0]
         loss, top1, top5, class_top1 = naive_evaluation(model, data, split)
         assert found["loss"] == pytest.approx(loss, rel=1e-5)
         assert found["top1"] == pytest.approx(top1)
@@ -600,20 +601,61 @@ class TestMeter:
         assert meter.images == 4
         assert meter.read("loss", "top1", "top5") == {"loss": 2.0, "top1": 0.75, "top5": 1.0}
 
-    def test_each_class_that_has_images_counts_the_same(self) -> None:
-        from sklearn.metrics import balanced_accuracy_score
 
+class TestByClassAndByConfidence:
+    def test_each_class_that_has_images_counts_the_same(self) -> None:
+        from sklearn.metrics import f1_score, recall_score
+
+        for never_taken in (False, True):
+            logits, targets = self.skewed(never_taken=never_taken)
+            found = self.measured(logits, targets)
+            predicted = logits.argmax(1)
+            present = targets.unique()
+            recalls = recall_score(targets, predicted, average="macro", labels=present)
+            assert found["class_top1"] == pytest.approx(recalls)
+            # a class without an image, but with some taken for it, has an F1 of zero
+            assert found["macro_f1"] == pytest.approx(f1_score(targets, predicted, average="macro"))
+            assert len({round(found[name], 2) for name in ("top1", "class_top1", "macro_f1")}) == 3
+
+    @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 5.0, 1000.0])
+    def test_the_calibration_error_is_that_of_the_paper(self, scale: float) -> None:
+        """Guo et al. 2017, equation 3, image by image: bin m is (m/15, (m+1)/15]."""
+        logits, targets = self.skewed()
+        logits = logits * scale
+        inside: dict[int, list[tuple[float, bool]]] = {}
+        for row, label in zip(logits.double().tolist(), targets.tolist(), strict=True):
+            high = max(row)
+            confidence = 1 / sum(math.exp(logit - high) for logit in row)
+            inside.setdefault(math.ceil(confidence * 15), []).append((confidence, row.index(high) == label))
+        gaps = [
+            abs(sum(hit for _, hit in images) / len(images) - sum(c for c, _ in images) / len(images)) * len(images)
+            for images in inside.values()
+        ]
+        assert self.measured(logits, targets)["ece"] == pytest.approx(sum(gaps) / len(targets), abs=1e-9)
+
+    def test_what_is_always_right_and_certain_is_calibrated(self) -> None:
+        targets = torch.arange(7).repeat(3)
+        found = self.measured(100 * functional.one_hot(targets, 7).float(), targets)
+        assert found == pytest.approx({"loss": 1.0, "top1": 1, "top5": 1, "class_top1": 1, "macro_f1": 1, "ece": 0})
+
+    def test_networks_that_give_no_numbers_are_measured_all_the_same(self) -> None:
+        found = self.measured(torch.full((3, 7), math.nan), torch.tensor([0, 4, 6]))
+        assert (found["top1"], found["macro_f1"]) == (0.0, 0.0)
+
+    def skewed(self, *, never_taken: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and classes of 500 images; class 6 has no image, class 0 most of them."""
         generator = torch.Generator().manual_seed(3)
         logits = torch.randn(500, 7, generator=generator)
-        # class 6 has no image, class 0 most of them
-        targets = (6 * torch.rand(500, generator=generator) ** 3).long()
-        logits[:, 6] = -9
-        meter = Meter(CPU, by_class=True)
-        for batch in torch.arange(500).split(64):
+        if never_taken:
+            logits[:, 6] = -9
+        return logits, (6 * torch.rand(500, generator=generator) ** 3).long()
+
+    def measured(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+        """In batches of 64, with a loss of 1."""
+        meter = Evaluation(7, CPU)
+        for batch in torch.arange(len(logits)).split(64):
             meter.update(logits[batch], targets[batch], torch.tensor(1.0))
-        found = meter.read("loss", "top1", "top5", "class_top1")
-        assert found["class_top1"] == pytest.approx(balanced_accuracy_score(targets, logits.argmax(1)))
-        assert abs(found["class_top1"] - found["top1"]) > 0.01
+        return meter.read(*EVALUATED)
 
 
 class TestBatches:

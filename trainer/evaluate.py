@@ -9,7 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from .data import Data
+from .metrics import EVALUATED
 from .numerics import Numerics
+
+BINS = 15
+"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
 
 
 def evaluation_batch(batch_size: int) -> int:
@@ -35,54 +39,83 @@ def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
 class Meter:
     """Totals of loss and hits over many batches, kept on the device."""
 
-    def __init__(self, device: torch.device, *, by_class: bool = False) -> None:
-        """by_class: whether to count the hits of each class as well."""
+    def __init__(self, device: torch.device) -> None:
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.images = 0
-        self.by_class = by_class
-        self.of_classes = self.totals[:0]
-        """Hits and images of each class [2, K]; of a whole number, a sum doesn't depend on its order."""
 
-    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> None:
-        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class."""
+    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> torch.Tensor:
+        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class.
+
+        Returns the ranks of the classes among the logits [B].
+        """
         count = len(logits)
-        classes = targets if targets.dim() == 1 else targets.argmax(1)
-        rank = ranks(logits, classes)
+        rank = ranks(logits, targets if targets.dim() == 1 else targets.argmax(1))
         self.totals += torch.stack([mean_loss.double() * count, (rank == 0).sum(), (rank < 5).sum()])
-        if self.by_class:
-            if not self.images:
-                self.of_classes = self.totals.new_zeros(2, logits.shape[1])
-            self.of_classes.index_add_(1, classes, torch.stack([rank == 0, rank >= 0]).double())
         self.images += count
+        return rank
 
     def read(self, *names: str) -> dict[str, float]:
-        """Mean loss, top-1 and top-5 (fractions) under the `names`; waits for the device.
+        """Mean loss, top-1 and top-5 (fractions) under the `names`; waits for the device."""
+        return dict(zip(names, self._means().tolist(), strict=True))
 
-        If hits are counted by class, a fourth follows: the mean of the classes' top-1, over those that have images.
-        """
-        means = self.totals / self.images
-        if self.by_class:
-            hits, images = self.of_classes
-            means = torch.cat([means, ((hits / images.clamp(min=1)).sum() / (images > 0).sum())[None]])
-        return dict(zip(names, means.tolist(), strict=True))
+    def _means(self) -> torch.Tensor:
+        return self.totals / self.images
+
+
+class Evaluation(Meter):
+    """A meter that also counts by class and by confidence; targets are classes [B]."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        super().__init__(device)
+        self.of_classes = torch.zeros(3, classes, dtype=torch.float64, device=device)
+        """Hits, images, and images taken for the class; of a whole number, a sum doesn't depend on its order."""
+
+        self.of_bins = torch.zeros(BINS, dtype=torch.float64, device=device)
+        """Confidence minus hits, summed over the images of each bin."""
+
+    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> torch.Tensor:
+        """See Meter."""
+        rank = super().update(logits, targets, mean_loss)
+        hit = rank == 0
+        highest = logits.max(1, keepdim=True).values
+        # as `ranks`: of equal ones, the class with the smallest index; where all are NaN, the last
+        classes = torch.arange(logits.shape[1], device=logits.device)
+        taken_for = classes.where(logits == highest, len(classes) - 1).min(1).values
+        self.of_classes[:2].index_add_(1, targets, torch.stack([hit, rank >= 0]).double())
+        self.of_classes[2].index_add_(0, taken_for, torch.ones_like(hit, dtype=torch.float64))
+        confidence = logits.double().softmax(1).max(1).values
+        # by a product instead of index_add_, which on a GPU adds in any order
+        bins = (confidence * BINS).ceil()[:, None] == torch.arange(1, BINS + 1, device=logits.device)
+        self.of_bins += (confidence - hit.double()) @ bins.double()
+        return rank
+
+    def _means(self) -> torch.Tensor:
+        hits, images, taken_for = self.of_classes
+        by_class = (hits / images.clamp(min=1)).sum() / (images > 0).sum()
+        either = images + taken_for
+        f1 = (2 * hits / either.clamp(min=1)).sum() / (either > 0).sum()
+        ece = self.of_bins.abs().sum() / self.images
+        return torch.cat([super()._means(), torch.stack([by_class, f1, ece])])
 
 
 @torch.inference_mode()
-def evaluate(networks: Sequence[nn.Module], data: Data, split: str, numerics: Numerics, batch_size: int) -> list[Meter]:
-    """Plain cross-entropy and hits of each network over a split, in evaluation mode; each image is fetched once.
+def evaluate(
+    networks: Sequence[nn.Module], data: Data, split: str, numerics: Numerics, batch_size: int
+) -> list[dict[str, float]]:
+    """What is EVALUATED of each network over a split, in evaluation mode; each image is fetched once.
 
-    batch_size: that of the training, see `evaluation_batch`.
+    The loss is plain cross-entropy. batch_size: that of the training, see `evaluation_batch`.
     """
     for network in networks:
         # by way of training mode, where modules drop what they keep of former weights for evaluation: averaged weights
         # are never trained, and kept ones are loaded after an evaluation (attention in LeViT of timm 1.0.20, for one)
         network.train()
         network.eval()
-    meters = [Meter(data.device, by_class=True) for _ in networks]
+    meters = [Evaluation(len(data.classes), data.device) for _ in networks]
     for batch in data.eval_batches(split, numerics, evaluation_batch(batch_size)):
         for network, meter in zip(networks, meters, strict=True):
             with numerics.autocast(data.device):
                 logits = network(batch.images)
             logits = logits.float()
             meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))
-    return meters
+    return [meter.read(*EVALUATED) for meter in meters]

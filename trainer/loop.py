@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
 from .leftovers import seed_everything
+from .metrics import of_split
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
 from .room import with_room
@@ -149,7 +150,7 @@ def train(
             training_seconds = time.perf_counter() - begin
             networks = _networks(model, working)
             metrics = {
-                **_evaluate(networks, data, "val", numerics, batch_size, ("val_loss", "top1", "top5", "class_top1")),
+                **_evaluate(networks, data, "val", numerics, batch_size),
                 **trained,
                 "learning_rate": base_rates[0] * factor,
                 "epoch_seconds": before + time.perf_counter() - begin,
@@ -171,9 +172,7 @@ def train(
         kept.restore(selected, networks)
         final = {}
         if "test" in data.splits:
-            final = _evaluate(
-                networks, data, "test", numerics, batch_size, ("test_loss", "test_top1", "test_top5", "test_class_top1")
-            )
+            final = _evaluate(networks, data, "test", numerics, batch_size)
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -220,17 +219,17 @@ def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
 def _evaluate(
     networks: Mapping[str, nn.Module],
     data: Data,
-    split: str,
+    split: Literal["val", "test"],
     numerics: Numerics,
     batch_size: int,
-    names: tuple[str, str, str, str],
 ) -> Epoch:
-    """Loss, top-1, top-5 and mean class top-1 of each network over a split, under its prefix and the names."""
-    found: Epoch = {}
-    meters = evaluate(list(networks.values()), data, split, numerics, batch_size)
-    for prefix, meter in zip(networks, meters, strict=True):
-        found |= meter.read(*(prefix + name for name in names))
-    return found
+    """The metrics of each network over a split, under its prefix."""
+    measured = evaluate(list(networks.values()), data, split, numerics, batch_size)
+    return {
+        prefix + of_split(name, split): value
+        for prefix, values in zip(networks, measured, strict=True)
+        for name, value in values.items()
+    }
 
 
 def _resume(

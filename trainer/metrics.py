@@ -8,10 +8,20 @@ from typing import Literal
 
 Direction = Literal["max", "min"] | None
 
-_VALIDATION: dict[str, Direction] = {"top1": "max", "top5": "max", "val_loss": "min", "class_top1": "max"}
+EVALUATED = ("loss", "top1", "top5", "class_top1", "macro_f1", "ece")
+"""What is measured of a network over a split: see `epoch_metrics`."""
+
+_VALIDATION: dict[str, Direction] = {
+    "top1": "max",
+    "top5": "max",
+    "val_loss": "min",
+    "class_top1": "max",
+    "macro_f1": "max",
+    "ece": "min",
+}
 _TRAINING: dict[str, Direction] = {"train_top1": "max", "train_top5": "max", "train_loss": "min"}
 _PACE: dict[str, Direction] = {"learning_rate": None, "epoch_seconds": None, "images_per_second": None}
-_TEST: dict[str, Direction] = {"test_top1": "max", "test_top5": "max", "test_loss": "min", "test_class_top1": "max"}
+_TEST: dict[str, Direction] = {f"test_{name.removeprefix('val_')}": better for name, better in _VALIDATION.items()}
 _DIRECTIONS = _VALIDATION | _TRAINING | _PACE | _TEST
 
 TAKEN = ("best", "selected", "test", "train", "val", "class", "fresh")
@@ -21,14 +31,22 @@ NETWORK = re.compile(rf"(?!({'|'.join(TAKEN)})$)[A-Za-z][A-Za-z0-9]*")
 """A further network's name. It has no `_`, so that a metric's name tells the network."""
 
 
+def of_split(name: str, split: Literal["val", "test"]) -> str:
+    """The metric that one of EVALUATED is over a split: `top1` or `test_top1`."""
+    return f"{split}_{name}" if split == "test" or name == "loss" else name
+
+
 def epoch_metrics(networks: Iterable[str] = ()) -> list[str]:
     """The metrics of every epoch.
 
     `top1`, `top5`: fraction of the validation images whose class has the largest logit, or one of the five largest (of
     all, if there are fewer). `val_loss`: their mean cross-entropy, without smoothing. `class_top1`: the mean over
     classes of each one's top-1 (mean class accuracy, balanced accuracy), which differs from top-1 where some classes
-    have more images. `train_*`: over the epoch's training batches as the network saw them, loss as optimized; a mixed
-    image counts by its heaviest class. `<network>_*`: validation with each further network, such as averaged weights
+    have more images. `macro_f1`: the mean of F1, the harmonic mean of precision and recall, over the classes that some
+    image has or is taken for. `ece`: expected calibration error in 15 bins of equal width, the mean distance of the
+    largest probability from the share of hits (Guo et al., "On calibration of modern neural networks", ICML 2017,
+    eq. 3). `train_*`: over the epoch's training batches as the network saw them, loss as optimized; a mixed image
+    counts by its heaviest class. `<network>_*`: validation with each further network, such as averaged weights
     (`ema_top1`). `learning_rate`: at the epoch's last step. `epoch_seconds`: training and evaluation.
     `images_per_second`: training images over training time.
 
@@ -76,14 +94,19 @@ def measured(name: str) -> str:
     return plain(name).removeprefix(f"{network_of(name)}_")
 
 
+def is_validation(name: str) -> bool:
+    """Whether the metric is of the trained network, over the validation images, at the last epoch."""
+    return name in _VALIDATION
+
+
 def is_final(name: str) -> bool:
     """Whether only a finished training has the metric."""
     return measured(name) in _TEST
 
 
 def is_accuracy(name: str) -> bool:
-    """Whether the metric is a fraction of images."""
-    return measured(name).endswith(("top1", "top5"))
+    """Whether the metric lies between 0 and 1, so that it is printed as accuracies are."""
+    return measured(name).endswith(("top1", "top5", "macro_f1", "ece"))
 
 
 def direction(name: str) -> Direction:

@@ -47,8 +47,13 @@ def meant_metric(metric: str, facts: Sequence[str] = ()) -> str:
 
 def _meant(metric: str) -> str:
     """A hint for what others call a metric."""
-    if any(word in metric for word in ("class", "balanced", "macro", "mean_acc")):
-        return "; did you mean 'class_top1'?"
+    for words, meant in (
+        (("f1", "f_1", "fscore", "f_score"), "macro_f1"),
+        (("calib",), "ece"),
+        (("class", "balanced", "macro", "mean_acc"), "class_top1"),
+    ):
+        if any(word in metric for word in words):
+            return f"; did you mean {meant!r}?"
     return "; did you mean 'top1'?" if "acc" in metric else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.metrics import network_of
+from trainer.metrics import is_validation, network_of
 
 from ..numbers import network_title, title
 from .base import BANDS
@@ -76,4 +76,4 @@ def _kind(metric: str) -> str:
         return "training"
     if network := network_of(metric):
         return f"validation, {network_title(network)}"
-    return "validation" if metric in ("top1", "top5", "class_top1", "val_loss") else title(metric)
+    return "validation" if is_validation(metric) else title(metric)
