@@ -227,8 +227,8 @@ def one_search(trials: int) -> None:
     ends: list[float] = []
     trained = inline.run_trial
 
-    def train(*arguments: object) -> object:
-        result = trained(*arguments)  # type: ignore[arg-type]
+    def train(*arguments: object, **named: object) -> object:
+        result = trained(*arguments, **named)  # type: ignore[arg-type]
         ends.append(time.perf_counter())
         return result
 
