@@ -82,7 +82,7 @@ class _Staged(Architecture):
     """What follows the pooled features; the default is timm's own classifier."""
 
     freeze: Annotated[tuple[_Part, ...], AfterValidator(_front_to_back)] = ()
-    """Parts whose parameters stay as they are: `stem`, stages by number from 1, `head`. Blocks and what surgery adds don't.
+    """Parts whose parameters stay as they are: `stem`, stages by number from 1, `head`. Blocks and surgery are trained.
 
     What stands before the first stage is stem; what stands between the last stage and the head belongs to that stage.
     """
