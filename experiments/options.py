@@ -146,11 +146,11 @@ class Surgery(Option):
 
     @abstractmethod
     def apply(self, model: nn.Module) -> nn.Module:
-        """The network, changed in place; its stages and its classifier keep their names.
+        """The same network, changed in place; its stages and its classifier keep their names.
 
-        Pretrained weights are loaded afterwards, into the parameters that timm has built: what is to start from them
-        takes these over. Parameters of its own are trained wherever they are. Raises ValueError where there is nothing
-        to change.
+        Called on torch's meta device as well, where tensors have shapes and no values. Pretrained weights are loaded
+        afterwards, into the parameters that timm has built: what is to start from them takes these over. Parameters of
+        its own are trained wherever they are. Raises ValueError where there is nothing to change.
         """
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from experiments import build_architecture, catalog
 from experiments.options import Surgery
+from experiments.surgeries._replacing import replace_modules
 from trainer.errors import UserError
 
 KEPT: dict[str, Any] = {"zero_gamma": True}
@@ -85,7 +86,7 @@ class TestBlurPool:
         blurred: Any = model.get_submodule("layer2.0.conv2")
         maps = torch.randn(2, 16, 9, 9, generator=torch.Generator().manual_seed(0))
         expected = functional.conv2d(
-            torch.from_numpy(binomial(maps.numpy(), [1, 2, 1], 1)), blurred.conv.weight, stride=2, padding=1
+            torch.from_numpy(binomial(maps.numpy(), [1, 2, 1], 1)), blurred.weight, stride=2, padding=1
         )
         assert torch.allclose(blurred(maps), expected, atol=1e-5)
 
@@ -111,6 +112,24 @@ class TestBlurPool:
         with pytest.raises(UserError, match=r"^architecture\.surgery\.blur_pool: the network has nothing to blur"):
             build_architecture({"kind": "timm", "name": "test_vit", "surgery": {"blur_pool": {}}}, 5)
 
+    @pytest.mark.parametrize("side", [32, 33, 64])
+    @pytest.mark.parametrize("name", ["resnet10t", "regnetx_002", "mobilenetv3_small_050", "vgg11", "densenet121"])
+    def test_maps_keep_their_sizes(self, name: str, side: int) -> None:
+        def shapes(surgery: dict[str, Any]) -> list[torch.Size]:
+            with torch.device("meta"):
+                model = build_architecture({"kind": "timm", "name": name, "surgery": surgery}, 5).eval()
+                found: list[torch.Size] = []
+                for module in model.modules():
+                    if isinstance(module, nn.BatchNorm2d):
+                        module.register_forward_hook(lambda _, inputs, output: found.append(output.shape))
+                return [*found, model(torch.zeros(1, 3, side, side)).shape]
+
+        assert shapes({"blur_pool": {}}) == shapes({})
+
+    def test_pooling_of_rounded_up_sizes_is_refused(self) -> None:
+        with pytest.raises(UserError, match=r"^architecture\.surgery\.blur_pool: the network pools with ceil_mode"):
+            build_architecture({"kind": "timm", "name": "legacy_seresnet18", "surgery": {"blur_pool": {}}}, 5)
+
     def test_an_even_filter_has_no_centre(self) -> None:
         assert "surgery.blur_pool.size: got 4, expected an odd number" in fails(surgery={"blur_pool": {"size": 4}})
         assert "surgery.blur_pool.size: got 1, expected greater than or equal to 3" in fails(
@@ -130,6 +149,15 @@ class TestWhatComesAfter:
         for (name, loaded), (_, tensor) in zip(model.state_dict().items(), source.state_dict().items(), strict=True):
             assert torch.equal(loaded, tensor), name
 
+    def test_weights_trained_with_it_fit_the_network_without_it_and_one_with_blocks(self, tmp_path: Path) -> None:
+        torch.save(randomised(build(surgery=BOTH)).state_dict(), tmp_path / "w.pt")
+        saved = torch.load(tmp_path / "w.pt")
+        for others in ({}, {"surgery": BOTH, "blocks": {"se": {"inside": [1]}, "cbam": {"after": [4]}}}):
+            model = build(weights_file=str(tmp_path / "w.pt"), **others)
+            loaded = model.state_dict()
+            assert torch.equal(loaded["layer2.0.conv2.weight"], saved["layer2.0.conv2.weight"])
+            assert torch.equal(loaded["conv1.weight"], saved["conv1.weight"])
+
     def test_blocks_stand_in_and_after_stages_as_before(self) -> None:
         blocks = {"se": {"inside": [1]}, "cot": {"inside": [2]}, "cbam": {"after": [4]}}
         model = build(surgery=BOTH, blocks=blocks)
@@ -147,9 +175,11 @@ class TestWhatComesAfter:
 
 PLUGIN = '''
 """Surgery of another package."""
+import copy
 from typing import Literal
 from torch import nn
 from experiments.options import Surgery
+from experiments.surgeries._replacing import replace_modules
 
 
 class Odd(Surgery):
@@ -169,6 +199,15 @@ class Odd(Surgery):
                 model.maxpool.blur
             case "none":
                 return None
+            case "copies":
+                return copy.deepcopy(model)
+            case "frozen":
+                model.requires_grad_(False)
+            case "no stage":
+                model.third = model.layer3
+                del model.layer3
+            case "two layers":
+                model.fc = nn.Sequential(nn.Dropout(), model.fc)
             case "wraps":
                 return nn.Sequential(model)
             case "no head":
@@ -200,19 +239,42 @@ class TestPlugin:
 
     def test_they_act_by_order_then_by_kind(self) -> None:
         build(surgery=odd("after", blur_pool={}))
-        with pytest.raises(AttributeError):
-            build(surgery=odd("after", blur_pool={"order": 2}))
+        found = fails(surgery=odd("after", blur_pool={"order": 2}))
+        assert found.startswith("architecture.surgery.odd: /")
+        assert found.endswith("odd.py:24: AttributeError: 'MaxPool2d' object has no attribute 'blur'")
 
     @pytest.mark.parametrize(
         ("what", "reason"),
         [
-            ("none", "odd: apply returned NoneType, expected the network"),
-            ("wraps", "odd: apply returned a network without layer1, expected its stages to keep their names"),
-            ("no head", "odd: apply returned a network without its classifier, expected timm's, changed in place"),
+            ("none", "odd: apply returned NoneType, expected the one that it was given, changed in place"),
+            ("wraps", "odd: apply returned Sequential, expected the one that it was given, changed in place"),
+            ("copies", "odd: apply returned another network, expected the one that it was given, changed in place"),
+            ("no head", "odd: apply left no classifier, expected timm's to keep its name"),
+            ("no stage", "odd: apply left no layer3, expected stages to keep their names"),
+            ("frozen", ""),
         ],
     )
-    def test_what_it_returns_is_the_network(self, what: str, reason: str) -> None:
-        assert fails(surgery=odd(what)) == f"architecture.surgery.{reason}"
+    def test_it_gives_back_the_network_that_it_was_given(self, what: str, reason: str) -> None:
+        found = fails(surgery=odd(what))
+        expected = f"architecture.surgery.{reason}" if reason else "architecture.freeze: freezes everything"
+        assert found.startswith(expected)
+
+    def test_frozen_parts_are_enough_to_train_what_it_adds(self) -> None:
+        model = build(surgery=odd("prelu"), freeze=["stem", 1, 2, 3, 4, "head"])
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        assert trained == ["layer1.0.act1.weight", "layer2.0.act1.weight"]
+
+    def test_a_head_needs_a_single_layer_in_its_place(self) -> None:
+        assert fails(surgery=odd("two layers"), head={"kind": "mlp"}) == (
+            "architecture.head: surgery has left a classifier of several layers, expected the default head"
+        )
+
+    def test_a_module_with_two_names_is_replaced_under_both(self) -> None:
+        shared = nn.ReLU()
+        model = nn.Sequential(shared, nn.Linear(2, 2), shared)
+        assert replace_modules(model, lambda module: nn.SiLU() if module is shared else None) == 1
+        assert isinstance(model[0], nn.SiLU)
+        assert model[0] is model[2]
 
     def test_blocks_that_have_lost_their_place_are_refused(self) -> None:
         assert fails(surgery=odd("no blocks"), blocks={"se": {"inside": [1]}}) == (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.errors import UserError
 
+from .. import catalog
 from ..options import Surgery
 from ._placement import classifiers
 
@@ -14,28 +15,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def operate(model: nn.Module, surgery: Mapping[str, Surgery], stages: Sequence[str]) -> nn.Module:
-    """The network after every surgery, the least `order` first; raises UserError where one does not fit it."""
+def operate(model: nn.Module, surgery: Mapping[str, Surgery], stages: Sequence[str]) -> None:
+    """Perform every surgery, the least `order` first; raises UserError where one fails or does not fit the network."""
     for kind, option in sorted(surgery.items(), key=lambda item: (item[1].order, item[0])):
+        place = f"architecture.surgery.{kind}"
         try:
             changed: object = option.apply(model)
-        except ValueError as error:
-            raise UserError(f"architecture.surgery.{kind}: {error}") from None
-        if wrong := _lacking(changed, stages):
-            raise UserError(f"architecture.surgery.{kind}: apply returned {wrong}")
-        model = changed  # type: ignore[assignment]
-    return model
+        except UserError:
+            raise
+        except Exception as error:
+            line = catalog.plugin_line(error)
+            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise UserError(f"{place}: {f'{line}: ' if line else ''}{' '.join(what.split())[:300]}") from error
+        if changed is not model:
+            got = "another network" if isinstance(changed, type(model)) else type(changed).__name__
+            raise UserError(f"{place}: apply returned {got}, expected the one that it was given, changed in place")
+        if wrong := _lacking(model, stages):
+            raise UserError(f"{place}: apply left {wrong}")
 
 
-def _lacking(changed: object, stages: Sequence[str]) -> str:
-    """What was returned instead of a network with these stages and a classifier; empty where it is one."""
-    from torch import nn
-
-    if not isinstance(changed, nn.Module):
-        return f"{type(changed).__name__}, expected the network"
-    present = {name for name, _ in changed.named_modules()}
+def _lacking(model: nn.Module, stages: Sequence[str]) -> str:
+    """What a network of timm's has not kept of its stages and its classifier; empty where it has both."""
+    present = {name for name, _ in model.named_modules()}
     if gone := [stage for stage in stages if stage not in present]:
-        return f"a network without {gone[0]}, expected its stages to keep their names"
-    if not hasattr(changed, "get_classifier") or not classifiers(changed):
-        return "a network without its classifier, expected timm's, changed in place"
+        return f"no {gone[0]}, expected stages to keep their names"
+    if not classifiers(model):
+        return "no classifier, expected timm's to keep its name"
     return ""

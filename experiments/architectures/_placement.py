@@ -138,7 +138,8 @@ def replace_head(model: nn.Module, head: Head, num_classes: int) -> None:
 
     (name,) = classifiers(model)
     features = features_into(model.get_submodule(name))
-    assert features is not None
+    if features is None:
+        raise UserError("architecture.head: surgery has left a classifier of several layers, expected the default head")
     _replace(model, name, nn.Sequential(nn.Flatten(1), head.build(features, num_classes)))
 
 

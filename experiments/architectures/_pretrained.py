@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,11 +72,11 @@ def weights_of_run(run: str) -> Path:
     return find_weights(run)
 
 
-def load_state(model: nn.Module, state: State, origin: str, before: State | None = None) -> None:
+def load_state(model: nn.Module, state: State, origin: str, before: Sequence[State] = ()) -> None:
     """Load a state dict, but for a classifier of other shapes: the model's then stays as it is.
 
-    `before` are the tensors of `model` by the names that they had before blocks were placed: weights that do not fit
-    the whole network may fit those. Raises UserError, naming `origin`, where they fit neither.
+    `before` are the tensors of `model` by the names that they had before surgery, and before blocks were placed:
+    weights that do not fit the whole network may fit those. Raises UserError, naming `origin`, where they fit none.
     """
     import torch
 
@@ -84,7 +84,7 @@ def load_state(model: nn.Module, state: State, origin: str, before: State | None
 
     heads = tuple(f"{name}." for name in classifiers(model))
     failures = []
-    for own in (tensors(model), *([before] if before is not None else [])):
+    for own in (tensors(model), *reversed(before)):
         differing = _differences(own, state, heads)
         if not differing:
             loaded = _without_other_head(own, state, heads)

@@ -172,7 +172,7 @@ class _Staged(Architecture):
             if isinstance(part, int) or not anatomy.stages:
                 _check_stage(anatomy, part, ("freeze",))
         everything = {"stem", "head", *range(1, len(anatomy.stages) + 1)}
-        if everything == set(self.freeze) and not self.blocks:
+        if everything == set(self.freeze) and not self.blocks and not self.surgery:
             raise Problem(("freeze",), "freezes everything, expected something left to train")
 
     def build(self, num_classes: int) -> nn.Module:
@@ -182,15 +182,18 @@ class _Staged(Architecture):
         anatomy = self.anatomy()
         model = self.plain(num_classes)
         weights = self.start().read()
-        before = _placement.tensors(model)
         parts = _placement.parameters_by_part(model, anatomy.stages)
-        model = operate(model, self.surgery, anatomy.stages)
+        before = [_placement.tensors(model)]
+        operate(model, self.surgery, anatomy.stages)
+        before.append(_placement.tensors(model))
         _placement.place_blocks(model, anatomy.stages, anatomy.channels, self.blocks)
         if self.head != Linear():
             _placement.replace_head(model, self.head, num_classes)
         if weights is not None:
             _pretrained.load_state(model, *weights, before=before)
         _placement.freeze(model, parts, self.freeze)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise UserError("architecture.freeze: freezes everything, expected something left to train")
         return model
 
 

@@ -14,9 +14,13 @@ def replace_modules(model: nn.Module, replacement: Callable[[nn.Module], nn.Modu
 
     A module that stands in several places is replaced by one.
     """
-    # found before any is replaced, because a replacement may hold the module that it stands for
+    # found before any is replaced, because a replacement may hold the module that it stands for; not by
+    # named_children, which leaves out the second name of a module
     places = [
-        (parent, name, child) for parent in list(model.modules()) for name, child in list(parent.named_children())
+        (parent, name, child)
+        for parent in list(model.modules())
+        for name, child in list(parent._modules.items())
+        if child is not None
     ]
     new = {child: replacement(child) for _, _, child in places}
     for parent, name, child in places:
