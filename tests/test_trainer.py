@@ -993,3 +993,23 @@ class TestLearning:
         trained = after[0][1]
         assert np.allclose(trained.weight.detach().numpy(), w - 0.01 * error.T @ x, atol=1e-6)
         assert np.allclose(trained.bias.detach().numpy(), b - 0.01 * error.sum(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_layer_that_is_skipped_at_first_is_trained_as_by_torch_s_plain_loop(nesterov: bool) -> None:
+    """As by stochastic depth; torch's fused step fails there."""
+
+    def trained(build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> list[nn.Parameter]:
+        parameters = [nn.Parameter(torch.linspace(0.5, 2.0, 6).view(1, 6, 1, 1)) for _ in range(3)]
+        optimizer = build(parameters)
+        for step in range(5):
+            optimizer.zero_grad(set_to_none=True)
+            used = [p for place, p in enumerate(parameters) if step >= place and (step != 3 or place != 0)]
+            torch.stack([p.square().sum() for p in used]).sum().backward()
+            optimizer.step()
+        return parameters
+
+    settings: dict[str, Any] = {"momentum": 0.9, "nesterov": nesterov}
+    ours = trained(lambda parameters: Sgd(lr=0.1, **settings).build([{"params": parameters}]))
+    theirs = trained(lambda parameters: torch.optim.SGD(parameters, lr=0.1, foreach=False, **settings))
+    assert all(torch.allclose(one, other) for one, other in zip(ours, theirs, strict=True))

@@ -35,7 +35,7 @@ class Sgd(Optimizer):
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:  # noqa: D102
         import torch
 
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             groups,
             lr=self.lr,
             momentum=self.momentum,
@@ -43,3 +43,21 @@ class Sgd(Optimizer):
             weight_decay=self.weight_decay,
             fused=True,
         )
+        if self.momentum:
+            optimizer.register_step_pre_hook(_late_velocities)
+        return optimizer
+
+
+def _late_velocities(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give a velocity of zero to a parameter whose first gradient comes after the first step, as of a skipped layer.
+
+    The fused step of torch 2.15 refuses to begin one while others have theirs. From zero, it becomes the gradient.
+    """
+    import torch
+
+    if not optimizer.state:
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
