@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from trainer.errors import nearest
+from trainer.metrics import Watched
 from trainer.numerics import Numerics
 from trainer.settings import Settings, about
 from trainer.stopping import EarlyStopping
@@ -61,7 +62,7 @@ class Recipe(Settings):
     batch_size: PositiveInt
     """Images per optimizer step."""
 
-    select: Literal["last", "val_loss", "top1"] = "last"
+    select: Literal["last"] | Watched = "last"
     """Which epoch's weights are kept and tested: those of the last one, or of the best one by this metric."""
 
     early_stopping: EarlyStopping | None = None

@@ -21,7 +21,7 @@ TITLES = {
     "top5": "Top-5",
     "class_top1": "Mean class top-1",
     "macro_f1": "Macro F1",
-    "ece": "Calibration error",
+    "ece": "ECE",
     "val_loss": "Validation loss",
     "train_top1": "Train top-1",
     "train_top5": "Train top-5",
@@ -33,7 +33,7 @@ TITLES = {
     "test_top5": "Test top-5",
     "test_class_top1": "Test mean class top-1",
     "test_macro_f1": "Test macro F1",
-    "test_ece": "Test calibration error",
+    "test_ece": "Test ECE",
     "test_loss": "Test loss",
     "params": "Parameters",
     "macs": "MACs",
@@ -80,7 +80,7 @@ def ours(summary: Summary | None, metric: str, unit: Unit = "fraction") -> str:
 
 
 def published(values: tuple[float, ...], metric: str, unit: Unit = "fraction") -> str:
-    """The document's numbers as documents print them: fractions with two decimals, or with more if they have more."""
+    """The document's numbers as documents print them: fractions with two decimals, per cent with one, or with more."""
     scale = _scale(metric, unit)
     return " / ".join(large(v, "g") if metric in FACTS else _stated(round(scale * v, 10), scale) for v in values)
 
@@ -124,7 +124,7 @@ def is_cut(low: float | None, high: float | None, metric: str, least: float = -1
     return low is not None and high is not None and within(low, high, metric, least, most) != (low, high)
 
 
-CUT = "an interval is cut where an accuracy, or a difference of two, can't go further"
+CUT = "an interval is cut where what it is of can't go further"
 """Said where `is_cut` is true."""
 
 
@@ -196,6 +196,5 @@ def _difference(value: float, stated: float, metric: str, scale: float) -> str:
 
 
 def _stated(value: float, scale: float) -> str:
-    if scale == 100:
-        return f"{value:g}"
-    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+    decimals = 1 if scale == 100 else 2
+    return f"{value:.{decimals}f}" if round(value, decimals) == value else f"{value:g}"

@@ -233,7 +233,7 @@ def test_a_finished_run_without_a_finite_number_is_not_called_missing(tmp_path: 
     change = by_label(answer_study(replace(whole, records={**whole.records, trial: broken})))["c"]
     assert (change.dropped, change.unknown) == ((3,), (3,))
     sentence = change_sentence(change, "top1")
-    assert "without seed 3 (Top-1 is no finite number in a finished run)" in sentence
+    assert "without seed 3 (a finished run has no finite Top-1)" in sentence
     assert "missing" not in sentence
 
 

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from experiments import catalog
+from experiments.questions.named import meant_metric
 from orchestrator.cli import main
 from trainer.metrics import direction, epoch_metrics, final_metrics, is_final, measured, metric_names, network_of
 
@@ -104,6 +105,22 @@ def test_a_name_tells_the_network_and_the_measure() -> None:
         assert network_of(name) == "", name
     assert [name for name in names if is_final(name)] == final_metrics(["ema", "swa2"])
     assert set(epoch_metrics(["ema"])) - set(epoch_metrics()) == {f"ema_{name}" for name in VALIDATION}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("F1", "macro_f1"), ("class_f1", "macro_f1"), ("best_f1", "best_macro_f1"), ("ema_test_f1", "ema_test_macro_f1"),
+        ("ECE", "ece"), ("val_ece", "ece"), ("test_calibration", "test_ece"),
+        ("test_acc", "test_top1"), ("best_accuracy", "best_top1"), ("val_acc", "top1"), ("test_error", "test_top1"),
+        ("test_balanced", "test_class_top1"), ("tpo1", "top1"), ("ema_tpo1", "ema_top1"), ("Test_Top1", "test_top1"),
+        ("nll", "val_loss"), ("test_nll", "test_loss"), ("train_loss_", "train_loss"), ("train_ece", "ece"),
+        ("auc", None), ("test_auc", None), ("speed", None),
+    ],
+)  # fmt: skip
+def test_what_others_call_a_metric_is_known_with_what_stands_before_it(typed: str, meant: str | None) -> None:
+    said = meant_metric(typed)
+    assert said == f"; did you mean {meant!r}?" if meant else said.startswith(", expected one of top1, top5")
 
 
 def test_what_comes_with_it_states_the_networks_that_it_gives() -> None:

@@ -288,6 +288,16 @@ def test_per_cent_are_converted_and_printed(tmp_path: Path) -> None:
     assert (number["published"], number["mean"]) == (pytest.approx(0.6125), pytest.approx(mean))
 
 
+def test_per_cent_have_a_decimal_as_fractions_have_two(tmp_path: Path) -> None:
+    words = "  - {id: t, rows: stem, unit: percent, metrics: [top1, ece], published: {plain: {top1: [61.0, 61.25], ece: 0.9}}}\n"
+    table = tables_of(made(tmp_path, words))["t"]
+    assert printed(table)[1][2] == "61.0 / 61.25"
+    mean = 100 * statistics.mean(values("plain"))
+    assert printed(table)[1][3] == f"{mean - 61:+.1f} / {mean - 61.25:+.1f}"
+    assert "Fractions of 1 are in per cent, their differences in percentage points." in table.footnotes
+    assert "ECE: expected calibration error, in 15 bins of confidence." in table.footnotes
+
+
 def test_marks_say_which_cannot_be_told_from_the_best(tmp_path: Path) -> None:
     cells = ["plain+l", "plain+c+l", "plain+c+l+m", "plain"]
     words = f"  - {{id: t, rows: [{', '.join(cells)}]}}\n"

@@ -316,9 +316,7 @@ def test_latex_and_markdown_print_the_same(tmp_path: Path) -> None:
     assert [[cell.replace("--", "–") for cell in row] for row in joined] == printed(table)
 
 
-@pytest.mark.parametrize(
-    ("metric", "title"), [("macro_f1", "Macro F1"), ("ema_test_ece", "EMA test calibration error")]
-)
+@pytest.mark.parametrize(("metric", "title"), [("macro_f1", "Macro F1"), ("ema_test_ece", "EMA test ECE")])
 def test_f1_and_calibration_are_printed_as_accuracies_are(metric: str, title: str) -> None:
     assert numbers.title(metric) == title
     assert numbers.ours(Summary(0.0512, 0.0102, 3), metric, "percent") == "5.1 ± 1.0"

@@ -15,10 +15,15 @@ class UserError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'mixup'?"` for the closest known name, or the empty string when none is close."""
+    close = closest(name, known)
+    return f"; did you mean {close!r}?" if close is not None else ""
+
+
+def closest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """The known name that is spelled alike; None when none is close. alike: from which part of their letters on."""
     known = list(known)
     same = [one for one in known if one.lower() == str(name).lower()]
-    close = same or difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return next(iter(same or difflib.get_close_matches(str(name), known, n=1, cutoff=alike)), None)
 
 
 def one_of(name: str, known: Iterable[str]) -> str:

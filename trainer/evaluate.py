@@ -9,11 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from .data import Data
-from .metrics import EVALUATED
+from .errors import UserError
+from .metrics import BINS, EVALUATED
 from .numerics import Numerics
-
-BINS = 15
-"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
 
 
 def evaluation_batch(batch_size: int) -> int:
@@ -34,6 +32,14 @@ def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     own = logits.gather(1, classes[:, None])
     later = torch.arange(logits.shape[1], device=logits.device) >= classes[:, None]
     return logits.shape[1] - ((logits < own) | ((logits == own) & later)).sum(1)
+
+
+def checked_logits(found: object, images: int, classes: int, during: str) -> torch.Tensor:
+    """What a network has given for a batch, if these are logits; raises UserError if not."""
+    if isinstance(found, torch.Tensor) and found.shape == (images, classes):
+        return found
+    got = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    raise UserError(f"the network gave {got} in {during}, expected logits [{images}, {classes}]")
 
 
 class Meter:
@@ -115,7 +121,7 @@ def evaluate(
     for batch in data.eval_batches(split, numerics, evaluation_batch(batch_size)):
         for network, meter in zip(networks, meters, strict=True):
             with numerics.autocast(data.device):
-                logits = network(batch.images)
-            logits = logits.float()
+                found = network(batch.images)
+            logits = checked_logits(found, len(batch.samples), len(data.classes), "evaluation").float()
             meter.update(logits, batch.targets, functional.cross_entropy(logits, batch.targets))
     return [meter.read(*EVALUATED) for meter in meters]

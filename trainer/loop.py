@@ -16,7 +16,7 @@ from . import checkpoint
 from .data import Data
 from .draws import Draws
 from .errors import Diverged, UserError
-from .evaluate import Meter, evaluate
+from .evaluate import Meter, checked_logits, evaluate
 from .files import CHECKPOINT, JOURNAL
 from .frozen import beginning_once
 from .geometry import Frame
@@ -134,7 +134,7 @@ def train(
                     group["lr"] = float(rate * factor)
                 with numerics.autocast(device):
                     logits = network(batch.images)
-                logits = _logits(logits, len(batch.samples), len(data.classes)).float()
+                logits = checked_logits(logits, len(batch.samples), len(data.classes), "training").float()
                 value = loss(logits, batch.targets)
                 for hook in working:
                     value = hook.loss(value, logits, batch)
@@ -175,14 +175,6 @@ def train(
             final = _evaluate(networks, data, "test", numerics, batch_size)
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
-
-
-def _logits(found: object, images: int, classes: int) -> torch.Tensor:
-    """What the network has given for a batch, if these are logits."""
-    if isinstance(found, torch.Tensor) and found.shape == (images, classes):
-        return found
-    got = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    raise UserError(f"the network gave {got} in training, expected logits [{images}, {classes}]")
 
 
 def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:

@@ -11,6 +11,12 @@ Direction = Literal["max", "min"] | None
 EVALUATED = ("loss", "top1", "top5", "class_top1", "macro_f1", "ece")
 """What is measured of a network over a split: see `epoch_metrics`."""
 
+Watched = Literal["val_loss", "top1", "class_top1", "macro_f1"]
+"""The metrics by which an epoch is selected, a training ended early or its rate reduced."""
+
+BINS = 15
+"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
+
 _VALIDATION: dict[str, Direction] = {
     "top1": "max",
     "top5": "max",

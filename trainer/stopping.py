@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from .metrics import best, direction, plain
+from .metrics import Watched, best, direction, plain
 from .settings import Settings
 
 History = Sequence[Mapping[str, float]]
@@ -20,7 +20,7 @@ class EarlyStopping(Settings):
     patience: PositiveInt
     """Epochs without improvement before training ends."""
 
-    metric: Literal["val_loss", "top1"] = "val_loss"
+    metric: Watched = "val_loss"
     """What has to improve."""
 
     min_delta: float = Field(default=0.0, ge=0.0)

@@ -28,7 +28,7 @@ def tables_of(plan: Plan) -> list[Table]:
     kinds = {table.kind for table in tables}
     if "effects" not in kinds and any(len({c.choice[f] for c in plan.cells}) > 1 for f in study.factors):
         caption = "Effects of single options, and of two together"
-        tables.append(Table(id="effects", kind="effects", caption=caption, metrics=(_metric(tables),)))
+        tables.append(Table(id="effects", kind="effects", caption=caption, metrics=(main_metric(tables),)))
     if "cost" not in kinds:
         tables.append(Table(id="cost", kind="cost", caption="What each cell takes"))
     return _unique(tables, taken=len(study.tables))
@@ -59,7 +59,7 @@ def _words(design: Design, words: list[str], names: list[str]) -> dict[str, Any]
     return {"id": "cells", "caption": "Cells", "rows": tuple(names)}
 
 
-def _metric(tables: Iterable[Table]) -> str:
+def main_metric(tables: Iterable[Table]) -> str:
     """The metric that the tables are about: the first of theirs of which more or less is better, else top1."""
     metrics = (metric for table in tables for metric in table.metrics)
     return next((metric for metric in metrics if metric not in FACTS and direction(metric)), "top1")

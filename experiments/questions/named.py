@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import nearest
+from trainer.errors import closest, nearest
+from trainer.metrics import EVALUATED
 
-from ..catalog import known_metrics
+from ..catalog import known_metrics, networks
 from ..language.designs import canonical_name
 from ..language.validation import Path, Problem
 from ..recipe import Recipe
@@ -42,19 +43,40 @@ def meant_metric(metric: str, facts: Sequence[str] = ()) -> str:
     known = (*known_metrics(), *facts)
     simple = [name for name in known if not name.startswith(("best_", "selected_"))]
     before = ", perhaps with best_ or selected_ before it" if len(simple) < len(known) else ""
-    return nearest(metric, known) or _meant(metric.lower()) or f", expected one of {', '.join(simple)}{before}"
+    meant = _meant(metric, known)
+    return f"; did you mean {meant!r}?" if meant else f", expected one of {', '.join(simple)}{before}"
 
 
-def _meant(metric: str) -> str:
-    """A hint for what others call a metric."""
-    for words, meant in (
-        (("f1", "f_1", "fscore", "f_score"), "macro_f1"),
-        (("calib",), "ece"),
-        (("class", "balanced", "macro", "mean_acc"), "class_top1"),
-    ):
-        if any(word in metric for word in words):
-            return f"; did you mean {meant!r}?"
-    return "; did you mean 'top1'?" if "acc" in metric else ""
+_CALLED = {
+    "macro_f1": ("f1", "f_1", "fscore", "f_score"),
+    "ece": ("calib",),
+    "val_loss": ("nll", "cross_ent", "log_loss", "logloss"),
+    "class_top1": ("class", "balanced", "macro", "mean_acc"),
+    "top1": ("acc", "err"),
+}
+"""Metrics, and words of the names that others give them; an earlier one is more particular."""
+
+
+def _meant(metric: str, known: Sequence[str]) -> str | None:
+    """The known metric that is spelled like `metric`, or that others call so, with what stands before its name."""
+    first, rest = [], metric.lower()
+    while (word := rest.partition("_")[0]) in ("best", "selected", "test", "train", "val", *networks()):
+        first.append(word)
+        rest = rest.removeprefix(word).removeprefix("_")
+    called = next((name for name, words in _CALLED.items() if any(word in rest for word in words)), None)
+    if not first:
+        same = closest(metric, (name for name in known if name.lower() == metric.lower()))
+        return same or called or closest(metric, known)
+    if rest not in EVALUATED and called is None and (typo := closest(metric, known, alike=0.85)):
+        return typo
+    # without what stands before it, which would decide what a short name is near to
+    meant = rest if rest in EVALUATED else called or closest(rest, EVALUATED)
+    if meant is None:
+        return None
+    if meant in ("loss", "val_loss"):
+        meant = "loss" if {"test", "train"} & set(first) else "val_loss"
+    whole = "_".join([*(word for word in first if word != "val"), meant])
+    return whole if whole in known else meant
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import is_accuracy
+from trainer.metrics import direction, is_accuracy
 
 from ..language.designs import canonical_name
 from ..language.shapes import Table, TableKind
@@ -160,11 +160,12 @@ def _check_published(table: Table) -> None:
                 raise _no_column(path, metric, table.metrics)
             for number in _all(value):
                 _check_unit(table, metric, number, path)
-            if is_accuracy(metric):
+            # a calibration error of 0.9 % is nothing unusual
+            if is_accuracy(metric) and direction(metric) == "max":
                 accuracies += [(number, path) for number in _all(value)]
     highest, path = max(accuracies, default=(0.0, ()))
     if table.unit == "percent" and 0 < highest <= 1:
-        message = f"got {highest:g} as the highest accuracy, expected per cent ({100 * highest:g} for {highest:g} of 1)"
+        message = f"got {highest:g} as the highest of all, expected per cent ({100 * highest:g} for {highest:g} of 1)"
         raise Problem(path, f"{message}, as `unit: percent` says")
 
 

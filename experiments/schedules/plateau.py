@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 
 from trainer.hooks import Moment
-from trainer.metrics import direction
+from trainer.metrics import Watched, direction
 
 from ..options import Schedule
 
@@ -43,7 +43,7 @@ class Plateau(Schedule):
 
     kind: Literal["plateau"] = "plateau"
 
-    metric: Literal["val_loss", "top1"] = "val_loss"
+    metric: Watched = "val_loss"
     """What has to improve, judged after each epoch."""
 
     gamma: float = Field(default=0.1, gt=0.0, lt=1.0)

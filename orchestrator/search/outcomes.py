@@ -39,7 +39,10 @@ def objectives(search: SearchPlan, trial: Trial, record: TrialRecord) -> tuple[f
                 # the search varies whether there is such a network, so others may report it
                 return None
             known = ", ".join(dict.fromkeys([*(record.history or [{}])[-1], *record.final, *COSTS]))
-            message = f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}"
+            message = (
+                f"{trial.cell} seed {trial.seed} finished without {aim.metric!r}; expected one of {known}, or, if an "
+                "earlier version trained it, its run to be deleted in `ablate ui`, so that it is trained again"
+            )
             raise search.study.error(("search", "objective"), message)
         values.append(value)
     finite = [value for value in values if value is not None and isfinite(value)]

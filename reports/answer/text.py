@@ -93,9 +93,7 @@ def compared_on(change: Change, metric: str) -> str:
     if missing := [seed for seed in change.dropped if seed not in change.unknown]:
         text += f", without {seeds_named(missing)} (a run is missing)"
     if change.unknown:
-        text += (
-            f", without {seeds_named(change.unknown)} ({numbers.title(metric)} is no finite number in a finished run)"
-        )
+        text += f", without {seeds_named(change.unknown)} (a finished run has no finite {numbers.title(metric)})"
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..numbers import large, title
+from ..numbers import large, title, within
 from .base import BANDS, rows_of
 from .cost import COSTS, Costs
 from .placing import Place, place_labels
@@ -31,8 +31,8 @@ def draw(costs: Costs) -> Figure:
     figure = blank(COLUMN, 2.7)
     axis = figure.subplots()
     front, others = costs.front, costs.data[~costs.data["front"]]
-    _points(axis, others, "o", BESIDE, "white", 1)
-    _points(axis, front, "s", COLOURS[0], COLOURS[0], 3)
+    _points(axis, costs.metric, others, "o", BESIDE, "white", 1)
+    _points(axis, costs.metric, front, "s", COLOURS[0], COLOURS[0], 3)
     axis.step(
         front["cost"], front["mean"], where="post", color=COLOURS[1], linewidth=1, zorder=2, gid=f"{costs.id}.front"
     )
@@ -59,10 +59,11 @@ def _drawn(costs: Costs, front: list[Place]) -> list[tuple[Place, Place]]:
     return found
 
 
-def _points(axis: Axes, rows: Any, marker: str, colour: str, face: str, depth: int) -> None:
+def _points(axis: Axes, metric: str, rows: Any, marker: str, colour: str, face: str, depth: int) -> None:
     for row in rows_of(rows):
         if row.low == row.low:
-            axis.plot([row.cost, row.cost], [row.low, row.high], color=colour, linewidth=0.7, zorder=depth)
+            ends = within(row.low, row.high, metric, 0.0)
+            axis.plot([row.cost, row.cost], ends, color=colour, linewidth=0.7, zorder=depth)
         style: dict[str, Any] = {"markerfacecolor": face, "markersize": 4, "zorder": depth + 0.5, "gid": row.gid}
         axis.plot([row.cost], [row.mean], marker, color=colour, **style)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.metrics import measured
+from trainer.metrics import is_accuracy, measured
 
 from ..numbers import title
 from .curves import SHORT, Curves
@@ -128,7 +128,10 @@ def _draw_mean(axis: Axes, curves: Curves, line: pd.DataFrame, colour: str, plac
         width = 0.4
     axis.plot(epochs, means, linestyle=style, color=colour, linewidth=width, gid=gid, **markers)
     if curves.bands:
-        band = axis.fill_between(epochs, line["low"], line["high"], color=colour, alpha=BAND, linewidth=0)
+        # an axis that is cut has a margin beyond the limits, where the metric can't be
+        least, most = (0.0, 1.0) if is_accuracy(line["metric"].iloc[0]) else (None, None)
+        low, high = (line[end].clip(least, most) for end in ("low", "high"))
+        band = axis.fill_between(epochs, low, high, color=colour, alpha=BAND, linewidth=0)
         band.set_gid(f"{gid}.band")
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.language.factors import Factor
 from experiments.questions.figure_words import InteractionFigure
+from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
@@ -58,18 +59,19 @@ class HeatMap(FigureData):
         """See FigureData."""
         if self.empty:
             return f"Nothing to draw yet: no finished runs tell of {title(self.metric)} here."
+        less = " Less is better." if direction(self.metric) == "min" else ""
         if self.shows == "interactions":
             return (
                 "Below the diagonal: what two add beyond what each adds, by least squares, the seed held constant; on "
                 "it: what each adds, averaged over the others. In bold: p < 0.05 after Holm's correction. Colours are "
-                "centred at zero; an empty field is not identified by the design."
+                f"centred at zero, blue is better; an empty field is not identified by the design.{less}"
             )
-        text = f"Mean {title(self.metric)} over seeds"
+        text = f"{title(self.metric)}, mean over seeds"
         if self.over:
             text += f" and over {', '.join(self.over)}"
             if self.complete:
                 text += ", of combinations that every field has"
-        text += "; in brackets n, the runs."
+        text += f"; in brackets n, the runs.{less}"
         if not self.complete:
             text += " The other factors are at their first options; an empty field has no finished run there."
         return text

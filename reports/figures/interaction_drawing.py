@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from trainer.metrics import direction
+
 from ..numbers import title
 from .base import rows_of
 from .interaction import HeatMap
@@ -25,7 +27,7 @@ _LETTERS = 17
 
 
 def draw(heat: HeatMap) -> Figure:
-    """Fields with their numbers: means from dark to light, interactions from red to blue with zero in the middle."""
+    """Fields with their numbers: means from dark to light, interactions from red (worse) over zero to blue."""
     import matplotlib as mpl
     from matplotlib.colors import Normalize, TwoSlopeNorm
     from matplotlib.patches import Rectangle
@@ -42,7 +44,8 @@ def draw(heat: HeatMap) -> Figure:
     most = float(values.abs().max()) or 1.0
     low, high = float(values.min()), float(values.max())
     norm: Any = TwoSlopeNorm(0, -most, most) if centred else Normalize(low, high if high > low else low + 1)
-    colours = mpl.colormaps["RdBu" if centred else "cividis"]
+    diverging = "RdBu_r" if direction(heat.metric) == "min" else "RdBu"
+    colours = mpl.colormaps[diverging if centred else "cividis"]
     size = min(SMALL, SMALL * (width - 1.4) / (_FIELD * len(heat.columns)))
     for field in rows_of(heat.data):
         x, y = heat.columns.index(field.column), heat.rows.index(field.row)
@@ -62,7 +65,7 @@ def draw(heat: HeatMap) -> Figure:
     axis.set_xlabel(plain_text(shortened(heat.column_title, 40)))
     axis.set_ylabel(plain_text(shortened(heat.row_title, 24)))
     bar = figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=axis, pad=0.02, aspect=25)
-    bar.set_label(("effect on " if centred else "mean ") + title(heat.metric), fontsize=SMALL)
+    bar.set_label(f"effect on {title(heat.metric)}" if centred else title(heat.metric), fontsize=SMALL)
     bar.outline.set_visible(False)
     bar.locator = mpl.ticker.MaxNLocator(5)
     return figure

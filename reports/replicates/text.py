@@ -9,9 +9,10 @@ from typing import Any
 from experiments.language.wording import count
 from experiments.plan import Plan
 from experiments.questions.comparisons import Comparison
+from experiments.questions.defaults import main_metric
 
 from ..escape import markdown
-from ..numbers import signed, unsigned, within
+from ..numbers import signed, title, unsigned, within
 from .seeds import Followed, at_most, largest, rule_of, smallest
 
 HEADS = ("comparison", "difference (repeated interval)", "n", "stands")
@@ -79,6 +80,9 @@ def headline(plan: Plan, found: Sequence[Followed]) -> list[str]:
     lead = (
         f"{len(found) - left} of {count(len(found), 'comparison')} settled" if left < len(found) else "Nothing settled"
     )
+    compared = {each.comparison.left.metric for each in found}
+    if compared != {main_metric(plan.study.tables)}:
+        lead += f" in {' and '.join(map(title, sorted(compared)))}"
     sure = f"{lead}, with at most {level} of error over all looks and comparisons."
     return [sure, *sentences]
 

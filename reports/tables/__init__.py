@@ -11,7 +11,7 @@ from experiments.questions.lines import table_lines
 
 from ..runs import Runs
 from . import cost, cumulative, effects, leave_one_out, pivot, rows, switches
-from .footnotes import confounder_note, fixed_n_note, provenance_note, unit_note
+from .footnotes import confounder_note, fixed_n_note, metric_note, provenance_note, unit_note
 from .printed import Column, Layout, PrintedTable
 
 __all__ = ["Column", "Layout", "PrintedTable", "make_table", "make_tables"]
@@ -37,7 +37,12 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     notes = [*runs.mixed_of(cells), confounder_note(table, runs)]
     printed = [
         replace(
-            one, footnotes=[*filter(None, [*one.footnotes, unit_note(table), fixed_n_note(one.layout, runs), *notes])]
+            one,
+            footnotes=[
+                *filter(
+                    None, [*one.footnotes, unit_note(table), metric_note(table), fixed_n_note(one.layout, runs), *notes]
+                )
+            ],
         )
         for one in made
     ]

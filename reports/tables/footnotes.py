@@ -10,7 +10,7 @@ from experiments.language.wording import count, duration, first_few, seeds_named
 from experiments.questions.confounders import table_notes
 from experiments.questions.lines import FULL, Line, reference_of
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import is_accuracy
+from trainer.metrics import BINS, is_accuracy, measured
 
 from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
@@ -85,10 +85,19 @@ def _is_cut(found: PairedComparison | None, metric: str) -> bool:
 
 
 def unit_note(table: Table) -> str:
-    """Says in which unit accuracies are printed, if not as fractions; else empty."""
-    if table.unit != "percent" or not any(is_accuracy(metric) for metric in table.metrics):
+    """Says in which unit accuracies, and what else is a fraction of 1, are printed, if not as fractions; else empty."""
+    of_one = [metric for metric in table.metrics if is_accuracy(metric)]
+    if table.unit != "percent" or not of_one:
         return ""
-    return "Accuracies are in per cent, their differences in percentage points."
+    what = "Accuracies" if all(measured(metric).endswith(("top1", "top5")) for metric in of_one) else "Fractions of 1"
+    return f"{what} are in per cent, their differences in percentage points."
+
+
+def metric_note(table: Table) -> str:
+    """Says what a metric is that has more than one definition; else empty."""
+    if any(measured(metric).endswith("ece") for metric in table.metrics):
+        return f"ECE: expected calibration error, in {BINS} bins of confidence."
+    return ""
 
 
 def fixed_n_note(layout: Layout, runs: Runs) -> str:
