@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,16 @@ from .signals import unstoppable
 class Commands(click.Group):
     """Turns errors into one line on stderr and an exit code: a user's mistake 2, an interruption 130, a full disk 1."""
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
+        """Read the options that stand before the command."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if isinstance(error, click.exceptions.NoArgsIsHelpError):
+                raise
+            click.echo(_unusable("ablate", error), err=True)
+            raise SystemExit(2) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Call the command."""
         try:
@@ -25,9 +36,8 @@ class Commands(click.Group):
             click.echo(f"ablate: {_harmless(_discreet(str(error)))}", err=True)
             ctx.exit(2)
         except click.UsageError as error:
-            asked = " ".join(["ablate", *(error.ctx or ctx).command_path.split()[1:]])
-            message = " ".join(error.format_message().split()).rstrip(".")
-            click.echo(f"{asked}: {_harmless(message)}; `{asked} --help` says what it takes", err=True)
+            command = " ".join(error.ctx.command_path.split()[1:]) if error.ctx else ctx.invoked_subcommand or ""
+            click.echo(_unusable(f"ablate {command}".rstrip(), error), err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             with unstoppable():
@@ -43,6 +53,11 @@ class Commands(click.Group):
             place = getattr(error, "filename", None) or Path.cwd()
             click.echo(f"ablate: no space left for {place}; make room, and the same command goes on", err=True)
             ctx.exit(1)
+
+
+def _unusable(asked: str, error: click.UsageError) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{asked}: {_harmless(message)}; `{asked} --help` says what it takes"
 
 
 def _check_working_folder() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, nan
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -12,7 +13,9 @@ from rich.text import Text
 from experiments.job import Result
 from experiments.plan import Trial
 from experiments.tracking.uris import shown_uri
+from trainer.metrics import is_final
 from trainer.recorder import Epoch
+from trainer.stopping import value_so_far
 
 from .clock import clock, took
 from .display import Running, bar_line, running_lines
@@ -27,6 +30,7 @@ class Progress:
 
     tell: is called with the time at which the last trial is expected to end (seconds since the epoch) and with the
     share of the machine of each running trial, by its id; at once when other trials run, else every `_PAUSE` at most.
+    metric: what the line of a trial that has ended says of it.
     """
 
     def __init__(
@@ -36,11 +40,13 @@ class Progress:
         trials: Sequence[Trial],
         estimate: Estimate,
         tell: Callable[[float | None, Mapping[str, str]], None] = lambda ends, shares: None,
+        metric: str = "top1",
     ) -> None:
         self.console = console
         self.tell = tell
         self.estimate = estimate
         self.title = title
+        self.metric = metric
         self.may_grow = False
         """Whether more trials may come than are known so far."""
 
@@ -105,11 +111,10 @@ class Progress:
         name = f"{trial.cell} seed {trial.seed}"
         where = " elsewhere" if elsewhere else ""
         if result.status == "finished":
-            top1 = result.history[-1]["top1"]
-            line = f"{counter} {name}  top-1 {top1:.4f}  {took(result.seconds)}{where}"
+            line = f"{counter} {name}  {self._reached(trial, result)}  {took(result.seconds)}{where}"
             self.console.print(line + self._eta(", "), style="", highlight=False, markup=False)
         elif result.status == "pruned":
-            line = f"{counter} {name}  {result.reason}: top-1 {result.history[-1]['top1']:.4f}"
+            line = f"{counter} {name}  {result.reason}: {self._reached(trial, result)}"
             self.console.print(line + self._eta(", "), style="dim", highlight=False, markup=False)
         else:
             self.failed += 1
@@ -117,6 +122,14 @@ class Progress:
             self.console.print(line, style="red", highlight=False, markup=False)
             if result.log:
                 self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
+
+    def _reached(self, trial: Trial, result: Result) -> str:
+        """What a trial has come to; its top-1, if it has no such metric."""
+        final = result.final.get(self.metric, nan)
+        value = final if is_final(self.metric) else value_so_far(self.metric, result.history, trial.recipe.select)
+        name = self.metric if isfinite(value) else "top1"
+        value = value if isfinite(value) else result.history[-1]["top1"]
+        return f"{'top-1' if name == 'top1' else name} {value:.4f}"
 
     def retried(self, trial: Trial, what: str) -> None:
         """An attempt is over, and another goes on from the last saved epoch. what: says what became of this one."""

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
+from experiments.questions.defaults import main_metric
 from experiments.questions.unreported import unreported
 from experiments.sharing.claims import Held, claimed
 from experiments.sharing.leases import Lease, leased
@@ -74,7 +75,8 @@ def run_plan(
         estimate = estimate_of(plan, mine, at_once, shares.room)
         mine = in_order(plan, mine, estimate.lengths())
         supply = _supply(plan, fingerprints, held, summary)
-        with Progress(console, plan.study.title, mine, estimate, _to_both(held, lease)) as progress:
+        tell, metric = _to_both(held, lease), main_metric(plan.study.tables)
+        with Progress(console, plan.study.title, mine, estimate, tell, metric) as progress:
             if supply is not None:
                 supply.tell(progress)
             train(

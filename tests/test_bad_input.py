@@ -137,7 +137,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     ),
     "a patch into a refinement that is off": (
         (C, "c: {refinements.mixup.alpha: 0.1}"),
-        (":13:", "factors.c.refinements.mixup.alpha", "no 'refinements.mixup' to patch"),
+        (":13:", "no 'refinements.mixup' to patch", "expected `refinements.mixup: {alpha: ...}` to have it"),
     ),
     "a patch of the wrong type": ((C, "c: {epochs: many}"), (":13:", "factors.c.epochs", '"many"', "a whole number")),
     "a removal of nothing": ((C, "c: {optimizer.nesterow: null}"), (":13:", "factors.c", "to remove", "'nesterov'?")),

@@ -229,3 +229,28 @@ def test_every_shipped_study_fits_the_schema_and_a_wrong_one_does_not() -> None:
 def test_seeds_may_be_overridden(study_file: Callable[..., Path]) -> None:
     result = CliRunner().invoke(main, ["run", str(study_file()), "--seeds", "0"])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--foo"], "ablate: No such option '--foo'; `ablate --help` says what it takes"),
+        (["run", "x.yaml", "--profile"], "ablate run: Option '--profile' requires an argument; `ablate run --help`"),
+        (["plna", "x.yaml"], "ablate: No such command 'plna'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_wherever_it_stands(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(said)
+    assert result.stderr.count("\n") == 1
+
+
+def test_without_a_command_it_says_what_there_is() -> None:
+    assert "\n  run " in CliRunner().invoke(main, []).output
+
+
+def test_the_few_values_of_a_setting_are_listed() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["options", "activation"]).output.split())
+    assert "One of relu, relu6, leaky_relu, elu, silu, gelu, mish, hard_swish." in shown
+    assert "One of" not in CliRunner().invoke(main, ["options", "mixup"]).output

@@ -56,6 +56,22 @@ def test_each_trial_has_one_line_with_its_epoch_and_metric(width: int, name: str
     assert ("loss 1.0000" in lines[0]) == (width >= 80 + 60 * (name != "l"))
 
 
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [("top1", "top-1 0.5000"), ("ece", "ece 0.1000"), ("best_ece", "best_ece 0.0500"), ("test_ece", "test_ece 0.2000"),
+     ("ema_ece", "top-1 0.5000")],
+)  # fmt: skip
+def test_what_has_ended_is_told_by_the_metric_that_is_asked_about(metric: str, said: str, tmp_path: Path) -> None:
+    trial, *_ = trials = trials_of(tmp_path, "l")
+    console = Console(file=io.StringIO(), width=80)
+    progress = Progress(console, "a study", trials, Estimate(trials, 1), metric=metric)
+    history = [{**EPOCH, "ece": 0.05}, {**EPOCH, "ece": 0.1}]
+    for status in ("finished", "pruned"):
+        progress.finished(trial, Result(status, history=history, seconds=1.0, reason="ended", final={"test_ece": 0.2}))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [said in line for line in lines] == [True, True]
+
+
 def test_more_trials_than_the_screen_has_lines_for_are_counted(tmp_path: Path) -> None:
     trials = trials_of(tmp_path, "l", seeds=12)
     lines = shown(trials, 80, 24)

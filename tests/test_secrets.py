@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,24 @@ def test_no_other_account_sees_it_while_the_page_is_served(monkeypatch: pytest.M
     monkeypatch.setattr("os.execve", lambda *given: served.extend(given))
     monkeypatch.setattr("experiments.tracking.opening.open_client", lambda: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s3cret@127.0.0.1:9/runs")
-    CliRunner().invoke(main, ["ui"], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["ui", "--port", "5099"], catch_exceptions=False)
+    assert result.stdout == "http://127.0.0.1:5099 shows the record in about ten seconds; Ctrl-C ends it\n"
     _, arguments, environment = served
-    assert arguments[-4:] == ["--host", "127.0.0.1", "--port", "5000"]
+    assert arguments[1:8] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "5099"]
     assert "s3cret" not in " ".join(arguments)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:s3cret@127.0.0.1:9/runs"
+
+
+def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow would say so among its own lines, and end with 0."""
+    monkeypatch.setattr("os.execve", lambda *given: pytest.fail("served"))
+    monkeypatch.setattr("experiments.tracking.opening.open_client", lambda: None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me@127.0.0.1:9/runs")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(main, ["ui", "--port", port], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"ablate: port {port} can't be used (Address already in use); expected a free one")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer.errors import nearest
 
+from .. import catalog
 from ..recipe import FIELDS, Recipe
 from .validation import Problem, shown
 from .yaml_source import YamlPath
@@ -171,10 +172,9 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
             if isinstance(known.get(part), list | tuple):
                 raise BadPath((path,), f"{so_far!r} is a list, which is patched as a whole: expected `{so_far}: [...]`")
             here = ", ".join(known) or "nothing"
-            raise BadPath(
-                (path,),
-                f"the baseline recipe has no {so_far!r} to patch; there is {here}{nearest(part, known)}",
-            )
+            setting = ".".join([*parents[depth + 1 :], last])
+            remedy = nearest(part, known) or _switched_on(parents[:depth], part, setting)
+            raise BadPath((path,), f"the baseline recipe has no {so_far!r} to patch; there is {here}{remedy}")
         known = known[part]
         if not isinstance(data.get(part), dict):
             data[part] = {"kind": known["kind"]} if "kind" in known else {}
@@ -188,6 +188,15 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
         empty = "; expected {} to have it with its defaults" if parents == ["refinements"] else ""
         remedy = nearest(last, known) or empty
         raise BadPath((path,), f"the baseline recipe has no {path!r} to remove{remedy}")
+
+
+def _switched_on(parents: Sequence[str], kind: str, setting: str) -> str:
+    """How a patch has an option that the recipe has not, with a setting of it; empty for what is no option."""
+    points = {"refinements": "refinements", "architecture.blocks": "blocks", "architecture.surgery": "surgeries"}
+    point = points.get(".".join(parents))
+    if point is None or kind not in catalog.options(point) or "." in setting:
+        return ""
+    return f"; expected `{'.'.join([*parents, kind])}: {{{setting}: ...}}` to have it"
 
 
 def conflicts(chosen: Iterable[tuple[str, Patch]]) -> Iterator[tuple[str, str, str, str]]:

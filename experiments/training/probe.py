@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from trainer.errors import UserError
 from trainer.garbage import collect_seldom
 
 from .. import catalog
@@ -50,7 +51,8 @@ def main() -> None:
             found = measure(parse_recipe(asked["recipe"]), asked["seed"], asked["teachers"], ready)
             say(json.dumps(asdict(replace(found, loading=loaded[0]) if first else found)))
         except Exception as error:
-            say(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}))
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            say(json.dumps({"error": " ".join(f"{kind}{error}".split())[:300]}))
 
 
 if __name__ == "__main__":

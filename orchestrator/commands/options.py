@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import click
 from pydantic_core import PydanticUndefined
@@ -74,8 +75,20 @@ def _print_option(name: str, option: type[Option], console: Console) -> None:
     for setting, field in option.model_fields.items():
         if setting != "kind":
             default = "required" if field.is_required() else f"= {_default(option, setting)}"
-            table.add_row(f"    {setting}", default, _flowing(about(option, setting)))
+            choices = _choices(field.annotation)
+            said = f"\n\nOne of {', '.join(choices)}." if choices else ""
+            table.add_row(f"    {setting}", default, _flowing(about(option, setting) + said))
     console.print(table, highlight=False, markup=False)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values of a setting that has a few, as a study would write them; empty for any other."""
+    if get_origin(annotation) is Literal:
+        return [json.dumps(value) if not isinstance(value, str) else value for value in get_args(annotation)]
+    if annotation is NoneType:
+        return ["null"]
+    parts = list(map(_choices, get_args(annotation))) if isinstance(annotation, UnionType) else []
+    return [value for part in parts for value in part] if all(parts) else []
 
 
 def _flowing(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 from experiments.tracking.attempts import moved_places
@@ -24,12 +25,26 @@ def serve(port: int) -> None:
         moved_places(file, put_right=True)
     else:
         _check_address()
+    _check_port(port)
+    print(f"http://127.0.0.1:{port} shows the record in about ten seconds; Ctrl-C ends it", flush=True)
     # MLflow's job execution would start nine processes that have nothing to do with runs
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # in the environment, which only this account can read: every account of the machine sees a command's arguments
-    environment = {**os.environ, **quiet, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
-    arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {"PYTHONWARNINGS": "ignore", **os.environ, **quiet, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
+    place = ["--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["-m", "mlflow", "ui", *place, "--uvicorn-opts", "--log-level warning"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)
+
+
+def _check_port(port: int) -> None:
+    """Raise UserError for a port that can't be listened on: MLflow would say so and end with 0."""
+    with socket.socket() as listener:
+        # as servers do: connections that have just been closed hold a port for a minute
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"port {port} can't be used ({error.strerror}); expected a free one, `--port N`") from None
 
 
 def _check_address() -> None:

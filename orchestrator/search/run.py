@@ -14,6 +14,7 @@ from rich.console import Console
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan
 from experiments.search.plan import SearchPlan, grown
+from experiments.search.words import COSTS
 from experiments.sharing.leases import leased
 from experiments.tracking import close_left_open
 from experiments.training.data import prepare_data, prepare_weights
@@ -72,7 +73,8 @@ def run_search(
             close_left_open(search.plan.study.title)
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, shares.room)
-            with Progress(console, search.plan.study.title, [], estimate, lease.tell) as progress:
+            aim = next((aim.metric for aim in search.aims if aim.metric not in COSTS), "top1")
+            with Progress(console, search.plan.study.title, [], estimate, lease.tell, aim) as progress:
                 try:
                     train(
                         Task(search.plan, [], fingerprints, shares, progress, summary, supply, lease),
