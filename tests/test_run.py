@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from conftest import TINY
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from test_image_folder import fill
@@ -362,3 +363,11 @@ def test_the_password_of_the_record_is_never_said(
     said = ablate(command, str(study_file()), code=2).output
     assert "s3cret" not in said
     assert "127.0.0.1:9" in said
+
+
+def test_a_plan_says_which_other_profiles_would_be_refused(study_file: WriteStudy) -> None:
+    profiles = "\nprofiles:\n  good: {epochs: 1}\n  quick: {optimizer.learning_rate: 1}\n"
+    said = ablate("plan", str(study_file(text=TINY + profiles)), "--no-probe").stdout
+    (line,) = [line for line in said.splitlines() if "profile" in line]
+    assert line.startswith("note: the profile quick can't be used: ")
+    assert "profiles.quick.optimizer.learning_rate: unknown setting" in line

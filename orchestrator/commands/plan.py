@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from experiments.plan import Cell, Plan, Trial
 from experiments.questions.confounders import study_notes
 from experiments.questions.tables import published_params
 from experiments.questions.unreported import unreported
+from experiments.study import Study, load_study
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
+from trainer.errors import UserError
 
 from ..checks.data import unfit_data
 from ..clock import clock, until
@@ -95,7 +98,17 @@ def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None
 
 
 def _notes(plan: Plan) -> list[str]:
-    return [*absent_record(), *unreported(plan), *study_notes(plan)]
+    return [*absent_record(), *_unfit_profiles(plan.study), *unreported(plan), *study_notes(plan)]
+
+
+def _unfit_profiles(study: Study) -> Iterator[str]:
+    """A sentence for each other profile of the study's file that would be refused."""
+    for name in study.source.data.get("profiles", {}):
+        if name != study.profile:
+            try:
+                load_study(study.source.file, name)
+            except UserError as error:
+                yield f"the profile {name} can't be used: {error}"
 
 
 def _shared(plan: Plan) -> str:
