@@ -140,7 +140,9 @@ def parse_named(point: str, value: object) -> dict[str, Any]:
     """The options that a mapping from kind to settings describes, sorted by kind; raises Problem."""
     what = singular(point)
     if not isinstance(value, Mapping):
-        raise Problem((), f"got {shown(value)}, expected a mapping from {what} to its settings")
+        names = value if isinstance(value, list) and all(isinstance(name, str) for name in value) else []
+        meant = f": {{{', '.join(f'{name}: {{}}' for name in names)}}}" if names else ""
+        raise Problem((), f"got {shown(value)}, expected a mapping from {what} to its settings{meant}")
     parsed: dict[str, Any] = {}
     for kind in sorted(value):
         settings = value[kind]

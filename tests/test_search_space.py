@@ -188,6 +188,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "three objectives": (("objective: top1", "objective: [top1, macs, params]"), (":19: search.objective", "got 3 objectives")),
     "an unknown objective": (("objective: top1", "objective: top11"), (":19:", "no trial reports 'top11'; did you mean 'top1'?")),
     "an objective by another name": (("objective: top1", "objective: accuracy"), (":19:", "no trial reports 'accuracy'; did you mean 'top1'?")),
+    "a budget of a number": (("budget: {trials: 8}", "budget: 8"), ("search.budget", "got 8, expected a mapping: {trials: 8}")),
     "an objective that is none": (("objective: top1", "objective: speed"), (":19:", "no trial reports 'speed', expected one of top1, top5", "macs, seconds, perhaps with best_ or selected_ before it")),
     "an objective without averaged weights": (("objective: top1", "objective: ema_top1"), (":19:", "no trial reports 'ema_top1'", "refinements.ema")),
     "a direction that is not": (("objective: top1", "objective: {top1: up}"), (":19: search.objective.top1: got up, expected max or min",)),

@@ -85,7 +85,7 @@ def _parse_factor(name: str, value: Mapping[str, Any]) -> Factor:
         only = next(iter(value), "")
         raise Problem(
             (name, only) if only else (name,),
-            f"a factor needs two options or a patch (paths start with {', '.join(FIELDS)}){nearest(only, FIELDS)}",
+            f"a factor needs two options or a patch (paths start with {', '.join(FIELDS)}){near_path(only, FIELDS)}",
         )
     options: dict[str, Patch] = {}
     for option, patch in value.items():
@@ -125,9 +125,25 @@ def unknown_path(key: str) -> str:
 
 
 def near_path(key: str, known: Sequence[str]) -> str:
-    """What was meant by a path that begins with none of the known words: without a `recipe.`, or as the nearest."""
+    """What was meant by a path that begins with none of the known words: the nearest, or that of a setting."""
     first, _, rest = key.partition(".")
-    return f"; did you mean {rest!r}?" if first == "recipe" and rest.split(".")[0] in FIELDS else nearest(first, known)
+    if first == "recipe" and rest.split(".")[0] in FIELDS:
+        return f"; did you mean {rest!r}?"
+    return nearest(first, known) or _setting_called(key)
+
+
+_PLACES = {"optimizers": "optimizer", "losses": "loss", "schedules": "schedule", "architectures": "architecture"}
+_PLACES |= {"datasets": "dataset", "heads": "architecture.head"}
+"""Where a recipe has an option of each extension point."""
+
+
+def _setting_called(name: str) -> str:
+    """A hint at the path of a setting that is known by this name; empty where there is none."""
+    name = {"learning_rate": "lr"}.get(name, name)
+    for point, place in _PLACES.items():
+        if any(name in option.model_fields for option in catalog.options(point).values()):
+            return f"; did you mean '{place}.{name}'?"
+    return ""
 
 
 def check_name(name: str, path: YamlPath) -> None:

@@ -121,7 +121,25 @@ def _explain(error: ErrorDetails, same: list[ErrorDetails], model: type[BaseMode
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         known = re.findall(r"'(\w+)'", error["ctx"]["expected"])
         return f"got {shown(error['input'])}, expected {expected}{nearest(error['input'], known)}"
+    if expected == "a mapping":
+        return f"got {shown(error['input'])}, expected a mapping{_as_mapping(error, model)}"
     return f"got {shown(error['input'])}, expected {expected}{_remedy(error['input'], expected)}"
+
+
+def _as_mapping(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """How a value is written where a mapping is expected: as the setting that it is meant for, where that is plain."""
+    *outer, name = error["loc"] or ("",)
+    parent = _model_at(model, tuple(outer))
+    settings: dict[str, Any] = getattr(_model_at(model, error["loc"]), "model_fields", {})
+    if error["type"] == "dict_type" or not settings:
+        text = about(parent, name) if isinstance(name, str) and name in getattr(parent, "model_fields", {}) else ""
+        text = text or (about(model, str(outer[0])) if len(outer) == 1 else "")
+        return f"; {outer[0] if len(outer) == 1 else name}: {text.partition('. ')[0].rstrip('.')}" if text else ""
+    got = error["input"]
+    if isinstance(got, list):
+        return f": {{choice: {shown(got)}}}" if "choice" in settings else ""
+    required = [setting for setting, field in settings.items() if field.is_required()]
+    return f": {{{(required or list(settings))[0]}: {shown(got)}}}" if len(required) < 2 else ""
 
 
 def _remedy(got: object, expected: str) -> str:
