@@ -160,6 +160,12 @@ class TestUnusable:
             message = fails(act)
             assert f"{tmp_path}/nowhere: no such folder, expected a folder per class" in message
 
+    def test_no_such_folder_but_one_that_is_called_alike(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "photos").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert fails(lambda: prepare(Path("photo"))).endswith("; did you mean 'photos'?")
+        assert fails(lambda: prepare(Path("images"))).endswith(f"; the path leads from the working folder, {tmp_path}")
+
     def test_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "pets.zip").write_text("")
         assert f"{tmp_path}/pets.zip: is a file" in fails(lambda: prepare(tmp_path / "pets.zip"))

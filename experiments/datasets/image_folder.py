@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from trainer.data import Source
-from trainer.errors import UserError
+from trainer.errors import UserError, nearest
 
 from ..options import NOT_IDENTITY, Dataset, MachinePath
 from ._folders import ImagesByClass, class_folders, flatten, images_by_class, images_of_class
@@ -110,7 +110,7 @@ class ImageFolder(SplitSettings, Dataset):
         """The images of each split, or all of them as "all"; raises UserError where they can't be trained on."""
         folder = self._folder()
         if not folder.exists():
-            raise UserError(f"{folder}: no such folder, expected {LAYOUT}")
+            raise UserError(f"{folder}: no such folder, expected {LAYOUT}{_beside(folder)}")
         if not folder.is_dir():
             raise UserError(f"{folder}: is a file, expected {LAYOUT}")
         splits = self._split_folders()
@@ -149,3 +149,10 @@ class ImageFolder(SplitSettings, Dataset):
             for name in images:
                 if name not in scanned[first]:
                     raise UserError(f"{tops[split] / name}: a class that {tops[first]} lacks, expected in both")
+
+
+def _beside(folder: Path) -> str:
+    """The folder beside that was meant, if one is called alike, and where a relative path leads from."""
+    present = [place.name for place in folder.parent.iterdir() if place.is_dir()] if folder.parent.is_dir() else []
+    near = nearest(folder.name, present)
+    return near or ("" if folder.is_absolute() else f"; the path leads from the working folder, {Path.cwd()}")
