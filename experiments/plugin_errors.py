@@ -30,6 +30,13 @@ def check_option(option: type[Option], base: type[Option], file: str) -> None:
         raise UserError(f"{where} does not define {', '.join(missing)}")
     if wrong := misfit(option, base):
         raise UserError(f"{where}.{wrong}")
+    order = option.model_fields.get("order")
+    if (
+        order is not None
+        and "order" in base.model_fields
+        and (order.annotation is not int or type(order.default) is not int)
+    ):
+        raise UserError(f"{where}.order is {order.default!r}, expected a whole number, as in `order: int = 1`")
     if issubclass(option, Refinement) and (wrong := _misnamed(option)):
         raise UserError(f"{where}.networks{wrong}")
 

@@ -284,6 +284,13 @@ class TestPlugin:
             "architecture.blocks.cot: surgery has left no 3x3 convolution that it could replace"
         )
 
+    @pytest.mark.parametrize("order", ['str = "first"', "int | None = None", 'int = "first"'])
+    def test_its_order_is_a_number(self, order: str, tmp_path: Path) -> None:
+        file = tmp_path / "other.py"
+        file.write_text(PLUGIN.replace("Odd", "Other").replace('"odd"', '"other"').replace("int = 1", order))
+        with pytest.raises(UserError, match=r"Other\.order is .*, expected a whole number, as in `order: int = 1`"):
+            catalog.add_plugin(file)
+
     def test_its_code_is_part_of_the_identity(self) -> None:
         option: Any = catalog.parse("architectures", {**SMALL, "surgery": odd("prelu")})
         (surgery,) = option.surgery.values()
