@@ -40,7 +40,7 @@ from trainer.numerics import Numerics
 from trainer.recorder import Epoch
 
 REFINEMENTS: dict[str, Any] = {"random_crop": {}, "flip": {}, "color_jitter": JITTER, "ema": {}}
-POINTS = ("place", "augment", "mix", "rate", "loss", "step_end")
+POINTS = ("place", "augment", "mix", "rate", "loss", "gradients", "step_end")
 
 
 class Clock:

@@ -17,9 +17,10 @@ from torchvision.transforms.v2 import functional as theirs
 from experiments import catalog
 from experiments.language.validation import Problem
 from experiments.recipe import parse_recipe
+from experiments.refinements._boxes import NUMBERS
 from experiments.refinements._maps import inverse_affine
 from experiments.refinements.affine import Affine
-from experiments.refinements.random_resized_crop import ATTEMPTS, central_box, crop_boxes
+from experiments.refinements.random_resized_crop import central_box, crop_boxes
 from trainer.draws import Draws
 
 FLIPS = ["flip", "vertical_flip"]
@@ -110,7 +111,7 @@ def boxes_one_by_one(
 
 
 def drawn_boxes(count: int, side: int = 1000) -> NDArray[np.int64]:
-    numbers = DRAWS.uniform("random resized crop", np.arange(count), 2 * ATTEMPTS + 2)
+    numbers = DRAWS.uniform("random resized crop", np.arange(count), NUMBERS)
     return crop_boxes(numbers, side, side, SCALE, RATIO)
 
 
@@ -157,7 +158,7 @@ class TestRandomResizedCrop:
 
     def test_each_image_is_cut_to_the_box_of_its_draw(self) -> None:
         images = some_images(20, side=40)
-        numbers = DRAWS.uniform("random resized crop", np.arange(20), 2 * ATTEMPTS + 2)
+        numbers = DRAWS.uniform("random resized crop", np.arange(20), NUMBERS)
         found = placed([a_hook("random_resized_crop", {}, 24)], a_batch(images))
         for i, (top, left, height, width) in enumerate(crop_boxes(numbers, 40, 40, SCALE, RATIO).tolist()):
             expected = theirs.resized_crop(images[i], top, left, height, width, [24, 24], BILINEAR, antialias=True)

@@ -1,4 +1,4 @@
-"""Cutout, RandAugment and random choice of refinements."""
+"""Cutout, random erasing, RandAugment, TrivialAugment and random choice of refinements."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from batches import (
 from scipy import stats
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandAugment as TheirRandAugment
+from torchvision.transforms.v2 import TrivialAugmentWide
 from torchvision.transforms.v2 import functional as theirs
 
 from experiments import catalog
@@ -28,9 +29,12 @@ from experiments.language.validation import Problem
 from experiments.options import Order, Refinement
 from experiments.recipe import parse_recipe
 from experiments.refinements._maps import rotations
+from experiments.refinements._operations import BINS, OPERATIONS, Strengths, operated
 from experiments.refinements.cutout import cutout
-from experiments.refinements.rand_augment import BINS, OPERATIONS, rand_augment
+from experiments.refinements.rand_augment import STRENGTHS
 from experiments.refinements.random_choice import RandomChoice
+from experiments.refinements.random_erasing import erase
+from experiments.refinements.trivial_augment import WIDE
 from trainer.draws import Draws
 from trainer.errors import UserError
 from trainer.geometry import Frame
@@ -97,6 +101,64 @@ class TestCutout:
         parse_recipe(a_recipe({"cutout": {"length": 32}}, image_size=32))
 
 
+class TestRandomErasing:
+    def test_a_box_is_filled_and_the_rest_stays(self) -> None:
+        images, colours = some_images(3, side=8), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+        found = erase(images, torch.tensor([[1, 2, 4, 8], [0, 0, 0, 0], [7, 7, 8, 8]]), colours)
+        expected = images.clone()
+        expected[0, :, 1:4, 2:8] = colours[0, :, None, None]
+        expected[2, :, 7:8, 7:8] = colours[2, :, None, None]
+        assert torch.equal(found, expected)
+
+    def boxes(self, side: int = 100, **settings: Any) -> np.ndarray:
+        """Top, left, height, width of the box of each of 3,000 images; zeros where there is none."""
+        batch = Batch(torch.full((3000, 3, side, side), 300.0), torch.zeros(3000), np.arange(3000))
+        erased = a_hook("random_erasing", settings).augment(batch, DRAWS).images[:, 0] != 300
+        found = []
+        for mask in erased.numpy():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            assert mask.sum() == len(rows) * len(columns), "a rectangle"
+            found.append((rows[0], columns[0], len(rows), len(columns)) if len(rows) else (0, 0, 0, 0))
+        return np.array(found)
+
+    def test_area_and_ratio_are_as_documented(self) -> None:
+        boxes = self.boxes(p=1.0, scale=[0.05, 0.2], ratio=[0.5, 2.0])
+        area, ratio = boxes[:, 2] * boxes[:, 3] / 100**2, boxes[:, 3] / boxes[:, 2]
+        assert stats.kstest(area, stats.uniform(0.05, 0.15).cdf).pvalue > 1e-3
+        assert stats.kstest(np.log(ratio), stats.uniform(-np.log(2), 2 * np.log(2)).cdf).pvalue > 1e-3
+
+    def test_it_is_anywhere_and_as_often_as_asked(self) -> None:
+        boxes = self.boxes(p=0.3)
+        there = boxes[boxes[:, 2] > 0]
+        assert stats.binomtest(len(there), len(boxes), 0.3).pvalue > 1e-3
+        for axis in (0, 1):
+            room = 100 - there[:, 2 + axis] + 1
+            assert stats.kstest((there[:, axis] + 0.5) / room, stats.uniform().cdf).pvalue > 1e-3
+
+    def test_an_image_that_no_box_fits_stays(self) -> None:
+        assert not self.boxes(side=10, p=1.0, scale=[1.0, 1.0], ratio=[3.0, 3.0]).any()
+
+    @pytest.mark.parametrize("fill", ["mean", "random"])
+    def test_its_colour(self, fill: str) -> None:
+        batch = a_batch(some_images(400, side=6, low=300, high=301))
+        images = (
+            a_hook("random_erasing", {"p": 1.0, "scale": [1.0, 1.0], "ratio": [1.0, 1.0], "fill": fill})
+            .augment(batch, DRAWS)
+            .images
+        )
+        assert (images == images[:, :, :1, :1]).all(), "one for the whole box"
+        colours = images[:, :, 0, 0].numpy()
+        if fill == "mean":
+            assert (colours == FILL.numpy()).all()
+        else:
+            assert all(stats.kstest(channel, stats.uniform(0, 255).cdf).pvalue > 1e-3 for channel in colours.T)
+
+    @pytest.mark.parametrize("settings", [{"scale": [0.4, 0.02]}, {"ratio": [2.0, 1.0]}, {"p": 0.0}, {"fill": "noise"}])
+    def test_settings_out_of_range_are_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(Problem, match="expected"):
+            parsed("random_erasing", settings)
+
+
 THEIR_NAMES = {
     **{name: name.title().replace("_", "") for name in OPERATIONS},
     "autocontrast": "AutoContrast",
@@ -104,23 +166,26 @@ THEIR_NAMES = {
 GEOMETRIC = {"shear_x", "shear_y", "translate_x", "translate_y", "rotate"}
 
 
-class TestRandAugment:
-    def test_the_operations_are_torchvisions_in_their_order(self) -> None:
-        assert list(THEIR_NAMES.values()) == list(TheirRandAugment._AUGMENTATION_SPACE)
+class TestOperations:
+    @pytest.mark.parametrize("policy", [TheirRandAugment, TrivialAugmentWide])
+    def test_they_are_torchvisions_in_their_order(self, policy: Any) -> None:
+        assert list(THEIR_NAMES.values()) == list(policy._AUGMENTATION_SPACE)
 
-    @pytest.mark.parametrize("magnitude", [0, 9, 30])
+    @pytest.mark.parametrize(("strengths", "policy"), [(STRENGTHS, TheirRandAugment), (WIDE, TrivialAugmentWide)])
     @pytest.mark.parametrize("name", list(OPERATIONS))
-    def test_each_operation_is_torchvisions(self, name: str, magnitude: int) -> None:
-        images = smooth_images(2, side=40).round()
-        index = list(OPERATIONS).index(name)
-        signs = np.array([[1.0], [-1.0]])
-        found = rand_augment(images, np.full((2, 1), index), signs, magnitude, torch.zeros(3))
-        magnitudes, signed = TheirRandAugment._AUGMENTATION_SPACE[THEIR_NAMES[name]]
-        bins = magnitudes(BINS + 1, 40, 40)
-        strength = 0.0 if bins is None else float(bins[magnitude])
-        for i, sign in enumerate([1, -1]):
-            expected = TheirRandAugment()._apply_image_or_video_transform(
-                images[i].to(torch.uint8),
+    def test_each_is_torchvisions_at_every_images_own_level(self, name: str, strengths: Strengths, policy: Any) -> None:
+        magnitudes = np.array([0, 9, 30, 9, 17])
+        images = smooth_images(len(magnitudes), side=40).round()
+        signs = np.array([1.0, -1.0, 1.0, 1.0, -1.0])
+        chosen = np.full((len(magnitudes), 1), OPERATIONS.index(name))
+        levels = magnitudes[:, None] / BINS
+        found = operated(images, chosen, signs[:, None], levels, strengths, torch.zeros(3))
+        theirs_of, signed = policy._AUGMENTATION_SPACE[THEIR_NAMES[name]]
+        bins = theirs_of(BINS + 1, 40, 40)
+        for image, ours, magnitude, sign in zip(images, found, magnitudes, signs, strict=True):
+            strength = 0.0 if bins is None else float(bins[magnitude])
+            expected = policy()._apply_image_or_video_transform(
+                image.to(torch.uint8),
                 THEIR_NAMES[name],
                 sign * strength if signed else strength,
                 interpolation=InterpolationMode.BILINEAR,
@@ -129,8 +194,7 @@ class TestRandAugment:
             # theirs rounds or cuts to whole levels, and of the blends what they blend with as well
             tolerance = 0.51 if name in GEOMETRIC else 1 if name == "brightness" else 2
             exact = name in ("identity", "posterize", "solarize", "autocontrast", "equalize")
-            difference = (found[i] - expected.float()).abs().max()
-            assert float(difference) <= (0 if exact else tolerance)
+            assert float((ours - expected.float()).abs().max()) <= (0 if exact else tolerance)
 
     def test_operations_follow_each_other(self) -> None:
         images = smooth_images(2, side=20).round()
@@ -141,30 +205,45 @@ class TestRandAugment:
                 [names.index("posterize"), names.index("solarize")],
             ]
         )
-        found = rand_augment(images, chosen, np.ones((2, 2)), 20, FILL)
+        found = operated(images, chosen, np.ones((2, 2)), np.full((2, 2), 20 / BINS), STRENGTHS, FILL)
         whole = images.to(torch.uint8)
         assert torch.equal(found[0], theirs.posterize(theirs.solarize(whole[0], 85.0), 5).float())
         assert torch.equal(found[1], theirs.solarize(theirs.posterize(whole[1], 5), 85.0).float())
         assert not torch.equal(found[0], theirs.solarize(theirs.posterize(whole[0], 5), 85.0).float())
 
+
+def drawn(kind: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Operations, signs, levels and strengths that a policy draws for 5,000 images."""
+    seen: list[Any] = []
+
+    def see(images: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        seen.extend(arguments)
+        return images
+
+    monkeypatch.setattr(f"experiments.refinements.{kind}.operated", see)
+    a_hook(kind, settings).augment(a_batch(some_images(5000, side=1)), DRAWS)
+    return seen[:4]
+
+
+def uniform(values: np.ndarray, kinds: int) -> bool:
+    return bool(stats.chisquare(np.bincount(values, minlength=kinds)).pvalue > 1e-3)
+
+
+def independent(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(stats.chi2_contingency(stats.contingency.crosstab(one, other).count).pvalue > 1e-3)
+
+
+class TestRandAugment:
     def test_operations_and_signs_are_uniform_and_independent(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        seen: list[Any] = []
-
-        def see(images: torch.Tensor, *arguments: Any) -> torch.Tensor:
-            seen.extend(arguments)
-            return images
-
-        monkeypatch.setattr("experiments.refinements.rand_augment.rand_augment", see)
-        a_hook("rand_augment", {"num_ops": 3, "magnitude": 4}).augment(a_batch(some_images(5000, side=1)), DRAWS)
-        chosen, signs, magnitude, _ = seen
-        assert chosen.shape == signs.shape == (5000, 3)
-        assert magnitude == 4
-        for column in chosen.T:
-            assert stats.chisquare(np.bincount(column, minlength=14)).pvalue > 1e-3
+        chosen, signs, levels, strengths = drawn("rand_augment", {"num_ops": 3, "magnitude": 4}, monkeypatch)
+        assert strengths == STRENGTHS
+        assert chosen.shape == signs.shape == levels.shape == (5000, 3)
+        assert set(levels.flatten()) == {4 / BINS}
+        assert all(uniform(column, 14) for column in chosen.T)
         assert set(signs.flatten()) == {-1.0, 1.0}
         assert stats.binomtest(int((signs > 0).sum()), signs.size).pvalue > 1e-3
         for one, other in ((chosen[:, 0], chosen[:, 1]), (chosen[:, 0], signs[:, 0]), (signs[:, 0], signs[:, 1])):
-            assert stats.chi2_contingency(stats.contingency.crosstab(one, other).count).pvalue > 1e-3
+            assert independent(one, other)
 
     def test_a_sharper_magnitude_changes_more(self) -> None:
         batch = a_batch(smooth_images(200, side=16))
@@ -178,6 +257,26 @@ class TestRandAugment:
     def test_settings_out_of_range_are_refused(self, settings: dict[str, int]) -> None:
         with pytest.raises(Problem, match="expected"):
             parsed("rand_augment", settings)
+
+
+class TestTrivialAugment:
+    def test_operation_magnitude_and_sign_are_uniform_and_independent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chosen, signs, levels, strengths = (one for one in drawn("trivial_augment", {}, monkeypatch))
+        assert strengths == WIDE
+        assert chosen.shape == signs.shape == levels.shape == (5000, 1)
+        magnitudes = np.rint(levels * BINS).astype(np.int64)[:, 0]
+        assert np.allclose(magnitudes / BINS, levels[:, 0])
+        assert uniform(magnitudes, 31)
+        assert uniform(chosen[:, 0], 14)
+        assert uniform((signs[:, 0] > 0).astype(np.int64), 2)
+        assert independent(chosen[:, 0], magnitudes)
+        assert independent(chosen[:, 0], signs[:, 0])
+        assert independent(magnitudes, signs[:, 0])
+
+    def test_images_of_one_batch_differ(self) -> None:
+        batch = a_batch(smooth_images(1, side=16).expand(40, -1, -1, -1))
+        found = a_hook("trivial_augment", {}).augment(batch, DRAWS).images
+        assert len(found.flatten(1).unique(dim=0)) > 20
 
 
 CHOICE: dict[str, Any] = {"flip": {"p": 1.0}, "vertical_flip": {"p": 1.0}, "color_jitter": {"brightness": 0.5}}

@@ -59,7 +59,8 @@ def stepped(optimizer, **settings):
     copy.load_state_dict(made.state_dict())
     return [*model.parameters(), torch.tensor([group["lr"] for group in copy.param_groups])]
 
-kinds = [(torch.optim.SGD, {"momentum": 0.9, "fused": True}), (torch.optim.Adam, {"fused": True}), (torch.optim.RMSprop, {})]
+kinds = [(torch.optim.SGD, {"momentum": 0.9, "fused": True}), (torch.optim.Adam, {"fused": True})]
+kinds += [(torch.optim.AdamW, {"fused": True}), (torch.optim.RMSprop, {})]
 originals = {kind: kind.step for kind, _ in kinds}
 Numerics().apply()
 plain = [stepped(kind, **settings) for kind, settings in kinds]

@@ -17,8 +17,10 @@ from experiments import catalog
 from experiments.language.validation import Problem
 from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.adam import Adam
+from experiments.optimizers.adamw import AdamW
+from experiments.optimizers.rmsprop import RmsProp
 from experiments.optimizers.sgd import Sgd
-from experiments.options import Schedule
+from experiments.options import Optimizer, Schedule
 from experiments.refinements._pairs import mixing_weights
 from experiments.refinements.mixup import Mixup, mixup
 from experiments.schedules.constant import Constant
@@ -235,7 +237,7 @@ START = np.array([1.5, -2.0])
 RATES = [0.1, 0.1, 0.05, 0.02, 0.2, 0.01]
 
 
-def descend(option: Sgd | Adam) -> NDArray[np.float64]:
+def descend(option: Optimizer) -> NDArray[np.float64]:
     """Where a quadratic bowl's point goes [steps, 2] under the rates of RATES."""
     w = torch.nn.Parameter(torch.tensor(START))
     optimizer = option.build([{"params": [w]}])
@@ -288,9 +290,36 @@ class TestOptimizers:
         found = descend(Adam(lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=decay))
         assert np.allclose(found, np.array(path), rtol=1e-10)
 
+    @pytest.mark.parametrize("decay", [0.0, 0.3])
+    def test_adamw_is_algorithm_2(self, decay: float) -> None:
+        """With eta_t * alpha as the rate and decay as lambda / alpha, as torch and everybody else has it."""
+        w, m, v, path = START.copy(), np.zeros(2), np.zeros(2), []
+        for t, rate in enumerate(RATES, start=1):
+            g = GRADIENT @ w
+            m = 0.8 * m + 0.2 * g
+            v = 0.95 * v + 0.05 * g**2
+            w = w - rate * ((m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3) + decay * w)
+            path.append(w)
+        found = descend(AdamW(lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=decay))
+        assert np.allclose(found, np.array(path), rtol=1e-10)
+
+    @pytest.mark.parametrize("decay", [0.0, 0.03])
+    @pytest.mark.parametrize("momentum", [0.0, 0.9])
+    def test_rmsprop_divides_by_the_root_of_the_mean_square(self, momentum: float, decay: float) -> None:
+        w, mean, v, path = START.copy(), np.zeros(2), np.zeros(2), []
+        for rate in RATES:
+            g = GRADIENT @ w + decay * w
+            mean = 0.9 * mean + 0.1 * g**2
+            v = momentum * v + g / (np.sqrt(mean) + 1e-3)
+            w = w - rate * v
+            path.append(w)
+        found = descend(RmsProp(lr=0.1, alpha=0.9, eps=1e-3, momentum=momentum, weight_decay=decay))
+        assert np.allclose(found, np.array(path), rtol=1e-10)
+
     def test_the_defaults_are_the_papers(self) -> None:
         adam, sgd = Adam(lr=0.001), Sgd(lr=0.1)
         assert (adam.betas, adam.eps, adam.weight_decay) == ((0.9, 0.999), 1e-8, 0.0)
+        assert (AdamW(lr=0.001).betas, AdamW(lr=0.001).weight_decay) == ((0.9, 0.999), 0.01)
         assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.0, False, 0.0)
 
     def test_nesterov_without_momentum_is_refused(self) -> None:

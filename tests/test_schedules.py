@@ -17,7 +17,9 @@ from experiments.options import Schedule
 from experiments.refinements.linear_scaling import LinearScaling
 from experiments.refinements.warmup import Warmup
 from experiments.schedules.cosine_restarts import CosineRestarts
+from experiments.schedules.exponential import Exponential
 from experiments.schedules.plateau import Plateau
+from experiments.schedules.polynomial import Polynomial
 from trainer.hooks import Moment, Setup
 
 BASE = 0.3
@@ -67,6 +69,28 @@ def test_every_restart_is_at_the_base_rate(period: float, multiplier: float) -> 
         assert schedule.factor(Moment(float(begin), 100)) == pytest.approx(1.0, abs=1e-9)
         assert schedule.factor(Moment(float(begin + length / 2), 100)) == pytest.approx(0.5, abs=1e-6)
         begin, length = begin + length, length * Fraction(str(multiplier))
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9, 1.0, 3.0])
+def test_polynomial_decay(power: float) -> None:
+    expected = of_torch(lambda o: lr_scheduler.PolynomialLR(o, total_iters=12, power=power), 12)
+    assert ours(Polynomial(power=power), 12) == pytest.approx(expected)
+
+
+def test_a_line_falls_to_its_floor_within_epochs() -> None:
+    schedule = Polynomial(floor=0.2)
+    assert [schedule.factor(Moment(epoch, 10)) for epoch in (0.0, 2.5, 5.0, 9.75)] == pytest.approx([1, 0.8, 0.6, 0.22])
+
+
+def test_exponential_decay() -> None:
+    expected = of_torch(lambda o: lr_scheduler.ExponentialLR(o, 0.9), 12)
+    assert ours(Exponential(gamma=0.9), 12) == pytest.approx(expected)
+
+
+def test_exponential_decay_takes_the_epochs_that_it_is_given() -> None:
+    schedule = Exponential(gamma=0.97, every=2.4)
+    factors = [schedule.factor(Moment(epoch, 10)) for epoch in (0.0, 1.2, 2.4, 4.8)]
+    assert factors == pytest.approx([1.0, math.sqrt(0.97), 0.97, 0.97**2])
 
 
 class TestPlateau:

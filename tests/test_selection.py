@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from test_trainer import DATA, SETUP, Interrupted, Stops, equal, naive_evaluation, network, numbers, run
 from torch import nn
 
-from experiments.losses.cross_entropy import CrossEntropy, balanced_weights
+from experiments.losses._weights import balanced_weights
+from experiments.losses.cross_entropy import CrossEntropy
 from experiments.optimizers.adam import Adam
 from experiments.optimizers.sgd import Sgd
 from experiments.options import Optimizer

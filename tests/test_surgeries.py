@@ -299,6 +299,48 @@ class TestPlugin:
         assert "surgery" not in catalog.parse("architectures", SMALL).identity()
 
 
+class TestStochasticDepth:
+    def test_the_lth_of_l_blocks_is_skipped_with_rate_l_over_l(self) -> None:
+        model = build(surgery={"stochastic_depth": {"rate": 0.8}}).train()
+        blocks = [model.get_submodule(f"layer{stage}.0") for stage in (1, 2, 3, 4)]
+        torch.manual_seed(0)
+        for depth, block in enumerate(blocks, 1):
+            drop = block.get_submodule("drop_path")
+            branch = torch.ones(20_000, 2, 1, 1)
+            found = drop(branch)[:, 0, 0, 0]
+            rate = 0.8 * depth / 4
+            assert found.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)])
+            assert float((found == 0).float().mean()) == pytest.approx(rate, abs=0.02), "each image by itself"
+
+    def test_an_image_whose_branch_is_dropped_keeps_the_shortcut(self) -> None:
+        model = build(surgery={"stochastic_depth": {"rate": 0.5}})
+        block = model.get_submodule("layer1.0").train()
+        shortcuts: list[torch.Tensor] = []
+        block.get_submodule("downsample").register_forward_hook(lambda module, given, out: shortcuts.append(out))
+        images = torch.randn(200, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+        torch.manual_seed(0)
+        found = block(images)
+        same = (found == shortcuts[0].relu()).flatten(1).all(1)
+        assert 0.05 < float(same.float().mean()) < 0.25, "about an eighth"
+
+    @pytest.mark.parametrize("name", ["resnet10t", "resnetv2_50", "convnext_atto", "vit_tiny_patch16_224"])
+    def test_evaluation_and_weights_are_as_without_it(self, name: str) -> None:
+        plain, dropping = (
+            build_architecture({"kind": "timm", "name": name, "surgery": surgery}, 5)
+            for surgery in ({}, {"stochastic_depth": {"rate": 0.5}})
+        )
+        dropping.load_state_dict(plain.state_dict())
+        images = torch.randn(2, 3, 224 if "vit" in name else 64, 224 if "vit" in name else 64)
+        with torch.no_grad():
+            expected, found = plain.eval()(images), dropping.eval()(images)
+            assert torch.equal(found, expected)
+            assert not torch.equal(dropping.train()(images), plain.train()(images))
+
+    def test_a_network_without_branches(self) -> None:
+        with pytest.raises(UserError, match=r"stochastic_depth: the network has no residual blocks"):
+            build_architecture({"kind": "timm", "name": "vgg11", "surgery": {"stochastic_depth": {}}}, 5)
+
+
 STUDY = """
 study: operated
 question: Does either help?
@@ -335,5 +377,5 @@ class TestStudy:
         Path("study.yaml").write_text(STUDY.replace("blur_pool", "blur_pol"))
         assert ablate("plan", "study.yaml", code=2).stderr == (
             "ablate: study.yaml:12: factors.blur.architecture.surgery.blur_pol: unknown surgery 'blur_pol', expected "
-            "one of activation, blur_pool, odd; did you mean 'blur_pool'?\n"
+            "one of activation, blur_pool, odd, stochastic_depth; did you mean 'blur_pool'?\n"
         )

@@ -13,7 +13,9 @@
             rate = hooks.rate(schedule(moment), moment) # factor of the base learning rate
             logits = model(batch.images)
             loss = hooks.loss(criterion(logits, batch.targets), logits, batch)
-            loss.backward(); optimizer.step()
+            loss.backward()
+            hooks.gradients(model)                      # each trained parameter's grad
+            optimizer.step()
             hooks.step_end(model)                       # averages of weights
         hooks.epoch_end(epoch)
         evaluate the model and hooks.networks(), checkpoint (hooks' state_dict included), record
@@ -136,6 +138,9 @@ class Hook:
     def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Change the scalar to be minimised; `logits` float32 [B, K] are those of `batch`."""
         return value
+
+    def gradients(self, model: nn.Module) -> None:
+        """Change the parameters' `grad` in place, before the optimizer's step; None where a layer was skipped."""
 
     def step_end(self, model: nn.Module) -> None:
         """After the optimizer's step."""

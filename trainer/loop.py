@@ -140,6 +140,8 @@ def train(
                     value = hook.loss(value, logits, batch)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()  # type: ignore[no-untyped-call]
+                for hook in working:
+                    hook.gradients(model)
                 optimizer.step()
                 for hook in working:
                     hook.step_end(model)

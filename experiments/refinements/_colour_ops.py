@@ -1,4 +1,4 @@
-"""Changes of colour on images [B, 3, H, W] in 0..255, which color_jitter and rand_augment share.
+"""Changes of colour on images [B, 3, H, W] in 0..255, which color_jitter and _operations share.
 
 Each equals torchvision.transforms.v2.functional's (adjust_brightness and so on) but takes a factor for each image [B]
 and rounds nothing, except for the last four: they are defined on whole levels, so they round first.
@@ -64,16 +64,16 @@ def sharpness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return sharpened
 
 
-def posterize(images: torch.Tensor, bits: int) -> torch.Tensor:
-    """Keep the highest `bits` (0..8) bits of each level."""
-    step = 2 ** (8 - bits)
+def posterize(images: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Keep the multiples of `step` [B] (1, 2, 4, ... 256) below each level: its highest 8, 7, 6, ... 0 bits."""
+    step = per_image(step)
     return levels(images).div_(step, rounding_mode="floor").mul_(step)
 
 
-def solarize(images: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Invert the levels from `threshold` (0..255) on."""
+def solarize(images: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    """Invert the levels from `threshold` [B] (0..255) on."""
     whole = levels(images)
-    return (255 - whole).where(whole >= threshold, whole)
+    return (255 - whole).where(whole >= per_image(threshold), whole)
 
 
 def autocontrast(images: torch.Tensor) -> torch.Tensor:

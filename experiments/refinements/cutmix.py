@@ -15,6 +15,7 @@ from trainer.hooks import Batch, Hook, Setup
 from trainer.transfer import on_device
 
 from ..options import Refinement
+from ._boxes import inside
 from ._pairs import as_probabilities, check_batch_size, mixed_targets, mixing_weights, partners
 
 if TYPE_CHECKING:
@@ -32,15 +33,9 @@ def cutmix(
     images [B, C, H, W], probabilities [B, K], partner int64 [B] (indices into the batch), boxes int64 [B, 4]: the first
     row and column inside and the first ones behind, 0 <= top <= bottom <= H and 0 <= left <= right <= W.
     """
-    import torch
-
-    def inside(first: torch.Tensor, end: torch.Tensor, pixels: int) -> torch.Tensor:
-        place = torch.arange(pixels, device=images.device)
-        return (place >= first[:, None]) & (place < end[:, None])
-
     height, width = images.shape[-2:]
     top, left, bottom, right = boxes.unbind(1)
-    box = inside(top, bottom, height)[:, None, :, None] & inside(left, right, width)[:, None, None, :]
+    box = inside(boxes, height, width)[:, None]
     pasted = ((bottom - top) * (right - left)).float() / (height * width)
     return images[partner].where(box, images), mixed_targets(probabilities, partner, 1 - pasted)
 

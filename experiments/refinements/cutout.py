@@ -12,6 +12,7 @@ from trainer.hooks import Batch, Hook, Setup
 from trainer.transfer import on_device, real
 
 from ..options import Order, Refinement
+from ._boxes import inside
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +29,7 @@ def cutout(
     """
     import torch
 
-    def covered(start: torch.Tensor, pixels: int) -> torch.Tensor:
-        place = torch.arange(pixels, device=images.device) - start[..., None]
-        return (place >= 0) & (place < length)
-
-    height, width = images.shape[-2:]
-    squares = covered(top, height)[..., :, None] & covered(left, width)[..., None, :]
+    squares = inside(torch.stack([top, left, top + length, left + length], -1), *images.shape[-2:])
     return fill.view(-1, 1, 1).where(squares.any(1)[:, None], images)
 
 

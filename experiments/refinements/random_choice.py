@@ -63,7 +63,8 @@ def _check_hook(kind: str, hook: Hook) -> None:
     def acts(at: str) -> bool:
         return getattr(type(hook), at) is not getattr(Hook, at)
 
-    others = [at for at in ("mix", "rate", "loss", "step_end", "epoch_end", "networks", "state_dict") if acts(at)]
+    points = ("mix", "rate", "loss", "gradients", "step_end", "epoch_end", "networks", "state_dict")
+    others = [at for at in points if acts(at)]
     if others or not (acts("place") or acts("augment")):
         where = f"refinements.random_choice.of.{kind}"
         raise UserError(f"{where}: its hook acts at {', '.join(others) or 'no point'}, expected place or augment only")

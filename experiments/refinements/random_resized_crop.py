@@ -5,7 +5,6 @@ Boxes are drawn as torchvision's RandomResizedCrop draws them and resampled as i
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -16,32 +15,21 @@ from trainer.geometry import Frame
 from trainer.hooks import Hook, Setup
 
 from ..options import Order, Refinement
+from ._boxes import NUMBERS, drawn_boxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-ATTEMPTS = 10
-"""Boxes that are drawn before the central one is taken, as in torchvision."""
 
 
 def crop_boxes(
     numbers: NDArray[np.float64], height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> NDArray[np.int64]:
-    """Top, left, height and width of each image's box [B, 4], from uniform numbers [B, 2 ATTEMPTS + 2].
+    """Top, left, height and width of each image's box [B, 4], from uniform numbers [B, NUMBERS]; see drawn_boxes.
 
-    The first attempt that fits in height x width is taken: its area, as a share of the image's, uniform in `scale`, the
-    logarithm of width / height uniform in `ratio`'s.
+    Where none fits in height x width, the central one is taken.
     """
-    low, high = math.log(ratio[0]), math.log(ratio[1])
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * numbers[:, :ATTEMPTS])
-    aspect = np.exp(low + (high - low) * numbers[:, ATTEMPTS : 2 * ATTEMPTS])
-    sizes = np.rint(np.sqrt([area / aspect, area * aspect])).astype(np.int64)
-    fits = (sizes > 0).all(0) & (sizes[0] <= height) & (sizes[1] <= width)
-    first = np.take_along_axis(sizes, fits.argmax(1)[None, :, None], 2)[:, :, 0].T
-    room = np.array([height, width]) - first + 1
-    corners = (numbers[:, 2 * ATTEMPTS :] * room).astype(np.int64)
-    drawn = np.concatenate([corners, first], 1)
-    return np.where(fits.any(1)[:, None], drawn, central_box(height, width, ratio))
+    drawn, fits = drawn_boxes(numbers, height, width, scale, ratio)
+    return np.where(fits[:, None], drawn, central_box(height, width, ratio))
 
 
 def central_box(height: int, width: int, ratio: tuple[float, float]) -> NDArray[np.int64]:
@@ -86,5 +74,5 @@ class _RandomResizedCropHook(Hook):
         self.size = (size, size)
 
     def place(self, frame: Frame, samples: NDArray[np.int64], draws: Draws) -> Frame:
-        numbers = draws.uniform("random resized crop", samples, 2 * ATTEMPTS + 2)
+        numbers = draws.uniform("random resized crop", samples, NUMBERS)
         return frame.box(crop_boxes(numbers, *frame.size, self.scale, self.ratio), self.size)
