@@ -107,7 +107,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":6:", "weights_run", "expected text; put it in quotes"),
     ),
     "an unknown recipe word": (("  epochs: 2", "  epoch: 2"), (":9:", "recipe.epoch", "did you mean 'epochs'")),
-    "an unknown option": (("kind: sgd", "kind: sdg"), (":7:", "recipe.optimizer.kind", "adam, sgd", "did you mean 'sgd'")),
+    "an unknown option": (("kind: sgd", "kind: sdg"), (":7:", "recipe.optimizer.kind", "adam, adamw, rmsprop, sgd", "did you mean 'sgd'")),
     "an unknown data set": (("kind: digits", "kind: digit"), (":5:", "recipe.dataset.kind", "did you mean 'digits'")),
     "an unknown refinement": (
         (C, "c: {refinements.mixupp: {}}"),

@@ -42,7 +42,7 @@ class RandomErasing(Refinement):
     scale: tuple[Share, Share] = (0.02, 0.4)
     """Least and largest area of the box, as a share of the image's (Zhong et al.: 0.02 to 0.4)."""
 
-    ratio: tuple[Ratio, Ratio] = (0.3, 10 / 3)
+    ratio: tuple[Ratio, Ratio] = (0.3, 3.3)
     """Least and largest ratio of its width to its height; its logarithm is uniform, as in torchvision."""
 
     fill: Literal["mean", "random"] = "mean"
