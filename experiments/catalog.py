@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.errors import UserError, nearest
 from trainer.metrics import metric_names
@@ -38,17 +38,32 @@ from .options import (
 )
 from .plugin_errors import check_option, import_hint, place_in
 
-EXTENSION_POINTS: dict[str, type[Option]] = {
-    "architectures": Architecture,
-    "blocks": Block,
-    "datasets": Dataset,
-    "heads": Head,
-    "losses": Loss,
-    "optimizers": Optimizer,
-    "refinements": Refinement,
-    "schedules": Schedule,
-    "surgeries": Surgery,
+
+class Point(NamedTuple):
+    """An extension point: the class of its options, and where a recipe has them."""
+
+    base: type[Option]
+    place: str
+    """Dotted path in a recipe."""
+
+    keyed: bool = False
+    """Whether a mapping from kind to settings stands there, rather than one option with its `kind`."""
+
+
+EXTENSION_POINTS = {
+    "architectures": Point(Architecture, "architecture"),
+    "blocks": Point(Block, "architecture.blocks", keyed=True),
+    "datasets": Point(Dataset, "dataset"),
+    "heads": Point(Head, "architecture.head"),
+    "losses": Point(Loss, "loss"),
+    "optimizers": Point(Optimizer, "optimizer"),
+    "refinements": Point(Refinement, "refinements", keyed=True),
+    "schedules": Point(Schedule, "schedule"),
+    "surgeries": Point(Surgery, "architecture.surgery", keyed=True),
 }
+KEYED_PLACES = tuple(point.place for point in EXTENSION_POINTS.values() if point.keyed)
+"""Where a recipe has mappings from kind to settings."""
+
 _found: dict[str, dict[str, type[Option]]] = {}
 _plugins: dict[Path, str] = {}
 
@@ -111,7 +126,7 @@ def known_metrics() -> list[str]:
 
 def singular(point: str) -> str:
     """What one option of an extension point is called: `loss` of `losses`."""
-    return EXTENSION_POINTS[point].__name__.lower()
+    return EXTENSION_POINTS[point].base.__name__.lower()
 
 
 def kind_of(option: type[Option]) -> str:
@@ -122,7 +137,7 @@ def kind_of(option: type[Option]) -> str:
 def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option:
     """The option that a mapping with `kind` describes; raises Problem."""
     what = singular(point)
-    if isinstance(value, EXTENSION_POINTS[point]):
+    if isinstance(value, EXTENSION_POINTS[point].base):
         return value
     if not isinstance(value, Mapping):
         raise Problem(path, f"got {shown(value)}, expected a mapping with 'kind' (one of {', '.join(kinds(point))})")
@@ -149,7 +164,7 @@ def parse_named(point: str, value: object) -> dict[str, Any]:
         known = options(point)
         if kind not in known:
             raise Problem((kind,), f"unknown {what} {kind!r}, {_expected(kind, known, point)}")
-        if isinstance(settings, EXTENSION_POINTS[point]):
+        if isinstance(settings, EXTENSION_POINTS[point].base):
             parsed[kind] = settings
             continue
         if not isinstance(settings, Mapping):
@@ -200,7 +215,7 @@ def _register(module: ModuleType, code: str | None = None) -> int:
     for value in vars(module).values():
         if not isinstance(value, type) or value.__module__ != module.__name__ or value.__name__.startswith("_"):
             continue
-        for point, base in EXTENSION_POINTS.items():
+        for point, (base, *_) in EXTENSION_POINTS.items():
             if issubclass(value, base):
                 if "presets" not in vars(value):
                     # those of an option that it derives from are that one's
@@ -238,4 +253,4 @@ def plugin_line(error: BaseException) -> str:
 
 
 def _base_names() -> str:
-    return ", ".join(base.__name__ for base in EXTENSION_POINTS.values())
+    return ", ".join(point.base.__name__ for point in EXTENSION_POINTS.values())

@@ -52,10 +52,9 @@ class Option(Settings):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a setting that is itself an option of a point, or (`keyed`) a mapping from kind to settings of several."""
+    """Marks a setting that is itself an option of a point or, of a keyed one, a mapping from kind to settings."""
 
     point: str
-    keyed: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         """Parsed by the catalog, written as plain data."""
@@ -66,12 +65,13 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         """A reference that experiments.language.schema resolves, because options may come from plugins."""
-        return {"x-options": self.point, "x-keyed": self.keyed}
+        return {"x-options": self.point}
 
     def _parse(self, value: object) -> Any:
         from . import catalog
 
-        return (catalog.parse_named if self.keyed else catalog.parse)(self.point, value)
+        keyed = catalog.EXTENSION_POINTS[self.point].keyed
+        return (catalog.parse_named if keyed else catalog.parse)(self.point, value)
 
     def _dump(self, value: Any) -> Any:
         if isinstance(value, Option):

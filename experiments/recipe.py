@@ -19,7 +19,7 @@ from .losses.cross_entropy import CrossEntropy
 from .options import Architecture, Dataset, Loss, OneOf, Optimizer, Option, Refinement, Schedule
 from .schedules.constant import Constant
 
-Refinements = Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
+Refinements = Annotated[dict[str, Refinement], OneOf("refinements")]
 
 
 class Phase(Settings):
@@ -75,6 +75,11 @@ class Recipe(Settings):
     def options(self) -> tuple[tuple[Path, Option], ...]:
         """Every option in the recipe, at any depth, with its path."""
         return tuple(options_in(self))
+
+    @property
+    def timeline(self) -> tuple[tuple[int, dict[str, Refinement]], ...]:
+        """The first epoch (from 1) and the refinements of the beginning, then of each phase."""
+        return ((1, self.refinements), *((phase.start, phase.refinements) for phase in self.phases))
 
     def __copy__(self) -> Recipe:
         # computed anew, because a copy may be given other options

@@ -168,36 +168,42 @@ class Driver:
     def ended(self, trial: str, result: Result) -> None:
         """See events.Work."""
         self.running.discard(trial)
-        had, of = self.handed.pop(trial, None), self.trials[trial]
-        if had is not None:
-            result = replace(result, cores=had.cpus, gpus=had.gpus)
-        if not result.log and (log := self._folder(trial).resolve() / LOG).exists():
-            # the worker died before it could name its log
-            result = replace(result, log=str(log))
         self.courses.pop(trial, None)
+        had, of = self.handed.pop(trial, None), self.trials[trial]
+        result = self._completed(trial, had, result)
         if had is not None and self.elsewhere.is_lost(of, self.fingerprints[trial]):
             self.writer.finish(of, Result("interrupted", reason="another process took it over"))
             here = f" (here: {result.reason})" if result.reason else ""
             self.progress.retried(of, f"left to the process that took it over{here}")
             return
-        if result.status == "finished":
-            self.writer.finish(of, result, then=lambda: self._is_recorded(of, result))
-            self.summary.finished.append(of)
-            self.summary.training_seconds += result.seconds
-            remember_pace(of.recipe, result.history, self.shares.room)
-        elif result.status == "pruned":
-            self.writer.finish(of, result, then=lambda: self._is_recorded(of, result))
-            self.summary.pruned.append(of)
-        else:
-            how = self._another_try(of, had, result) if had is not None else ""
-            self.writer.finish(of, result, then=lambda: None if how else self._is_recorded(of, result))
-            if how:
-                # first in line: its checkpoint is at hand, and students may wait for it
-                self.waiting.insert(0, of)
-                self.progress.retried(of, f"failed and {how}: {result.reason}")
-                return
-            self.summary.failed.append((of, result))
+        again = self._another_try(of, had, result) if had is not None else ""
+        self.writer.finish(of, result, then=lambda: None if again else self._is_recorded(of, result))
+        if again:
+            # first in line: its checkpoint is at hand, and students may wait for it
+            self.waiting.insert(0, of)
+            self.progress.retried(of, f"failed and {again}: {result.reason}")
+            return
+        self._count(of, result)
         self._conclude(of, result)
+
+    def _completed(self, trial: str, had: Share | None, result: Result) -> Result:
+        """The result with what only the driver knows: the trial's share and, of a worker that died, its log."""
+        if had is not None:
+            result = replace(result, cores=had.cpus, gpus=had.gpus)
+        if not result.log and (log := self._folder(trial).resolve() / LOG).exists():
+            result = replace(result, log=str(log))
+        return result
+
+    def _count(self, trial: Trial, result: Result) -> None:
+        """Enter a result in the summary; of a finished one, remember how long its epochs take here."""
+        if result.status == "finished":
+            self.summary.finished.append(trial)
+            self.summary.training_seconds += result.seconds
+            remember_pace(trial.recipe, result.history, self.shares.room)
+        elif result.status == "pruned":
+            self.summary.pruned.append(trial)
+        else:
+            self.summary.failed.append((trial, result))
 
     def _conclude(self, trial: Trial, result: Result, *, elsewhere: bool = False) -> None:
         """Take note that there will be no further attempt at a trial."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from experiments.training.fingerprint import file_digest
+from trainer.files import written_whole
 
 
 def read_kept(file: Path) -> dict[str, Any]:
@@ -29,10 +29,5 @@ def write_whole(file: Path, text: str) -> None:
     content = text.encode("utf-8")
     if file.is_file() and file.read_bytes() == content:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with written_whole(file) as draft:
         draft.write_bytes(content)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .errors import UserError
+from .files import written_whole
 
 PARTS = ("epoch", "model", "optimizer", "hooks")
 """What a checkpoint of a training consists of."""
@@ -24,16 +25,10 @@ class Unreadable(UserError):
 
 def save(state: dict[str, Any], file: Path) -> None:
     """Write `state` (tensors and plain values) beside `file`, then rename: `file` is always a whole checkpoint."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".part")
-    try:
-        with draft.open("wb") as handle:
-            torch.save(state, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    with written_whole(file) as draft, draft.open("wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def unfit(state: Any, at: str = "") -> str:

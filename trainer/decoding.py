@@ -46,7 +46,7 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
     both sides instead of cropping. Raises UserError naming a file that can't be read, or whose values have an unknown
     range.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(file.read_bytes())) as image:
@@ -54,15 +54,20 @@ def decode_file(file: Path, size: int, squash: bool = False) -> NDArray[np.uint8
             image.load()
             return _fit(_upright(_to_rgb(image, raw), _orientation(image)), size, squash)
     except Exception as error:
-        # of an UnidentifiedImageError, the message is only the address of a buffer
-        message = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else message
-        if isinstance(error, Image.DecompressionBombError):
-            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            reason = f"more than {most:,} pixels, which Pillow takes for an attack; expected a smaller copy of it"
-        if isinstance(error, UnidentifiedImageError) and file.stat().st_size == 0:
-            reason = "empty file"
-        raise UserError(f"{file}: not an image that can be decoded ({reason})") from error
+        raise UserError(f"{file}: not an image that can be decoded ({_reason(error, file)})") from error
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Why Pillow could not decode a file, in a few words."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        # its message is only the address of a buffer
+        return "empty file" if file.stat().st_size == 0 else "unknown format"
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"more than {most:,} pixels, which Pillow takes for an attack; expected a smaller copy of it"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def decode_array(pixels: NDArray[np.uint8], size: int, squash: bool = False) -> NDArray[np.uint8]:

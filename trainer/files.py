@@ -1,5 +1,10 @@
 """The files that a training leaves in its folder."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 JOURNAL = "journal.jsonl"
@@ -13,6 +18,18 @@ LOG = "log.txt"
 
 WEIGHTS = "weights.safetensors"
 """The selected epoch's weights, of a finished training."""
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """Inside, a draft to be written; it gets the file's name at the end, or is deleted after an error."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def existing(path: Path) -> Path:

@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from .data import Data
 from .evaluate import evaluation_batch
 from .geometry import Frame
-from .hooks import Batch, Hook
+from .hooks import Batch, Hook, acts_at
 from .numerics import Numerics
 from .transfer import on_device
 
@@ -64,7 +64,8 @@ def beginning_once(
 
     model: in training mode. Inside, the frozen modules are skipped, also in a copy that is made of it there.
     """
-    frozen = [] if any(_needs_images(hook) for hook in hooks) else frozen_beginning(model)
+    needs_images = any(acts_at(type(hook), point) for hook in hooks for point in NEEDS_IMAGES)
+    frozen = [] if needs_images else frozen_beginning(model)
     if not frozen or not _passes_through(model, frozen, data, numerics):
         yield data
         return
@@ -106,10 +107,6 @@ def _varies(module: nn.Module) -> bool:
     # timm's own modules that drop have other classes
     drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "drop_prob", None)
     return bool(drops)
-
-
-def _needs_images(hook: Hook) -> bool:
-    return any(getattr(type(hook), point) is not getattr(Hook, point) for point in NEEDS_IMAGES)
 
 
 @contextmanager

@@ -161,3 +161,8 @@ class Hook:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up `state_dict` of the interrupted training."""
+
+
+def acts_at(kind: type[Hook], point: str) -> bool:
+    """Whether a class of hooks overrides a point (or another attribute) of Hook."""
+    return getattr(kind, point) is not getattr(Hook, point)

@@ -10,7 +10,7 @@ from torch import nn
 
 from . import checkpoint
 from .errors import UserError
-from .files import WEIGHTS
+from .files import WEIGHTS, written_whole
 from .room import with_room
 from .stopping import History, selected_epoch
 
@@ -69,14 +69,10 @@ class Kept:
         from safetensors.torch import save_file
 
         file = self.folder / WEIGHTS
-        draft = file.with_suffix(".part")
         # copies, because safetensors refuses a tensor under two names, such as weights that two modules share
         state = {name: tensor.contiguous() for name, tensor in checkpoint.copied(model.state_dict()).items()}
-        try:
+        with written_whole(file) as draft:
             with_room(self.folder, lambda: save_file(state, draft))
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
         return file
 
     def _file(self, epoch: int) -> Path:

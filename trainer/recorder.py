@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from .files import written_whole
+
 Epoch = dict[str, float]
 """The metrics of one epoch, by the names of trainer.metrics."""
 
@@ -39,17 +41,11 @@ class Journal:
                 epochs.append(epoch)
         return epochs
 
-    def truncate(self, epochs: int) -> list[Epoch]:
-        """Drop all but the first `epochs`: the weights of later ones were not saved. Returns those that stay."""
+    def truncate(self, epochs: int) -> None:
+        """Drop all but the first `epochs`: the weights of later ones were not saved."""
         kept = self.read()[:epochs]
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.file.with_suffix(".part")
-        try:
+        with written_whole(self.file) as draft:
             draft.write_text("".join(json.dumps(epoch) + "\n" for epoch in kept), encoding="utf-8")
-            draft.replace(self.file)
-        finally:
-            draft.unlink(missing_ok=True)
-        return kept
 
     def append(self, metrics: Epoch) -> None:
         """Add one epoch. An OSError leaves the file as it was."""

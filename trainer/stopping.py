@@ -40,11 +40,11 @@ def is_over(recipe: Mapping[str, Any], history: History) -> bool:
 def stale_epochs(history: History, metric: str, min_delta: float = 0.0) -> int:
     """Epochs since `metric` last improved by more than `min_delta`; a value that is not a number improves nothing."""
     sign = 1 if direction(metric) == "max" else -1
-    best, since = -float("inf"), 0
+    highest, since = -math.inf, 0
     for epoch in history:
         value = sign * epoch[metric]
-        if value > best + min_delta:
-            best, since = value, 0
+        if value > highest + min_delta:
+            highest, since = value, 0
         else:
             since += 1
     return since

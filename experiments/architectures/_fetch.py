@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from trainer.errors import UserError
+from trainer.files import written_whole
 
 from ..training.folders import cache_folder, locked
 from . import _timm_facts
@@ -58,13 +59,12 @@ def _place(source: _timm_facts.Weights, suffix: str) -> Path:
 def _keep(file: Path, source: _timm_facts.Weights) -> Path:
     """Keep the file in this project's cache, so that the weights' digest does not depend on where they are found."""
     place = _place(source, ".safetensors" if file.suffix == ".safetensors" else ".pth")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f"{place.name}.{os.getpid()}")
-    try:
-        os.link(file.resolve(), draft)
-    except OSError:
-        shutil.copyfile(file, draft)
-    return draft.replace(place)
+    with written_whole(place) as draft:
+        try:
+            os.link(file.resolve(), draft)
+        except OSError:
+            shutil.copyfile(file, draft)
+    return place
 
 
 def _in_other_caches(source: _timm_facts.Weights) -> Path | None:

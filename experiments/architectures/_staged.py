@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
@@ -42,9 +42,6 @@ def _front_to_back(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
     return tuple(sorted(parts, key=lambda part: places[part] if isinstance(part, str) else part))
 
 
-STARTS = ("weights", "weights_file", "weights_run")
-
-
 def _digest_of_run(run: str) -> str:
     # imported here, because that module imports plans, and these this one
     from ..training.weights import recorded_digest
@@ -72,10 +69,13 @@ class Anatomy:
 class _Staged(Architecture):
     """A network that timm builds and that then gets blocks, head and weights. The `_` keeps it out of the catalog."""
 
-    surgery: Annotated[dict[str, Surgery], OneOf("surgeries", keyed=True)] = Field(default_factory=dict)
+    starts: ClassVar[tuple[str, ...]] = ("weights", "weights_file", "weights_run")
+    """The settings that say where training starts from, of which one may be given."""
+
+    surgery: Annotated[dict[str, Surgery], OneOf("surgeries")] = Field(default_factory=dict)
     """Changes of the network that timm builds, by kind; blocks and head are put in afterwards, and stay as they are."""
 
-    blocks: Annotated[dict[str, Block], OneOf("blocks", keyed=True)] = Field(default_factory=dict)
+    blocks: Annotated[dict[str, Block], OneOf("blocks")] = Field(default_factory=dict)
     """Modules placed inside or after stages, by kind."""
 
     head: Annotated[Head, OneOf("heads")] = Linear()
@@ -101,7 +101,7 @@ class _Staged(Architecture):
 
     @model_validator(mode="after")
     def _start_is_one(self) -> Self:
-        given = [name for name in ("pretrained", *STARTS) if getattr(self, name, None)]
+        given = [name for name in self.starts if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"got both {given[0]} and {given[1]}, expected one of them")
         if self.weights_file and not self.weights_file.is_file():
@@ -130,7 +130,7 @@ class _Staged(Architecture):
         return super().identity() | content
 
     def untrained(self) -> Self:
-        return self.model_copy(update=dict.fromkeys(STARTS))
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in self.starts})
 
     def prepare(self, say: Callable[[str], None]) -> None:
         self.start().prepare(say)
@@ -162,7 +162,7 @@ class _Staged(Architecture):
         self._check_freeze(anatomy)
         name = self.start().name
         if name is not None and (unknown := _timm_facts.weights(name).unknown) is not None:
-            setting = "weights" if self.weights else "pretrained"
+            setting = next(name for name in self.starts if getattr(self, name))
             raise Problem((setting,), f"timm has no weights {name!r}{unknown}")
 
     def _check_freeze(self, anatomy: Anatomy) -> None:

@@ -7,7 +7,7 @@ scale) stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..heads.linear import Linear
 from ..language.validation import Problem
@@ -29,6 +29,8 @@ class Timm(_Staged):
 
     kind: Literal["timm"] = "timm"
 
+    starts: ClassVar[tuple[str, ...]] = ("pretrained", *_Staged.starts)
+
     name: str
     """timm's name of the network, such as `resnet34` or `resnet50.a1_in1k`."""
 
@@ -44,9 +46,6 @@ class Timm(_Staged):
 
     def start(self) -> _pretrained.Start:  # noqa: D102
         return _pretrained.Start(self.name) if self.pretrained else super().start()
-
-    def untrained(self) -> Self:  # noqa: D102
-        return super().untrained().model_copy(update={"pretrained": False})
 
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         super().check(recipe)

@@ -132,17 +132,12 @@ def near_path(key: str, known: Sequence[str]) -> str:
     return nearest(first, known) or _setting_called(key)
 
 
-_PLACES = {"optimizers": "optimizer", "losses": "loss", "schedules": "schedule", "architectures": "architecture"}
-_PLACES |= {"datasets": "dataset", "heads": "architecture.head"}
-"""Where a recipe has an option of each extension point."""
-
-
 def _setting_called(name: str) -> str:
     """A hint at the path of a setting that is known by this name; empty where there is none."""
     name = {"learning_rate": "lr"}.get(name, name)
-    for point, place in _PLACES.items():
-        if any(name in option.model_fields for option in catalog.options(point).values()):
-            return f"; did you mean '{place}.{name}'?"
+    for kinds, point in catalog.EXTENSION_POINTS.items():
+        if not point.keyed and any(name in option.model_fields for option in catalog.options(kinds).values()):
+            return f"; did you mean '{point.place}.{name}'?"
     return ""
 
 
@@ -208,11 +203,11 @@ def _apply(data: dict[str, Any], known: Any, path: str, value: Any) -> None:
 
 def _switched_on(parents: Sequence[str], kind: str, setting: str) -> str:
     """How a patch has an option that the recipe has not, with a setting of it; empty for what is no option."""
-    points = {"refinements": "refinements", "architecture.blocks": "blocks", "architecture.surgery": "surgeries"}
-    point = points.get(".".join(parents))
+    place = ".".join(parents)
+    point = next((name for name, at in catalog.EXTENSION_POINTS.items() if at.keyed and at.place == place), None)
     if point is None or kind not in catalog.options(point) or "." in setting:
         return ""
-    return f"; expected `{'.'.join([*parents, kind])}: {{{setting}: ...}}` to have it"
+    return f"; expected `{place}.{kind}: {{{setting}: ...}}` to have it"
 
 
 def conflicts(chosen: Iterable[tuple[str, Patch]]) -> Iterator[tuple[str, str, str, str]]:

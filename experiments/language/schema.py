@@ -13,8 +13,6 @@ from ..recipe import Recipe
 from .shapes import Outline
 
 _REF = "#/$defs/{model}"
-KEYED = ("blocks", "refinements", "surgeries")
-"""The extension points whose options stand in a mapping from kind to settings."""
 
 
 def study_schema() -> dict[str, Any]:
@@ -27,8 +25,9 @@ def study_schema() -> dict[str, Any]:
     at: dict[type[Any], str] = {model: str(ref["$ref"]) for (model, _), ref in refs.items()}
     defs: dict[str, Any] = definitions["$defs"]
     for point in catalog.EXTENSION_POINTS:
+        keyed = catalog.EXTENSION_POINTS[point].keyed
         for kind, option in catalog.options(point).items():
-            _require_kind(defs[at[option].rpartition("/")[2]], kind, option, keyed=point in KEYED)
+            _require_kind(defs[at[option].rpartition("/")[2]], kind, option, keyed=keyed)
     for schema in defs.values():
         for name, setting in schema.get("properties", {}).items():
             if "x-options" in setting:
@@ -45,8 +44,9 @@ def study_schema() -> dict[str, Any]:
 
 def _options(setting: dict[str, Any], at: Mapping[type[Any], str]) -> dict[str, Any]:
     """The schema of a setting that is an option, or a mapping from kind to settings. at: references of the options'."""
-    refs = {kind: {"$ref": at[option]} for kind, option in catalog.options(setting.pop("x-options")).items()}
-    if setting.pop("x-keyed"):
+    point = setting.pop("x-options")
+    refs = {kind: {"$ref": at[option]} for kind, option in catalog.options(point).items()}
+    if catalog.EXTENSION_POINTS[point].keyed:
         return {**setting, "type": "object", "properties": refs, "additionalProperties": False}
     return {**setting, "anyOf": list(refs.values())}
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from ..plan import Cell
 
 _ABSENT = object()
-_BLOCKS = "architecture.blocks"
-_KEYED = ("refinements", "architecture.surgery", _BLOCKS)
-"""Paths of mappings from kind to settings; all settings of one kind count as one change."""
+_BLOCKS = catalog.EXTENSION_POINTS["blocks"].place
 
 _COMMON = ("loss", "optimizer", "architecture.head")
 """Where a recipe keeps settings that a refinement should not have a second time."""
@@ -107,7 +105,7 @@ def _is_named(path: str, before: Any, after: Any, named: frozenset[str]) -> bool
     parent = path.rpartition(".")[0]
     # a patch that replaces a mapping of options names, by leaving an option out, that it removes it
     whole = before is _ABSENT or after is _ABSENT
-    return whole and parent in _KEYED and parent in named
+    return whole and parent in catalog.KEYED_PLACES and parent in named
 
 
 def _smuggled(found: list[SettingChange], before: Mapping[str, Any], named: frozenset[str]) -> Iterator[SettingChange]:
@@ -143,7 +141,7 @@ def _collapsed(found: Iterable[SettingChange], preset: frozenset[str]) -> Iterat
     for (unit, named), changes in groups.items():
         if len(changes) == 1:
             yield changes[0]
-        elif unit in _KEYED:
+        elif unit in catalog.KEYED_PLACES:
             gone = [c.path.rpartition(".")[2] for c in changes if c.after is _ABSENT]
             new = [c.path.rpartition(".")[2] for c in changes if c.before is _ABSENT]
             before, after = (", ".join(blocks) or "none" for blocks in (gone, new))
@@ -154,7 +152,7 @@ def _collapsed(found: Iterable[SettingChange], preset: frozenset[str]) -> Iterat
 
 def _unit(change: SettingChange) -> str:
     parts = change.path.split(".")
-    for place in _KEYED:
+    for place in catalog.KEYED_PLACES:
         depth = len(place.split("."))
         if change.path.startswith(f"{place}.") and change.named:
             whole = len(parts) == depth + 1 and _ABSENT in (change.before, change.after)

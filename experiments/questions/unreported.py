@@ -41,8 +41,9 @@ def _without_network(plan: Plan, asked: Iterable[str]) -> list[str]:
 
 def networks_of(recipe: Recipe) -> set[str]:
     """The further networks that a training has in some of its epochs."""
-    stages = (recipe.refinements, *(phase.refinements for phase in recipe.phases))
-    return {network for refinements in stages for option in refinements.values() for network in option.networks}
+    return {
+        network for _, refinements in recipe.timeline for option in refinements.values() for network in option.networks
+    }
 
 
 def givers(network: str) -> str:

@@ -69,7 +69,7 @@ class Cutmix(Refinement):
 
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         check_batch_size(recipe)
-        for refinements in (recipe.refinements, *(phase.refinements for phase in recipe.phases)):
+        for _, refinements in recipe.timeline:
             if refinements.get(self.kind) is self and "mixup" in refinements:
                 raise ValueError("got cutmix and mixup at once, expected one of them; phases can take turns")
 

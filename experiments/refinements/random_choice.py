@@ -11,7 +11,7 @@ from pydantic import model_validator
 from trainer.draws import Draws
 from trainer.errors import UserError
 from trainer.geometry import Frame
-from trainer.hooks import Batch, Hook, Setup
+from trainer.hooks import Batch, Hook, Setup, acts_at
 from trainer.resample import resample
 from trainer.transfer import on_device, real
 
@@ -34,7 +34,7 @@ class RandomChoice(Refinement):
     kind: Literal["random_choice"] = "random_choice"
     order: ClassVar[Order] = Order.POLICY
 
-    of: Annotated[dict[str, Refinement], OneOf("refinements", keyed=True)]
+    of: Annotated[dict[str, Refinement], OneOf("refinements")]
     """Kind to settings of two or more refinements, which must change single images and keep their size."""
 
     @model_validator(mode="after")
@@ -59,13 +59,9 @@ class RandomChoice(Refinement):
 
 def _check_hook(kind: str, hook: Hook) -> None:
     """Raise UserError for a hook that acts at other points: a plugin's `order` may promise what its hook breaks."""
-
-    def acts(at: str) -> bool:
-        return getattr(type(hook), at) is not getattr(Hook, at)
-
     points = ("mix", "rate", "loss", "gradients", "step_end", "epoch_end", "networks", "state_dict")
-    others = [at for at in points if acts(at)]
-    if others or not (acts("place") or acts("augment")):
+    others = [point for point in points if acts_at(type(hook), point)]
+    if others or not (acts_at(type(hook), "place") or acts_at(type(hook), "augment")):
         where = f"refinements.random_choice.of.{kind}"
         raise UserError(f"{where}: its hook acts at {', '.join(others) or 'no point'}, expected place or augment only")
 

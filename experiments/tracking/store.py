@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainer.files import written_whole
+
 from .attempts import local_artifacts, moved_places
 from .moved import at_home
 from .opening import bury_the_dead, open_client, open_experiment
@@ -202,10 +204,8 @@ class MlflowStore:
                 write(Path(temporary) / name)
                 self._client.log_artifact(run, str(Path(temporary) / name))
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"{name}.part"
-        write(draft)
-        draft.replace(folder / name)
+        with written_whole(folder / name) as draft:
+            write(draft)
 
 
 @contextmanager

@@ -49,10 +49,9 @@ def make_setup(recipe: Recipe, data: Data, teachers: Mapping[str, Mapping[str, A
 
 def make_hooks(recipe: Recipe, setup: Setup) -> list[Hook]:
     """The hooks of all refinements in the order in which they act, those of a phase for its epochs only."""
-    timeline = [(1, recipe.refinements), *((phase.start, phase.refinements) for phase in recipe.phases)]
-    ends = [start - 1 for start, _ in timeline[1:]] + [sys.maxsize]
+    ends = [start - 1 for start, _ in recipe.timeline[1:]] + [sys.maxsize]
     spans: list[tuple[Refinement, int, int]] = []
-    for (start, refinements), end in zip(timeline, ends, strict=True):
+    for (start, refinements), end in zip(recipe.timeline, ends, strict=True):
         for refinement in refinements.values():
             before = next((span for span in spans if span[0] == refinement and span[2] == start - 1), None)
             if before is not None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from trainer.errors import UserError
 
-from .folders import cache_folder
+from .remembered import recall, remember
 
 LENGTH = 32
 """Hex digits of a fingerprint; MLflow takes at most 36 characters as a data set's digest."""
@@ -48,24 +46,13 @@ def _content_digest(files: list[Path]) -> str:
         (name, str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         for name, file, stat in zip(names, files, stats, strict=True)
     ]
-    key = hashlib.blake2b(json.dumps(known_by).encode(), digest_size=16).hexdigest()
-    memo = cache_folder() / "fingerprints" / key
-    try:
-        known = memo.read_text()
-        if len(known) == LENGTH:
-            return known
-    except OSError:
-        pass
+    if known := recall("fingerprints", known_by):
+        return str(known["digest"])
     total = hashlib.blake2b(digest_size=LENGTH // 2)
     for name, file in zip(names, files, strict=True):
         content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
         total.update(os.fsencode(f"{name}\0{content}\n"))
     if now - max(max(stat.st_mtime, stat.st_ctime) for stat in stats) < SETTLED:
         return total.hexdigest()
-    # a cache that can't be written only costs time
-    with suppress(OSError):
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        draft = memo.with_suffix(f".{os.getpid()}")
-        draft.write_text(total.hexdigest())
-        draft.replace(memo)
+    remember("fingerprints", known_by, {"digest": total.hexdigest()})
     return total.hexdigest()

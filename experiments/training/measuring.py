@@ -89,16 +89,19 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
         step, image, memory = steps(whole)
         return Measured(step, image, memory + images, torch.cuda.mem_get_info(device)[1], train, val)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Measured(*_on_cpu(steps, whole), total, train, val)
+
+
+def _on_cpu(steps: Callable[[int], tuple[float, float, int]], whole: int) -> tuple[float, float, int]:
+    """`steps(whole)`; of a batch whose steps would take too long, what two smaller ones tell of it."""
     if whole > 2 * FEW:
         step, _, memory = steps(FEW)
         most = max(2 * FEW, int(FEW * LONG / step))
         if most < whole:
             larger, image, more = steps(most)
-            seconds = _seconds_of(whole, (FEW, step), (most, larger))
             bytes_each = max(0, more - memory) / (most - FEW)
-            return Measured(seconds, image, more + int((whole - most) * bytes_each), total, train, val)
-    step, image, memory = steps(whole)
-    return Measured(step, image, memory, total, train, val)
+            return _seconds_of(whole, (FEW, step), (most, larger)), image, more + int((whole - most) * bytes_each)
+    return steps(whole)
 
 
 def _seconds_of(whole: int, small: tuple[int, float], large: tuple[int, float]) -> float:

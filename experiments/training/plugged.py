@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
 from trainer.geometry import Frame
-from trainer.hooks import Batch, Hook, Moment
+from trainer.hooks import Batch, Hook, Moment, acts_at
 
 from ..catalog import kind_of
 from ..options import Loss, Optimizer, Option, Refinement, Schedule
@@ -43,16 +43,16 @@ def checked_hook(option: Refinement, hook: object, *, first: int, last: int, cla
         if wrong := misfit(own, Hook):
             raise UserError(f"{kind_of(type(option))}: its hook has {wrong}")
         for name in _SPAN:
-            if name in vars(hook) or getattr(own, name) is not getattr(Hook, name):
+            if name in vars(hook) or acts_at(own, name):
                 raise _taken(option, name)
         batches = _batches_of(classes)
         checks = _POINTS | {"augment": batches, "mix": batches, "networks": _networks_of(option)}
         points = {
             point: _checking(getattr(own, point), option, check)
             for point, check in checks.items()
-            if getattr(own, point) is not getattr(Hook, point)
+            if acts_at(own, point)
         }
-        if own.start is not Hook.start:
+        if acts_at(own, "start"):
             points["start"] = _keeping_the_network(own, option)
         # not by assignment, which a frozen dataclass refuses
         object.__setattr__(hook, "__class__", type(own.__name__, (own,), points | {"__setattr__": _guard(own, option)}))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from trainer.files import written_whole
 
 from ..options import digest
 from .folders import cache_folder
@@ -34,15 +35,8 @@ def recall(what: str, key: object) -> dict[str, Any] | None:
 
 def remember(what: str, key: object, found: dict[str, Any]) -> None:
     """Keep JSON-like data in the folder `what` of the machine's cache; failing to write it only costs time."""
-    file = _file(what, key)
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        try:
-            draft.write_text(json.dumps(found))
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
+    with suppress(OSError), written_whole(_file(what, key)) as draft:
+        draft.write_text(json.dumps(found))
 
 
 def _file(what: str, key: object) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from trainer.errors import UserError
-from trainer.files import WEIGHTS
+from trainer.files import WEIGHTS, written_whole
 
 from ..tracking.attempts import Attempt, all_attempts, local_artifacts, read_record
 from ..tracking.records import TrialRecord
@@ -99,10 +98,5 @@ def _local(attempt: Attempt) -> Path | None:
 def _download(attempt: Attempt, file: Path) -> None:
     from ..tracking import download_file
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}")
-    try:
+    with written_whole(file) as draft:
         download_file(attempt.run_id, WEIGHTS, draft)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)

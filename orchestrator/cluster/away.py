@@ -15,6 +15,7 @@ from experiments.options import Dataset, digest
 from experiments.training.folders import cache_folder, locked
 from experiments.trial import run_trial
 from trainer.errors import UserError
+from trainer.files import written_whole
 from trainer.recorder import Recorder
 
 from ..scratch import scratch_folder
@@ -159,8 +160,6 @@ def _put(place: Path, origin: str, files: Files) -> Path:
 
 def _write(place: Path, content: bytes) -> Path:
     """The file, once it is whole: other workers of this node look for it under this name."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f"{place.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(place)
+    with written_whole(place) as draft:
+        draft.write_bytes(content)
     return place

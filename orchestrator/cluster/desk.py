@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from trainer.files import CHECKPOINT
+from trainer.files import CHECKPOINT, written_whole
 from trainer.recorder import Epoch, Recorder
 
 TRIES = 5
@@ -46,12 +46,10 @@ class Desk:
     def write(self, folder: str, files: Mapping[str, bytes], names: list[str]) -> None:
         """See Files."""
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         # as training writes them: a checkpoint stands for an epoch whose journal and weights are there
         for name in sorted(files, key=lambda name: name == CHECKPOINT):
-            draft = place / f"{name}.part"
-            draft.write_bytes(files[name])
-            draft.replace(place / name)
+            with written_whole(place / name) as draft:
+                draft.write_bytes(files[name])
         for file in place.glob("selected-*.pt"):
             if file.name not in names:
                 file.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from experiments.catalog import KEYED_PLACES
 from experiments.language.wording import count
 from trainer.metrics import is_accuracy
 
@@ -159,7 +160,7 @@ def _patch(change: Change) -> str:
 def _value(path: str, value: object) -> str:
     """What a patch puts at a path, in words; an option without settings is on, a mapping of no options is none."""
     if value == {}:
-        return "none" if path.rpartition(".")[2] in ("refinements", "blocks", "surgery") else "on"
+        return "none" if any(f".{place}".endswith(f".{path}") for place in KEYED_PLACES) else "on"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_value(key, inner)}" for key, inner in value.items())
     return setting(value)
