@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from trainer.errors import UserError, nearest
 from trainer.metrics import metric_names
+from trainer.settings import digest
 
 from .imported import imported_texts
 from .language.validation import Problem, shown, validate
@@ -34,7 +35,6 @@ from .options import (
     Refinement,
     Schedule,
     Surgery,
-    digest,
 )
 from .plugin_errors import check_option, import_hint, place_in
 

@@ -6,8 +6,6 @@ An option is its settings (a frozen pydantic class) and a `build` that makes the
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from pydantic_core import core_schema
 
 from trainer.hooks import Hook, Moment, Setup
-from trainer.settings import NOT_IDENTITY, MachinePath, Settings, refuse
+from trainer.settings import NOT_IDENTITY, MachinePath, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +26,23 @@ if TYPE_CHECKING:
     from trainer.data import Source
 
     from .recipe import Recipe
+
+__all__ = [
+    "NOT_IDENTITY",
+    "Architecture",
+    "Block",
+    "Dataset",
+    "Head",
+    "Loss",
+    "MachinePath",
+    "OneOf",
+    "Optimizer",
+    "Option",
+    "Order",
+    "Refinement",
+    "Schedule",
+    "Settings",
+]
 
 
 class Option(Settings):
@@ -282,39 +297,3 @@ class Dataset(Option):
 
         files = self.files()
         return content_digest(files) if files else None
-
-
-__all__ = [
-    "NOT_IDENTITY",
-    "Architecture",
-    "Block",
-    "Dataset",
-    "Head",
-    "Loss",
-    "MachinePath",
-    "OneOf",
-    "Optimizer",
-    "Option",
-    "Order",
-    "Refinement",
-    "Schedule",
-    "Settings",
-    "canonical",
-    "digest",
-    "digest_of",
-]
-
-
-def canonical(value: object) -> str:
-    """A JSON-like value as text, in the one form that digests are taken of; raises UserError for any other."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=refuse)
-
-
-def digest(value: object, length: int = 12) -> str:
-    """Short hex digest of a JSON-like value."""
-    return digest_of(canonical(value), length)
-
-
-def digest_of(text: str, length: int = 12) -> str:
-    """Short hex digest of a value in canonical form."""
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer import SEMANTICS
 from trainer.errors import UserError
+from trainer.settings import canonical, digest_of
 
 from .language.constraints import parse_constraints
 from .language.designs import Choice, cell_name, expand_design
@@ -17,7 +18,6 @@ from .language.factors import conflicts
 from .language.references import Reference, resolve_references
 from .language.validation import placed
 from .language.yaml_source import YamlPath
-from .options import canonical, digest_of
 from .questions.comparisons import Comparison, check_claim, compared
 from .questions.figures import check_figure
 from .questions.tables import check_table

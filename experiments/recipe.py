@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -14,10 +14,13 @@ from trainer.numerics import Numerics
 from trainer.settings import Settings, about
 from trainer.stopping import EarlyStopping
 
-from .language.validation import Path, Problem, shown, validate
+from .language.validation import Problem, shown, validate
 from .losses.cross_entropy import CrossEntropy
 from .options import Architecture, Dataset, Loss, OneOf, Optimizer, Option, Refinement, Schedule
 from .schedules.constant import Constant
+
+if TYPE_CHECKING:
+    from .language.yaml_source import YamlPath
 
 Refinements = Annotated[dict[str, Refinement], OneOf("refinements")]
 
@@ -72,7 +75,7 @@ class Recipe(Settings):
     """Precision, memory format, threads."""
 
     @cached_property
-    def options(self) -> tuple[tuple[Path, Option], ...]:
+    def options(self) -> tuple[tuple[YamlPath, Option], ...]:
         """Every option in the recipe, at any depth, with its path."""
         return tuple(options_in(self))
 
@@ -135,7 +138,7 @@ def _check_phases(recipe: Recipe) -> None:
         before = phase.start
 
 
-def options_in(value: object, path: Path = ()) -> Iterator[tuple[Path, Option]]:
+def options_in(value: object, path: YamlPath = ()) -> Iterator[tuple[YamlPath, Option]]:
     """Every option that some settings hold, at any depth, with its path."""
     if isinstance(value, Option):
         yield path, value

@@ -12,7 +12,7 @@ from experiments.plan import Plan, Trial
 from experiments.sharing.claims import Held
 from experiments.tracking.records import TrialRecord, make_record
 from experiments.training.folders import trial_folder
-from reports.replicates.seeds import follow_one, followed, grown, largest
+from reports.replicates.seeds import follow_one, followed, largest, with_wanted_seeds
 from trainer.recorder import Epoch
 
 from .driver import Driver
@@ -94,7 +94,7 @@ class Replicates:
     def _wanted(self, driver: Driver) -> list[Trial]:
         """The wanted trials that the driver's plan lacks; it is replaced by one that has them."""
         before = {trial.id for trial in driver.plan.trials}
-        driver.plan = grown(driver.plan, self.found)
+        driver.plan = with_wanted_seeds(driver.plan, self.found)
         return [trial for trial in driver.plan.trials if trial.id not in before]
 
     def _claimed(self, trials: Sequence[Trial]) -> list[Trial]:

@@ -13,7 +13,7 @@ from .power import seeds_to_decide
 from .runs import Runs
 from .statistics import Difference, paired_difference
 
-Verdict = Literal["reproduced", "contradicted", "undecided"]
+ClaimVerdict = Literal["reproduced", "contradicted", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ClaimFinding:
     difference: Difference | None
     """Left minus right minus margin, by seed; None without a shared seed."""
 
-    verdict: Verdict
+    verdict: ClaimVerdict
     further: int | None = None
     """How many seeds more would decide the comparison if mean and spread stayed as they are; 0 where it is decided,
     None where that can't be estimated (see power.seeds_to_decide) or the study itself adds seeds."""
@@ -60,7 +60,7 @@ class ClaimFinding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClaimAnswer:
     """A claim with its findings: contradicted if any comparison is, reproduced if all are, else undecided."""
 
     says: str
@@ -70,7 +70,7 @@ class Answer:
     """The size of the effect that the document states, comparable with the estimate of the only finding."""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """What the runs say about the whole sentence."""
         verdicts = {finding.verdict for finding in self.findings}
         if "contradicted" in verdicts:
@@ -78,13 +78,13 @@ class Answer:
         return "undecided" if "undecided" in verdicts else "reproduced"
 
 
-def answer_claims(runs: Runs) -> list[Answer]:
+def answer_claims(runs: Runs) -> list[ClaimAnswer]:
     """Every claim of the study, in order."""
     answers = []
     find = _find if runs.plan.study.replicates is None else _followed(runs)
     for claim in runs.plan.study.claims:
         comparisons = parse_claim(claim.test, runs.plan.study, runs.plan.designed)
-        answers.append(Answer(claim.says, claim.test, [find(runs, c) for c in comparisons], claim.published))
+        answers.append(ClaimAnswer(claim.says, claim.test, [find(runs, c) for c in comparisons], claim.published))
     return answers
 
 
@@ -120,7 +120,7 @@ def _followed(runs: Runs) -> Callable[[Runs, Comparison], ClaimFinding]:
     return find
 
 
-def _verdict(difference: Difference | None, relation: str) -> Verdict:
+def _verdict(difference: Difference | None, relation: str) -> ClaimVerdict:
     """Decided where the interval of the paired difference leaves out zero; `relation` is ">" or "<"."""
     if difference is None or difference.low is None or difference.high is None:
         return "undecided"

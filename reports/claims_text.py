@@ -8,7 +8,7 @@ from experiments.language.wording import first_few, seeds_named
 from experiments.plan import Plan
 from experiments.questions.confounders import claim_notes
 
-from .claims import Answer, ClaimFinding
+from .claims import ClaimAnswer, ClaimFinding
 from .escape import markdown
 from .numbers import CUT, unsigned
 
@@ -16,7 +16,7 @@ UNKNOWN = "?"
 """Stands where the number of seeds can't be estimated."""
 
 
-def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
+def claims_text(answers: Sequence[ClaimAnswer], plan: Plan) -> str:
     """The table of all claims, with the notes that a reader needs."""
     stated = any(answer.published is not None for answer in answers)
     # a study that adds seeds to open comparisons has added them, or will: a reader need not
@@ -43,7 +43,7 @@ def claims_text(answers: Sequence[Answer], plan: Plan) -> str:
     return "\n\n".join([table, *notes])
 
 
-def claims_notes(answers: Sequence[Answer], plan: Plan) -> list[str]:
+def claims_notes(answers: Sequence[ClaimAnswer], plan: Plan) -> list[str]:
     """Notes that explain the numbers of the claims, without full stops."""
     findings = [finding for answer in answers for finding in answer.findings]
     asks = plan.study.replicates is None

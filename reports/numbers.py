@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal
 
 from experiments.questions.named import FACTS
-from trainer.metrics import Direction, direction, is_accuracy, measured, network_of, plain
+from trainer.metrics import Direction, direction, is_fraction, measured, network_of, plain
 
 from .statistics import Difference, Summary
 
@@ -116,7 +116,7 @@ def within(low: float, high: float, metric: str, least: float = -1.0, most: floa
 
     least: -1 for a difference of accuracies, 0 for an accuracy itself.
     """
-    return (max(low, least), min(high, most)) if is_accuracy(metric) else (low, high)
+    return (max(low, least), min(high, most)) if is_fraction(metric) else (low, high)
 
 
 def is_cut(low: float | None, high: float | None, metric: str, least: float = -1.0, most: float = 1.0) -> bool:
@@ -174,13 +174,13 @@ def setting(value: Any) -> str:
 
 
 def _scale(metric: str, unit: Unit) -> float:
-    return 100.0 if unit == "percent" and is_accuracy(metric) else 1.0
+    return 100.0 if unit == "percent" and is_fraction(metric) else 1.0
 
 
 def _decimals(value: float, metric: str, unit: Unit) -> int:
     if _scale(metric, unit) == 100:
         return 1
-    return 0 if abs(value) >= 100 else 3 if is_accuracy(metric) else decimals(value, 3)
+    return 0 if abs(value) >= 100 else 3 if is_fraction(metric) else decimals(value, 3)
 
 
 def _difference(value: float, stated: float, metric: str, scale: float) -> str:

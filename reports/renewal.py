@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.catalog import add_plugin
-from experiments.options import digest
 from experiments.plan import Plan
 from experiments.tracking.attempts import local_artifacts, read_content
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import shown_uri
 from experiments.training.environment import code_digest
 from trainer.errors import UserError
+from trainer.settings import digest
 
 from .folder import PAGE
 from .kept import digest_if_there, read_kept, write_whole

@@ -20,7 +20,7 @@ from trainer.errors import UserError
 from .answer.changes import StudyAnswer
 from .answer.pairs import answer_study
 from .answer.plain import as_json as answer_json
-from .claims import Answer, answer_claims
+from .claims import ClaimAnswer, answer_claims
 from .figures import Curves, FigureData, learning_curves, make_figure, usual_figures, write_figures
 from .figures.files import DRAWN, SUFFIXES
 from .figures.labels import labelled, table_labels
@@ -46,7 +46,7 @@ class Report:
 
     runs: Runs
     tables: list[PrintedTable]
-    answers: list[Answer]
+    claims: list[ClaimAnswer]
     figures: list[FigureData]
     """The figures that the study asks for, then effects, interactions and cost."""
 
@@ -159,7 +159,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "answer": answer_json(report.answer),
         "numbers": [number for table in report.tables for number in table.numbers],
         "settings": [setting for table in report.tables for setting in table.settings],
-        "claims": [_claim_json(answer) for answer in report.answers],
+        "claims": [_claim_json(answer) for answer in report.claims],
         "warnings": list(report.runs.warnings),
         "confounders": study_notes(report.runs.plan),
         **_seeds_json(report.runs),
@@ -170,7 +170,7 @@ def _seeds_json(runs: Runs) -> dict[str, Any]:
     return {} if runs.plan.study.replicates is None else {"seeds": as_json(runs.plan, runs.followed)}
 
 
-def _claim_json(answer: Answer) -> dict[str, Any]:
+def _claim_json(answer: ClaimAnswer) -> dict[str, Any]:
     findings = [
         {
             "left": vars(finding.comparison.left),

@@ -12,7 +12,7 @@ import numpy as np
 
 from .statistics import Difference, Floats, Pairs, finite, mean_difference, pair
 
-Verdict = Literal["better", "worse", "not significant", "n too small", "no pair"]
+PairVerdict = Literal["better", "worse", "not significant", "n too small", "no pair"]
 EXACT = 20
 """The most pairs whose flips are all tried: 2^20."""
 
@@ -39,7 +39,7 @@ class PairedComparison:
     adjusted: float | None
     """p after Holm's correction over the family: all comparisons that have a pair."""
 
-    verdict: Verdict
+    verdict: PairVerdict
     """`n too small`: so few pairs could not have reached the level, whatever their differences."""
 
     superiority: float | None
@@ -194,7 +194,7 @@ def _adjusted_alone(p: Mapping[str, float], name: str) -> float:
 
 def _verdict(
     difference: Difference | None, adjusted: float | None, undecidable: bool, larger_is_better: bool, level: float
-) -> Verdict:
+) -> PairVerdict:
     if difference is None or adjusted is None:
         return "no pair"
     if adjusted <= level:

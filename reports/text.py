@@ -41,8 +41,8 @@ def to_text(report: Report) -> str:
     parts += [to_markdown(table, provenance=False).strip() for table in without_repeats(report.tables)]
     if report.figures:
         parts += ["## Figures", *map(_figure, report.figures)]
-    if report.answers:
-        parts += ["## Claims", claims_text(report.answers, report.runs.plan)]
+    if report.claims:
+        parts += ["## Claims", claims_text(report.claims, report.runs.plan)]
     if study.replicates is not None:
         parts += ["## Seeds", section(report.runs.plan, report.runs.followed)]
     if report.curves:

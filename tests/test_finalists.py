@@ -60,7 +60,7 @@ def test_of_a_front_its_ends_and_what_is_far_from_them(tmp_path: Path) -> None:
     assert search.finalists == 3
     front = ((0.90, 900.0), (0.89, 880.0), (0.88, 860.0), (0.6, 400.0), (0.2, 100.0), (0.21, 110.0))
     history = history_of(search, (0.1, 500.0), *front)
-    assert 0 not in {told.number for told in front_of(history, search.aims)}
+    assert 0 not in {told.number for told in front_of(history, search.objectives)}
     assert numbers(search, history) == [1, 4, 5]
     trials = fresh_plan(search, history).trials
     assert {trial.cell for trial in trials} == {"#0", "#1", "#4", "#5"}
@@ -88,7 +88,7 @@ def test_no_other_choice_with_the_best_is_much_farther_apart(seed: int, tmp_path
     search = search_of(tmp_path, "objective: [top1, params]")
     draw = random.Random(seed)
     history = history_of(search, *((draw.random(), 1000 * draw.random()) for _ in range(40)))
-    front = [told for told in front_of(history, search.aims) if told.number]
+    front = [told for told in front_of(history, search.objectives) if told.number]
     chosen = finalists_of(search, history)
     assert chosen[0] == max(front, key=lambda told: told.values[0])
     wide = [max(t.values[i] for t in front) - min(t.values[i] for t in front) for i in (0, 1)]

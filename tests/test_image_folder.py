@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from experiments.datasets.image_folder import ImageFolder
-from experiments.options import digest
 from trainer.errors import UserError
+from trainer.settings import digest
 
 
 @pytest.fixture(autouse=True)

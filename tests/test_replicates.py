@@ -43,7 +43,7 @@ from orchestrator.run import run_plan
 from orchestrator.task import Summary, Task
 from orchestrator.terms import Terms
 from reports.renewal import Renewed
-from reports.replicates.seeds import at_most, followed, grown, largest, replayed
+from reports.replicates.seeds import at_most, followed, largest, replayed, with_wanted_seeds
 from reports.replicates.text import extent, headline, notes, row, saved, tally
 from trainer.metrics import epoch_metrics
 
@@ -227,7 +227,7 @@ def test_a_claim_about_one_number_shares_the_level_and_asks_for_nothing(tmp_path
     values: dict[str, list[float | None]] = {"plain": [0.1, 0.5], "plain+c": [0.4, 0.2], "deep": [0.5, 0.7]}
     found = followed(plan, ends(plan, values))
     assert len(found) == 2
-    assert seeds_of(grown(plan, found)) == {"plain": 3, "deep": 2, "plain+c": 3, "plain+l": 2}
+    assert seeds_of(with_wanted_seeds(plan, found)) == {"plain": 3, "deep": 2, "plain+c": 3, "plain+l": 2}
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_what_is_open_gets_seeds_and_what_is_settled_none(tmp_path: Path) -> Non
     found = followed(plan, ends(plan, three))
     assert [each.standing.verdict for each in found] == ["open", "decided", "open"]
     assert [each.may_get_seeds for each in found] == [True, False, True]
-    assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
+    assert seeds_of(with_wanted_seeds(plan, found)) == {"plain": 4, "deep": 3, "plain+c": 4, "plain+l": 3}
 
 
 def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_what_will_hardly_be_decided_asks_for_no_seed(tmp_path: Path) -> None:
     found = followed(plan, ends(plan, flat))
     assert [each.standing.verdict for each in found] == ["futile", "open", "open"]
     assert [each.may_get_seeds for each in found] == [False, True, True]
-    assert seeds_of(grown(plan, found)) == {"plain": 4, "deep": 4, "plain+c": 3, "plain+l": 3}
+    assert seeds_of(with_wanted_seeds(plan, found)) == {"plain": 4, "deep": 4, "plain+c": 3, "plain+l": 3}
     assert tally(found) == "1 futile, 2 open"
     assert re.fullmatch(r"futile: \d\.\d %, less than 10 %, to be settled by 6 seeds", row(found[0], plan)[-1])
     assert "its chance to be settled by 6 seeds is below 10 %" in " ".join(notes(plan, found))
@@ -314,7 +314,7 @@ def test_a_metric_that_no_trial_reports_asks_for_no_seed(tmp_path: Path) -> None
     assert row(found[0], plan)[-1] == "can't be told: its trials finish without test_top1"
     found = followed(plan, ends(plan, {"plain": [0.5, 0.5], "deep": [0.5, 0.5], "plain+c": [0.5], "plain+l": [0.5]}))
     assert [each.may_get_seeds for each in found if each.comparison.left.metric == "test_top1"] == [False] * 3
-    assert seeds_of(grown(plan, found))["deep"] == 2
+    assert seeds_of(with_wanted_seeds(plan, found))["deep"] == 2
 
 
 def test_a_number_asks_for_no_seed_and_gives_none_up(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def expected_trials(text: str | None = None) -> set[tuple[str, int]]:
     """What a study with all numbers at hand would ask for."""
     plan = planned(Path.cwd(), text or with_seeds())
     values: dict[str, list[float | None]] = {cell: [accuracy(cell, seed) for seed in range(6)] for cell in SHIFTS}
-    return set(grown(plan, followed(plan, ends(plan, values))).ids)
+    return set(with_wanted_seeds(plan, followed(plan, ends(plan, values))).ids)
 
 
 @pytest.mark.usefixtures("record")

@@ -23,7 +23,7 @@ def figures_of(
     search: SearchPlan, history: list[Told], importances: dict[str, float] | None = None
 ) -> dict[str, SearchFigure]:
     plan: Plan = fresh_plan(search, history)
-    best, finalists = best_of(history, search.aims), finalists_of(search, history)
+    best, finalists = best_of(history, search.objectives), finalists_of(search, history)
     runs, cost = Runs(plan, {}, {}, {}), SearchCost(1, 1, 1.0, 0, 0)
     report = SearchReport(search, history, importances or {}, best, runs, finalists, cost)
     return {figure.id: figure for figure in search_figures(report)}

@@ -16,7 +16,7 @@ from experiments import load_study
 from experiments.language.schema import study_schema
 from experiments.language.yaml_source import read_yaml
 from experiments.plan import Cell, trial_id
-from experiments.search.plan import SearchPlan, grown, plan_search
+from experiments.search.plan import SearchPlan, plan_search, with_cells
 from orchestrator.cli import main
 from trainer.errors import UserError
 
@@ -60,9 +60,9 @@ def test_the_recipe_is_the_first_configuration_and_starting_points_take_from_it(
 
 def test_a_configuration_has_the_identity_that_a_cell_of_its_recipe_has(tmp_path: Path) -> None:
     search = searched(tmp_path)
-    plan, trials = grown(search.plan, [Cell("#0", {}, search.space.recipe(search.starts[0]))], (0, 1))
+    plan, trials = with_cells(search.plan, [Cell("#0", {}, search.space.recipe(search.starts[0]))], (0, 1))
     assert [trial.id for trial in trials] == [trial_id(search.study.recipe, seed) for seed in (0, 1)]
-    again, same = grown(plan, [Cell("#7", {}, search.study.recipe)], (1, 2))
+    again, same = with_cells(plan, [Cell("#7", {}, search.study.recipe)], (1, 2))
     assert [trial.id for trial in again.trials] == [*(trial.id for trial in trials), same[1].id]
     assert same[0].id == trials[1].id
     assert list(again.by_name) == ["#0", "#7"]
@@ -109,14 +109,14 @@ def test_a_condition_may_write_a_value_in_its_own_way(choice: str, condition: st
 
 
 def test_objectives_infer_their_direction_or_state_it(tmp_path: Path) -> None:
-    def aims(objective: str) -> list[tuple[str, str]]:
+    def objectives(objective: str) -> list[tuple[str, str]]:
         text = STUDY.replace("objective: top1", f"objective: {objective}").replace("pruning: asha", "pruning: none")
-        return [(aim.metric, aim.direction) for aim in searched(tmp_path, text).aims]
+        return [(objective.metric, objective.direction) for objective in searched(tmp_path, text).objectives]
 
-    assert aims("val_loss") == [("val_loss", "min")]
-    assert aims("best_top1") == [("best_top1", "max")]
-    assert aims("[top1, macs]") == [("top1", "max"), ("macs", "min")]
-    assert aims("{images_per_second: max}") == [("images_per_second", "max")]
+    assert objectives("val_loss") == [("val_loss", "min")]
+    assert objectives("best_top1") == [("best_top1", "max")]
+    assert objectives("[top1, macs]") == [("top1", "max"), ("macs", "min")]
+    assert objectives("{images_per_second: max}") == [("images_per_second", "max")]
     two = searched(
         tmp_path, STUDY.replace("top1\n", "[top1, params]\n").replace("asha", "none").replace("  sampler: tpe\n", "")
     )

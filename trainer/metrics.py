@@ -110,8 +110,8 @@ def is_final(name: str) -> bool:
     return measured(name) in _TEST
 
 
-def is_accuracy(name: str) -> bool:
-    """Whether the metric lies between 0 and 1, so that it is printed as accuracies are."""
+def is_fraction(name: str) -> bool:
+    """Whether the metric is a fraction of 1, which documents print in per cent."""
     return measured(name).endswith(("top1", "top5", "macro_f1", "ece"))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
+import json
 import textwrap
 from functools import cache
 from itertools import pairwise
@@ -98,12 +100,27 @@ def _plain(value: Any) -> Any:
     # a Path may stay, because an option may put the file's content in its place; `canonical` refuses one that is left
     if value is None or isinstance(value, bool | int | float | str | Path):
         return value
-    return refuse(value)
+    return _refuse(value)
 
 
-def refuse(value: object) -> NoReturn:
+def _refuse(value: object) -> NoReturn:
     """Raise UserError for a setting that a trial can't be identified by."""
     raise UserError(
         f"a setting is {type(value).__name__} {str(value)[:40]!r}, which no identity can hold; expected numbers, text, "
         f"lists, mappings or a class derived from Settings, for a path of one machine MachinePath"
     )
+
+
+def canonical(value: object) -> str:
+    """A JSON-like value as text, in the one form that digests are taken of; raises UserError for any other."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_refuse)
+
+
+def digest(value: object, length: int = 12) -> str:
+    """Short hex digest of a JSON-like value."""
+    return digest_of(canonical(value), length)
+
+
+def digest_of(text: str, length: int = 12) -> str:
+    """Short hex digest of a value in canonical form."""
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]

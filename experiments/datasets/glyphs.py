@@ -24,8 +24,9 @@ from pydantic import Field, PositiveInt
 from trainer.data import Source
 from trainer.draws import Draws
 from trainer.errors import UserError
+from trainer.settings import digest
 
-from ..options import Dataset, digest
+from ..options import Dataset
 from ..training.folders import cache_folder
 from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings

@@ -10,10 +10,11 @@ from trainer.errors import nearest
 from ..recipe import Recipe, parse_recipe
 from .designs import canonical_name
 from .factors import Factor
-from .validation import Path, Problem, shown
+from .validation import Problem, shown
 
 if TYPE_CHECKING:
     from ..options import Option
+    from .yaml_source import YamlPath
 
 Resolved = tuple[Recipe, tuple[str, ...]]
 """A recipe whose references are trial ids, and the names of the cells that it refers to."""
@@ -61,12 +62,12 @@ def resolve_references(
 class Reference(Problem):
     """What is wrong with a reference: the cell that makes it, the path in its recipe, the message."""
 
-    def __init__(self, cell: str, path: Path, message: str) -> None:
+    def __init__(self, cell: str, path: YamlPath, message: str) -> None:
         super().__init__(path, message)
         self.cell = cell
 
 
-def references_in(recipe: Recipe) -> list[tuple[Path, Option, str]]:
+def references_in(recipe: Recipe) -> list[tuple[YamlPath, Option, str]]:
     """Every setting that refers to another cell: the option's path, the option, the setting's name."""
     return [(path, option, setting) for path, option in recipe.options for setting in option.trial_references]
 
@@ -82,7 +83,7 @@ def _cell(
     factors: Mapping[str, Factor],
     excluded: Mapping[str, str],
     student: str,
-    place: Path,
+    place: YamlPath,
 ) -> str:
     try:
         name = canonical_name(text, factors)
@@ -96,7 +97,7 @@ def _cell(
     return name
 
 
-def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: Path) -> None:
+def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: YamlPath) -> None:
     """Raise Reference unless images, split and size agree: a teacher must not train on what validates its student."""
     ours, theirs = student.dataset.num_classes(), teacher.dataset.num_classes()
     if ours != theirs:
@@ -112,7 +113,7 @@ def _check_fit(student: Recipe, teacher: Recipe, name: str, cell: str, place: Pa
             raise Reference(cell, place, f"{message}{shown(own.get(setting))}; expected the same images for both")
 
 
-def _put(data: Any, path: Path, value: str) -> None:
+def _put(data: Any, path: YamlPath, value: str) -> None:
     for part in path[:-1]:
         data = data[part]
     data[path[-1]] = value

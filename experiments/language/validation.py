@@ -18,14 +18,15 @@ from .wording import count
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from .yaml_source import YamlPath
+
 Model = TypeVar("Model", bound=BaseModel)
-Path = tuple[str | int, ...]
 
 
 class Problem(ValueError):
     """Data that don't parse: `path` inside them and what is wrong there, in one line."""
 
-    def __init__(self, path: Path, message: str) -> None:
+    def __init__(self, path: YamlPath, message: str) -> None:
         super().__init__(message)
         self.path = path
         self.message = message
@@ -35,13 +36,13 @@ class Problem(ValueError):
         return Problem((*prefix, *self.path), self.message)
 
 
-def at_path(path: Path, message: str) -> UserError:
+def at_path(path: YamlPath, message: str) -> UserError:
     """The error for a problem whose line in a file is not known: `path: message`."""
     return UserError(f"{'.'.join(map(str, path))}: {message}")
 
 
 @contextmanager
-def placed(error: Callable[[Path, str], UserError], *outer: str | int) -> Iterator[None]:
+def placed(error: Callable[[YamlPath, str], UserError], *outer: str | int) -> Iterator[None]:
     """Inside, a Problem becomes what `error` makes of its path, put below `outer`, and its message."""
     try:
         yield
@@ -49,7 +50,7 @@ def placed(error: Callable[[Path, str], UserError], *outer: str | int) -> Iterat
         raise error((*outer, *problem.path), problem.message) from None
 
 
-def validate(model: type[Model], data: object, path: Path = ()) -> Model:
+def validate(model: type[Model], data: object, path: YamlPath = ()) -> Model:
     """`model` from plain data, strictly (text is no number, 1 is no boolean); raises Problem for the first error."""
     try:
         text = json.dumps(data)
@@ -70,7 +71,7 @@ def validate(model: type[Model], data: object, path: Path = ()) -> Model:
         raise Problem((*path, *where), _explain(found[0], same, model)) from None
 
 
-def _real_path(data: Any, error: ErrorDetails) -> Path:
+def _real_path(data: Any, error: ErrorDetails) -> YamlPath:
     """The error's place without the names that pydantic gives to the members of unions."""
     path: list[str | int] = []
     for part in error["loc"]:
@@ -181,12 +182,12 @@ def _wanted(model: Any, name: str) -> str:
     return what + (f"; expected one of {', '.join(map(shown, values))}" if values else "")
 
 
-def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
+def _fields_at(model: type[BaseModel], loc: YamlPath) -> list[str]:
     """The field names of the (nested) model that `loc` leads to."""
     return sorted(getattr(_model_at(model, loc), "model_fields", {}))
 
 
-def _model_at(model: type[BaseModel], loc: Path) -> Any:
+def _model_at(model: type[BaseModel], loc: YamlPath) -> Any:
     current: Any = model
     members: Any = None
     for part in loc:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.errors import nearest
-from trainer.metrics import is_accuracy, measured
+from trainer.metrics import is_fraction, measured
 
 from ..catalog import known_metrics
 from ..language.designs import cell_name
@@ -87,11 +87,11 @@ def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
     margin = float(match["margin"] or 0) * (-1 if match["sign"] == "-" else 1)
     if right is None:
         margin += float(match["right"])
-        if is_accuracy(left.metric) and not 0 <= margin <= 1:
+        if is_fraction(left.metric) and not 0 <= margin <= 1:
             raise Problem((), f"got {margin:g} for {left.metric}, expected a fraction, from 0 to 1")
     elif measured(left.metric) != measured(right.metric):
         raise Problem((), f"{part!r} compares {left.metric} with {right.metric}; expected one metric")
-    elif is_accuracy(left.metric) and abs(margin) >= 1:
+    elif is_fraction(left.metric) and abs(margin) >= 1:
         raise Problem((), f"got the margin {margin:g} for {left.metric}, expected a fraction, 0.01 for a point")
     elif left == right:
         raise Problem((), f"{part!r} compares {left} with itself; expected another cell")
@@ -148,7 +148,7 @@ def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> li
         raise Problem((), message)
     if words.margin is not None and words.margin >= 1:
         for part in found.values():
-            if part.right is not None and is_accuracy(part.left.metric):
+            if part.right is not None and is_fraction(part.left.metric):
                 message = f"got {words.margin:g}, within which all of {part} would be equivalent; expected a fraction"
                 raise Problem(("margin",), f"{message}, {words.margin / 100:g} for {words.margin:g} points")
     return list(found.values())
@@ -180,7 +180,7 @@ def check_claim(claim: Claim, study: Study, cells: Iterable[str]) -> None:
         message = f"got a size for a test of {len(comparisons)} comparisons, expected one comparison"
         raise Problem(("published",), f"{message}, or a claim for each")
     (comparison,) = comparisons
-    if is_accuracy(comparison.left.metric) and abs(claim.published) > 1:
+    if is_fraction(comparison.left.metric) and abs(claim.published) > 1:
         message = f"got {claim.published:g}, expected a fraction of 1 (0.021 for 2.1 %)"
         raise Problem(("published",), message)
     beyond = claim.published - comparison.margin

@@ -10,17 +10,18 @@ from trainer.metrics import EVALUATED
 
 from ..catalog import known_metrics, networks
 from ..language.designs import canonical_name
-from ..language.validation import Path, Problem
+from ..language.validation import Problem
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
+    from ..language.yaml_source import YamlPath
     from ..study import Study
 
 FACTS = ("params", "macs")
 """What a table may tell about a cell besides its metrics; known without a run."""
 
 
-def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ()) -> str:
+def planned_cell(name: str, study: Study, cells: Iterable[str], path: YamlPath = ()) -> str:
     """The cell's own name for any spelling of it; raises Problem for one that no design makes."""
     try:
         found = canonical_name(name, study.factors)
@@ -32,7 +33,7 @@ def planned_cell(name: str, study: Study, cells: Iterable[str], path: Path = ())
     return found
 
 
-def check_metric(metric: str, path: Path, facts: Sequence[str] = ()) -> None:
+def check_metric(metric: str, path: YamlPath, facts: Sequence[str] = ()) -> None:
     """Raise Problem for a name that is neither a metric nor one of `facts`."""
     if metric not in (*known_metrics(), *facts):
         raise Problem(path, f"unknown metric {metric!r}{meant_metric(metric, facts)}")

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
-from trainer.metrics import direction, is_accuracy
+from trainer.metrics import direction, is_fraction
 
 from ..language.designs import canonical_name
 from ..language.shapes import Table, TableKind
-from ..language.validation import Path, Problem
+from ..language.validation import Problem
 from ..recipe import Recipe
 from .lines import Line, table_lines
 from .named import FACTS, check_metric, settings_of
 
 if TYPE_CHECKING:
+    from ..language.yaml_source import YamlPath
     from ..plan import Cell, Plan
     from ..study import Study
 
@@ -75,7 +76,7 @@ def published(table: Table, lines: Sequence[Line], study: Study) -> dict[str, di
 
 
 def _in_our_unit(table: Table, metric: str, value: float) -> float:
-    return value / 100 if table.unit == "percent" and is_accuracy(metric) else value
+    return value / 100 if table.unit == "percent" and is_fraction(metric) else value
 
 
 def _all(value: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -147,21 +148,21 @@ def _check_options(table: Table, study: Study) -> None:
             raise Problem(("labels", label), f"got {label!r}, expected an option: {', '.join(options)}{near}")
 
 
-def _no_column(path: Path, name: str, columns: Sequence[str]) -> Problem:
+def _no_column(path: YamlPath, name: str, columns: Sequence[str]) -> Problem:
     return Problem(path, f"the table has no column {name!r}; it has {', '.join(columns)}{nearest(name, columns)}")
 
 
 def _check_published(table: Table) -> None:
-    accuracies: list[tuple[float, Path]] = []
+    accuracies: list[tuple[float, YamlPath]] = []
     for key, numbers in table.published.items():
         for metric, value in numbers.items():
-            path: Path = ("published", key, metric)
+            path: YamlPath = ("published", key, metric)
             if metric not in table.metrics:
                 raise _no_column(path, metric, table.metrics)
             for number in _all(value):
                 _check_unit(table, metric, number, path)
             # a calibration error of 0.9 % is nothing unusual
-            if is_accuracy(metric) and direction(metric) == "max":
+            if is_fraction(metric) and direction(metric) == "max":
                 accuracies += [(number, path) for number in _all(value)]
     highest, path = max(accuracies, default=(0.0, ()))
     if table.unit == "percent" and 0 < highest <= 1:
@@ -169,10 +170,10 @@ def _check_published(table: Table) -> None:
         raise Problem(path, f"{message}, as `unit: percent` says")
 
 
-def _check_unit(table: Table, metric: str, value: float, path: Path) -> None:
-    if is_accuracy(metric) and table.unit == "percent" and not 0 <= value <= 100:
+def _check_unit(table: Table, metric: str, value: float, path: YamlPath) -> None:
+    if is_fraction(metric) and table.unit == "percent" and not 0 <= value <= 100:
         raise Problem(path, f"got {value:g}, expected per cent, 0 to 100")
-    if is_accuracy(metric) and table.unit == "fraction" and not 0 <= value <= 1:
+    if is_fraction(metric) and table.unit == "fraction" and not 0 <= value <= 1:
         hint = "; per cent need `unit: percent`" if 1 < value <= 100 else ""
         raise Problem(path, f"got {value:g}, expected a fraction of 1 (0.9 for 90 %){hint}")
     if metric in FACTS and value < 1000:

@@ -33,8 +33,8 @@ IN_VAIN = 100
 
 
 @dataclass(frozen=True)
-class Aim:
-    """An objective: a number of a finished trial, and which way is better."""
+class Objective:
+    """A number of a finished trial, and which way is better."""
 
     metric: str
     """A name of `catalog.known_metrics` or of COSTS."""
@@ -65,7 +65,7 @@ class SearchPlan:
     study: Study
     words: Search
     space: Space
-    aims: tuple[Aim, ...]
+    objectives: tuple[Objective, ...]
     """One objective, or two."""
 
     sampler: str
@@ -88,7 +88,7 @@ class SearchPlan:
     @property
     def finalists(self) -> int:
         """How many configurations are trained under fresh seeds, besides the recipe."""
-        return self.words.finalists or (3 if len(self.aims) > 1 else 1)
+        return self.words.finalists or (3 if len(self.objectives) > 1 else 1)
 
     @property
     def plan(self) -> Plan:
@@ -101,7 +101,7 @@ class SearchPlan:
         """Everything that must stay as it is for results to be comparable, by where it stands in the study."""
         found = {f"recipe.{path}": value for path, value in _leaves(self.study.recipe.identity())}
         found |= {f"search.sample.{d.name}": d.as_data() for d in self.space.dimensions}
-        found["search.objective"] = [[aim.metric, aim.direction] for aim in self.aims]
+        found["search.objective"] = [[objective.metric, objective.direction] for objective in self.objectives]
         found["search.seeds"] = self.words.seeds
         found["constraints"] = list(self.study.constraints)
         return found
@@ -114,11 +114,11 @@ def plan_search(study: Study) -> SearchPlan:
         message = "the study has no search section; expected `search:` with `sample` and `budget` (docs/study.md)"
         raise study.error((), message)
     space = read_space(study, words.sample)
-    aims = _aims(study, words)
+    objectives = _objectives(study, words)
     if words.budget.trials is None and words.budget.hours is None:
         raise study.error(("search", "budget"), "got neither trials nor hours, expected one of them or both")
-    sampler = _sampler(space, words, aims)
-    pruning = _pruning(study, words, aims)
+    sampler = _sampler(space, words, objectives)
+    pruning = _pruning(study, words, objectives)
     starts = (space.baseline, *(space.start(given, index) for index, given in enumerate(words.start)))
     for index, point in enumerate(starts[1:]):
         space.recipe(point)
@@ -128,10 +128,10 @@ def plan_search(study: Study) -> SearchPlan:
     constraints = parse_constraints(study)
     if constraints and Cell("", {}, study.recipe).cost is None:
         raise study.error(("constraints", 0), constraints[0].untested(study.recipe.dataset))
-    return SearchPlan(study, words, space, aims, sampler, pruning, starts, constraints)
+    return SearchPlan(study, words, space, objectives, sampler, pruning, starts, constraints)
 
 
-def _aims(study: Study, words: Search) -> tuple[Aim, ...]:
+def _objectives(study: Study, words: Search) -> tuple[Objective, ...]:
     given = words.objective
     stated: Mapping[str, Any]
     if isinstance(given, Mapping):
@@ -142,10 +142,10 @@ def _aims(study: Study, words: Search) -> tuple[Aim, ...]:
             raise study.error(("search", "objective"), f"got {label_of(list(given))}, expected two different ones")
     if not 1 <= len(stated) <= 2:
         raise study.error(("search", "objective"), f"got {len(stated)} objectives, expected one, or two")
-    return tuple(_aim(study, words, metric, way) for metric, way in stated.items())
+    return tuple(_objective(study, words, metric, way) for metric, way in stated.items())
 
 
-def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
+def _objective(study: Study, words: Search, metric: str, way: Any) -> Objective:
     place = ("search", "objective", metric) if isinstance(words.objective, Mapping) else ("search", "objective")
     if metric not in (*known_metrics(), *COSTS):
         raise study.error(place, f"no trial reports {metric!r}{meant_metric(metric, COSTS)}")
@@ -159,7 +159,7 @@ def _aim(study: Study, words: Search, metric: str, way: Any) -> Aim:
     network = network_of(metric)
     if network and not may_give(study, words, network):
         raise study.error(place, f"no trial reports {metric!r}: neither the recipe nor the space has {givers(network)}")
-    return Aim(metric, "max" if (way or better) == "max" else "min")
+    return Objective(metric, "max" if (way or better) == "max" else "min")
 
 
 _GOOD = {"max": "more", "min": "less"}
@@ -171,17 +171,17 @@ def may_give(study: Study, words: Search, network: str) -> bool:
     return any(f'"{kind}"' in text or f"refinements.{kind}" in text for kind in networks()[network])
 
 
-def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:
+def _sampler(space: Space, words: Search, objectives: Sequence[Objective]) -> str:
     place = ("search", "sampler")
     if words.sampler is None:
-        return "nsga2" if len(aims) > 1 else "tpe"
+        return "nsga2" if len(objectives) > 1 else "tpe"
     if words.sampler not in SAMPLERS:
         near = nearest(words.sampler, SAMPLERS)
         message = f"unknown sampler {words.sampler!r}, expected one of {', '.join(SAMPLERS)}{near}"
         raise space.study.error(place, message)
-    if len(aims) > 1 and words.sampler in _SINGLE:
+    if len(objectives) > 1 and words.sampler in _SINGLE:
         others = ", ".join(name for name in SAMPLERS if name not in _SINGLE)
-        metrics = " and ".join(aim.metric for aim in aims)
+        metrics = " and ".join(objective.metric for objective in objectives)
         message = f"{words.sampler} takes one objective, got {metrics}; expected one of {others}"
         raise space.study.error(place, message)
     numbers = [d.name for d in space.dimensions if d.word != "choice" and not d.when]
@@ -199,7 +199,7 @@ def _sampler(space: Space, words: Search, aims: Sequence[Aim]) -> str:
     return words.sampler
 
 
-def _pruning(study: Study, words: Search, aims: Sequence[Aim]) -> Pruning:
+def _pruning(study: Study, words: Search, objectives: Sequence[Objective]) -> Pruning:
     place = ("search", "pruning")
     given = words.pruning if isinstance(words.pruning, Pruning) else Pruning(kind=words.pruning)
     if given.kind not in PRUNINGS:
@@ -210,13 +210,15 @@ def _pruning(study: Study, words: Search, aims: Sequence[Aim]) -> Pruning:
             message = "got none with settings, which nothing would heed; expected asha, hyperband or median with them"
             raise study.error(place, message)
         return given
-    if len(aims) > 1:
+    if len(objectives) > 1:
         message = (
             f"got {given.kind} with two objectives; expected none: which of two curves promises more is not defined"
         )
         raise study.error(place, message)
-    if not aims[0].has_course:
-        message = f"{aims[0].metric} is known only when a training has ended; expected none, or a metric of every epoch"
+    if not objectives[0].has_course:
+        message = (
+            f"{objectives[0].metric} is known only when a training has ended; expected none, or a metric of every epoch"
+        )
         raise study.error(place, message)
     if given.kind == "median" and given.factor is not None:
         raise study.error((*place, "factor"), "median has no factor; expected asha or hyperband with it")
@@ -243,7 +245,7 @@ def _short(value: Any) -> str:
     return label_of(value)[:80]
 
 
-def grown(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Plan, list[Trial]]:
+def with_cells(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Plan, list[Trial]]:
     """The plan with these cells under these seeds added, and their trials; what it has already stays as it is."""
     ids = {(cell.name, seed): trial_id(cell.recipe, seed) for cell in cells for seed in seeds}
     by_name = {cell.name: cell for cell in cells}

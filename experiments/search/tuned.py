@@ -81,7 +81,7 @@ def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
 
 def _header(search: SearchPlan, data: Mapping[str, Any], file: Path, *, better: bool) -> str:
     """The comment that tells what the study asks, where it is from, and what it costs."""
-    metrics = [aim.metric for aim in search.aims]
+    metrics = [objective.metric for objective in search.objectives]
     source = f"best configuration by {metrics[0]}" if better else f"most promising by {' and '.join(metrics)}"
     # the winner, a cell for each switch and one with all of them, if there are several; a constraint may leave some out
     cells = f"{'at most ' if search.constraints else ''}{len(data['factors']) + len(data['designs'])} cells"
@@ -106,15 +106,15 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
     factors = {name: switch.patch for name, switch in taken_back.items()}
     together = _together(search, taken_back)
     metrics = known_metrics()
-    aims = [aim.metric for aim in search.aims if aim.metric in (*metrics, *FACTS)]
-    metric = next((metric for metric in aims if metric in metrics), "top1")
+    objectives = [objective.metric for objective in search.objectives if objective.metric in (*metrics, *FACTS)]
+    metric = next((metric for metric in objectives if metric in metrics), "top1")
     network = network_of(metric)
     if network and not all(network in switch.networks for switch in taken_back.values()):
         # what is without the further network has the trained one's metric beside
-        aims.insert(aims.index(metric) + 1, metric.replace(f"{network}_", "", 1))
-    first = search.aims[0].metric
+        objectives.insert(objectives.index(metric) + 1, metric.replace(f"{network}_", "", 1))
+    first = search.objectives[0].metric
     claimed = better and first in metrics
-    sign = "<" if search.aims[0].direction == "min" else ">"
+    sign = "<" if search.objectives[0].direction == "min" else ">"
     whole = "+".join(together)
     designs: list[dict[str, Any]] = [{"add_one": list(factors)}]
     if together:
@@ -127,7 +127,7 @@ def _study(search: SearchPlan, point: Point, file: Path, *, better: bool) -> dic
         "designs": designs,
         # not the seeds under which the winner was chosen, which flatter it; fresh ones, which are trained already
         "seeds": [search.words.seeds + i for i in range(_replicates(study))],
-        "tables": [_table(list(dict.fromkeys([metric, *aims])), taken_back, whole)],
+        "tables": [_table(list(dict.fromkeys([metric, *objectives])), taken_back, whole)],
     }
     claims = [
         {"says": f"It matters: {switch.label}", "test": f"baseline.{first} {sign} {name}.{first}"}

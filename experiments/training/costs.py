@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.compiler import unwrap
 from trainer.errors import UserError
+from trainer.settings import digest
 
-from ..options import Architecture, Option, digest
+from ..options import Architecture, Option
 from ..recipe import options_in
 from .remembered import recall, remembered
 

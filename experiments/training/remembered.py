@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.files import written_whole
+from trainer.settings import digest
 
-from ..options import digest
 from .folders import cache_folder
 
 

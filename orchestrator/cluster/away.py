@@ -11,12 +11,13 @@ from typing import Any
 
 from experiments import catalog
 from experiments.job import Job, Result
-from experiments.options import Dataset, digest
+from experiments.options import Dataset
 from experiments.training.folders import cache_folder, locked
 from experiments.trial import run_trial
 from trainer.errors import UserError
 from trainer.files import written_whole
 from trainer.recorder import Recorder
+from trainer.settings import digest
 
 from ..scratch import scratch_folder
 from .desk import Files, Mirror

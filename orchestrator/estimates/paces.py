@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.language.references import referred
-from experiments.options import digest
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
 from experiments.training.measuring import Measured
 from experiments.training.remembered import recall, remember
 from trainer.recorder import Epoch
+from trainer.settings import digest
 
 from .eta import Estimate
 from .shares import Room

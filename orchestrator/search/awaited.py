@@ -13,7 +13,7 @@ from experiments.tracking.records import TrialRecord
 from ..driver import Driver
 from ..holdings import Claims
 from .memory import Memory
-from .outcomes import course_of, objectives
+from .outcomes import course_of, values_of
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Awaited:
             self._tell(number, lambda: self.memory.pruned(number, record.reason))
         elif record.status != "finished":
             self._tell(number, lambda: self.memory.failed(number, f"seed {trial.seed}: {record.reason}"))
-        elif (values := objectives(self.search, trial, record)) is None:
+        elif (values := values_of(self.search, trial, record)) is None:
             self._tell(
                 number, lambda: self.memory.failed(number, f"seed {trial.seed}: {_why_none(self.search, record)}")
             )
@@ -111,10 +111,14 @@ class Awaited:
     def _report_all(self, configuration: Open, record: TrialRecord) -> None:
         """Report the course of a recorded trial, of which the memory may know nothing yet."""
         if self.search.pruning.kind != "none":
-            for epoch, value in enumerate(course_of(record, self.search.aims[0]), start=1):
+            for epoch, value in enumerate(course_of(record, self.search.objectives[0]), start=1):
                 self.memory.report(configuration.number, epoch, value)
 
 
 def _why_none(search: SearchPlan, record: TrialRecord) -> str:
-    missing = [aim.metric for aim in search.aims if aim.value(record) is None and not record.reports(aim.metric)]
+    missing = [
+        objective.metric
+        for objective in search.objectives
+        if objective.value(record) is None and not record.reports(objective.metric)
+    ]
     return f"it reports no {missing[0]}" if missing else "its objective is not a number"

@@ -14,7 +14,7 @@ from pathlib import Path
 from experiments.job import Result
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
-from experiments.search.plan import IN_VAIN, SearchPlan, grown
+from experiments.search.plan import IN_VAIN, SearchPlan, with_cells
 from experiments.sharing.leases import Lease
 from experiments.tracking.records import make_record
 from experiments.training.folders import trial_folder
@@ -87,7 +87,7 @@ class Configurations:
         if kind == "none":
             return None
         epochs = self.search.study.recipe.epochs
-        return Rule(kind, self.search.aims[0].direction, rule.grace, rule.factor or 3, epochs, self.courses)
+        return Rule(kind, self.search.objectives[0].direction, rule.grace, rule.factor or 3, epochs, self.courses)
 
     def has_ended(self) -> bool:
         """Whether nothing is left to train, the trials under fresh seeds included."""
@@ -111,14 +111,14 @@ class Configurations:
 
     def watched(self, trial: str) -> str | None:
         """See events.Supply. Each configuration's first seed is watched; the others follow if it was not pruned."""
-        return self.search.aims[0].metric if self.rule is not None and self.awaited.first_of(trial) else None
+        return self.search.objectives[0].metric if self.rule is not None and self.awaited.first_of(trial) else None
 
     def epoch(self, trial: str, course: Sequence[Epoch]) -> None:
         """See events.Supply."""
         # a result in the record is lost to the search if the memory has lost its configuration
         self._guarded(self.memory.keep)
         for configuration in self.awaited.first_of(trial) if self.rule is not None else ():
-            value = value_so_far(self.search.aims[0].metric, course, configuration.first.recipe.select)
+            value = value_so_far(self.search.objectives[0].metric, course, configuration.first.recipe.select)
             self._guarded(partial(self.memory.report, configuration.number, len(course), value))
 
     def is_hopeless(self, trial: str) -> bool:
@@ -215,7 +215,7 @@ class Configurations:
         return True
 
     def _trials(self, driver: Driver, cell: Cell, seeds: Sequence[int]) -> list[Trial]:
-        driver.plan, trials = grown(driver.plan, [cell], seeds)
+        driver.plan, trials = with_cells(driver.plan, [cell], seeds)
         self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
         return trials
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from experiments.language.wording import count
 from experiments.plan import Plan, Trial
-from experiments.search.plan import SearchPlan, grown
+from experiments.search.plan import SearchPlan, with_cells
 from reports.search.told import fresh_plan
 
 from ..driver import Driver
@@ -50,7 +50,7 @@ class Finalists:
         """Train the missing trials, at the first call; at later ones, those that another process has left untrained."""
         if not self.are_begun:
             self.are_begun = True
-            driver.plan, trials = grown(driver.plan, self._plan().cells, self.search.fresh_seeds)
+            driver.plan, trials = with_cells(driver.plan, self._plan().cells, self.search.fresh_seeds)
         elif self.elsewhere and time.monotonic() >= self._looked + POLL:
             trials = self.elsewhere
         else:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan
-from experiments.search.plan import SearchPlan, grown
+from experiments.search.plan import SearchPlan, with_cells
 from experiments.search.words import COSTS
 from experiments.sharing.leases import leased
 from experiments.tracking import close_left_open
@@ -54,7 +54,7 @@ def run_search(
     Raises UserError if the search can't begin or can't go on; what has trained by then is recorded.
     """
     fingerprint = _Fingerprints(console)
-    plan, first = grown(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
+    plan, first = with_cells(search.plan, [Cell("#0", {}, search.study.recipe)], search.seeds)
     fingerprints = dict(fingerprint(plan))
     check_reported(search)
     url = storage_url()
@@ -73,8 +73,10 @@ def run_search(
             close_left_open(search.plan.study.title)
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, shares.room)
-            aim = next((aim.metric for aim in search.aims if aim.metric not in COSTS), "top1")
-            with Progress(console, search.plan.study.title, [], estimate, lease.tell, aim) as progress:
+            objective = next(
+                (objective.metric for objective in search.objectives if objective.metric not in COSTS), "top1"
+            )
+            with Progress(console, search.plan.study.title, [], estimate, lease.tell, objective) as progress:
                 try:
                     train(
                         Task(search.plan, [], fingerprints, shares, progress, summary, supply, lease),
@@ -148,7 +150,7 @@ def _announce(search: SearchPlan, supply: Configurations, waiting: int, at_once:
     limits = [count(budget.trials, "configuration")] if budget.trials else []
     limits += [f"{budget.hours:g} h"] if budget.hours else []
     already = f", {_done(supply)}" if supply.budget.begun else ""
-    goal = " and ".join(f"{aim.direction} {aim.metric}" for aim in search.aims)
+    goal = " and ".join(f"{objective.direction} {objective.metric}" for objective in search.objectives)
     how = search.sampler + (f" with {search.pruning.kind}" if search.pruning.kind != "none" else "")
     head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
     together = f"; {at_once} at once" if at_once else ""

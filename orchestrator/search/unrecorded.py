@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments.plan import Plan
-from experiments.search.plan import SearchPlan, grown
+from experiments.search.plan import SearchPlan, with_cells
 from experiments.tracking.attempts import all_attempts
 from reports.search.told import Told, cell_of
 
@@ -47,7 +47,7 @@ class Unrecorded:
         while self.left:
             told = self.left.pop(0)
             cell = cell_of(self.search, f"#{told.number}", told.point)
-            driver.plan, trials = grown(driver.plan, [cell], self.search.seeds)
+            driver.plan, trials = with_cells(driver.plan, [cell], self.search.seeds)
             self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
             found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
             missing = [trial for trial in trials if trial.id not in found and self.awaited.claims.take([trial])]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..replicates.seeds import Followed, rule_of
 from ..replicates.sequential import Rule
-from ..significance import PairedComparison, Verdict
+from ..significance import PairedComparison, PairVerdict
 from ..statistics import Difference
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _interval(change: Change, rule: Rule) -> Difference | None:
 
 
 def _looked(change: Change, found: Difference | None, stands: str, larger_is_better: bool) -> Change:
-    verdict: Verdict = "no pair" if found is None else "not significant"
+    verdict: PairVerdict = "no pair" if found is None else "not significant"
     if found is not None and found.low is not None and found.high is not None and not found.low <= 0 <= found.high:
         verdict = "better" if (found.mean > 0) == larger_is_better else "worse"
     compared = PairedComparison(found, None, None, verdict, change.comparison.superiority, change.comparison.dropped)

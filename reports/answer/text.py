@@ -6,11 +6,11 @@ from math import isclose
 from typing import Literal
 
 from experiments.language.wording import count, first_few, listed, seeds_named
-from trainer.metrics import direction, is_accuracy
+from trainer.metrics import direction, is_fraction
 
 from .. import numbers
 from ..runs import Runs
-from ..significance import Verdict
+from ..significance import PairVerdict
 from .changes import WITHOUT, Change, StudyAnswer
 from .costs import TIMED
 
@@ -18,7 +18,7 @@ Standing = Literal["helps", "hurts", "n too small", "undecided", "no pair"]
 
 MINUS = "\u2212"
 
-_STANDINGS: dict[Verdict, Standing] = {
+_STANDINGS: dict[PairVerdict, Standing] = {
     "better": "helps",
     "worse": "hurts",
     "not significant": "undecided",
@@ -217,7 +217,7 @@ def left_out_sentences(runs: Runs) -> list[str]:
 
 def effect(value: float, metric: str) -> str:
     """A difference with its unit: `+2.1 points`."""
-    return f"{size(value, metric, signed=True)}{' points' if is_accuracy(metric) else ''}"
+    return f"{size(value, metric, signed=True)}{' points' if is_fraction(metric) else ''}"
 
 
 def ends(low: float, high: float, metric: str) -> str:
@@ -227,8 +227,8 @@ def ends(low: float, high: float, metric: str) -> str:
 
 def size(value: float, metric: str, *, signed: bool = False) -> str:
     """A difference as a number: percentage points of accuracies, else the metric's own unit."""
-    shown = 100 * value if is_accuracy(metric) else value
-    decimals = numbers.decimals(shown, 4) if not is_accuracy(metric) else 1 if abs(shown) >= 0.1 else 2
+    shown = 100 * value if is_fraction(metric) else value
+    decimals = numbers.decimals(shown, 4) if not is_fraction(metric) else 1 if abs(shown) >= 0.1 else 2
     text = f"{abs(shown):.{decimals}f}"
     sign = "" if not text.strip("0.") else MINUS if shown < 0 else "+" if signed else ""
     return f"{sign}{text}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.language.wording import count, first_few
 from experiments.questions.figure_words import Band
-from trainer.metrics import is_accuracy
+from trainer.metrics import is_fraction
 
 from ..numbers import title
 from .base import BANDS, FigureData
@@ -111,7 +111,7 @@ class Curves(FigureData):
 
     def _cut(self, panel: tuple[str, ...]) -> tuple[float, float] | None:
         mine = self.data[self.data["metric"].isin(panel)]
-        if all(map(is_accuracy, panel)):
+        if all(map(is_fraction, panel)):
             return _within_one(mine)
         # a cell's span covers all metrics of the panel, which may well have values far from each other
         finished = mine[mine["status"] == "finished"].groupby("cell", sort=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.metrics import is_accuracy, measured
+from trainer.metrics import is_fraction, measured
 
 from ..numbers import title
 from .curves import SHORT, Curves
@@ -129,7 +129,7 @@ def _draw_mean(axis: Axes, curves: Curves, line: pd.DataFrame, colour: str, plac
     axis.plot(epochs, means, linestyle=style, color=colour, linewidth=width, gid=gid, **markers)
     if curves.bands:
         # an axis that is cut has a margin beyond the limits, where the metric can't be
-        least, most = (0.0, 1.0) if is_accuracy(line["metric"].iloc[0]) else (None, None)
+        least, most = (0.0, 1.0) if is_fraction(line["metric"].iloc[0]) else (None, None)
         low, high = (line[end].clip(least, most) for end in ("low", "high"))
         band = axis.fill_between(epochs, low, high, color=colour, alpha=BAND, linewidth=0)
         band.set_gid(f"{gid}.band")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from experiments.language.wording import count
 from experiments.plan import Plan
 
-from ..claims import Answer, ClaimFinding
+from ..claims import ClaimAnswer, ClaimFinding
 from ..claims_text import claims_notes, seeds_text
 from ..numbers import NOTHING, unsigned
 from .views import Field, Head, View
 
 
-def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
+def claims_view(answers: Sequence[ClaimAnswer], plan: Plan) -> View:
     """What the document says, or a study without one, and what the runs say about it."""
     stated = any(answer.published is not None for answer in answers)
     heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
@@ -24,7 +24,7 @@ def claims_view(answers: Sequence[Answer], plan: Plan) -> View:
     return View("claims-table", f"What the {who} says, tested on these runs", heads, rows, notes)
 
 
-def comparisons_view(answers: Sequence[Answer]) -> View | None:
+def comparisons_view(answers: Sequence[ClaimAnswer]) -> View | None:
     """Every comparison of the claims that have several; None if no claim has."""
     several = [answer for answer in answers if len(answer.findings) > 1]
     heads = [Head("Comparison"), Head("Verdict"), *_heads(False, several), Head("Claim")]
@@ -41,14 +41,14 @@ def comparisons_view(answers: Sequence[Answer]) -> View | None:
     return View("comparisons-table", "Every comparison of these claims", heads, rows) if rows else None
 
 
-def _heads(stated: bool, answers: Sequence[Answer]) -> list[Head]:
+def _heads(stated: bool, answers: Sequence[ClaimAnswer]) -> list[Head]:
     document = [Head("Document says", True)] if stated else []
     looked = any(finding.looked for answer in answers for finding in answer.findings)
     interval = Head("Repeated interval" if looked else "95 % interval")
     return [*document, Head("Ours", True), interval, Head("n", True), Head("More seeds", True)]
 
 
-def _claim(answer: Answer, stated: bool) -> list[Field]:
+def _claim(answer: ClaimAnswer, stated: bool) -> list[Field]:
     row = [Field(answer.says), _verdict(answer.verdict)]
     if len(answer.findings) > 1:
         came_to = Counter(finding.verdict for finding in answer.findings)

@@ -6,7 +6,7 @@ import re
 
 from experiments.catalog import KEYED_PLACES
 from experiments.language.wording import count
-from trainer.metrics import is_accuracy
+from trainer.metrics import is_fraction
 
 from ..answer.changes import Change, StudyAnswer
 from ..answer.costs import TIMED
@@ -57,7 +57,7 @@ def _first(text: str) -> float | None:
 def changes_view(answer: StudyAnswer) -> View:
     """Each change with its effect, its test and its cost."""
     metric = title(answer.metric)
-    unit = f"{metric}, points" if is_accuracy(answer.metric) else metric
+    unit = f"{metric}, points" if is_fraction(answer.metric) else metric
     heads = [
         Head("Change"),
         Head("Verdict"),

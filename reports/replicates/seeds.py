@@ -85,7 +85,7 @@ def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tu
     return Followed(comparison, follow(pairs, plan.study.seeds, rule))
 
 
-def grown(plan: Plan, found: list[Followed]) -> Plan:
+def with_wanted_seeds(plan: Plan, found: list[Followed]) -> Plan:
     """The plan, with the seeds added that its comparisons want."""
     number = {cell: len(plan.seeds_of(cell)) for cell in plan.by_name}
     for each in found:
@@ -107,7 +107,7 @@ def at_most(plan: Plan, comparisons: Iterable[Comparison]) -> Plan:
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:
     """The plan that the record asks for by now. fingerprints: of the data of `largest(plan)`; default: as at hand."""
-    return grown(smallest(plan), followed(plan, recorded_ends(plan, fingerprints)))
+    return with_wanted_seeds(smallest(plan), followed(plan, recorded_ends(plan, fingerprints)))
 
 
 def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> dict[str, TrialRecord | None]:

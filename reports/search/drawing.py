@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiments.search.plan import Aim
+from experiments.search.plan import Objective
 from experiments.search.space import Dimension
 
 from ..figures.style import COLOURS, COLUMN, GREY, PAGE, blank, plain_text
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Dimensions = Sequence[Dimension]
-Aims = Sequence[Aim]
+Aims = Sequence[Objective]
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 """The background of words that lines cross."""
@@ -39,33 +39,33 @@ _BESIDE = -0.15
 
 def draw(figure: SearchFigure) -> Figure:
     """Draw the figure that its id names."""
-    data, dimensions, aims = figure.data, figure.dimensions, figure.aims
+    data, dimensions, objectives = figure.data, figure.dimensions, figure.objectives
     match figure.id:
         case "history":
-            return _history(data, aims)
+            return _history(data, objectives)
         case "importance":
             return _importance(data)
         case "slices":
-            return _slices(data, dimensions, aims)
+            return _slices(data, dimensions, objectives)
         case "parallel":
-            return _parallel(data, dimensions, aims)
+            return _parallel(data, dimensions, objectives)
         case "front":
-            return _front(data, aims)
+            return _front(data, objectives)
     raise AssertionError(f"nothing draws {figure.id}")
 
 
-def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
+def _history(frame: pd.DataFrame, objectives: Aims) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure = blank(PAGE, 1.9 * len(aims) + 0.6)
-    axes = figure.subplots(len(aims), sharex=True, squeeze=False)[:, 0]
+    figure = blank(PAGE, 1.9 * len(objectives) + 0.6)
+    axes = figure.subplots(len(objectives), sharex=True, squeeze=False)[:, 0]
     failed = frame[frame["state"] == "failed"]
-    for axis, aim in zip(axes, aims, strict=True):
-        drawn = frame["drawn"] if aim is aims[0] else pd.to_numeric(frame[aim.metric])
-        limit = fence(drawn, aim)
-        values = pd.to_numeric(frame[aim.metric]).clip(upper=limit)
+    for axis, objective in zip(axes, objectives, strict=True):
+        drawn = frame["drawn"] if objective is objectives[0] else pd.to_numeric(frame[objective.metric])
+        limit = fence(drawn, objective)
+        values = pd.to_numeric(frame[objective.metric]).clip(upper=limit)
         _points(axis, frame, frame["number"], drawn, limit)
-        best = (values.cummax() if aim.direction == "max" else values.cummin()).ffill()
+        best = (values.cummax() if objective.direction == "max" else values.cummin()).ffill()
         axis.step(frame["number"], best, where="post", color=COLOURS[1], linewidth=1.2, label="best so far")
         recipe = values[(frame["number"] == 0) & values.notna()]
         if len(recipe):
@@ -75,7 +75,7 @@ def _history(frame: pd.DataFrame, aims: Aims) -> Figure:
                 [number], [0.02], marker="x", color=COLOURS[3], transform=axis.get_xaxis_transform(), markersize=4
             )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylabel(title(aim.metric))
+        axis.set_ylabel(title(objective.metric))
     axes[-1].set_xlabel("configuration" + ("; x: failed" if len(failed) else ""))
     axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure
@@ -90,12 +90,12 @@ def _importance(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
+def _slices(frame: pd.DataFrame, dimensions: Dimensions, objectives: Aims) -> Figure:
     columns = min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
     figure = blank(PAGE, 1.9 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    limit = fence(frame["drawn"], aims[0])
+    limit = fence(frame["drawn"], objectives[0])
     for axis, dimension in zip(axes, dimensions, strict=False):
         with_it = frame[frame[dimension.name].notna()]
         places = pd.Series(_places(dimension, with_it[dimension.name]), index=with_it.index, dtype=float)
@@ -103,22 +103,22 @@ def _slices(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
         _scale(axis, dimension)
         axis.set_xlabel(plain_text(dimension.name), fontsize=7)
     for axis in axes[::columns]:
-        axis.set_ylabel(title(aims[0].metric))
+        axis.set_ylabel(title(objectives[0].metric))
     for axis in axes[len(dimensions) :]:
         axis.set_axis_off()
     return figure
 
 
-def _parallel(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure:
+def _parallel(frame: pd.DataFrame, dimensions: Dimensions, objectives: Aims) -> Figure:
     from matplotlib import colormaps
 
-    aim = aims[0]
+    objective = objectives[0]
     done = frame[frame["state"] == "complete"]
     figure = blank(PAGE, 2.8)
     axis = figure.subplots()
     pruned = frame[frame["state"] == "pruned"]
     _paths(axis, pruned, dimensions, [GREY] * len(pruned), [0.5] * len(pruned))
-    rank = pd.to_numeric(done[aim.metric]).rank(ascending=aim.direction == "max", pct=True).sort_values()
+    rank = pd.to_numeric(done[objective.metric]).rank(ascending=objective.direction == "max", pct=True).sort_values()
     blues = list(colormaps["Blues"](0.15 + 0.85 * rank.to_numpy(float)))
     _paths(axis, done.loc[rank.index], dimensions, blues, list(0.6 + rank))
     for place, dimension in enumerate(dimensions):
@@ -133,11 +133,11 @@ def _parallel(frame: pd.DataFrame, dimensions: Dimensions, aims: Aims) -> Figure
     return figure
 
 
-def _front(table: pd.DataFrame, aims: Aims) -> Figure:
-    one, other = (aim.metric for aim in aims)
+def _front(table: pd.DataFrame, objectives: Aims) -> Figure:
+    one, other = (objective.metric for objective in objectives)
     figure = blank(COLUMN * 1.4, 2.8)
     axis = figure.subplots()
-    limits = {aim.metric: fence(table[aim.metric], aim) for aim in aims}
+    limits = {objective.metric: fence(table[objective.metric], objective) for objective in objectives}
     for metric, end in limits.items():
         for column in (metric, f"fresh_{metric}"):
             table = table.assign(**{column: pd.to_numeric(table[column]).clip(upper=end)})

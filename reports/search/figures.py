@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.search.plan import Aim, SearchPlan
+from experiments.search.plan import Objective, SearchPlan
 from experiments.search.space import Dimension
 
 from ..figures.base import FigureData
@@ -47,7 +47,7 @@ class SearchFigure(FigureData):
     """A figure of a search; its id says which."""
 
     dimensions: tuple[Dimension, ...]
-    aims: tuple[Aim, ...]
+    objectives: tuple[Objective, ...]
 
     def describe(self) -> str:
         """See FigureData."""
@@ -72,19 +72,21 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
         made["importance"] = pd.DataFrame({"dimension": list(importances), "importance": list(importances.values())})
     if len(done) > 1:
         made["slices"] = made["parallel"] = frame
-    if len(search.aims) > 1 and len(done) > 0:
-        front = {told.number for told in front_of(history, search.aims)}
+    if len(search.objectives) > 1 and len(done) > 0:
+        front = {told.number for told in front_of(history, search.objectives)}
         made["front"] = _with_fresh(done.assign(front=done["number"].isin(front)), report)
-    metrics = [title(aim.metric) for aim in search.aims]
-    states, columns = set(frame["state"]), ["drawn", *(aim.metric for aim in search.aims[1:])]
+    metrics = [title(objective.metric) for objective in search.objectives]
+    states, columns = set(frame["state"]), ["drawn", *(objective.metric for objective in search.objectives[1:])]
     there = {mark: mark in states for mark in ("pruned", "refused")}
-    there["far"] = any(fence(frame[c], aim) is not None for aim, c in zip(search.aims, columns, strict=True))
+    there["far"] = any(
+        fence(frame[c], objective) is not None for objective, c in zip(search.objectives, columns, strict=True)
+    )
     there |= {"grey": there["pruned"], "beside": any(dimension.when for dimension in search.space.dimensions)}
     words = {mark: text if there[mark] else "" for mark, text in _MARKS.items()}
     both = " by both objectives" if len(metrics) > 1 else ""
     words |= {"metric": metrics[0], "metrics": " and ".join(metrics), "both": both}
     return [
-        SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.aims)
+        SearchFigure(id, _CAPTIONS[id].format(**words), data, search.space.dimensions, search.objectives)
         for id, data in made.items()
     ]
 
@@ -92,14 +94,14 @@ def search_figures(report: SearchReport) -> list[SearchFigure]:
 def _with_last(frame: pd.DataFrame, history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
     """Add the column `drawn`: the first objective, or its value at the last epoch of configurations ended early."""
     last = [told.course[max(told.course)] if told.course and told.state == "pruned" else math.nan for told in history]
-    own = pd.to_numeric(frame[search.aims[0].metric])
+    own = pd.to_numeric(frame[search.objectives[0].metric])
     return frame.assign(drawn=own.where(own.notna(), pd.Series(last, index=frame.index, dtype=float)))
 
 
 def _with_fresh(frame: pd.DataFrame, report: SearchReport) -> pd.DataFrame:
     """Add each objective's mean and standard deviation under fresh seeds, for configurations trained again."""
     means = report.fresh_means
-    for place, aim in enumerate(report.search.aims):
-        frame[f"fresh_{aim.metric}"] = [means[n][place].mean if n in means else None for n in frame["number"]]
-        frame[f"fresh_{aim.metric}_sd"] = [means[n][place].sd if n in means else None for n in frame["number"]]
+    for place, objective in enumerate(report.search.objectives):
+        frame[f"fresh_{objective.metric}"] = [means[n][place].mean if n in means else None for n in frame["number"]]
+        frame[f"fresh_{objective.metric}_sd"] = [means[n][place].sd if n in means else None for n in frame["number"]]
     return frame

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.search.plan import Aim, SearchPlan
+from experiments.search.plan import Objective, SearchPlan
 from experiments.tracking.attempts import Attempt, all_attempts, read_record
 
 from ..figures import write_figures
@@ -63,31 +63,31 @@ class SearchReport:
         """Whether the winner beats the recipe by the search's own first objective, or the recipe has no value."""
         recipe = next((told for told in self.history if told.number == 0 and told.values), None)
         won = self.winner
-        return won is not None and (recipe is None or self.search.aims[0].better(won.values[0], recipe.values[0]))
+        return won is not None and (recipe is None or self.search.objectives[0].better(won.values[0], recipe.values[0]))
 
-    def under_fresh_seeds(self, cell: str, aim: Aim) -> dict[int, float]:
+    def under_fresh_seeds(self, cell: str, objective: Objective) -> dict[int, float]:
         """Fresh seed to the objective, for those of the cell's trials that have finished with a value."""
         plan = self.fresh.plan
         records = {seed: self.fresh.records.get(plan.ids.get((cell, seed), "")) for seed in plan.study.seeds}
-        values = {seed: aim.value(record) for seed, record in records.items() if record is not None}
+        values = {seed: objective.value(record) for seed, record in records.items() if record is not None}
         return {seed: value for seed, value in values.items() if value is not None}
 
-    def summary(self, cell: str, aim: Aim) -> Summary | None:
+    def summary(self, cell: str, objective: Objective) -> Summary | None:
         """Mean and spread of an objective under fresh seeds."""
-        return summarize(list(self.under_fresh_seeds(cell, aim).values()))
+        return summarize(list(self.under_fresh_seeds(cell, objective).values()))
 
-    def difference(self, told: Told, aim: Aim) -> Difference | None:
+    def difference(self, told: Told, objective: Objective) -> Difference | None:
         """A finalist minus the recipe, paired by fresh seed; the intervals of all finalists together hold at 95 %."""
-        left = self.under_fresh_seeds(f"#{told.number}", aim)
+        left = self.under_fresh_seeds(f"#{told.number}", objective)
         confidence = 1 - 0.05 / max(1, len(self.finalists))
-        return paired_difference(left, self.under_fresh_seeds(RECIPE, aim), confidence)
+        return paired_difference(left, self.under_fresh_seeds(RECIPE, objective), confidence)
 
     @property
     def fresh_means(self) -> dict[int, list[Summary]]:
         """Number of the recipe (0) or a finalist to its objectives under fresh seeds, if it has all of them."""
         found = {}
         for number in (0, *(told.number for told in self.finalists)):
-            summaries = [self.summary(f"#{number}", aim) for aim in self.search.aims]
+            summaries = [self.summary(f"#{number}", objective) for objective in self.search.objectives]
             if all(summaries):
                 found[number] = [summary for summary in summaries if summary is not None]
         return found
@@ -102,7 +102,7 @@ class SearchReport:
 def make_search_report(search: SearchPlan, history: Sequence[Told], importances: Mapping[str, float]) -> SearchReport:
     """Combine what the search remembers with what the record holds of its trials."""
     fresh = collect_runs(fresh_plan(search, history))
-    best = best_of(history, search.aims)
+    best = best_of(history, search.objectives)
     finalists = finalists_of(search, history)
     return SearchReport(search, history, importances, best, fresh, finalists, _cost(search, history, fresh))
 
@@ -143,22 +143,30 @@ def _as_json(report: SearchReport) -> dict[str, Any]:
     return {
         "study": search.study.name,
         "profile": search.study.profile,
-        "objectives": [{"metric": aim.metric, "direction": aim.direction} for aim in search.aims],
+        "objectives": [
+            {"metric": objective.metric, "direction": objective.direction} for objective in search.objectives
+        ],
         "configurations": dict(sorted(report.states.items())),
         "best": _told_json(report.best) if report.best else None,
-        "front": [_told_json(told) for told in front_of(report.history, search.aims)] if len(search.aims) > 1 else None,
+        "front": [_told_json(told) for told in front_of(report.history, search.objectives)]
+        if len(search.objectives) > 1
+        else None,
         "finalists": [told.number for told in report.finalists],
         "fresh": [
-            {"cell": cell, "metric": aim.metric, **(vars(summary) if summary else {"mean": None, "sd": None, "n": 0})}
+            {
+                "cell": cell,
+                "metric": objective.metric,
+                **(vars(summary) if summary else {"mean": None, "sd": None, "n": 0}),
+            }
             for cell in cells
-            for aim in search.aims
-            for summary in [report.summary(cell, aim)]
+            for objective in search.objectives
+            for summary in [report.summary(cell, objective)]
         ],
         "differences": [
-            {"cell": f"#{told.number}", "metric": aim.metric, **vars(difference)}
+            {"cell": f"#{told.number}", "metric": objective.metric, **vars(difference)}
             for told in report.finalists
-            for aim in search.aims
-            if (difference := report.difference(told, aim)) is not None
+            for objective in search.objectives
+            if (difference := report.difference(told, objective)) is not None
         ],
         "importances": dict(report.importances),
         "cost": vars(report.cost),

@@ -22,7 +22,7 @@ def to_text(report: SearchReport, figures: Sequence[SearchFigure]) -> str:
     search = report.search
     parts = [f"# {markdown(search.plan.study.title)}", markdown(search.study.question), _what(report)]
     parts += [f"**{markdown(str(mixture))}.**" for mixture in report.fresh.mixtures]
-    parts += ["## The best configuration" if len(search.aims) == 1 else "## The front", *best_text(report)]
+    parts += ["## The best configuration" if len(search.objectives) == 1 else "## The front", *best_text(report)]
     parts += ["## Figures", *map(_figure, figures)] if figures else []
     if not report.importances:
         ended = count(report.states["complete"], "configuration")
@@ -36,7 +36,7 @@ def to_text(report: SearchReport, figures: Sequence[SearchFigure]) -> str:
 def _what(report: SearchReport) -> str:
     search, states = report.search, report.states
     most = {"max": "highest", "min": "lowest"}
-    goal = " and ".join(f"{most[aim.direction]} {title(aim.metric)}" for aim in search.aims)
+    goal = " and ".join(f"{most[objective.direction]} {title(objective.metric)}" for objective in search.objectives)
     words = {
         "complete": "trained to the end",
         "pruned": "ended early",

@@ -11,7 +11,7 @@ from itertools import takewhile
 import pandas as pd
 
 from experiments.plan import Cell, Plan
-from experiments.search.plan import Aim, SearchPlan, grown
+from experiments.search.plan import Objective, SearchPlan, with_cells
 from experiments.search.space import Point, Value, label_of
 
 RECIPE = "#0"
@@ -66,18 +66,21 @@ def refused_last(history: Sequence[Told]) -> int:
     return sum(1 for _ in takewhile(lambda told: told.state == "refused", reversed(history)))
 
 
-def best_of(history: Sequence[Told], aims: Sequence[Aim]) -> Told | None:
+def best_of(history: Sequence[Told], objectives: Sequence[Objective]) -> Told | None:
     """The complete configuration with the best first objective; of equals the best by the second, then the earliest.
 
     None if none is complete.
     """
     done = [told for told in history if told.state == "complete"]
-    return min(done, key=lambda told: _rank(told, aims), default=None)
+    return min(done, key=lambda told: _rank(told, objectives), default=None)
 
 
-def _rank(told: Told, aims: Sequence[Aim]) -> list[float]:
+def _rank(told: Told, objectives: Sequence[Objective]) -> list[float]:
     """A key to sort by: the better by the first objective, then by the second, the lower."""
-    return [-value if aim.direction == "max" else value for aim, value in zip(aims, told.values, strict=True)]
+    return [
+        -value if objective.direction == "max" else value
+        for objective, value in zip(objectives, told.values, strict=True)
+    ]
 
 
 def distinct(history: Sequence[Told]) -> list[Told]:
@@ -86,7 +89,7 @@ def distinct(history: Sequence[Told]) -> list[Told]:
     return sorted(found.values(), key=lambda told: told.number)
 
 
-def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
+def front_of(history: Sequence[Told], objectives: Sequence[Objective]) -> list[Told]:
     """The Pareto front: the complete configurations that no other beats in one objective without losing in another.
 
     In ascending order of the first objective.
@@ -94,8 +97,10 @@ def front_of(history: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
     done = distinct(history)
 
     def beats(one: Told, other: Told) -> bool:
-        pairs = list(zip(aims, one.values, other.values, strict=True))
-        return not any(aim.better(b, a) for aim, a, b in pairs) and any(aim.better(a, b) for aim, a, b in pairs)
+        pairs = list(zip(objectives, one.values, other.values, strict=True))
+        return not any(objective.better(b, a) for objective, a, b in pairs) and any(
+            objective.better(a, b) for objective, a, b in pairs
+        )
 
     front = [told for told in done if not any(beats(other, told) for other in done)]
     return sorted(front, key=lambda told: told.values[0])
@@ -108,20 +113,20 @@ def finalists_of(search: SearchPlan, history: Sequence[Told]) -> list[Told]:
     first the best by the first objective, then always the one farthest from those chosen, with both objectives
     measured in shares of the front's range.
     """
-    aims, recipe = search.aims, dict(search.starts[0])
+    objectives, recipe = search.objectives, dict(search.starts[0])
     done = distinct(history)
-    if len(aims) > 1:
-        front = [told for told in front_of(done, aims) if dict(told.point) != recipe]
-        return _spread(_best_first(front, aims), search.finalists)
+    if len(objectives) > 1:
+        front = [told for told in front_of(done, objectives) if dict(told.point) != recipe]
+        return _spread(_best_first(front, objectives), search.finalists)
     own = next((told.values[0] for told in done if dict(told.point) == recipe), None)
     better = [told for told in done if dict(told.point) != recipe]
     if own is not None:
-        better = [told for told in better if aims[0].better(told.values[0], own)]
-    return _best_first(better, aims)[: search.finalists]
+        better = [told for told in better if objectives[0].better(told.values[0], own)]
+    return _best_first(better, objectives)[: search.finalists]
 
 
-def _best_first(found: Sequence[Told], aims: Sequence[Aim]) -> list[Told]:
-    return sorted(found, key=lambda told: _rank(told, aims))
+def _best_first(found: Sequence[Told], objectives: Sequence[Objective]) -> list[Told]:
+    return sorted(found, key=lambda told: _rank(told, objectives))
 
 
 def _spread(front: Sequence[Told], number: int) -> list[Told]:
@@ -143,7 +148,7 @@ def fresh_plan(search: SearchPlan, history: Sequence[Told]) -> Plan:
     if not finalists:
         return plan
     points = {RECIPE: search.starts[0], **{f"#{told.number}": told.point for told in finalists}}
-    return grown(plan, [cell_of(search, name, point) for name, point in points.items()], search.fresh_seeds)[0]
+    return with_cells(plan, [cell_of(search, name, point) for name, point in points.items()], search.fresh_seeds)[0]
 
 
 def cell_of(search: SearchPlan, name: str, point: Point) -> Cell:
@@ -164,8 +169,8 @@ def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
     rows = []
     best: float | None = None
     for told in history:
-        values = dict(zip([aim.metric for aim in search.aims], told.values, strict=False))
-        if told.values and (best is None or search.aims[0].better(told.values[0], best)):
+        values = dict(zip([objective.metric for objective in search.objectives], told.values, strict=False))
+        if told.values and (best is None or search.objectives[0].better(told.values[0], best)):
             best = told.values[0]
         rows.append(
             {
@@ -173,11 +178,11 @@ def as_frame(history: Sequence[Told], search: SearchPlan) -> pd.DataFrame:
                 "state": told.state,
                 "note": told.note or None,
                 **{d.name: told.point.get(d.name) for d in search.space.dimensions},
-                **{aim.metric: values.get(aim.metric) for aim in search.aims},
+                **{objective.metric: values.get(objective.metric) for objective in search.objectives},
                 "best_so_far": best,
                 "epochs_trained": max(told.course, default=None),
                 "reason": told.reason or None,
             }
         )
-    columns = ["number", "state", "note", *search.space.by_name, *(aim.metric for aim in search.aims)]
+    columns = ["number", "state", "note", *search.space.by_name, *(objective.metric for objective in search.objectives)]
     return pd.DataFrame(rows, columns=[*columns, "best_so_far", "epochs_trained", "reason"])

@@ -10,7 +10,7 @@ from experiments.language.wording import count, duration, first_few, seeds_named
 from experiments.questions.confounders import table_notes
 from experiments.questions.lines import FULL, Line, reference_of
 from experiments.tracking.records import TrialRecord
-from trainer.metrics import BINS, is_accuracy, measured
+from trainer.metrics import BINS, is_fraction, measured
 
 from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
@@ -86,7 +86,7 @@ def _is_cut(found: PairedComparison | None, metric: str) -> bool:
 
 def unit_note(table: Table) -> str:
     """Says in which unit accuracies, and what else is a fraction of 1, are printed, if not as fractions; else empty."""
-    of_one = [metric for metric in table.metrics if is_accuracy(metric)]
+    of_one = [metric for metric in table.metrics if is_fraction(metric)]
     if table.unit != "percent" or not of_one:
         return ""
     what = "Accuracies" if all(measured(metric).endswith(("top1", "top5")) for metric in of_one) else "Fractions of 1"

@@ -29,7 +29,7 @@ def begun(search: SearchPlan, storage: BaseStorage, url: str, meaning: Mapping[s
     name = search.study.title
 
     def create() -> optuna.Study:
-        directions = [_DIRECTIONS[aim.direction] for aim in search.aims]
+        directions = [_DIRECTIONS[objective.direction] for objective in search.objectives]
         return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
     study = create()

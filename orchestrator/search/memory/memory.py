@@ -78,7 +78,7 @@ class Memory:
             study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([aim.metric for aim in search.aims])
+                study.set_metric_names([objective.metric for objective in search.objectives])
             enqueue_starts(search, study)
             # only for a file: on a server, other machines may run the same search
             self._behind = WrittenBehind(study, storage, self._write_out) if storage_file(url) else None
