@@ -159,9 +159,9 @@ def parse_named(point: str, value: object) -> dict[str, Any]:
         meant = f": {{{', '.join(f'{name}: {{}}' for name in names)}}}" if names else ""
         raise Problem((), f"got {shown(value)}, expected a mapping from {what} to its settings{meant}")
     parsed: dict[str, Any] = {}
+    known = options(point)
     for kind in sorted(value):
         settings = value[kind]
-        known = options(point)
         if kind not in known:
             raise Problem((kind,), f"unknown {what} {kind!r}, {_expected(kind, known, point)}")
         if isinstance(settings, EXTENSION_POINTS[point].base):

@@ -1,4 +1,4 @@
-"""Its author's own modules that a plugin imports: their text decides results as much as the plugin's does."""
+"""The author's own modules that a plugin imports: their source decides results as much as the plugin's own."""
 
 from __future__ import annotations
 

@@ -271,6 +271,11 @@ class Dataset(Option):
             raise ValueError(f"got stored_size {self.stored_size}, expected at least the image_size, {self.image_size}")
         return self
 
+    @property
+    def decoded_size(self) -> int:
+        """Side of the images as the cache holds them, in pixels."""
+        return self.stored_size or self.image_size
+
     @abstractmethod
     def num_classes(self) -> int | None:
         """The number of classes; None where only the data could tell and they are not at hand."""

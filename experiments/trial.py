@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from trainer.allocator import give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL, LOG
+from trainer.full_disk import NoRoom, is_full
 from trainer.leftovers import global_hooks_end
 from trainer.recorder import Epoch, Journal, Recorder
-from trainer.room import NoRoom, is_full
 
 from . import catalog
 from .job import Job, Result

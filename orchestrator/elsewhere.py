@@ -15,7 +15,7 @@ from experiments.sharing.claims import Claim
 from experiments.sharing.leases import Lease
 from experiments.tracking.attempts import Attempt, read_record
 from experiments.tracking.records import TrialRecord
-from experiments.training.folders import trial_folder
+from experiments.training.folders import folder_name
 from trainer.errors import UserError
 
 POLL = 2.0
@@ -35,7 +35,7 @@ class Elsewhere:
 
     def begin(self, trial: Trial, fingerprint: str) -> bool | Result:
         """True: train it here. False: another process trains it, so it joins `left`. A result: it has ended there."""
-        name = trial_folder(trial.id, fingerprint).name
+        name = folder_name(trial.id, fingerprint)
         found = self._lease.take(name)
         if isinstance(found, Claim):
             self.left[trial.id] = (trial, name)
@@ -49,7 +49,7 @@ class Elsewhere:
 
     def is_lost(self, trial: Trial, fingerprint: str) -> bool:
         """Whether another process has taken over a trial that ends here; if so, the result there counts."""
-        name = trial_folder(trial.id, fingerprint).name
+        name = folder_name(trial.id, fingerprint)
         if self._lease.lost(name) is None:
             return False
         self._lease.release(name)
@@ -58,7 +58,7 @@ class Elsewhere:
 
     def recorded(self, trial: Trial, fingerprint: str, *, finished: bool) -> None:
         """Give up a trial whose end here is in the record."""
-        self._lease.release(trial_folder(trial.id, fingerprint).name, finished=finished)
+        self._lease.release(folder_name(trial.id, fingerprint), finished=finished)
 
     def come_back(self, *, idle: bool) -> list[Trial]:
         """The trials that no other process has any more. idle: nothing trains here; then it says what is waited for."""

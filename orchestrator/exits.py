@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from trainer.errors import UserError
-from trainer.room import is_full
+from trainer.full_disk import is_full
 
 from .signals import unstoppable
 

@@ -11,7 +11,7 @@ from experiments.sharing.leases import Lease
 from experiments.tracking.attempts import read_record, recorded_attempts
 from experiments.tracking.records import TrialRecord
 from experiments.tracking.states import finished_attempt
-from experiments.training.folders import trial_folder
+from experiments.training.folders import folder_name
 
 
 def recorded(
@@ -43,7 +43,7 @@ class Claims:
         """Claim trials in turn. False if another process has, or just had, one of them; those before it stay held."""
         for trial in trials:
             if trial.id not in self._held:
-                stack, folder = ExitStack(), trial_folder(trial.id, self.fingerprints[trial.id]).name
+                stack, folder = ExitStack(), folder_name(trial.id, self.fingerprints[trial.id])
                 if folder in stack.enter_context(claimed([folder])).others or self.lease.take(folder) is not None:
                     stack.close()
                     return False
@@ -58,7 +58,7 @@ class Claims:
     def give_up(self, trial: str) -> None:
         """Give up a trial that will not begin, with its lease."""
         if trial in self._held:
-            self.lease.release(trial_folder(trial, self.fingerprints[trial]).name)
+            self.lease.release(folder_name(trial, self.fingerprints[trial]))
             self.release(trial)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from experiments.job import Result
 from experiments.plan import Plan, Trial
 from experiments.sharing.claims import Held
 from experiments.tracking.records import TrialRecord, make_record
-from experiments.training.folders import trial_folder
+from experiments.training.folders import folder_name
 from reports.replicates.seeds import follow_one, followed, largest, with_wanted_seeds
 from trainer.recorder import Epoch
 
@@ -99,7 +99,7 @@ class Replicates:
 
     def _claimed(self, trials: Sequence[Trial]) -> list[Trial]:
         """Claim trials; returns those that no other process has, and enters the others in the summary."""
-        folders = {trial.id: trial_folder(trial.id, self.fingerprints[trial.id]).name for trial in trials}
+        folders = {trial.id: folder_name(trial.id, self.fingerprints[trial.id]) for trial in trials}
         self.held.add(folders.values())
         taken = {id: str(self.held.others[folder]) for id, folder in folders.items() if folder in self.held.others}
         self.summary.elsewhere |= taken

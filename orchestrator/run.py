@@ -21,8 +21,8 @@ from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, trial_states
 from experiments.tracking.uris import absent_record
-from experiments.training.data import prepare_data, prepare_weights
-from experiments.training.folders import trial_folder
+from experiments.training.folders import folder_name, trial_folder
+from experiments.training.preparing import prepare_data, prepare_weights
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, drop_drafts, tidy
 
@@ -56,7 +56,7 @@ def run_plan(
     known = trial_states(plan, dict.fromkeys(trial.id for trial in plan.trials))
     prepare_weights(_pending(plan, known), console)
     plan, fingerprints = _prepared(plan, console)
-    folders = {trial.id: trial_folder(trial.id, fingerprints[trial.id]).name for trial in plan.trials}
+    folders = {trial.id: folder_name(trial.id, fingerprints[trial.id]) for trial in plan.trials}
     with claimed(folders.values()) as held, leased(partial(say_aside, console)) as lease:
         states = trial_states(plan, fingerprints)
         pending = _pending(plan, states)

@@ -13,6 +13,9 @@ import numpy as np
 from .statistics import Difference, Floats, Pairs, finite, mean_difference, pair
 
 PairVerdict = Literal["better", "worse", "not significant", "n too small", "no pair"]
+LEVEL = 0.05
+"""Level of the tests of a family together: the chance that any is called better or worse though nothing differs."""
+
 EXACT = 20
 """The most pairs whose flips are all tried: 2^20."""
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 
-import experiments.training.data
+import experiments.training.preparing
 import trainer.data
 from experiments.datasets.digits import Digits
 from experiments.training.resident import resident_data
@@ -183,7 +183,7 @@ def shown(size: int, *, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
     trial = SimpleNamespace(id="1", seed=0, recipe=SimpleNamespace(dataset=Digits(image_size=size)))
     plan: Any = SimpleNamespace(trials=[trial])
-    experiments.training.data.prepare_data(plan, console)
+    experiments.training.preparing.prepare_data(plan, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -194,9 +194,9 @@ class TestTheDisplay:
         monkeypatch.setenv("TERM", "xterm")
 
     def test_where_there_is_no_terminal_a_line_says_what_takes_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.training.data, "LONG", 1000.0)
+        monkeypatch.setattr(experiments.training.preparing, "LONG", 1000.0)
         assert shown(9, terminal=False) == ""
-        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.preparing, "LONG", 0.0)
         assert shown(10, terminal=False) == "digits: decoding 1,797 images ...\n"
 
     def test_a_terminal_gets_a_bar_with_a_count(self) -> None:
@@ -206,14 +206,14 @@ class TestTheDisplay:
 
     @pytest.mark.parametrize("terminal", [False, True])
     def test_of_a_cache_that_is_there_nothing_is_said(self, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.preparing, "LONG", 0.0)
         assert shown(9, terminal=False) != ""
         assert shown(9, terminal=terminal) == ""
 
     def test_waiting_for_another_process_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(experiments.training.data, "LONG", 0.0)
+        monkeypatch.setattr(experiments.training.preparing, "LONG", 0.0)
         console = Console(file=io.StringIO())
-        with experiments.training.data._display(console, "digits") as progress:
+        with experiments.training.preparing._display(console, "digits") as progress:
             progress(0, 1797)
         line = "digits: waiting for another process that decodes 1,797 images ...\n"
         assert console.file.getvalue() == line  # type: ignore[attr-defined]

@@ -34,8 +34,11 @@ AUGMENTED: dict[str, Any] = {
     "rotation": {},
     "color_jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
     "rand_augment": {},
+    "trivial_augment": {},
     "cutout": {"length": 8},
+    "random_erasing": {},
     "mixup": {},
+    "gradient_clipping": {},
     "ema": {},
 }
 DETERMINISTIC = Numerics(deterministic=True)
@@ -173,11 +176,12 @@ def test_nothing_in_a_step_waits_for_the_device() -> None:
         def epoch_end(self, epoch: int) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
-    data = some_data()
+    data, watches = some_data(), Watches()
     try:
-        run(Numerics(), data=data, hooks=[Watches(), *hooks(data, AUGMENTED)], epochs=2)
+        run(Numerics(), data=data, hooks=[watches, *hooks(data, AUGMENTED)], epochs=2)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert watches.step > 2, "an epoch of more steps: none was watched"
 
 
 def test_memory_stays_flat_over_many_trials() -> None:

@@ -31,7 +31,7 @@ from orchestrator import scratch
 from orchestrator.checks import cuda, data, folders, listed, machine, packages, probe, ray_start, schema, servers
 from orchestrator.checks import record as records
 from orchestrator.checks.finding import Check, Finding, findings
-from orchestrator.checks.probe import Unanswered, answer, begun
+from orchestrator.checks.isolated import Unanswered, answer, begun
 from orchestrator.cli import main
 from trainer.errors import UserError
 

@@ -28,8 +28,8 @@ from trainer.errors import UserError
 
 pytestmark = pytest.mark.slow
 IMPATIENT = """
-import experiments.tracking.delivery, trainer.room
-experiments.tracking.delivery.PATIENCE = trainer.room.PATIENCE = 0.5
+import experiments.tracking.delivery, trainer.full_disk
+experiments.tracking.delivery.PATIENCE = trainer.full_disk.PATIENCE = 0.5
 """
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer import room
+from trainer import full_disk
+from trainer.full_disk import NoRoom, is_full, with_room
 from trainer.recorder import Journal
-from trainer.room import NoRoom, is_full, with_room
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PAUSE", 0.0)
-    monkeypatch.setattr(room, "PATIENCE", 0.2)
+    monkeypatch.setattr(full_disk, "PAUSE", 0.0)
+    monkeypatch.setattr(full_disk, "PATIENCE", 0.2)
 
 
 class Disk:

@@ -11,7 +11,7 @@ from test_search import ablate, searched, study, told
 from test_search_hard_cases import SAMPLED, START, WIDTH
 
 from experiments import expand, load_study
-from experiments.search.tuned import MARK, emit
+from experiments.search.emitted import MARK, emit
 from orchestrator.commands.search import load_search
 
 pytestmark = pytest.mark.usefixtures("record", "undrawn")
@@ -77,7 +77,7 @@ def test_a_row_of_that_name_is_the_recipe_of_the_search(other: str, row: bool, s
 
 
 def test_names_of_switches_never_meet() -> None:
-    from experiments.search.tuned import _switch_name
+    from experiments.search.emitted import _switch_name
 
     taken: dict[str, str] = {}
     for name in ("optimizer.lr", "lr", "optimizer_lr", "a.lr", "old.lr", "lr"):

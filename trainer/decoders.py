@@ -40,7 +40,7 @@ NAMED = 3
 
 
 class Target(NamedTuple):
-    """Where pixels go: image i as `size` x `size` x 3 bytes at `begin` + i times as many; squash: see `decode_file`."""
+    """Where pixels go: image i has the size² · 3 bytes from `begin` + i · size² · 3 on; squash: see `decode_file`."""
 
     file: Path
     begin: int

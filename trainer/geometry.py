@@ -47,10 +47,10 @@ class Stage:
     """How an image of one size is made of an image of another, for each sample."""
 
     read: Size
-    """Of the image that is read."""
+    """Height and width of the image that is read."""
 
     size: Size
-    """Of the image that is made."""
+    """Height and width of the image that is made."""
 
     inverse: Matrices
     """[B, 2, 3] over (x, y, 1): from the pixels of the image that is made to the one that is read."""

@@ -11,7 +11,7 @@ from torch import nn
 from . import checkpoint
 from .errors import UserError
 from .files import WEIGHTS, written_whole
-from .room import with_room
+from .full_disk import with_room
 from .stopping import History, selected_epoch
 
 

@@ -19,6 +19,7 @@ from .errors import Diverged, UserError
 from .evaluate import Meter, checked_logits, evaluate
 from .files import CHECKPOINT, JOURNAL
 from .frozen import beginning_once
+from .full_disk import with_room
 from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
@@ -26,7 +27,6 @@ from .leftovers import seed_everything
 from .metrics import of_split
 from .numerics import Numerics
 from .recorder import Epoch, Journal, Recorder
-from .room import with_room
 from .saver import Saver
 from .stopping import EarlyStopping, selected_epoch
 

@@ -39,7 +39,7 @@ class Network:
     """Side in pixels of the only images that it takes; None where it takes any."""
 
     unknown: str | None = None
-    """Where timm has no such network, how a sentence that says so goes on (the nearest name); else None."""
+    """Where timm has no such network: what the error ends with, a hint at the nearest name; else None."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a comparison of two cells cannot tell apart, as their recipes differ in several settings, or some unnamed ones.
+"""Confounders: settings besides the named one in which the recipes of two compared cells differ.
 
 Pure. A cell is the baseline with the patches of its options, so what an option changes is found by comparing two
 recipes, and what it says it changes by reading its patch. Nothing here is an error: the documents' own studies do it.

@@ -1,4 +1,4 @@
-"""Why trials run again that the study has results of: what has changed since in their recipe, plugins or data."""
+"""Why a finished trial runs again: what has changed in its recipe, plugins or data since."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.room import is_full
+from trainer.full_disk import is_full
 
 from .uris import without_secrets
 

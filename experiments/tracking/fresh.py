@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from trainer.errors import UserError
-from trainer.room import is_full
+from trainer.full_disk import is_full
 
 from ..training.folders import cache_folder, locked
 from .attempts import is_begun

@@ -1,4 +1,4 @@
-"""What of MLflow the record is written with, in plain data, so that it can be done by another process (see apart)."""
+"""The calls of MLflow that write the record, with plain data as arguments, so that another process can make them."""
 
 from __future__ import annotations
 

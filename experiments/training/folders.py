@@ -45,6 +45,11 @@ def folder_name(trial_id: str, fingerprint: str) -> str:
     return f"{trial_id}-{fingerprint[:8]}"
 
 
+def trial_of(folder_name: str) -> str:
+    """The id of the trial whose folder has this name."""
+    return folder_name.partition("-")[0]
+
+
 def begun_trials() -> set[str]:
     """The names of the trials' folders that this working folder holds."""
     return set(os.listdir(TRIALS)) if TRIALS.is_dir() else set()

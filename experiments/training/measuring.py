@@ -120,7 +120,7 @@ def _sizes(recipe: Recipe, seed: int) -> tuple[int, int | None, int | None, int]
     if dataset.fingerprint() is None:
         return dataset.num_classes() or UNKNOWN_CLASSES, None, None, 0
     source = dataset.read(dataset.split_key(seed))
-    size = len(source.labels) * 3 * (dataset.stored_size or dataset.image_size) ** 2
+    size = len(source.labels) * 3 * dataset.decoded_size**2
     return len(source.classes), len(source.splits["train"]), len(source.splits["val"]), size
 
 
@@ -212,7 +212,7 @@ def _noise(recipe: Recipe, classes: int, batch_size: int, device: torch.device) 
 
     from trainer.data import Data, colours
 
-    size = recipe.dataset.stored_size or recipe.dataset.image_size
+    size = recipe.dataset.decoded_size
     images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
     labels = torch.arange(batch_size) % classes
     splits = {"train": np.tile(np.arange(batch_size), 200), "val": np.arange(1)}

@@ -94,7 +94,7 @@ def _probabilities(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts.numerics.apply()
     network = load_network(parts, weights, classes, device)
-    stored = dataset.stored_size or dataset.image_size
+    stored = dataset.decoded_size
     mean, std = colours(dataset.mean, device), colours(dataset.std, device)
     for begin in range(0, len(files), BATCH):
         batch = files[begin : begin + BATCH]

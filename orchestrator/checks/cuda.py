@@ -11,8 +11,8 @@ from experiments.language.wording import count
 
 from ..estimates.resources import listed_gpus, smi
 from .finding import Finding, one_line, size
+from .isolated import Unanswered, answer
 from .packages import pip_install
-from .probe import Unanswered, answer
 
 SECONDS = 120.0
 """How long importing torch, or looking at all GPUs, may take; from a cold network disk, an import takes a minute."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from trainer.cores import cores
 
 from .finding import Finding
-from .probe import Unanswered, answer
+from .isolated import Unanswered, answer
 
 SECONDS = 60.0
 """How long importing, starting and stopping Ray may take together."""

@@ -13,7 +13,7 @@ from experiments.tracking.databases import SECONDS, impatient_engine, without_dr
 from experiments.tracking.uris import shown_uri, tracking_uri, without_secrets
 
 from .finding import Finding, one_line
-from .probe import Unanswered, answer
+from .isolated import Unanswered, answer
 from .schema import QUERY, check_schema, problem
 
 REACH = "start it, see whether a firewall or proxy is between, or correct MLFLOW_TRACKING_URI"

@@ -118,7 +118,7 @@ def _prepare_data(data: NeededData) -> None:
                 f"its data of {name} are not those of the driver "
                 f"(fingerprint {(found or 'none')[:12]}, there {data.fingerprint[:12]})"
             )
-        size = dataset.stored_size or dataset.image_size
+        size = dataset.decoded_size
         decoded(dataset.read(dataset.split_key(data.seed)), size, cache_folder(), squash=dataset.fit == "squash")
     except UserError as error:
         raise UserError(f"{error}; {where}: put the same files there, or give a path that all nodes share") from error

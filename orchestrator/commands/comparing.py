@@ -12,10 +12,10 @@ from experiments.plan import Plan, Trial
 
 def show_comparisons(plan: Plan, console: Console) -> None:
     """Print a line for each comparison, then how many are settled and what that saves."""
-    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.seeds import followed_by_now
     from reports.replicates.text import HEADS, row, saved, tally
 
-    found = followed(plan, recorded_ends(plan))
+    found = followed_by_now(plan)
     rows = [HEADS, *(row(each, plan) for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
@@ -26,17 +26,17 @@ def show_comparisons(plan: Plan, console: Console) -> None:
 
 def replicates_line(plan: Plan) -> str:
     """How many seeds and trials there may be, and how many comparisons are still open."""
-    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.seeds import followed_by_now
     from reports.replicates.text import extent, tally
 
-    return f"{count(len(plan.cells), 'cell')}, {extent(plan)}; {tally(followed(plan, recorded_ends(plan)))}"
+    return f"{count(len(plan.cells), 'cell')}, {extent(plan)}; {tally(followed_by_now(plan))}"
 
 
 def further_trials(plan: Plan) -> list[Trial]:
     """The trials that will be added to the plan's own if no open comparison gets settled."""
-    from reports.replicates.seeds import at_most, followed, recorded_ends
+    from reports.replicates.seeds import at_most, followed_by_now
 
-    waiting = [each.comparison for each in followed(plan, recorded_ends(plan)) if each.may_get_seeds]
+    waiting = [each.comparison for each in followed_by_now(plan) if each.may_get_seeds]
     known = {trial.id for trial in plan.trials}
     return [trial for trial in at_most(plan, waiting).trials if trial.id not in known]
 
@@ -45,7 +45,7 @@ def comparisons_json(plan: Plan) -> dict[str, Any]:
     """Where the comparisons stand, as in report.json; empty if the number of seeds is fixed."""
     if plan.study.replicates is None:
         return {}
-    from reports.replicates.seeds import followed, recorded_ends
+    from reports.replicates.seeds import followed_by_now
     from reports.replicates.text import as_json
 
-    return {"seeds": as_json(plan, followed(plan, recorded_ends(plan)))}
+    return {"seeds": as_json(plan, followed_by_now(plan))}

@@ -54,7 +54,7 @@ def _slow_ones_begun() -> AbstractContextManager[None]:
     """Inside, torch's import and Ray's start, which take seconds, go on in other processes beside all other checks."""
     try:
         from ..checks.cuda import versions
-        from ..checks.probe import begun
+        from ..checks.isolated import begun
         from ..checks.ray_start import start_and_stop
     # if packages are broken, a finding will say so
     except Exception:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import click
 
 from experiments.language.wording import count, first_few
-from experiments.training.folders import TRIALS
+from experiments.training.folders import TRIALS, trial_of
 from trainer.errors import UserError
 from trainer.files import LOG
 
@@ -68,7 +68,7 @@ def find_log(trial: str) -> Path:
 
 def _logs() -> dict[Path, str]:
     """Every log of the working folder with its trial's id; see folders.trial_folder."""
-    return {log: log.parent.name.partition("-")[0] for log in TRIALS.glob(f"*/{LOG}") if log.is_file()}
+    return {log: trial_of(log.parent.name) for log in TRIALS.glob(f"*/{LOG}") if log.is_file()}
 
 
 def _not_found(trial: str, ids: list[str]) -> str:

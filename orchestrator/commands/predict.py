@@ -16,7 +16,7 @@ from experiments.training.predict import predict, to_csv
 from experiments.training.weights import finished_attempts
 from trainer.errors import UserError
 
-from ..estimates.resources import check_writable, writing
+from ..writable import check_writable, writing
 
 
 def write(run: str, folder: Path, out: Path) -> None:

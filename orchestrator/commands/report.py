@@ -14,11 +14,12 @@ from experiments.plan import Plan
 from experiments.sharing.claims import claims_of_others
 from experiments.tracking.attempts import record_mark
 from experiments.tracking.uris import embedded_record, shown_uri
+from experiments.training.folders import trial_of
 from reports.folder import results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
-from ..estimates.resources import check_writable, writing
+from ..writable import check_writable, writing
 from .loading import by_now, load_plan
 from .looks import other_rule
 
@@ -136,4 +137,4 @@ def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
 def _trains(plan: Plan) -> bool:
     """Whether a process trains, or will train, a trial of the plan."""
     ids = {trial.id for trial in plan.trials}
-    return any(folder.partition("-")[0] in ids for folder in claims_of_others())
+    return any(trial_of(folder) in ids for folder in claims_of_others())

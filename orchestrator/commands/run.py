@@ -16,21 +16,22 @@ from experiments.plan import Plan
 from experiments.sharing.claims import claims_of_others
 from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
+from experiments.training.folders import trial_of
 from reports.folder import PAGE, results_folder
 from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
-from ..estimates.resources import writing
 from ..output import steady_console
 from ..run import run_plan, say_aside
 from ..signals import interruptible
 from ..task import Summary
 from ..terms import Terms
+from ..writable import writing
 from .comparing import show_comparisons
 from .ending import Say, interrupted, say_refused, speaker
 from .loading import by_now, load_plan
 from .looks import other_rule
-from .terms import checked, executor_of
+from .starting import checked, executor_of
 
 
 def run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> int:
@@ -61,7 +62,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
 
 def _left(summary: Summary) -> int:
     """How many trials were left to another process, if no process has any of them any more; else 0."""
-    taken = {folder.partition("-")[0] for folder in claims_of_others()} if summary.elsewhere else set()
+    taken = {trial_of(folder) for folder in claims_of_others()} if summary.elsewhere else set()
     return len(summary.elsewhere) if summary.interrupted is None and not taken & summary.elsewhere.keys() else 0
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from experiments.language.names import file_name
 from experiments.language.wording import count, duration
+from experiments.search.emitted import check_emitted
+from experiments.search.emitted import emit as emit_study
 from experiments.search.plan import SearchPlan, plan_search
-from experiments.search.tuned import check_emitted
-from experiments.search.tuned import emit as emit_study
 from experiments.study import load_study
 from reports.folder import results_folder
 from reports.search.best_text import best_lines
@@ -27,7 +27,7 @@ from ..output import steady_console
 from ..signals import interruptible
 from ..terms import Terms
 from .ending import interrupted, say_refused, speaker
-from .terms import checked, executor_of
+from .starting import checked, executor_of
 
 if TYPE_CHECKING:
     from ..search.run import SearchResult

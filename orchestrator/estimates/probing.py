@@ -22,7 +22,7 @@ from experiments.training.measuring import Measured
 from trainer import allocator
 from trainer.errors import UserError
 
-from ..checks.probe import Unanswered, answer
+from ..checks.isolated import Unanswered, answer
 from ..checks.ray_start import start_and_stop
 from .paces import is_start_known, kind_of_probe, known_probe, remember_engine, remember_probe
 from .shares import Room

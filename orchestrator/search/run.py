@@ -17,8 +17,8 @@ from experiments.search.plan import SearchPlan, with_cells
 from experiments.search.words import COSTS
 from experiments.sharing.leases import leased
 from experiments.tracking import close_left_open
-from experiments.training.data import prepare_data, prepare_weights
 from experiments.training.folders import state_folder
+from experiments.training.preparing import prepare_data, prepare_weights
 from reports.figures.processes import get_ready
 from reports.search.told import Told, cell_of
 from trainer.errors import UserError

@@ -10,11 +10,8 @@ from typing import Any
 from trainer.metrics import best
 
 from ..power import fewest_seeds
-from ..significance import Equals, PairedComparison
+from ..significance import LEVEL, Equals, PairedComparison
 from ..statistics import Summary
-
-LEVEL = 0.05
-"""Level of the tests: the chance that any of the answer's changes is called better or worse though nothing differs."""
 
 WITHOUT = "without it"
 """What a switch is said to be compared with."""

@@ -18,9 +18,9 @@ from experiments.questions.named import FACTS
 from trainer.metrics import direction, network_of, plain
 
 from ..runs import Runs
-from ..significance import PairedComparison, among_the_best, compare_pairs
+from ..significance import LEVEL, PairedComparison, among_the_best, compare_pairs
 from ..statistics import summarize
-from .changes import LEVEL, WITHOUT, Change, Pair, StudyAnswer
+from .changes import WITHOUT, Change, Pair, StudyAnswer
 from .costs import arms_of, epochs_ratio, is_brief, params_ratio, times_as_long
 from .repeated import repeated_changes
 

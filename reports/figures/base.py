@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,13 @@ class FigureData(ABC):
     @abstractmethod
     def describe(self) -> str:
         """The sentences that explain the drawing in the report."""
+
+
+def frame_of(rows: Iterable[Sequence[object]], types: Mapping[str, str]) -> pd.DataFrame:
+    """Rows as a frame with these columns, of these types also where there are no rows."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(types)).astype(dict(types))
 
 
 def band_ends(values: list[float], band: Band) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
-from .base import BANDS, FigureData, band_ends
+from .base import BANDS, FigureData, band_ends, frame_of
 from .labels import labelled, table_labels
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def cost_points(
         (f"{id}.cell{place}", cell, named[cell], spent, mean, low, high, n, on_front[place])
         for place, (cell, spent, mean, (low, high), n) in enumerate(found)
     ]
-    data = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    data = frame_of(rows, _COLUMNS)
     against = COSTS[cost] if cost == "macs" else COSTS[cost].lower()
     return Costs(id, f"{title(metric)} against {against}", data, metric, cost, band)
 

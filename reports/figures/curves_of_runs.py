@@ -13,7 +13,7 @@ from experiments.tracking.records import TrialRecord
 from trainer.metrics import direction
 
 from ..runs import Runs
-from .base import band_ends
+from .base import band_ends, frame_of
 from .curves import FEW, SHORT, Broken, Curves
 from .labels import labelled, table_labels
 
@@ -92,7 +92,7 @@ def curve_data(runs: Runs, id: str, labels: Mapping[str, str], metrics: Sequence
                     if value is not None:
                         gid = f"{name}.seed{seed}"
                         rows.append((gid, cell, label, metric, epoch, value, None, None, 1, seed, status))
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    return frame_of(rows, _COLUMNS)
 
 
 def _of_cell(runs: Runs, cell: str, records: Mapping[str, TrialRecord]) -> Iterable[tuple[int, TrialRecord]]:

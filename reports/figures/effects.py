@@ -22,7 +22,7 @@ from ..least_squares import Term
 from ..numbers import title
 from ..runs import Runs
 from ..significance import PairedComparison, compare
-from .base import FigureData
+from .base import FigureData, frame_of
 from .labels import labelled, table_labels
 from .scale import SQUEEZED
 
@@ -155,7 +155,7 @@ def effect_forest(runs: Runs, id: str, metric: str, cells: Sequence[str] | None 
     return Forest(
         id=id,
         title=caption,
-        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        data=frame_of(table, _COLUMNS),
         metric=metric,
         untold=tuple(untold(found.unidentified, lambda term: option_names(term, factors))),
         additive=found.additive,
@@ -173,7 +173,7 @@ def answered_forest(answer: StudyAnswer, id: str) -> Forest:
     return Forest(
         id=id,
         title=f"What each change does to {title(answer.metric)}",
-        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        data=frame_of(table, _COLUMNS),
         metric=answer.metric,
         answered=True,
         repeated=answer.repeated,
@@ -198,7 +198,7 @@ def differences(
     return Forest(
         id=id,
         title=f"{title(metric)}: difference to {named[reference]}",
-        data=pd.DataFrame(table, columns=list(_COLUMNS)).astype(_COLUMNS),
+        data=frame_of(table, _COLUMNS),
         metric=metric,
         reference=named[reference],
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from experiments.language.factors import Factor
 from experiments.questions.figure_words import InteractionFigure
@@ -16,7 +14,7 @@ from trainer.metrics import direction
 
 from ..numbers import title
 from ..runs import Runs
-from .base import FigureData
+from .base import FigureData, frame_of
 from .effects import fitted, option_names
 
 if TYPE_CHECKING:
@@ -109,7 +107,7 @@ def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> Heat
     return HeatMap(
         id=id,
         title=f"{title(metric)} by {one} and {other}",
-        data=_frame(table),
+        data=frame_of(table, _COLUMNS),
         metric=metric,
         shows="means",
         rows=tuple(_option(factors[one], option) for option in options[one]),
@@ -141,7 +139,7 @@ def interactions(runs: Runs, id: str, metric: str) -> HeatMap:
     return HeatMap(
         id=id,
         title=f"What two factors add together to {title(metric)}",
-        data=_frame(table),
+        data=frame_of(table, _COLUMNS),
         metric=metric,
         shows="interactions",
         rows=tuple(names.values()),
@@ -178,8 +176,3 @@ def interaction_map(runs: Runs, id: str, metric: str) -> HeatMap | None:
 
 def _option(factor: Factor, option: str) -> str:
     return option if not factor.switch else f"{factor.name} {option}"
-
-
-def _frame(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
-    types: Mapping[str, str] = _COLUMNS
-    return pd.DataFrame(rows, columns=list(types)).astype(types)

@@ -73,6 +73,11 @@ def followed(plan: Plan, ended: Ended) -> list[Followed]:
     return [follow_one(plan, comparison, ended, ids) for comparison in plan.compared]
 
 
+def followed_by_now(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> list[Followed]:
+    """Every comparison and where it stands by the record. fingerprints: of the data of `largest(plan)`, as at hand."""
+    return followed(plan, recorded_ends(plan, fingerprints))
+
+
 def follow_one(plan: Plan, comparison: Comparison, ended: Ended, ids: Mapping[tuple[str, int], str]) -> Followed:
     """One comparison and where it stands; `ids` are those of `largest(plan)`."""
     rule = rule_of(plan)
@@ -107,7 +112,7 @@ def at_most(plan: Plan, comparisons: Iterable[Comparison]) -> Plan:
 
 def replayed(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> Plan:
     """The plan that the record asks for by now. fingerprints: of the data of `largest(plan)`; default: as at hand."""
-    return with_wanted_seeds(smallest(plan), followed(plan, recorded_ends(plan, fingerprints)))
+    return with_wanted_seeds(smallest(plan), followed_by_now(plan, fingerprints))
 
 
 def recorded_ends(plan: Plan, fingerprints: Mapping[str, str] | None = None) -> dict[str, TrialRecord | None]:

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.questions.lines import Line
 
-from ..significance import Equals, PairedComparison, among_the_best, compare_pairs, smallest_p
-
-LEVEL = 0.05
-"""The level of all tests of a column together."""
+from ..significance import LEVEL, Equals, PairedComparison, among_the_best, compare_pairs, smallest_p
 
 Arms = Mapping[str, Mapping[int, float]]
 """Cell to seed to a metric's value."""

@@ -16,9 +16,8 @@ from ..numbers import CUT, NOTHING, is_cut
 from ..power import fewest_seeds
 from ..provenance import command
 from ..runs import Runs
-from ..significance import PairedComparison
+from ..significance import LEVEL, PairedComparison
 from .columns import TESTED, is_tested
-from .comparing import LEVEL
 from .entries import Measured
 from .printed import MARK, Layout
 

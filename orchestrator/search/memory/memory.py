@@ -24,7 +24,7 @@ from experiments.search.space import Value
 from experiments.tracking.databases import without_driver
 from reports.search.told import Told
 from trainer.errors import UserError
-from trainer.room import is_full
+from trainer.full_disk import is_full
 
 from ..storage import shown_storage, storage_file
 from .beginning import begun, enqueue_starts, is_shared

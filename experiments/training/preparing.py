@@ -42,7 +42,7 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             with _display(console, kind_of(type(dataset))) as progress:
                 decoded(
                     checked_source(dataset, dataset.read(dataset.split_key(trial.seed))),
-                    dataset.stored_size or dataset.image_size,
+                    dataset.decoded_size,
                     cache_folder(),
                     progress,
                     squash=dataset.fit == "squash",

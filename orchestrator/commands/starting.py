@@ -14,9 +14,9 @@ from experiments.training.folders import state_folder
 from ..checks.record import check_fit
 from ..cluster.address import check_address
 from ..cluster.needs import Needs
-from ..estimates.resources import check_writable
 from ..events import Engine, Executor
 from ..terms import Terms
+from ..writable import check_writable
 
 
 def checked(terms: Terms, results: Path, threads: int) -> Terms:
