@@ -107,7 +107,9 @@ class Driver:
             except UserError as error:
                 self.ended(trial.id, Result("failed", reason=f"what it needs is missing: {error}"))
                 continue
-            self.handed[trial.id] = self.shares.of(trial)
+            more = self.supply is not None and not self.supply.is_over()
+            left = self.shares.capacity(trial) if more else 1 + len(self.waiting)
+            self.handed[trial.id] = self.shares.spread(trial, self.handed.values(), left)
             return job, self.handed[trial.id]
         return None
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from experiments.job import Job
+from experiments.job import Job, Result
+from experiments.training.environment import missing_gpu
 from experiments.trial import run_trial
 from trainer.recorder import Epoch
 
@@ -40,8 +41,11 @@ class Inline:
                 # a teacher is being recorded, or other machines train what is left
                 time.sleep(0.05)
                 continue
-            job, _ = found
+            job, share = found
             work.started(job.id)
+            if share.gpus and (reason := missing_gpu()):
+                work.ended(job.id, Result("failed", reason=reason))
+                continue
             try:
                 work.ended(job.id, run_trial(job, _Recorder(job, work), prints=True))
             except _Pruned:

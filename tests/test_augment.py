@@ -26,6 +26,8 @@ AUGMENTING: dict[str, dict[str, Any]] = {
     "cutout": {"holes": 2, "length": 5},
     "flip": {},
     "rand_augment": {"num_ops": 3, "magnitude": 15},
+    "random_erasing": {},
+    "trivial_augment": {},
     "random_choice": {
         "of": {"flip": {"p": 1.0}, "color_jitter": {"brightness": 0.5}, "cutout": {"length": 3}, "rotation": {}}
     },

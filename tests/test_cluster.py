@@ -225,4 +225,4 @@ def test_a_gpu_that_torch_does_not_see(study_file: WriteStudy, head: Nodes) -> N
         pytest.skip("torch sees the GPU of this machine")
     head.add("--num-cpus=1", "--num-gpus=1")
     done = ablate("run", str(study_file()), "--address", head.address, code=1)
-    assert done.stdout.count("Ray gave this trial a GPU, but torch") == 8, "four trials, told twice"
+    assert done.stdout.count("a GPU was given to this training, but torch") == 8, "four trials, told twice"

@@ -57,10 +57,9 @@ main()
 
 def test_rays_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(worker.ray, "get_gpu_ids", list)
-    monkeypatch.setattr(worker.away, "check_gpu", lambda ids: "none")
+    monkeypatch.setattr(worker, "missing_gpu", lambda: "none")
     monkeypatch.setattr(worker.tune, "report", lambda told: seen.append(gc.get_threshold()))
     monkeypatch.setattr(worker, "_Recorder", lambda job: type("Recorder", (), {"last": {}}))
     monkeypatch.setattr(worker, "Job", lambda: None)
-    worker.train({"job": json.dumps({})})
+    worker.train({"job": json.dumps({}), "gpus": 1.0})
     assert seen == [SELDOM]

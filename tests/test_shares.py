@@ -80,6 +80,38 @@ def test_two_seeds_that_fail_together_raise_it_once() -> None:
     assert shares.of(trial()) == Share(2)
 
 
+@pytest.mark.parametrize(
+    ("room", "wanted", "left", "given"),
+    [
+        (Room(16, 4), {"gpu": 0.25}, 100, [0.25] * 16),
+        (Room(4, 4), {"gpu": 0.25}, 100, [1.0] * 4),
+        (Room(8, 4), {"measured": lambda trial: 0.25}, 100, [0.5] * 8),
+        (Room(16, 4), {"measured": lambda trial: 0.5}, 3, [1.0] * 3),
+        (Room(16, 4), {"measured": lambda trial: 0.5}, 6, [0.5] * 4 + [1.0] * 2),
+        (Room(16, 2), {"at_once": 6}, 3, [0.5, 0.5, 1.0]),
+        (Room(16, 1), {"gpu": 0.4}, 2, [0.5, 0.5]),
+        (Room(16), {}, 3, [0.0] * 3),
+    ],
+)
+def test_no_gpu_is_left_idle_while_trials_share_another(
+    room: Room, wanted: dict[str, Any], left: int, given: list[float]
+) -> None:
+    shares = Shares(room, **wanted)
+    running: list[Share] = []
+    while left and len(running) < shares.capacity(trial()):
+        running.append(shares.spread(trial(), running, left))
+        left -= 1
+    assert [share.gpus for share in running] == pytest.approx(given)
+    assert shares.spread(trial(), running, 100) == shares.of(trial()), "one ahead, which waits"
+
+
+def test_a_trial_that_had_more_than_its_share_is_given_still_more() -> None:
+    shares = Shares(Room(8, 2), gpu=0.2)
+    assert shares.raise_for(trial(), Share(1, 0.5), None)
+    assert shares.of(trial()) == Share(1, 1.0)
+    assert not Shares(Room(8, 2), gpu=0.2).raise_for(trial(), Share(1, 1.0), None), "there is no more"
+
+
 @pytest.mark.parametrize(("asked", "threads", "at_once"), [(1, 1, 1), (1, 3, 1), (3, 1, 3), (2, 3, 2)])
 def test_as_many_as_the_user_asks_for_on_however_few_cores(
     asked: int, threads: int, at_once: int, monkeypatch: pytest.MonkeyPatch

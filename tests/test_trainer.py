@@ -27,7 +27,7 @@ from experiments.refinements.random_crop import RandomCrop
 from experiments.schedules.constant import Constant
 from experiments.schedules.cosine import Cosine
 from trainer import Diverged, Outcome, UserError, checkpoint, train
-from trainer.data import Data, _has_room
+from trainer.data import Data, has_room
 from trainer.draws import Draws
 from trainer.evaluate import Evaluation, Meter, evaluate, evaluation_batch, ranks
 from trainer.geometry import Frame
@@ -726,8 +726,8 @@ class TestBatches:
 
     def test_a_gpu_keeps_half_of_its_free_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
-        assert [_has_room(torch.device("cuda"), size) for size in (400, 500, 501)] == [True, True, False]
-        assert _has_room(CPU, 10**15)
+        assert [has_room(torch.device("cuda"), size) for size in (400, 500, 501)] == [True, True, False]
+        assert has_room(CPU, 10**15)
 
     def test_the_data_stay_as_they_are(self) -> None:
         before = DATA.images.clone()

@@ -7,6 +7,8 @@ step on the CPU. Other C libraries ignore all of this.
 from __future__ import annotations
 
 import ctypes
+import sys
+from contextlib import suppress
 
 SETTINGS = {
     # one arena for all threads, because large blocks in those of threads other than the first are never kept
@@ -19,6 +21,11 @@ SETTINGS = {
 
 
 def give_back() -> None:
-    """Return freed memory to the system; to be called between two trials, when another process may need it."""
+    """Return freed memory to the system and the GPU, between two trials: another process may need it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        # no error after a failure that has taken the device: whoever asks next will say so
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

@@ -193,7 +193,7 @@ def load(
     labels = torch.from_numpy(source.labels.astype(np.int64))
     splits = {name: samples.astype(np.int64) for name, samples in source.splits.items()}
     centre, spread = colours(mean, device), colours(std, device)
-    resident = pixels.to(device) if _has_room(device, pixels.nbytes) else pixels
+    resident = pixels.to(device) if has_room(device, pixels.nbytes) else pixels
     return Data(resident, labels.to(device), splits, source.classes, centre, spread, image_size)
 
 
@@ -205,7 +205,7 @@ def _check_labels(source: Source) -> None:
         raise UserError(f"the data set has a label {wrong[0]}, expected 0 to {classes - 1}: it names {classes} classes")
 
 
-def _has_room(device: torch.device, size: int) -> bool:
+def has_room(device: torch.device, size: int) -> bool:
     """Whether `size` bytes of images leave a GPU half of its free memory for training."""
     import torch
 

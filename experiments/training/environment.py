@@ -23,6 +23,18 @@ def describe_hardware() -> str:
     return _processor()
 
 
+def missing_gpu() -> str | None:
+    """What is wrong where a training was given a GPU and torch sees none: silently, it would be on the processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    return (
+        f"a GPU was given to this training, but torch {torch.__version__} sees none; "
+        "expected a CUDA build of torch and a working driver, `ablate doctor` there says more"
+    )
+
+
 @cache
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")

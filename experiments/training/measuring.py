@@ -5,6 +5,7 @@ The images are noise, so that no data need be at hand; teachers are untrained; o
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,8 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
     """
     import torch
 
+    from trainer.data import has_room
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes, train, val, images = _sizes(recipe, seed)
     # a batch holds no more images than there are
@@ -87,7 +90,10 @@ def measure(recipe: Recipe, seed: int, teachers: Mapping[str, Any], ready: Calla
 
     if device.type == "cuda":
         step, image, memory = steps(whole)
-        return Measured(step, image, memory + images, torch.cuda.mem_get_info(device)[1], train, val)
+        total = torch.cuda.mem_get_info(device)[1]
+        # images that would leave too little memory stay on the host
+        resident = images if has_room(device, images) else 0
+        return Measured(step, image, memory + resident, total, train, val)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Measured(*_on_cpu(steps, whole), total, train, val)
 
@@ -167,6 +173,7 @@ class _Clock(Hook):
         # steps that don't count: they choose algorithms and make the optimizer's state
         self.warm = 5 if device.type == "cuda" else 1
         self.steps = 0
+        self.due = self.warm
         self.begin = self.step_seconds = self.image_seconds = 0.0
 
     def start(self, model: nn.Module) -> None:
@@ -179,16 +186,21 @@ class _Clock(Hook):
 
     def step_end(self, model: nn.Module) -> None:
         self.steps += 1
-        if self.steps < self.warm:
+        if self.steps < self.due:
             return
         now = _now(self.device)
         if self.steps == self.warm:
             self.ready()
             self.begin = _now(self.device)
-        elif now - self.begin >= SECONDS:
-            self.step_seconds = (now - self.begin) / (self.steps - self.warm)
+            self.due += 1
+            return
+        spent, done = now - self.begin, self.steps - self.warm
+        if spent >= SECONDS:
+            self.step_seconds = spent / done
             self.image_seconds = self._evaluation(model)
             raise _Enough
+        # not at every step: while the host waits for the GPU, it queues nothing, as it does not in a training
+        self.due += math.ceil(1.2 * done * SECONDS / spent) - done
 
     def _evaluation(self, model: nn.Module) -> float:
         import torch

@@ -61,20 +61,6 @@ def run_away(job: Job, needs: Needs, files: Files, recorder: Recorder, node: str
     return replace(result, log=log, reason=f"{node}: {result.reason}" if result.reason else "")
 
 
-def check_gpu(given: list[Any]) -> str | None:
-    """What is wrong where Ray has given a worker GPUs and torch sees none: training would silently be on the CPU."""
-    if not given:
-        return None
-    import torch
-
-    if torch.cuda.is_available():
-        return None
-    return (
-        f"Ray gave this trial a GPU, but torch {torch.__version__} sees none; "
-        "expected a CUDA build of torch and a working driver, `ablate doctor` there says more"
-    )
-
-
 def _basics(needs: Needs, files: Files) -> None:
     check_versions(needs.versions)
     os.chdir(needs.folder if os.path.isdir(needs.folder) else _STARTED_IN)

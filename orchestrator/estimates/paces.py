@@ -18,6 +18,7 @@ from trainer.recorder import Epoch
 from trainer.settings import digest
 
 from .eta import Estimate
+from .resources import gpu_kinds
 from .shares import Room
 
 
@@ -112,7 +113,8 @@ def _positive(found: Mapping[str, Any] | None) -> float | None:
 
 
 def _device(room: Room) -> str:
-    return "gpu" if room.gpus else "cpu"
+    """What trains: another GPU has another memory and another pace, under the same cache."""
+    return f"gpu {gpu_kinds()}" if room.gpus else "cpu"
 
 
 def _pace_key(recipe: Recipe, room: Room) -> list[Any]:

@@ -40,8 +40,10 @@ PATIENCE = 120.0
 class Probes:
     """Processes that measure; use as a context manager. They start when they are first needed and keep torch loaded."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, gpu: bool = False) -> None:
+        """gpu: whether they must find one."""
         self.plan = plan
+        self.gpu = gpu
         self.processes: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Probes:
@@ -59,6 +61,7 @@ class Probes:
             "seed": self.plan.study.seeds[0],
             "teachers": {trial.id: {"recipe": trial.recipe.as_data()} for trial in self._teachers(recipe)},
             "plugins": [str(plugin.resolve()) for plugin in self.plan.study.plugins],
+            "gpu": self.gpu,
         }
         processes = self.processes[:at_once]
         timer = Timer(PATIENCE, _kill, [processes])
@@ -189,7 +192,7 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
         console.print(f"{doing}, a few steps each ...", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with bars, Probes(plan) as probes:
+    with bars, Probes(plan, gpu=bool(room.gpus)) as probes:
         for cell in bars.track(list(missing.values()), description=doing):
             try:
                 remember_probe(cell.recipe, room, *_probed(probes, cell.recipe, room))
@@ -209,6 +212,6 @@ def measure_start(room: Room) -> None:
 def _probed(probes: Probes, recipe: Recipe, room: Room) -> tuple[float, Measured]:
     """The share of the GPU or of the machine that a trial takes, and what it costs then."""
     if room.gpus:
-        return best_share(lambda at_once: probes.measure(recipe, at_once), room.cpus)
+        return best_share(lambda at_once: probes.measure(recipe, at_once), max(1, int(room.cpus / room.gpus)))
     measured = probes.measure(recipe, max(1, room.cpus // recipe.numerics.threads))
     return memory_share(measured), measured

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def _is_listed(name: str, listing: list[str]) -> bool:
 def listed_gpus() -> list[str]:
     """The driver's line on each GPU, whether this process may use it or not."""
     return [line for line in smi("-L") if line.startswith("GPU ")]
+
+
+@cache
+def gpu_kinds() -> str:
+    """The names of this machine's GPUs, each once, and of the parts that they are cut into; empty without a driver."""
+    found = set()
+    for line in smi("-L"):
+        what = line.partition("(UUID")[0].split()
+        found.add(" ".join(what[2:]) if what[0] == "GPU" else " ".join(what[:2]))
+    return ", ".join(sorted(found))
 
 
 def smi(*arguments: str) -> list[str]:

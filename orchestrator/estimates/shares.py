@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from experiments.language.wording import count
@@ -74,15 +74,28 @@ class Shares:
         memory = 0.0 if self.at_once else self._measured_of(trial) or 0.0
         return Share(min(max(trial.recipe.numerics.threads, math.ceil(memory * self.room.cpus)), self.room.cpus))
 
+    def spread(self, trial: Trial, running: Collection[Share], left: int) -> Share:
+        """The share of a trial that begins now: more of a GPU than its own, where GPUs would stay idle otherwise.
+
+        Ray fills one GPU before it touches the next. running: the shares of those that train already. left: how many
+        trials are still to begin, this one included.
+        """
+        own = self.of(trial)
+        free = self.room.gpus - sum(share.gpus for share in running)
+        beginning = min(left, self.capacity(trial) - len(running))
+        if not own.gpus or free <= 0 or beginning < 1:
+            return own
+        return replace(own, gpus=max(own.gpus, min(1.0, 1 / math.ceil(beginning / free))))
+
     def raise_for(self, trial: Trial, had: Share, needed: float | None) -> bool:
         """Give the trial's cell more than the share it `had` when memory ran out; False where there is no more.
 
         needed: the share of a GPU that it would take, where that is known.
         """
         now = self.of(trial)
-        if now != had:
+        if (now.gpus, now.cpus) > (had.gpus, had.cpus):
             # a trial of the same cell has run out of memory before
-            return (now.gpus, now.cpus) > (had.gpus, had.cpus)
+            return True
         if had.gpus:
             larger = Share(had.cpus, min(1.0, max(2 * had.gpus, needed or 0.0)))
         else:

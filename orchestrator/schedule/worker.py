@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import ray
 from ray import tune
 
 from experiments.job import Job, Result
+from experiments.training.environment import missing_gpu
 from experiments.trial import run_trial
 from trainer.failures import is_device_lost
 from trainer.files import JOURNAL
@@ -33,19 +39,51 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 def train(config: dict[str, Any], home: Home | None = None) -> None:
     """Run one trial in a worker. A failed training is reported as a result, so that the worker lives on."""
     collect_seldom()
+    if not config["gpus"]:
+        # where none was reserved, Ray leaves all of a node's GPUs in sight
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     job = Job(**json.loads(config["job"]))
     recorder = _Recorder(job)
-    if reason := away.check_gpu(ray.get_gpu_ids()):
+    if config["gpus"] and (reason := missing_gpu()):
         result = Result("failed", reason=reason)
     elif home is None or ray.get_runtime_context().get_node_id() == home.node:
-        result = run_trial(job, recorder)
+        result = in_one_thread(lambda: run_trial(job, recorder))
     else:
         node = node_name(socket.gethostname(), ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-        result = away.run_away(job, home.needs, home, recorder, node)
+        result = in_one_thread(lambda: away.run_away(job, home.needs, home, recorder, node))
     if result.status == "failed" and is_device_lost():
         # further trials in this process would fail as well, so another worker must take its place
         os._exit(1)
     tune.report({"result": json.dumps(result.as_data()), **recorder.last})
+
+
+def in_one_thread(training: Callable[[], Result]) -> Result:
+    """What `training` returns or raises, called in the thread that trains all of a worker's trials.
+
+    Tune begins a thread for each; but what cuDNN has measured of a convolution stays with the thread that asked.
+    """
+    done: Future[Result] = Future()
+    _trainings().put((training, done))
+    return done.result()
+
+
+@cache
+def _trainings() -> SimpleQueue[tuple[Callable[[], Result], Future[Result]]]:
+    waiting: SimpleQueue[tuple[Callable[[], Result], Future[Result]]] = SimpleQueue()
+
+    def train_all() -> None:
+        while True:
+            training, done = waiting.get()
+            try:
+                done.set_result(training())
+            except BaseException as error:
+                # also the SystemExit by which Tune ends a trial
+                done.set_exception(error)
+            del training, done
+
+    # a daemon, as Tune's own: a training that hangs must not keep the process
+    Thread(target=train_all, name="training", daemon=True).start()
+    return waiting
 
 
 class _Recorder:
