@@ -81,7 +81,7 @@ def train(
     build_optimizer: takes the network; its learning rate is the base that `schedule` scales at every step.
     loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
-    select: `last`, `val_loss` or `top1`: the epoch whose weights are kept and tested.
+    select: `last`, or the metric (see stopping) whose best epoch's weights are kept and tested.
     folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from which an interrupted training goes
     on, and at the end `weights.safetensors`.
 

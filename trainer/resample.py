@@ -1,8 +1,9 @@
 """Makes the images that a Frame describes: each pixel is interpolated at most once, on the images' device, bilinearly.
 
 Shifts by whole pixels copy them. A resized box is antialiased as by torchvision's resized_crop. Any other map gives
-what torchvision's affine and rotate do; where it shrinks, each pixel is the mean of several places in it. How a sample
-is treated depends on the recipe and its own map, never on the samples beside it.
+what torchvision's affine and rotate do, but for pixels across an edge, into which torchvision blends the fill twice;
+where it shrinks, each pixel is the mean of several places in it. How a sample is treated depends on the recipe and its
+own map, never on the samples beside it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The operations of RandAugment and its successors, torchvision's, each at a level of its own for every image.
 
-Two things are not torchvision's: images are interpolated bilinearly, and pixel values stay fractions between operations
-(those that work on whole levels round first).
+Three things are not torchvision's: images are interpolated bilinearly, the fill is blended once into pixels across an
+edge, and pixel values stay fractions between operations (those that work on whole levels round first).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Random affine map about the image's centre, as torchvision's RandomAffine with bilinear interpolation.
 
 Where a map brings pixels together (a scale below 1; a shear, in one direction) torchvision skips some; here they are
-averaged (trainer.resample), so that fine patterns fade instead of turning into coarse ones.
+averaged (trainer.resample), so that fine patterns fade instead of turning into coarse ones. Into pixels across an edge,
+torchvision blends the fill twice.
 """
 
 from __future__ import annotations

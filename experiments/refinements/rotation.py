@@ -1,4 +1,7 @@
-"""Random rotation about the image's centre, as torchvision's RandomRotation with bilinear interpolation."""
+"""Random rotation about the image's centre, as torchvision's RandomRotation with bilinear interpolation.
+
+Into pixels across an edge, torchvision blends the fill twice (see trainer.resample).
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Cosine(Schedule):
     kind: Literal["cosine"] = "cosine"
 
     floor: float = Field(default=0.0, ge=0.0, le=1.0)
-    """The last factor, as a fraction of the base rate."""
+    """What the factor falls to at the end of the last epoch; the last step is one step above it."""
 
     def factor(self, moment: Moment) -> float:  # noqa: D102
         return cosine_factor(moment.epoch / moment.epochs, self.floor)

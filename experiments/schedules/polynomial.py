@@ -20,7 +20,7 @@ class Polynomial(Schedule):
     """1: along a line; above, it falls more at first; below, more at the end (Chen et al.: 0.9)."""
 
     floor: float = Field(default=0.0, ge=0.0, le=1.0)
-    """The last factor, as a fraction of the base rate."""
+    """What the factor falls to at the end of the last epoch; the last step is one step above it."""
 
     def factor(self, moment: Moment) -> float:  # noqa: D102
         return float(self.floor + (1 - self.floor) * (1 - moment.epoch / moment.epochs) ** self.power)
