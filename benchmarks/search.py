@@ -217,10 +217,9 @@ def one_optimize(trials: int) -> None:
 
 def one_search(trials: int) -> None:
     """Run `ablate search --executor inline` over the empty trainings, in this process and folder."""
-    from rich.console import Console
-
     from orchestrator import inline
     from orchestrator.commands.search import load_search
+    from orchestrator.output import plain_console
     from orchestrator.run import Terms
     from orchestrator.search.run import run_search
 
@@ -235,7 +234,7 @@ def one_search(trials: int) -> None:
     inline.run_trial = train  # type: ignore[assignment]
     search = load_search(Path("nothing.yaml"), None, trials, None)
     with Path("out.txt").open("w") as out:
-        run_search(search, inline.start, Terms(1), Console(file=out), "", prunes=True)
+        run_search(search, inline.start, Terms(1), plain_console(file=out), "", prunes=True)
     Path("each.txt").write_text(str((ends[trials - 1] - ends[0]) / (trials - 1)))
 
 

@@ -56,7 +56,14 @@ def console_with_cursor(**settings: Any) -> Console:
         def show_cursor(self, show: bool = True) -> bool:
             return False
 
-    return WithCursor(**settings)
+    return WithCursor(markup=False, highlight=False, **settings)
+
+
+def plain_console(**settings: Any) -> Console:
+    """A console that prints lines as they are: nothing in them is markup, and none is broken."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, markup=False, highlight=False, **settings)
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]], left: int = 1) -> None:
@@ -74,9 +81,9 @@ def print_table(console: Console, rows: Sequence[Sequence[str]], left: int = 1) 
         gaps = [" " * (width - size) for width, size in zip(widths, own, strict=True)]
         cells = [cell + gap if i < left else gap + cell for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))]
         lines.append("  ".join(cells).rstrip())
-    console.print(lines[0], style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(lines[0], style="bold", soft_wrap=True)
     if others := lines[1:]:
-        console.print("\n".join(others), markup=False, highlight=False, soft_wrap=True)
+        console.print("\n".join(others), soft_wrap=True)
 
 
 class _Steady(io.TextIOBase):

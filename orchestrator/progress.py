@@ -112,16 +112,16 @@ class Progress:
         where = " elsewhere" if elsewhere else ""
         if result.status == "finished":
             line = f"{counter} {name}  {self._reached(trial, result)}  {took(result.seconds)}{where}"
-            self.console.print(line + self._eta(", "), style="", highlight=False, markup=False)
+            self.console.print(line + self._eta(", "), style="")
         elif result.status == "pruned":
             line = f"{counter} {name}  {result.reason}: {self._reached(trial, result)}"
-            self.console.print(line + self._eta(", "), style="dim", highlight=False, markup=False)
+            self.console.print(line + self._eta(", "), style="dim")
         else:
             self.failed += 1
             line = f"{counter} {name}  FAILED{where}: {result.reason}"
-            self.console.print(line, style="red", highlight=False, markup=False)
+            self.console.print(line, style="red")
             if result.log:
-                self.console.print(f"        log: {result.log}", highlight=False, markup=False, soft_wrap=True)
+                self.console.print(f"        log: {result.log}")
 
     def _reached(self, trial: Trial, result: Result) -> str:
         """What a trial has come to; its top-1, if it has no such metric."""
@@ -137,11 +137,11 @@ class Progress:
         # the next attempt counts these epochs again with its first report
         self.epochs_left += running.epoch
         self.estimate.ended(trial, again=True)
-        self.console.print(f"{trial.cell} seed {trial.seed}  {what}", style="yellow", highlight=False, markup=False)
+        self.console.print(f"{trial.cell} seed {trial.seed}  {what}", style="yellow")
 
     def say(self, line: str) -> None:
         """Print a line that concerns the whole run."""
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line)
 
     def say_once(self, line: str) -> None:
         """Print a line that concerns the whole run, unless it was printed before."""
@@ -151,7 +151,7 @@ class Progress:
 
     def record(self, what: str) -> None:
         """Print that the record is away, or back."""
-        self.console.print(f"the record at {shown_uri()} {what}", style="yellow", highlight=False, markup=False)
+        self.console.print(f"the record at {shown_uri()} {what}", style="yellow")
 
     def _tell(self) -> None:
         at, trials = self.told

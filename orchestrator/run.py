@@ -57,7 +57,7 @@ def run_plan(
     prepare_weights(_pending(plan, known), console)
     plan, fingerprints = _prepared(plan, console)
     folders = {trial.id: folder_name(trial.id, fingerprints[trial.id]) for trial in plan.trials}
-    with claimed(folders.values()) as held, leased(partial(say_aside, console)) as lease:
+    with claimed(folders.values()) as held, leased(partial(console.print, style="yellow")) as lease:
         states = trial_states(plan, fingerprints)
         pending = _pending(plan, states)
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
@@ -194,18 +194,13 @@ def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once
 
         trials = f"{extent(plan)}; {trials} so far"
     head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"
-    console.print(head, highlight=False, markup=False)
+    console.print(head)
     for note in (*absent_record(), *unreported(plan)):
-        say_aside(console, f"note: {note}")
+        console.print(f"note: {note}", style="yellow")
     for process, number in Counter(summary.elsewhere.values()).items():
-        console.print(f"{count(number, 'trial')} left to {process}", highlight=False, markup=False)
+        console.print(f"{count(number, 'trial')} left to {process}")
     for line in why_again(plan, states):
-        say_aside(console, line)
-
-
-def say_aside(console: Console, line: str) -> None:
-    """Print a line that the user should know although nothing stops because of it."""
-    console.print(line, style="yellow", highlight=False, markup=False)
+        console.print(line, style="yellow")
 
 
 def _elsewhere(plan: Plan, pending: list[Trial], taken: dict[str, str]) -> dict[str, str]:

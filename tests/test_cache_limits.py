@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 import experiments.training.preparing
 import trainer.data
 from experiments.datasets.digits import Digits
 from experiments.training.resident import resident_data
+from orchestrator.output import plain_console
 from trainer import decoders
 from trainer.cache import decoded
 from trainer.data import Data, Source
@@ -180,7 +180,7 @@ class TestArrays:
 
 def shown(size: int, *, terminal: bool) -> str:
     """What a terminal, or a file, shows of digits of this size being decoded."""
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    console = plain_console(file=io.StringIO(), force_terminal=terminal, width=120)
     trial = SimpleNamespace(id="1", seed=0, recipe=SimpleNamespace(dataset=Digits(image_size=size)))
     plan: Any = SimpleNamespace(trials=[trial])
     experiments.training.preparing.prepare_data(plan, console)
@@ -212,7 +212,7 @@ class TestTheDisplay:
 
     def test_waiting_for_another_process_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(experiments.training.preparing, "LONG", 0.0)
-        console = Console(file=io.StringIO())
+        console = plain_console(file=io.StringIO())
         with experiments.training.preparing._display(console, "digits") as progress:
             progress(0, 1797)
         line = "digits: waiting for another process that decodes 1,797 images ...\n"

@@ -11,7 +11,6 @@ from unittest.mock import MagicMock
 
 import pytest
 from made_up import planned
-from rich.console import Console
 
 from experiments.job import Result
 from experiments.sharing import arbitration
@@ -22,6 +21,7 @@ from experiments.tracking.attempts import Attempt
 from orchestrator.driver import Driver
 from orchestrator.estimates.eta import Estimate
 from orchestrator.estimates.shares import Room, Shares
+from orchestrator.output import plain_console
 from orchestrator.progress import Progress
 from orchestrator.task import Summary, Task
 
@@ -364,7 +364,7 @@ def test_a_trial_that_another_process_took_over_is_left_to_it(status: str, tmp_p
     plan, said = planned(tmp_path), io.StringIO()
     trial = plan.trials[0]
     reason = "it broke" if status == "failed" else ""
-    with Progress(Console(file=said, width=200), "a test", [trial], Estimate([trial], 1)) as progress:
+    with Progress(plain_console(file=said, width=200), "a test", [trial], Estimate([trial], 1)) as progress:
         shares, summary = Shares(Room(1)), Summary(0)
         task = Task(plan, [trial], {trial.id: "f" * 32}, shares, progress, summary, lease=TakenOver())
         driver = Driver(task, MagicMock(), retries=1)

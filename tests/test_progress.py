@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 from rich.cells import cell_len
-from rich.console import Console
 
 from experiments import expand, load_study
 from experiments.job import Result
 from experiments.plan import Trial
 from orchestrator.clock import clock, took, until
 from orchestrator.estimates.eta import Estimate
+from orchestrator.output import plain_console
 from orchestrator.progress import Progress
 
 LONG = "shallow_label_smoothing_mixup_cosine_cutout_randaugment"
@@ -30,7 +30,7 @@ def trials_of(folder: Path, name: str, seeds: int = 1) -> list[Trial]:
 
 def shown(trials: list[Trial], width: int, height: int, *, epochs: int = 1) -> list[str]:
     """The lines of the display while all these trials run and one has failed."""
-    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
+    console = plain_console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     progress = Progress(console, "a_study_of_tricks", trials, Estimate(trials, 4))
     for trial in trials:
         progress.started(trial, "1/8 of a GPU")
@@ -63,7 +63,7 @@ def test_each_trial_has_one_line_with_its_epoch_and_metric(width: int, name: str
 )  # fmt: skip
 def test_what_has_ended_is_told_by_the_metric_that_is_asked_about(metric: str, said: str, tmp_path: Path) -> None:
     trial, *_ = trials = trials_of(tmp_path, "l")
-    console = Console(file=io.StringIO(), width=80)
+    console = plain_console(file=io.StringIO(), width=80)
     progress = Progress(console, "a study", trials, Estimate(trials, 1), metric=metric)
     history = [{**EPOCH, "ece": 0.05}, {**EPOCH, "ece": 0.1}]
     for status in ("finished", "pruned"):

@@ -22,7 +22,6 @@ import pytest
 from click.testing import CliRunner
 from conftest import TINY
 from made_up import planned, recorded
-from rich.console import Console
 from test_claims import HOLDS, another
 
 from experiments.job import Job, Result
@@ -37,6 +36,7 @@ from orchestrator.driver import Driver
 from orchestrator.estimates.eta import Estimate
 from orchestrator.estimates.shares import Room, Shares
 from orchestrator.events import Work
+from orchestrator.output import plain_console
 from orchestrator.progress import Progress
 from orchestrator.replicates import Replicates
 from orchestrator.run import run_plan
@@ -130,7 +130,7 @@ def run(
     plan = load_plan(study, None, None)
     engine = MadeUp(plan, **how)
     engine.stop_after, engine.kill_at = stop_after or engine.stop_after, kill_at
-    console = Console(file=said or io.StringIO(), width=200)
+    console = plain_console(file=said or io.StringIO(), width=200)
     summary = run_plan(plan, engine.start, Terms(retries=0), console, "a test", lambda: Renewed(Path(), False, 0, 0, 0))
     return engine, summary
 
@@ -151,7 +151,7 @@ def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, S
     used, summary = engine(plan, **how), Summary(0)
     folders = [trial_folder(trial.id, str(fingerprint)).name for trial in plan.trials]
     estimate = Estimate(plan.trials, None)
-    console = Console(file=io.StringIO())
+    console = plain_console(file=io.StringIO())
     with claimed(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
         supply = Replicates(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()

@@ -24,6 +24,7 @@ from orchestrator.commands.search import load_search
 from orchestrator.estimates.paces import remember_probe
 from orchestrator.estimates.shares import Room, Share
 from orchestrator.events import Work
+from orchestrator.output import plain_console
 from orchestrator.search import outcomes
 from orchestrator.search.run import run_search
 from orchestrator.terms import Terms
@@ -266,7 +267,7 @@ def test_trials_share_a_gpu_as_measured(study: Callable[..., str], monkeypatch: 
     monkeypatch.setattr("orchestrator.run.room_here", lambda: room)
     monkeypatch.setattr("orchestrator.run.probe_missing", measure)
     said = io.StringIO()
-    run_search(search, start, Terms(), Console(file=said, width=200), "a test", prunes=False)
+    run_search(search, start, Terms(), plain_console(file=said, width=200), "a test", prunes=False)
     assert probed == ["#0", "#1"], "the recipe and the starting point"
     assert "4 at once" in said.getvalue()
     assert {share for width, share in OneGpu.given if width == 2} == {0.25}

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from experiments.plan import Trial
 from orchestrator.estimates.shares import Room, Share, Shares
+from orchestrator.output import plain_console
 from orchestrator.run import cpus_for, shares_here
 from orchestrator.terms import Terms
 
@@ -119,7 +119,7 @@ def test_as_many_as_the_user_asks_for_on_however_few_cores(
     monkeypatch.setattr("orchestrator.run.room_here", lambda: Room(2))
     one = trial(threads=threads)
     plan: Any = SimpleNamespace(cells=[one])
-    shares = shares_here(plan, [], Terms(asked), Console())
+    shares = shares_here(plan, [], Terms(asked), plain_console())
     assert shares.capacity(one) == at_once
     shares.room = Room(cpus_for([one], shares))
     assert shares.capacity(one) == at_once, "as announced"

@@ -34,7 +34,7 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
         dataset = trial.recipe.dataset
         key = dataset.model_dump_json()
         if key not in known:
-            dataset.prepare(lambda line: console.print(line, highlight=False, markup=False))
+            dataset.prepare(console.print)
             fingerprint = dataset.fingerprint()
             if fingerprint is None:
                 kind, plugin = kind_of(type(dataset)), sys.modules[type(dataset).__module__].__file__
@@ -59,7 +59,7 @@ def prepare_weights(trials: Iterable[Trial], console: Console) -> None:
         key = trial.recipe.architecture.model_dump_json()
         if key not in seen:
             seen.add(key)
-            trial.recipe.architecture.prepare(lambda line: console.print(line, highlight=False, markup=False))
+            trial.recipe.architecture.prepare(console.print)
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _display(console: Console, name: str) -> Iterator[Callable[[int, int], None]
         bars.update(task, description=doing, completed=done, total=total)
         if bars.disable and doing not in said and time.monotonic() - begin > LONG:
             said.add(doing)
-            console.print(f"{doing} ...", highlight=False, markup=False)
+            console.print(f"{doing} ...")
 
     try:
         yield show

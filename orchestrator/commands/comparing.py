@@ -20,8 +20,8 @@ def show_comparisons(plan: Plan, console: Console) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        console.print(text.rstrip(), markup=False, highlight=False)
-    console.print(f"{tally(found)}; {saved(plan, found)}", markup=False, highlight=False)
+        console.print(text.rstrip())
+    console.print(f"{tally(found)}; {saved(plan, found)}")
 
 
 def replicates_line(plan: Plan) -> str:

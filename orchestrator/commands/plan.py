@@ -29,7 +29,7 @@ from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
 from ..estimates.resources import room_here
 from ..estimates.shares import Shares
-from ..output import console_with_cursor, print_table
+from ..output import console_with_cursor, plain_console, print_table
 from .comparing import comparisons_json, further_trials, replicates_line
 from .loading import load_plan
 
@@ -51,50 +51,50 @@ def show(study: Path, profile: str | None, seeds: int | None, probe: bool | None
     if as_json:
         click.echo(json.dumps(_as_json(plan, states, _estimate(plan, missing)), indent=1))
         return
-    console = Console(soft_wrap=True)
+    console = plain_console()
     estimate = _estimate(plan, missing)
     _print_cells(plan, states, estimate, console)
     _print_others(plan, states, console)
     _print_size(plan, states, console)
     if line := _cost(plan, estimate):
-        console.print(line, highlight=False)
+        console.print(line)
     if plan.study.replicates is not None and (line := _cost_at_most(plan, missing)):
-        console.print(line, highlight=False)
+        console.print(line)
     _print_notes(plan, states, console)
     if None in fingerprints.values():
-        console.print("the data are not at hand: what is done was not checked against them", highlight=False)
+        console.print("the data are not at hand: what is done was not checked against them")
     for finding in unfit_data(plan) if missing else ():
         # data that a run makes by itself need no line
         if finding.level != "ok":
-            console.print(f"{finding.name}: {finding.found}", highlight=False, markup=False)
+            console.print(f"{finding.name}: {finding.found}")
 
 
 def _print_size(plan: Plan, states: dict[str, State], console: Console) -> None:
     """Print how many trials there are, and how many are in each state."""
     size = f"{count(len(plan.cells), 'cell')} x {count(len(plan.study.seeds), 'seed')} ="
     if plan.study.replicates is not None:
-        console.print(replicates_line(plan), highlight=False, markup=False)
+        console.print(replicates_line(plan))
         size = "by now"
     counts = Counter(str(state) for state in states.values())
     listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-    console.print(f"{size} {count(len(plan.trials), 'trial')}: {listed}", highlight=False)
+    console.print(f"{size} {count(len(plan.trials), 'trial')}: {listed}")
 
 
 def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None:
     """Print what a reader may not expect: what the plan leaves out, shares, trains again, or can't tell apart."""
     for cell, constraint in plan.excluded.items():
-        console.print(f"left out: {cell}, by the constraint {constraint}", highlight=False, markup=False)
+        console.print(f"left out: {cell}, by the constraint {constraint}")
     shared = len(plan.ids) - len(plan.trials)
     if shared:
         line = f"{count(shared, 'trial')} saved, which cells of one recipe share: {_shared(plan)}"
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     for line in why_again(plan, states):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     for note in _notes(plan):
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note}")
     if plan.study.search is not None:
         sampled = count(len(plan.study.search.sample), "dimension")
-        console.print(f"it has a search over {sampled}: ablate search", highlight=False)
+        console.print(f"it has a search over {sampled}: ablate search")
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -175,7 +175,7 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
         epoch = estimate.known.get(cell.name)
         pace = (f"{epoch:.1f} s" if epoch else "?",) if estimate.known else ()
         rows.append((cell.name, params, *said, macs, *pace, done))
-    console.print(plan.study.title, style="italic", markup=False, highlight=False)
+    console.print(plan.study.title, style="italic")
     print_table(console, rows)
 
 
@@ -185,9 +185,9 @@ def _print_others(plan: Plan, states: dict[str, State], console: Console) -> Non
     for trial in others[:_MOST]:
         state = states[trial.id]
         again = f", will be tried again: {state.reason}" if state.name == "failed" else ""
-        console.print(f"{trial.cell} seed {trial.seed}: {state}{again}", highlight=False, markup=False)
+        console.print(f"{trial.cell} seed {trial.seed}: {state}{again}")
     if len(others) > _MOST:
-        console.print(f"and {len(others) - _MOST} more such (--json has all)", highlight=False)
+        console.print(f"and {len(others) - _MOST} more such (--json has all)")
 
 
 def _short(number: int) -> str:

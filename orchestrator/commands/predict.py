@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import Progress
 
 from experiments.language.wording import count
@@ -16,12 +15,13 @@ from experiments.training.predict import predict, to_csv
 from experiments.training.weights import finished_attempts
 from trainer.errors import UserError
 
+from ..output import plain_console
 from ..writable import check_writable, writing
 
 
 def write(run: str, folder: Path, out: Path) -> None:
     """Write the predictions file and say what is in it."""
-    console = Console(soft_wrap=True)
+    console = plain_console()
     with (
         _open(out) as file,
         Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
@@ -34,19 +34,17 @@ def write(run: str, folder: Path, out: Path) -> None:
         file.truncate(0)
         file.write(to_csv(predictions))
     which = f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}"
-    console.print(which, highlight=False, markup=False)
+    console.print(which)
     if len({attempt.fingerprint for attempt in attempts}) > 1:
         others = ", ".join(attempt.run_id[:8] for attempt in attempts[1:4])
         newest = f"run {attempts[0].run_id[:8]}, the newest of {len(attempts)} on different data; others: {others}"
-        console.print(newest, highlight=False, markup=False)
+        console.print(newest)
     common = Counter(prediction.class_name for prediction in predictions).most_common(3)
     listed = ", ".join(f"{name} ({number})" for name, number in common)
     console.print(
         f"{count(len(predictions), 'image')}, {len(record.classes)} classes, most often {listed}",
-        highlight=False,
-        markup=False,
     )
-    console.print(f"predictions: {out}", highlight=False, markup=False)
+    console.print(f"predictions: {out}")
 
 
 @contextmanager

@@ -22,13 +22,13 @@ from reports.renewal import Renewed, renew_report
 from trainer.errors import UserError
 
 from ..output import steady_console
-from ..run import run_plan, say_aside
+from ..run import run_plan
 from ..signals import interruptible
 from ..task import Summary
 from ..terms import Terms
 from ..writable import writing
 from .comparing import show_comparisons
-from .ending import Say, interrupted, say_refused, speaker
+from .ending import interrupted, say_refused
 from .loading import by_now, load_plan
 from .looks import other_rule
 from .starting import checked, executor_of
@@ -48,14 +48,14 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     console = steady_console()
     command = shlex.join(["ablate", *sys.argv[1:]])
     if note := other_rule(plan, results_folder(plan)):
-        say_aside(console, note)
+        console.print(note, style="yellow")
     summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
     left = _left(summary)
     if left:
         summary.elsewhere = {}
     code = _conclude(plan, summary, console, time.monotonic() - begin, goes_on=bool(left))
     if left:
-        console.print(f"{count(left, 'trial')} left to a process that has ended: they are taken on", highlight=False)
+        console.print(f"{count(left, 'trial')} left to a process that has ended: they are taken on")
         return max(code, _run(study, profile, seeds, terms))
     return code
 
@@ -97,9 +97,8 @@ def _no_report(plan: Plan) -> str:
 
 
 def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *, goes_on: bool) -> int:
-    say = speaker(console)
-    _tell(plan, summary, seconds, say)
-    if (code := interrupted(summary, say)) is not None:
+    _tell(plan, summary, seconds, console)
+    if (code := interrupted(summary, console)) is not None:
         return code
     if plan.study.replicates is not None:
         show_comparisons(by_now(plan), console)
@@ -111,42 +110,42 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
             if not left_out:
                 raise
             # it follows from the failures named above, and is not a mistake of the user's
-            say(f"no report: {error}", style="red")
+            console.print(f"no report: {error}", style="red")
             return 1
-        say(f"report: {renewed.path}")
+        console.print(f"report: {renewed.path}")
         whole = left_out or goes_on or renewed.finished == renewed.planned
         if not whole and (missing := _unreadable(by_now(plan))):
-            say(missing, style="red")
+            console.print(missing, style="red")
             left_out = True
     elif summary.failed:
-        say(_no_report(plan), style="red")
+        console.print(_no_report(plan), style="red")
     for process, number in Counter(summary.elsewhere.values()).items():
-        say(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
+        console.print(f"{count(number, 'trial')} left to {process}; once they are done, the same command reports them")
     return 1 if left_out else 0
 
 
-def _tell(plan: Plan, summary: Summary, seconds: float, say: Say) -> None:
+def _tell(plan: Plan, summary: Summary, seconds: float, console: Console) -> None:
     """Say what became of the trials, and which writes the record refused."""
-    say_refused(summary, say)
+    say_refused(summary, console)
     if summary.record_errors:
-        say("what it lacks is kept in .ablate/ and is recorded by the same command")
+        console.print("what it lacks is kept in .ablate/ and is recorded by the same command")
     if summary.finished:
-        say(
+        console.print(
             f"{count(len(summary.finished), 'trial')} trained in {duration(seconds)}; their training times add up to "
             f"{duration(summary.training_seconds)}"
         )
     elif summary.done_before and not (summary.failed or summary.elsewhere or summary.interrupted):
-        say(_cost(plan))
+        console.print(_cost(plan))
     if summary.finished_elsewhere:
-        say(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
+        console.print(f"{count(len(summary.finished_elsewhere), 'trial')} trained by other machines meanwhile")
     for trial, result in summary.failed:
-        say(
+        console.print(
             f"failed: {trial.cell} seed {trial.seed}: {result.reason}"
             + (f" (log: {result.log})" if result.log else ""),
             style="red",
         )
     if failed := len(summary.failed):
-        say(
+        console.print(
             f"{count(failed, 'trial')} failed; the same command tries {'it' if failed == 1 else 'them'} again",
             style="red",
         )

@@ -26,7 +26,7 @@ from trainer.errors import UserError
 from ..output import steady_console
 from ..signals import interruptible
 from ..terms import Terms
-from .ending import interrupted, say_refused, speaker
+from .ending import interrupted, say_refused
 from .starting import checked, executor_of
 
 if TYPE_CHECKING:
@@ -52,29 +52,29 @@ def run(study: Path, profile: str | None, trials: int | None, name: str | None, 
 
 
 def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, console: Console, seconds: float) -> int:
-    say, summary = speaker(console), found.summary
-    say_refused(summary, say)
-    if (code := interrupted(summary, say)) is not None:
+    summary = found.summary
+    say_refused(summary, console)
+    if (code := interrupted(summary, console)) is not None:
         return code
     fresh = {trial.id: trial for trial in fresh_plan(search, found.history).trials}
     failed = [(trial, result) for trial, result in summary.failed if trial.id in fresh]
     for trial, result in failed:
-        say(f"failed: {trial.cell} seed {trial.seed}: {result.reason}", style="red")
+        console.print(f"failed: {trial.cell} seed {trial.seed}: {result.reason}", style="red")
     numbers = {"trained": len(summary.finished), "ended early": len(summary.pruned), "failed": len(summary.failed)}
     if said := ", ".join(f"{count(number, 'trial')} {word}" for word, number in numbers.items() if number):
-        say(f"{said} in {duration(seconds)}")
+        console.print(f"{said} in {duration(seconds)}")
     report = make_search_report(search, found.history, found.importances)
     for line in best_lines(report):
-        say(line)
-    say(f"report: {write_search_report(report, results_folder(search.plan))}")
+        console.print(line)
+    console.print(f"report: {write_search_report(report, results_folder(search.plan))}")
     if emitted is not None and report.winner is not None:
         emit_study(search, report.winner.point, emitted, better=report.is_better)
-        say(f"study of #{report.winner.number}: {emitted}")
+        console.print(f"study of #{report.winner.number}: {emitted}")
     elif emitted is not None:
         why = "no configuration is better than the recipe" if report.best else "no configuration was trained to its end"
         # a file of that name would be from an earlier search
         emitted.unlink(missing_ok=True)
-        say(f"{why}, so there is no {emitted}", style="yellow")
+        console.print(f"{why}, so there is no {emitted}", style="yellow")
     return 1 if failed or summary.record_errors or report.best is None else 0
 
 

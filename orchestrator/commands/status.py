@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from experiments.plan import Trial
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
 
 from ..clock import clock, until
-from ..output import print_table
+from ..output import plain_console, print_table
 from .comparing import comparisons_json, show_comparisons
 from .loading import load_plan
 
@@ -30,7 +29,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         data = {"study": plan.study.name, "profile": plan.study.profile, "trials": listed, **comparisons_json(plan)}
         click.echo(json.dumps(data, indent=1))
         return
-    console = Console(soft_wrap=True)
+    console = plain_console()
     rows = [("cell", "state of its seeds")]
     for cell in plan.cells:
         counts = Counter(str(states[plan.ids[cell.name, seed]]) for seed in plan.seeds_of(cell.name))
@@ -38,13 +37,13 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
     print_table(console, rows, left=2)
     for trial in plan.trials:
         if line := _detail(trial, states[trial.id]):
-            console.print(line, markup=False, highlight=False)
+            console.print(line)
     if plan.study.replicates is not None:
         show_comparisons(plan, console)
     done = sum(state.name == "done" for state in states.values())
-    console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}", highlight=False)
+    console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}")
     for note in absent_record():
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
 
 
 def _end(states: Mapping[str, State]) -> str:

@@ -189,7 +189,7 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
         return
     doing = f"measuring {count(len(missing), 'kind')} of training"
     if not console.is_terminal:
-        console.print(f"{doing}, a few steps each ...", highlight=False)
+        console.print(f"{doing}, a few steps each ...")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bars, Probes(plan, gpu=bool(room.gpus)) as probes:
@@ -197,7 +197,7 @@ def probe_missing(plan: Plan, cells: Iterable[Cell], room: Room, console: Consol
             try:
                 remember_probe(cell.recipe, room, *_probed(probes, cell.recipe, room))
             except UserError as error:
-                console.print(f"not measured: cell {cell.name}: {error}", highlight=False, markup=False)
+                console.print(f"not measured: cell {cell.name}: {error}")
 
 
 def measure_start(room: Room) -> None:

@@ -28,7 +28,7 @@ from ..cluster.needs import needs_of
 from ..estimates.paces import estimate_of
 from ..events import Executor
 from ..progress import Progress
-from ..run import cpus_for, say_aside, shares_here, train
+from ..run import cpus_for, shares_here, train
 from ..task import Summary, Task
 from ..terms import Terms
 from .configurations import Configurations
@@ -60,7 +60,7 @@ def run_search(
     url = storage_url()
     with (
         _alone(search.study.title, url),
-        leased(partial(say_aside, console)) as lease,
+        leased(partial(console.print, style="yellow")) as lease,
         closing(Memory(search, url, fingerprints[first[0].id], prunes=prunes)) as memory,
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
@@ -154,17 +154,19 @@ def _announce(search: SearchPlan, supply: Configurations, waiting: int, at_once:
     how = search.sampler + (f" with {search.pruning.kind}" if search.pruning.kind != "none" else "")
     head = f"{search.study.title}: {goal} over {count(len(search.space.dimensions), 'dimension')} by {how}, "
     together = f"; {at_once} at once" if at_once else ""
-    console.print(head + " or ".join(limits) + already + together, highlight=False, markup=False)
+    console.print(head + " or ".join(limits) + already + together)
     first = len(supply.budget.left) + waiting
     if (to_come := supply.budget.to_come()) is not None and (late := min(waiting, first - to_come)) > 0:
         expected = f"expected trials: {supply.budget.begun + first}"
-        say_aside(console, f"note: the budget ends before {count(late, 'starting point')}; {expected}")
+        console.print(f"note: the budget ends before {count(late, 'starting point')}; {expected}", style="yellow")
     if lacking := len(supply.unrecorded.left):
         done = count(lacking, "configuration")
-        say_aside(console, f"note: {done} done of which the record lacks a run; their trials are trained again")
+        console.print(
+            f"note: {done} done of which the record lacks a run; their trials are trained again", style="yellow"
+        )
     if supply.budget.left:
         line = f"{count(len(supply.budget.left), 'configuration')} taken up that an earlier search left"
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
 
 
 def _done(supply: Configurations) -> str:
