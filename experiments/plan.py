@@ -103,8 +103,7 @@ class Plan:
     @cached_property
     def compared(self) -> list[Comparison]:
         """The comparisons that decide how many seeds each cell gets; empty for a study without `replicates`."""
-        first = self.study.seeds[0] if self.study.seeds else 0
-        return compared(self.study, self.designed, {cell.name: self.ids[cell.name, first] for cell in self.cells})
+        return compared(self)
 
     def keeps_weights(self, trial: str) -> bool:
         """Whether a trial's weights stay in the record: as the study says, but always those of a teacher."""
@@ -254,15 +253,14 @@ def _constrained(study: Study, cells: list[Cell]) -> tuple[list[Cell], dict[str,
 
 
 def _check_questions(plan: Plan) -> None:
-    study = plan.study
-    checks: dict[str, Callable[[Any, Study, Mapping[str, Cell]], None]] = {
+    checks: dict[str, Callable[[Any, Plan], None]] = {
         "tables": check_table,
         "figures": check_figure,
         "claims": check_claim,
     }
     for word, check in checks.items():
-        for index, question in enumerate(getattr(study, word)):
-            with placed(study.error, word, index):
-                check(question, study, plan.designed)
-    with placed(study.error, "seeds"):
+        for index, question in enumerate(getattr(plan.study, word)):
+            with placed(plan.study.error, word, index):
+                check(question, plan)
+    with placed(plan.study.error, "seeds"):
         _ = plan.compared

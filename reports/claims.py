@@ -83,7 +83,7 @@ def answer_claims(runs: Runs) -> list[ClaimAnswer]:
     answers = []
     find = _find if runs.plan.study.replicates is None else _followed(runs)
     for claim in runs.plan.study.claims:
-        comparisons = parse_claim(claim.test, runs.plan.study, runs.plan.designed)
+        comparisons = parse_claim(claim.test, runs.plan)
         answers.append(ClaimAnswer(claim.says, claim.test, [find(runs, c) for c in comparisons], claim.published))
     return answers
 

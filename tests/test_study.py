@@ -26,7 +26,7 @@ def test_the_bag_of_tricks_has_18_cells_not_22() -> None:
     assert len(plan.cells) == 18
     assert len(plan.trials) == 18 * 3
     assert [trial.seed for trial in plan.trials] == [0] * 18 + [1] * 18 + [2] * 18
-    rows = [table_lines(table, plan.study, plan.by_name) for table in plan.study.tables]
+    rows = [table_lines(table, plan) for table in plan.study.tables]
     assert [[line.cell for line in lines] for lines in rows] == [
         ["A", "B", "C", "D"],
         ["A+c", "A+l", "A+m", "A+c+l", "A+c+m", "A+l+m", "A+c+l+m"],

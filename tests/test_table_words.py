@@ -22,7 +22,7 @@ DESIGNS = "designs:\n  - {grid: [stem], subsets: [c, l]}\n"
 def of(tmp_path: Path, *tables: str, designs: str = DESIGNS) -> list[list[tuple[str, str, str | None]]]:
     """Label, cell and reference of the rows of each table."""
     plan = planned(tmp_path, f"{WORDS}{designs}tables:\n" + "".join(f"  - {{id: {t}}}\n" for t in tables))
-    lines = [table_lines(table, plan.study, plan.designed) for table in plan.study.tables]
+    lines = [table_lines(table, plan) for table in plan.study.tables]
     return [[(line.label, line.cell, line.reference) for line in found] for found in lines]
 
 

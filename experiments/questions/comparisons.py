@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ..language.validation import Problem
 from .named import check_metric, planned_cell
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..plan import Plan
 
 NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 """A number without a sign, as constraints and claims write it."""
@@ -65,22 +65,22 @@ class Comparison:
         return f"{self.left} {self.relation} {self.right}{margin}"
 
 
-def parse_claim(test: str, study: Study, cells: Iterable[str]) -> list[Comparison]:
+def parse_claim(test: str, plan: Plan) -> list[Comparison]:
     """The comparisons of a claim, all of which must hold; raises Problem."""
     if word := re.search(r"\s(or|not)\s", test):
         raise Problem(
             (), f"got {word[1]!r}, expected comparisons that `and` joins; a claim each for what may hold alone"
         )
-    return [_comparison(part.strip(), study, cells) for part in re.split(r"\s+and\s+", test)]
+    return [_comparison(part.strip(), plan) for part in re.split(r"\s+and\s+", test)]
 
 
-def _comparison(part: str, study: Study, cells: Iterable[str]) -> Comparison:
+def _comparison(part: str, plan: Plan) -> Comparison:
     try:
         match = _COMPARISON.fullmatch(part)
         if not match or re.fullmatch(rf"-?{NUMBER}", match["left"]):
             raise Problem((), f"got {part!r}, expected `cell.metric > cell.metric`, `+ 0.01` for a margin")
-        left, number = _quantity(match["left"], study, cells), re.fullmatch(rf"-?{NUMBER}", match["right"])
-        right = None if number else _quantity(match["right"], study, cells)
+        left, number = _quantity(match["left"], plan), re.fullmatch(rf"-?{NUMBER}", match["right"])
+        right = None if number else _quantity(match["right"], plan)
     except Problem:
         _refuse_other_words(part)
         raise
@@ -114,23 +114,23 @@ def _refuse_other_words(part: str) -> None:
         raise Problem((), f"got {part!r}, expected a blank on both sides of {relation[0]}")
 
 
-def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> list[Comparison]:
+def compared(plan: Plan) -> list[Comparison]:
     """The comparisons that decide how many seeds each cell gets; empty without `replicates`. Raises Problem.
 
     They are those of the claims and, where `against` names a cell, of each other cell with that one; where the claims
     compare no two cells, of each cell with the first. A claim about one cell's number asks for no seeds, but has its
-    share of the level as well. cells: all that the designs make. first: those that are run, with their first trial's
-    id.
+    share of the level as well.
     """
-    words = study.replicates
+    words = plan.study.replicates
     if words is None:
         return []
-    claimed = [part for claim in study.claims for part in _parsed(claim, study, cells)]
+    first = {cell.name: plan.ids[cell.name, plan.study.seeds[0]] for cell in plan.cells}
+    claimed = [part for claim in plan.study.claims for part in _parsed(claim, plan)]
     pairs = [part for part in claimed if part.right is not None]
     against, metric = next(iter(first), ""), words.metric or "top1"
     check_metric(metric, ("metric",))
     if words.against is not None:
-        against = planned_cell(words.against, study, cells, ("against",))
+        against = planned_cell(words.against, plan, ("against",))
         if against not in first:
             raise Problem(("against",), f"a constraint leaves out {against!r}; expected one of {', '.join(first)}")
     elif pairs and words.metric is not None:
@@ -154,9 +154,9 @@ def compared(study: Study, cells: Iterable[str], first: Mapping[str, str]) -> li
     return list(found.values())
 
 
-def _parsed(claim: Claim, study: Study, cells: Iterable[str]) -> list[Comparison]:
+def _parsed(claim: Claim, plan: Plan) -> list[Comparison]:
     try:
-        return parse_claim(claim.test, study, cells)
+        return parse_claim(claim.test, plan)
     except Problem:
         # `check_claim` reports it
         return []
@@ -168,10 +168,10 @@ def _can_differ(part: Comparison, first: Mapping[str, str]) -> bool:
     return all(cell in first for cell in sides) and len({first.get(cell) for cell in sides}) == len(sides)
 
 
-def check_claim(claim: Claim, study: Study, cells: Iterable[str]) -> None:
+def check_claim(claim: Claim, plan: Plan) -> None:
     """Raise Problem for a test that does not parse, or a published size that cannot be that of the test."""
     try:
-        comparisons = parse_claim(claim.test, study, cells)
+        comparisons = parse_claim(claim.test, plan)
     except Problem as problem:
         raise problem.under("test") from None
     if claim.published is None:
@@ -191,21 +191,21 @@ def check_claim(claim: Claim, study: Study, cells: Iterable[str]) -> None:
         raise Problem(("published",), f"{message} `{comparison}`")
 
 
-def _quantity(text: str, study: Study, cells: Iterable[str]) -> Quantity:
+def _quantity(text: str, plan: Plan) -> Quantity:
     reference, dot, metric = text.rpartition(".")
     if not dot:
-        raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(cells))}.top1")
+        raise Problem((), f"got {text!r}, expected `cell.metric` such as {next(iter(plan.designed))}.top1")
     known = known_metrics()
     if reference in known and metric not in known:
         raise Problem((), f"got {text!r}, expected the metric last: {metric}.{reference}")
     check_metric(metric, ())
     factor, dot, option = reference.partition(".")
     if not dot:
-        return Quantity(planned_cell(reference, study, cells), metric)
-    if factor not in study.factors or option not in study.factors[factor].options:
-        known = [f"{f}.{o}" for f in study.factors for o in study.factors[f].options]
+        return Quantity(planned_cell(reference, plan), metric)
+    if factor not in plan.study.factors or option not in plan.study.factors[factor].options:
+        known = [f"{f}.{o}" for f in plan.study.factors for o in plan.study.factors[f].options]
         raise Problem((), f"no option is called {reference!r}{nearest(reference, known)}")
-    name = cell_name({factor: option}, study.factors)
-    if name not in cells:
-        raise Problem((), f"no design makes {reference!r}, the cell {name!r}{nearest(name, cells)}")
+    name = cell_name({factor: option}, plan.study.factors)
+    if name not in plan.designed:
+        raise Problem((), f"no design makes {reference!r}, the cell {name!r}{nearest(name, plan.designed)}")
     return Quantity(name, metric)

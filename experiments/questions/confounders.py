@@ -81,7 +81,7 @@ def table_pairs(table: Table, plan: Plan) -> list[Pair]:
         return []
     if table.kind == "effects":
         return _against_first(plan)
-    lines = table_lines(table, plan.study, plan.designed)
+    lines = table_lines(table, plan)
     if pairs := [(line.reference, line.cell) for line in lines if line.reference]:
         return list(dict.fromkeys(pairs))
     return [(lines[0].cell, line.cell) for line in lines[1:]]
@@ -90,7 +90,7 @@ def table_pairs(table: Table, plan: Plan) -> list[Pair]:
 def claim_pairs(plan: Plan) -> list[Pair]:
     """The two cells of each comparison that a claim makes, the right one as the reference."""
     study = plan.study
-    parsed = [comparison for claim in study.claims for comparison in parse_claim(claim.test, study, plan.designed)]
+    parsed = [comparison for claim in study.claims for comparison in parse_claim(claim.test, plan)]
     found = [(c.right.cell, c.left.cell) for c in parsed if c.right is not None and c.right.cell != c.left.cell]
     return list(dict.fromkeys(found))
 

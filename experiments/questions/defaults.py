@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from trainer.metrics import direction
@@ -14,8 +14,7 @@ from .lines import table_lines
 from .named import FACTS
 
 if TYPE_CHECKING:
-    from ..plan import Cell, Plan
-    from ..study import Study
+    from ..plan import Plan
 
 _STEPS = ("leave_one_out", "cumulative", "subsets", "pairwise", "add_one")
 
@@ -23,7 +22,7 @@ _STEPS = ("leave_one_out", "cumulative", "subsets", "pairwise", "add_one")
 def tables_of(plan: Plan) -> list[Table]:
     """The study's own tables or one for each design; then effects and cost, unless it states tables of these kinds."""
     study = plan.study
-    tables = list(study.tables) or [_of_design(design, study, plan.designed) for design in study.designs]
+    tables = list(study.tables) or [_of_design(design, plan) for design in study.designs]
     tables = tables or [Table(id="cells", caption=study.title)]
     kinds = {table.kind for table in tables}
     if "effects" not in kinds and any(len({c.choice[f] for c in plan.cells}) > 1 for f in study.factors):
@@ -34,12 +33,12 @@ def tables_of(plan: Plan) -> list[Table]:
     return _unique(tables, taken=len(study.tables))
 
 
-def _of_design(design: Design, study: Study, cells: Mapping[str, Cell]) -> Table:
+def _of_design(design: Design, plan: Plan) -> Table:
     words = [word for word in ("grid", *_STEPS, "list") if getattr(design, word) is not None]
-    names = [cell_name(choice, study.factors) for choice in expand_design(design, study.factors)]
+    names = [cell_name(choice, plan.study.factors) for choice in expand_design(design, plan.study.factors)]
     table = Table.model_validate(_words(design, words, names), strict=False)
     try:
-        whole = {line.cell for line in table_lines(table, study, cells)} == set(names)
+        whole = {line.cell for line in table_lines(table, plan)} == set(names)
     except Problem:
         whole = False
     # where conditions left cells out, a table in the design's own shape would have holes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from trainer.metrics import direction, epoch_metrics
 
@@ -14,54 +13,56 @@ from .figure_words import CostFigure, CurvesFigure, EffectsFigure, Figure, Inter
 from .named import FACTS, check_metric, planned_cell
 
 if TYPE_CHECKING:
-    from ..plan import Cell
+    from ..plan import Plan
     from ..study import Study
 
 
-def figure_cells(figure: CurvesFigure | EffectsFigure | CostFigure, study: Study, cells: Iterable[str]) -> list[str]:
+def figure_cells(figure: CurvesFigure | EffectsFigure | CostFigure, plan: Plan) -> list[str]:
     """The cells that a figure shows, by their own names; all where it names none."""
     if figure.cells is None:
-        return list(cells)
+        return list(plan.designed)
     found: list[str] = []
     for index, name in enumerate(figure.cells):
-        cell = planned_cell(name, study, cells, ("cells", index))
+        cell = planned_cell(name, plan, ("cells", index))
         if cell in found:
             raise Problem(("cells", index), f"the cell {name!r} stands twice")
         found.append(cell)
     return found
 
 
-def figure_labels(figure: Figure, study: Study, cells: Iterable[str]) -> dict[str, str]:
+def figure_labels(figure: Figure, plan: Plan) -> dict[str, str]:
     """Cell to what the figure calls it, where it has a label of its own."""
     found: dict[str, str] = {}
     for name, label in figure.labels.items():
-        cell = planned_cell(name, study, cells, ("labels", name))
+        cell = planned_cell(name, plan, ("labels", name))
         if cell in found:
             raise Problem(("labels", name), f"{name!r} is the cell {cell!r}, which stands here already")
         found[cell] = label
     return found
 
 
-def check_figure(figure: Figure, study: Study, cells: Mapping[str, Cell]) -> None:
+def check_figure(figure: Figure, plan: Plan) -> None:
     """Raise Problem where the figure names what does not exist or cannot be drawn, or an id that is taken."""
-    if any(figure.id == table.id for table in study.tables):
+    if any(figure.id == table.id for table in plan.study.tables):
         raise Problem(("id",), f"the table {figure.id!r} has learning curves of this name; expected another id")
-    if next(other for other in study.figures if other.id == figure.id) is not figure:
+    if next(other for other in plan.study.figures if other.id == figure.id) is not figure:
         raise Problem(("id",), f"the figure id {figure.id!r} stands twice")
-    figure_labels(figure, study, cells)
+    figure_labels(figure, plan)
     match figure:
         case CurvesFigure():
-            _check_curves(figure, study, cells)
+            _check_curves(figure, plan)
         case EffectsFigure():
-            _check_effects(figure, study, cells)
+            _check_effects(figure, plan)
         case InteractionFigure():
-            _check_interaction(figure, study)
+            _check_interaction(figure, plan.study)
         case CostFigure():
-            _check_cost(figure, study, cells)
+            _check_cost(figure, plan)
+        case _:
+            assert_never(figure)
 
 
-def _check_curves(figure: CurvesFigure, study: Study, cells: Mapping[str, Cell]) -> None:
-    shown_cells = figure_cells(figure, study, cells)
+def _check_curves(figure: CurvesFigure, plan: Plan) -> None:
+    shown_cells = figure_cells(figure, plan)
     courses = epoch_metrics(networks())
     for i, panel in enumerate(figure.panels):
         for j, metric in enumerate(panel):
@@ -72,7 +73,7 @@ def _check_curves(figure: CurvesFigure, study: Study, cells: Mapping[str, Cell])
             if metric in panel[:j]:
                 raise Problem(("panels", i, j), f"the metric {metric!r} stands twice in its panel")
     if figure.epochs is not None:
-        _check_epochs(figure.epochs, max(cells[name].recipe.epochs for name in shown_cells))
+        _check_epochs(figure.epochs, max(plan.designed[name].recipe.epochs for name in shown_cells))
 
 
 def _check_epochs(epochs: tuple[int, int], trained: int) -> None:
@@ -83,13 +84,13 @@ def _check_epochs(epochs: tuple[int, int], trained: int) -> None:
         raise Problem(("epochs",), f"got {shown(epochs)}, expected epochs up to {trained}, the last of these cells")
 
 
-def _check_effects(figure: EffectsFigure, study: Study, cells: Mapping[str, Cell]) -> None:
+def _check_effects(figure: EffectsFigure, plan: Plan) -> None:
     check_metric(figure.metric, ("metric",))
-    named = figure_cells(figure, study, cells)
+    named = figure_cells(figure, plan)
     if len(named) < 2:
         raise Problem(("cells",), "one cell has no effect; expected two cells or more")
     if figure.reference is not None:
-        planned_cell(figure.reference, study, cells, ("reference",))
+        planned_cell(figure.reference, plan, ("reference",))
     elif figure.labels:
         message = "effects are called as their options are; expected none, or a `reference` to which cells are compared"
         raise Problem(("labels",), message)
@@ -112,10 +113,10 @@ def _check_interaction(figure: InteractionFigure, study: Study) -> None:
         raise Problem(("factors", 1), f"the factor {figure.factors[0]!r} stands twice; expected another one")
 
 
-def _check_cost(figure: CostFigure, study: Study, cells: Mapping[str, Cell]) -> None:
+def _check_cost(figure: CostFigure, plan: Plan) -> None:
     check_metric(figure.metric, ("metric",))
     if direction(figure.metric) is None:
         known = ", ".join(name for name in epoch_metrics(networks()) if direction(name))
         message = f"of {figure.metric!r} neither more nor less is better, so that it has no Pareto front"
         raise Problem(("metric",), f"{message}; expected one such as {known}")
-    figure_cells(figure, study, cells)
+    figure_cells(figure, plan)

@@ -15,9 +15,8 @@ from ..language.validation import Problem
 from .named import planned_cell
 
 if TYPE_CHECKING:
-    from ..plan import Cell
+    from ..plan import Plan
     from ..study import Study
-
 
 FULL = "full model"
 """What a leave-one-out table calls the cell with all steps."""
@@ -38,16 +37,16 @@ class Line:
     """The cell that the row's differences are against; None for the row that others are compared with."""
 
 
-def table_lines(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    """The rows in order; raises Problem with a path inside the table. Of `effects`: the cells that they come from.
+def table_lines(table: Table, plan: Plan) -> list[Line]:
+    """The rows in order, those of excluded cells included; raises Problem with a path inside the table.
 
-    `cells`: the study's cells by name, those that a constraint excludes included.
+    Of `effects`: the cells that they come from.
     """
-    lines = _LINES[table.kind](table, study, cells)
+    lines = _LINES[table.kind](table, plan)
     if table.reference is None:
         return lines
     known = {line.key: line.cell for line in lines}
-    cell = known.get(table.reference) or planned_cell(table.reference, study, cells, ("reference",))
+    cell = known.get(table.reference) or planned_cell(table.reference, plan, ("reference",))
     return [replace(line, reference=None if line.cell == cell else cell) for line in lines]
 
 
@@ -61,40 +60,40 @@ def _against_first(lines: list[Line]) -> list[Line]:
     return [replace(line, reference=lines[0].cell if index else None) for index, line in enumerate(lines)]
 
 
-def _rows(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
+def _rows(table: Table, plan: Plan) -> list[Line]:
     if isinstance(table.rows, str):
-        return _against_first(_of_factor(table, table.rows, study, cells))
+        return _against_first(_of_factor(table, table.rows, plan))
     if table.rows is None:
-        return _against_first([Line(cell, cell, cell) for cell in filtered(table, study, cells)])
+        return _against_first([Line(cell, cell, cell) for cell in filtered(table, plan)])
     if table.where:
         raise Problem(("where",), "the rows are named one by one; expected a factor under 'rows', or none")
     lines: dict[str, Line] = {}
     for index, key in enumerate(table.rows):
-        cell = planned_cell(key, study, cells, ("rows", index))
+        cell = planned_cell(key, plan, ("rows", index))
         if cell in lines:
             raise Problem(("rows", index), f"the row {key!r} stands twice")
         lines[cell] = Line(key, cell, key)
     return _against_first(list(lines.values()))
 
 
-def _of_factor(table: Table, name: str, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    factor = find_factor(name, study.factors, ("rows",))
-    fixed = held(table, study, apart_from=(name,))
+def _of_factor(table: Table, name: str, plan: Plan) -> list[Line]:
+    factor = find_factor(name, plan.study.factors, ("rows",))
+    fixed = held(table, plan.study, apart_from=(name,))
     lines = []
     for option in factor.options:
-        cell = cell_name(fixed | {name: option}, study.factors)
-        if cell not in cells:
-            raise Problem(("rows",), f"no design makes {option!r}, the cell {cell!r}{nearest(cell, cells)}")
+        cell = cell_name(fixed | {name: option}, plan.study.factors)
+        if cell not in plan.designed:
+            raise Problem(("rows",), f"no design makes {option!r}, the cell {cell!r}{nearest(cell, plan.designed)}")
         lines.append(Line(option, cell, option))
     return lines
 
 
-def filtered(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[str]:
+def filtered(table: Table, plan: Plan) -> list[str]:
     """The cells that have the options of the table's `where`, in order; raises Problem where none has."""
-    wanted = conditions(table.where, study.factors, ("where",))
+    wanted = conditions(table.where, plan.study.factors, ("where",))
     found = [
         name
-        for name, cell in cells.items()
+        for name, cell in plan.designed.items()
         if all(cell.choice.get(factor) in options for factor, options in wanted.items())
     ]
     if not found:
@@ -111,17 +110,17 @@ def held(table: Table, study: Study, apart_from: Sequence[str]) -> Choice:
     return fixed
 
 
-def _pivot(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    down, across = axes(table, study)
-    fixed = held(table, study, apart_from=(down.name, across.name))
+def _pivot(table: Table, plan: Plan) -> list[Line]:
+    down, across = axes(table, plan.study)
+    fixed = held(table, plan.study, apart_from=(down.name, across.name))
     names = [
-        cell_name(fixed | {down.name: row, across.name: column}, study.factors)
+        cell_name(fixed | {down.name: row, across.name: column}, plan.study.factors)
         for row in down.options
         for column in across.options
     ]
-    lines = [Line(name, name, name) for name in names if name in cells]
+    lines = [Line(name, name, name) for name in names if name in plan.designed]
     if not lines:
-        raise Problem((), f"no design makes any of its cells, such as {names[0]!r}{nearest(names[0], cells)}")
+        raise Problem((), f"no design makes any of its cells, such as {names[0]!r}{nearest(names[0], plan.designed)}")
     return _against_first(lines)
 
 
@@ -142,12 +141,12 @@ def _known(study: Study) -> str:
     return ", ".join(study.factors) or "none, as the study has no factors"
 
 
-def _switches(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
+def _switches(table: Table, plan: Plan) -> list[Line]:
     if isinstance(table.rows, str):
         raise Problem(("rows",), f"got the name {table.rows!r}, expected a list of cells, or none for every cell")
-    lines = _rows(table, study, cells)
+    lines = _rows(table, plan)
     if table.rows is None:
-        lines = sorted(lines, key=lambda line: _place(cells[line.cell].choice, study))
+        lines = sorted(lines, key=lambda line: _place(plan.designed[line.cell].choice, plan.study))
     return _against_first(lines)
 
 
@@ -159,14 +158,14 @@ def _place(choice: Mapping[str, str], study: Study) -> tuple[tuple[int, ...], in
     return tuple(options), len(on), on
 
 
-def _leave_one_out(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    steps, lines = _steps("leave_one_out", table, study, cells)
+def _leave_one_out(table: Table, plan: Plan) -> list[Line]:
+    steps, lines = _steps("leave_one_out", table, plan)
     labels = [FULL, *(f"without {step}" for step in steps)]
     return _against_first([replace(line, label=label) for line, label in zip(lines, labels, strict=True)])
 
 
-def _cumulative(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    steps, lines = _steps("cumulative", table, study, cells)
+def _cumulative(table: Table, plan: Plan) -> list[Line]:
+    steps, lines = _steps("cumulative", table, plan)
     before = [None, *(line.cell for line in lines)]
     labels = [lines[0].cell, *(f"+ {step}" for step in steps)]
     return [
@@ -175,33 +174,34 @@ def _cumulative(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[L
     ]
 
 
-def _steps(word: str, table: Table, study: Study, cells: Mapping[str, Cell]) -> tuple[list[str], list[Line]]:
+def _steps(word: str, table: Table, plan: Plan) -> tuple[list[str], list[Line]]:
     """The option that each step switches on, and the cells that the word makes of the steps."""
-    found: Sequence[str] | None = table.steps or next(filter(None, (getattr(d, word) for d in study.designs)), None)
+    of_designs = (getattr(design, word) for design in plan.study.designs)
+    found: Sequence[str] | None = table.steps or next(filter(None, of_designs), None)
     if found is None:
         raise Problem((), f"no design says {word!r}; expected the table's own 'steps'")
     steps = tuple(found)
     try:
-        choices = expand_design(Design.model_validate({word: steps}), study.factors)
+        choices = expand_design(Design.model_validate({word: steps}), plan.study.factors)
     except Problem as problem:
         raise Problem(("steps", *problem.path[1:]), problem.message) from None
-    fixed = held(table, study, apart_from=[step.partition(".")[0] for step in steps])
+    fixed = held(table, plan.study, apart_from=[step.partition(".")[0] for step in steps])
     lines = []
     for choice in choices:
-        name = cell_name(choice | fixed, study.factors)
-        if name not in cells:
+        name = cell_name(choice | fixed, plan.study.factors)
+        if name not in plan.designed:
             hint = "" if table.where else "; factors that vary beside the steps are held by 'where'"
-            raise Problem(("steps",), f"no design makes the cell {name!r}{nearest(name, cells)}{hint}")
+            raise Problem(("steps",), f"no design makes the cell {name!r}{nearest(name, plan.designed)}{hint}")
         lines.append(Line(name, name, name))
     return [step.rpartition(".")[2] for step in steps], lines
 
 
-def _effects(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    return [Line(cell, cell, cell) for cell in filtered(table, study, cells)]
+def _effects(table: Table, plan: Plan) -> list[Line]:
+    return [Line(cell, cell, cell) for cell in filtered(table, plan)]
 
 
-def _cost(table: Table, study: Study, cells: Mapping[str, Cell]) -> list[Line]:
-    return [replace(line, reference=None) for line in _rows(table, study, cells)]
+def _cost(table: Table, plan: Plan) -> list[Line]:
+    return [replace(line, reference=None) for line in _rows(table, plan)]
 
 
 _LINES = {

@@ -15,21 +15,21 @@ from ..recipe import Recipe
 
 if TYPE_CHECKING:
     from ..language.yaml_source import YamlPath
-    from ..study import Study
+    from ..plan import Plan
 
 FACTS = ("params", "macs")
 """What a table may tell about a cell besides its metrics; known without a run."""
 
 
-def planned_cell(name: str, study: Study, cells: Iterable[str], path: YamlPath = ()) -> str:
+def planned_cell(name: str, plan: Plan, path: YamlPath = ()) -> str:
     """The cell's own name for any spelling of it; raises Problem for one that no design makes."""
     try:
-        found = canonical_name(name, study.factors)
+        found = canonical_name(name, plan.study.factors)
     except Problem as problem:
         raise problem.under(*path) from None
-    if found not in cells:
+    if found not in plan.designed:
         what = f"the cell {found!r}" if name == found else f"{name!r}, the cell {found!r}"
-        raise Problem(path, f"no design makes {what}{nearest(found, cells)}")
+        raise Problem(path, f"no design makes {what}{nearest(found, plan.designed)}")
     return found
 
 

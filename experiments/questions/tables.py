@@ -17,7 +17,7 @@ from .named import FACTS, check_metric, settings_of
 
 if TYPE_CHECKING:
     from ..language.yaml_source import YamlPath
-    from ..plan import Cell, Plan
+    from ..plan import Plan
     from ..study import Study
 
 _ROWS_TITLE = "rows"
@@ -87,7 +87,7 @@ def published_params(plan: Plan) -> dict[str, tuple[float, ...]]:
     """Cell to how many parameters the document's tables say that it has; all numbers where they differ."""
     found: dict[str, tuple[float, ...]] = {}
     for table in plan.study.tables:
-        lines = table_lines(table, plan.study, plan.designed) if table.published else []
+        lines = table_lines(table, plan) if table.published else []
         cells = {line.key: line.cell for line in lines}
         for row, numbers in published(table, lines, plan.study).items():
             cell = cells[row]
@@ -95,25 +95,25 @@ def published_params(plan: Plan) -> dict[str, tuple[float, ...]]:
     return {cell: numbers for cell, numbers in found.items() if numbers}
 
 
-def check_table(table: Table, study: Study, cells: Mapping[str, Cell]) -> None:
+def check_table(table: Table, plan: Plan) -> None:
     """Raise Problem where the table names a row, setting or metric that does not exist."""
-    _check_words(table, study)
-    lines = table_lines(table, study, cells)
-    _check_settings(table, [cells[line.cell].recipe for line in lines] if table.settings else [])
+    _check_words(table, plan.study)
+    lines = table_lines(table, plan)
+    _check_settings(table, [plan.designed[line.cell].recipe for line in lines] if table.settings else [])
     _check_metrics(table)
     columns = (
         _ROWS_TITLE,
         *stated_metrics(table),
-        *(study.factors if table.kind in ("switches", "pivot") else ()),
+        *(plan.study.factors if table.kind in ("switches", "pivot") else ()),
         *(FACTS if table.kind == "cost" else ()),
     )
     for name in table.titles:
         if name not in columns:
             raise _no_column(("titles", name), name, columns)
     for word in ("notes", "published", *(() if table.kind == "pivot" else ("labels",))):
-        by_row(table, word, lines, study)
+        by_row(table, word, lines, plan.study)
     if table.kind == "pivot":
-        _check_options(table, study)
+        _check_options(table, plan.study)
     _check_published(table)
 
 

@@ -66,7 +66,7 @@ def _asked(plan: Plan) -> Iterator[str]:
     study = plan.study
     for table in study.tables:
         yield from table.metrics
-    claimed = [part for claim in study.claims for part in parse_claim(claim.test, study, plan.designed)]
+    claimed = [part for claim in study.claims for part in parse_claim(claim.test, plan)]
     for comparison in (*claimed, *plan.compared):
         yield comparison.left.metric
         if comparison.right is not None:

@@ -1,7 +1,7 @@
 """Figures: for each kind a module that makes its numbers, and a sibling `_drawing` that draws those and nothing else.
 
-`files.py` writes them. A new kind takes its words in experiments/questions/figure_words.py, its pair of modules, and a
-case in `_made`.
+`files.py` writes them. A new kind takes its words in experiments/questions/figure_words.py, a case in
+`check_figure` (experiments/questions/figures.py), its pair of modules, and a case in `_made`.
 """
 
 from __future__ import annotations

@@ -145,7 +145,6 @@ def cost_figure(runs: Runs, id: str, metric: str) -> Costs | None:
 
 def make_cost(figure: CostFigure, runs: Runs) -> Costs:
     """A cost figure that the study asks for."""
-    study, designed = runs.plan.study, runs.plan.designed
-    cells, labels = figure_cells(figure, study, designed), figure_labels(figure, study, designed)
+    cells, labels = figure_cells(figure, runs.plan), figure_labels(figure, runs.plan)
     points = cost_points(runs, figure.id, figure.metric, figure.cost, cells, figure.band, labels)
     return replace(points, title=figure.caption or points.title)

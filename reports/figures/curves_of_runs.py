@@ -53,9 +53,8 @@ def learning_curves(
 
 def make_curves(figure: CurvesFigure, runs: Runs) -> Curves:
     """Learning curves that the study asks for."""
-    study, designed = runs.plan.study, runs.plan.designed
-    cells = figure_cells(figure, study, designed)
-    named = labelled(cells, {**table_labels(runs.plan), **figure_labels(figure, study, designed)})
+    cells = figure_cells(figure, runs.plan)
+    named = labelled(cells, {**table_labels(runs.plan), **figure_labels(figure, runs.plan)})
     metrics = dict.fromkeys(metric for panel in figure.panels for metric in panel)
     data = curve_data(runs, figure.id, named, list(metrics), figure.band)
     broken = _broken(runs, named)

@@ -206,13 +206,12 @@ def differences(
 
 def make_effects(figure: EffectsFigure, runs: Runs) -> Forest:
     """A forest that the study asks for."""
-    study, designed = runs.plan.study, runs.plan.designed
-    cells = figure_cells(figure, study, designed)
+    cells = figure_cells(figure, runs.plan)
     if figure.reference is None:
         forest = effect_forest(runs, figure.id, figure.metric, cells)
     else:
-        reference = planned_cell(figure.reference, study, designed)
-        forest = differences(runs, figure.id, figure.metric, cells, reference, figure_labels(figure, study, designed))
+        reference = planned_cell(figure.reference, runs.plan)
+        forest = differences(runs, figure.id, figure.metric, cells, reference, figure_labels(figure, runs.plan))
     return replace(forest, title=figure.caption or forest.title)
 
 

@@ -17,7 +17,7 @@ def table_labels(plan: Plan) -> dict[str, str]:
         if table.kind == "pivot":
             # its labels are of options, not of cells
             continue
-        lines = table_lines(table, plan.study, plan.designed)
+        lines = table_lines(table, plan)
         rows = {line.key: line.cell for line in lines}
         for row, label in by_row(table, "labels", lines, plan.study).items():
             found.setdefault(rows[row], set()).add(label)

@@ -33,7 +33,7 @@ def make_table(table: Table, runs: Runs) -> list[PrintedTable]:
     Its footnotes also say in what its trials differ that no factor names, and what its comparisons can't tell apart.
     """
     made = _KINDS[table.kind](table, runs)
-    cells = {line.cell for line in table_lines(table, runs.plan.study, runs.plan.designed)}
+    cells = {line.cell for line in table_lines(table, runs.plan)}
     notes = [*runs.mixed_of(cells), confounder_note(table, runs)]
     printed = [
         replace(

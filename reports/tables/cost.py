@@ -37,7 +37,7 @@ class _Cost:
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """Columns: the metrics that the table states, parameters, MACs, seconds per epoch, device hours, peak memory, n."""
-    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     records = [_records(line, runs) for line in lines]
     metrics = measure(table, lines, runs, stated_metrics(table))
     costs, what = _costs([record for cell in records for record in cell])

@@ -12,6 +12,6 @@ from .printed import Column, PrintedTable
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """A row with none of the steps, then one more step in each row; with a `reference`, gains are over that instead."""
-    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     rows = Column(table.titles.get("rows", "step"), labels_of(table, lines, runs), numeric=False)
     return make_body(table, lines, Leading(rows), runs, gains=True, within=True)

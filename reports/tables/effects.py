@@ -27,9 +27,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
     No table if the study does not ask for it and it would show no interaction, while the report's answer has every
     option's effect already.
     """
-    lines = [
-        line for line in table_lines(table, runs.plan.study, runs.plan.designed) if line.cell not in runs.plan.excluded
-    ]
+    lines = [line for line in table_lines(table, runs.plan) if line.cell not in runs.plan.excluded]
     factors = _varying(lines, runs)
     cells = [line.cell for line in lines]
     fits = {metric: effects(runs.observations(cells, metric), factors) for metric in table.metrics}

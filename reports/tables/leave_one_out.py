@@ -12,6 +12,6 @@ from .printed import Column, PrintedTable
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """A row for the full model, then one without each step, with the difference to the full model."""
-    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     rows = Column(table.titles.get("rows", "model"), labels_of(table, lines, runs), numeric=False)
     return make_body(table, lines, Leading(rows), runs, within=True)

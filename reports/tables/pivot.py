@@ -20,7 +20,7 @@ from .printed import Column, Layout, PrintedTable
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """A block of columns for each metric, in which one number is best. Differences are a second table, of rows."""
     study = runs.plan.study
-    lines = table_lines(table, study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     down, across = axes(table, study)
     fixed = held(table, study, apart_from=(down.name, across.name))
     metrics = measure(table, lines, runs)

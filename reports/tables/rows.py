@@ -15,7 +15,7 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
 
     Rows that a constraint excludes stay in the table, without numbers.
     """
-    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     factor = table.rows if isinstance(table.rows, str) else "cell"
     rows = Column(table.titles.get("rows", factor), labels_of(table, lines, runs), numeric=False)
     return make_body(table, lines, Leading(rows), runs)

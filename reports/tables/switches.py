@@ -15,7 +15,7 @@ from .printed import CHECK, Column, PrintedTable
 
 def make(table: Table, runs: Runs) -> list[PrintedTable]:
     """A column for each factor that varies in the table: check marks for a switch, else options; labels first."""
-    lines = table_lines(table, runs.plan.study, runs.plan.designed)
+    lines = table_lines(table, runs.plan)
     columns = [_column(factor, lines, table, runs) for factor in _varying(lines, runs)]
     # factors that are not switches come first: the first column names the rows, also in the parts of a split table
     columns.sort(key=lambda column: CHECK in column.texts)
