@@ -44,6 +44,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
     logger = trial_logger(job.id, folder / LOG)
     tee = _Tee(recorder, logger)
     failed = True
+    begun_by = os.getpid()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(job.working_folder)
@@ -54,9 +55,12 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
                 result = _train(job, folder, tee)
         failed = False
         return result
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if os.getpid() != begun_by:
+            # a child that a plugin has forked: as a second copy of the worker it would go on with the trial
+            os._exit(1)
         # a SystemExit of a plugin is a failure; with one that the recorder raises, the engine leaves the trial
-        if tee.leaves:
+        if tee.leaves or (prints and not isinstance(error, Exception | SystemExit)):
             raise
         logger.exception("failed")
         return _failed(error, job, folder, tee)

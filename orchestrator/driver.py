@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,14 @@ from .order import teachers_of
 from .task import Task
 
 
+def working_folder() -> str:
+    """Where this process works, by the folder's present name; empty where it was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 class Driver:
     """The work (see events.Work) that a task makes: its trials in their order, teachers before their students."""
 
@@ -45,6 +54,7 @@ class Driver:
         self.running: set[str] = set()
         self.over: set[str] = set()
         self.recorded: set[str] = set()
+        self.begun_in = working_folder()
         self.courses: dict[str, list[Epoch]] = {}
         """Epochs of each running trial, kept only for a supply."""
 
@@ -81,6 +91,10 @@ class Driver:
     def check(self, *, wait: bool = False) -> None:
         """See events.Work."""
         self.writer.check(wait=wait)
+        if (here := working_folder()) != self.begun_in:
+            # the record is found from where the folder is now, files of trials from where it was
+            now = f"is now {here}; the same command there goes on" if here else "was deleted"
+            raise UserError(f"the working folder {self.begun_in} {now}")
 
     def is_over(self) -> bool:
         """See events.Work. Not while a trial runs, as it may have to be tried again."""

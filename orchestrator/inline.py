@@ -36,6 +36,7 @@ class Inline:
 
         work.check(wait=True)
         while not work.is_over():
+            work.check()
             found = work.next_job()
             if found is None:
                 # a teacher is being recorded, or other machines train what is left

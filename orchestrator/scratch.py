@@ -43,6 +43,8 @@ def scratch_folder() -> Iterator[Path]:
         yield folder
     finally:
         with unstoppable():
+            # Ray's workers end by themselves, but seconds after their driver
+            _kill(_processes_in(folder))
             lock.release()
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,10 +57,14 @@ def _delete_if_dead(folder: Path) -> None:
         return
     if dead:
         # some of Ray's processes would notice only after minutes that their driver is gone
-        for process in _processes_in(folder):
-            with suppress(OSError):
-                os.kill(process, signal.SIGKILL)
+        _kill(_processes_in(folder))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(processes: list[int]) -> None:
+    for process in processes:
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _processes_in(folder: Path) -> list[int]:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.sharing.process import is_alive
 from experiments.training.fingerprint import file_digest
-from trainer.files import written_whole
+from trainer.files import DRAFT, written_whole
 
 
 def read_kept(file: Path) -> dict[str, Any]:
@@ -31,3 +32,11 @@ def write_whole(file: Path, text: str) -> None:
         return
     with written_whole(file) as draft:
         draft.write_bytes(content)
+
+
+def drop_left(folder: Path) -> None:
+    """Delete, at any depth, what killed processes were writing; the drafts of living ones stay."""
+    for draft in folder.rglob(f"*{DRAFT}"):
+        pid = draft.name.removesuffix(DRAFT).rpartition(".")[2]
+        if pid.isdecimal() and not is_alive(int(pid)):
+            draft.unlink(missing_ok=True)

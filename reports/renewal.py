@@ -20,10 +20,11 @@ from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import shown_uri
 from experiments.training.environment import code_digest
 from trainer.errors import UserError
+from trainer.files import DRAFT
 from trainer.settings import digest
 
 from .folder import PAGE
-from .kept import digest_if_there, read_kept, write_whole
+from .kept import digest_if_there, drop_left, read_kept, write_whole
 
 WRITTEN = ".written.json"
 """A file beside the report: the digest of what it was made of, and of each of its files."""
@@ -64,9 +65,11 @@ def renew_report(
     from .report import files_of, make_report, write_report
 
     report = make_report(plan, states, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    drop_left(folder)
     path = write_report(report, folder, reload)
     _remove_stale(folder, known.get("files", {}), files_of(report))
-    here = {file.relative_to(folder).as_posix(): "" for file in folder.rglob("*") if file.name != WRITTEN}
+    files = (file for file in folder.rglob("*") if file.name != WRITTEN and file.suffix != DRAFT)
+    here = {file.relative_to(folder).as_posix(): "" for file in files}
     runs = report.runs
     written = {
         "inputs": inputs,

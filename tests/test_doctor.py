@@ -28,7 +28,7 @@ from experiments.plan import expand
 from experiments.study import load_study
 from experiments.tracking import open_client
 from orchestrator import scratch
-from orchestrator.checks import cuda, data, folders, listed, machine, packages, probe, ray_start, schema, servers
+from orchestrator.checks import cuda, data, folders, isolated, listed, machine, packages, ray_start, schema, servers
 from orchestrator.checks import record as records
 from orchestrator.checks.finding import Check, Finding, findings
 from orchestrator.checks.isolated import Unanswered, answer, begun
@@ -117,12 +117,12 @@ class TestProbe:
 
     def test_what_has_begun_is_not_begun_again_and_ends_where_nobody_asks(self) -> None:
         with begun(returns, hangs):
-            process = probe._begun[returns].process
+            process = isolated._begun[returns].process
             assert answer(returns, 60) == {"number": 3}
-            unasked = probe._begun[hangs].process
+            unasked = isolated._begun[hangs].process
             assert (process.poll(), unasked.poll()) == (0, None)
         assert unasked.poll() is not None
-        assert probe._begun == {}
+        assert isolated._begun == {}
 
 
 def _lives(pid: int) -> bool:

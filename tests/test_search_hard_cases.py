@@ -266,6 +266,7 @@ def test_trials_share_a_gpu_as_measured(study: Callable[..., str], monkeypatch: 
 
     monkeypatch.setattr("orchestrator.run.room_here", lambda: room)
     monkeypatch.setattr("orchestrator.run.probe_missing", measure)
+    monkeypatch.setattr("orchestrator.inline.missing_gpu", lambda: None)
     said = io.StringIO()
     run_search(search, start, Terms(), plain_console(file=said, width=200), "a test", prunes=False)
     assert probed == ["#0", "#1"], "the recipe and the starting point"

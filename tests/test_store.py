@@ -70,7 +70,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def test_what_it_is_told_is_in_the_record(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "source").write_text("weights")
+    (tmp_path / "weights").write_text("weights")
     experiment = store.experiment("x", {"note": "of it"})
     assert store.experiment("x", {}) == experiment
     run, artifacts = store.create_run(experiment, {"a": "b"})
@@ -78,7 +78,7 @@ def test_what_it_is_told_is_in_the_record(store: Store, tmp_path: Path) -> None:
     store.log_dataset(run, "digits", "0123", "{}")
     store.log_metrics(run, [("top1", epoch / 2000, 5, epoch) for epoch in range(1, 1200)])
     store.put_text(run, artifacts, "trial.json", "{}")
-    store.put_file(run, artifacts, "weights", tmp_path / "source")
+    store.put_file(run, artifacts, tmp_path / "weights")
     store.log_last(run, [("final", 0.5, 6, 2)], {"params": 7}, {"ablate.status": "finished"})
     store.end_run(run, "FINISHED")
     found = client().get_run(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,14 @@ def load(file: Path, parts: tuple[str, ...] | None = PARTS) -> dict[str, Any] | 
     if not file.exists():
         return None
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        # torch does not look at the sums that tell whether what is read is what was written
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        state = torch.load(file, map_location="cpu", weights_only=True) if damaged is None else None
     except Exception as error:
         raise Unreadable(f"{file}: not a checkpoint that can be read ({type(error).__name__})") from error
+    if damaged is not None:
+        raise Unreadable(f"{file}: not a checkpoint that can be read ({damaged} is damaged)")
     if not isinstance(state, dict) or (parts is not None and set(state) != set(parts)):
         raise UserError(f"{file}: not a checkpoint; delete it to start over")
     return state

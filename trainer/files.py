@@ -20,11 +20,15 @@ WEIGHTS = "weights.safetensors"
 """The selected epoch's weights, of a finished training."""
 
 
+DRAFT = ".part"
+"""The end of the names of files that are not whole yet."""
+
+
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
     """Inside, a draft to be written; it gets the file's name at the end, or is deleted after an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    draft = file.with_name(f".{file.name}.{os.getpid()}{DRAFT}")
     try:
         yield draft
         draft.replace(file)
@@ -40,7 +44,7 @@ def existing(path: Path) -> Path:
 
 def drop_drafts(folder: Path) -> None:
     """Delete what a process that died was writing."""
-    for file in folder.glob("*.part"):
+    for file in folder.glob(f"*{DRAFT}"):
         file.unlink(missing_ok=True)
 
 

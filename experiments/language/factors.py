@@ -23,6 +23,9 @@ OFF, ON = "off", "on"
 BASELINE = "baseline"
 """The cell in which nothing is on."""
 
+_LONGEST = 100
+"""Letters of a name, at most; the record takes keys of 250."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -147,6 +150,10 @@ def check_name(name: str, path: YamlPath) -> None:
         raise Problem(path, f"the name {name!r} is that of the cell in which everything is at its first option")
     if not name:
         raise Problem(path, "got an empty name, by which nothing can be called")
+    if len(name) > _LONGEST:
+        raise Problem(
+            path, f"got a name of {len(name)} letters, expected at most {_LONGEST}; `labels` say it at length"
+        )
     if hidden := next((letter for letter in name if not letter.isprintable()), ""):
         raise Problem(path, f"got the name {name!r}, expected one without {hidden!r}, which can't be seen")
     if name != name.strip() or any(c in "+.=," for c in name):

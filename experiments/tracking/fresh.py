@@ -11,7 +11,8 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from glob import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,9 @@ from ..training.folders import cache_folder, locked
 from .attempts import is_begun
 from .moved import ARTIFACTS
 from .write_ahead import rest, write_ahead
+
+_LOGS = ("-journal", "-wal", "-shm")
+"""What SQLite calls its files beside a database, after the database's name."""
 
 _FRESH_BYTES = 8 * 2**20
 """What a record takes while it is made, logs of its changes included."""
@@ -47,7 +51,8 @@ def begin_record(file: Path) -> None:
                 fcntl.flock(held, fcntl.LOCK_EX)
             shutil.copyfile(blank, draft)
             _add_default(draft)
-            _name(draft, file)
+            with _alone_beside(file):
+                _name(draft, file)
     except OSError as error:
         if is_full(error):
             raise _no_room(file.parent) from error
@@ -79,8 +84,25 @@ def _add_default(draft: Path) -> None:
         )
 
 
+@contextmanager
+def _alone_beside(file: Path) -> Iterator[None]:
+    """Inside, no other process begins a record in this folder, whichever account or container it is of."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        # where the file system has no locks, there is no more to be had
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _name(draft: Path, file: Path) -> None:
     """Give the draft the record's name, unless there is a record by now, which may hold results."""
+    if not is_begun(file):
+        # of a record that was deleted or moved away: SQLite would take what they hold into this one
+        for log in _LOGS:
+            Path(f"{file}{log}").unlink(missing_ok=True)
     try:
         os.link(draft, file)
     except OSError:
@@ -128,5 +150,5 @@ def _no_room(folder: Path) -> UserError:
 
 
 def _remove(draft: Path) -> None:
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in ("", *_LOGS):
         Path(f"{draft}{suffix}").unlink(missing_ok=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -76,8 +75,11 @@ class Store(Protocol):
     def log_metrics(self, run: str, points: Sequence[Point]) -> None:
         """Metrics of epochs."""
 
-    def put_file(self, run: str, artifacts: str, name: str, source: Path) -> None:
-        """A copy of a file as an artifact. artifacts: the place of the run's."""
+    def put_file(self, run: str, artifacts: str, source: Path) -> None:
+        """A copy of a file as an artifact of the same name. artifacts: the place of the run's.
+
+        Where that is on this machine, it is copied there directly, which spares asking the record.
+        """
 
     def put_text(self, run: str, artifacts: str, name: str, text: str) -> None:
         """An artifact that holds this text."""
@@ -100,12 +102,13 @@ class MlflowStore:
     @cached_property
     def _client(self) -> MlflowClient:
         client = open_client(to_write=True)
-        if embedded_record() is not None:
+        if (file := embedded_record()) is not None:
             from sqlalchemy import event
 
             event.listen(self._engine(client), "connect", hasten)
             # connections that were opened before have not been hastened
             self._engine(client).dispose()
+            self._opened = file.stat().st_ino
         return client
 
     @staticmethod
@@ -149,13 +152,21 @@ class MlflowStore:
         for i in range(0, len(points), _METRICS):
             self._client.log_batch(run, metrics=_metrics(points[i : i + _METRICS]))
 
-    def put_file(self, run: str, artifacts: str, name: str, source: Path) -> None:
+    def put_file(self, run: str, artifacts: str, source: Path) -> None:
         """See Store."""
-        self._put(run, artifacts, name, lambda target: shutil.copyfile(source, target))
+        if (folder := local_artifacts(artifacts)) is None:
+            self._client.log_artifact(run, str(source))
+            return
+        with written_whole(folder / source.name) as draft:
+            shutil.copyfile(source, draft)
 
     def put_text(self, run: str, artifacts: str, name: str, text: str) -> None:
         """See Store."""
-        self._put(run, artifacts, name, lambda target: target.write_text(text, encoding="utf-8"))
+        if (folder := local_artifacts(artifacts)) is None:
+            self._client.log_text(run, text, name)
+            return
+        with written_whole(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
 
     def log_last(
         self, run: str, points: Sequence[Point], params: Mapping[str, object], tags: Mapping[str, str]
@@ -173,9 +184,9 @@ class MlflowStore:
         """See Store."""
         self._client.set_terminated(run, status, at)
         if (file := embedded_record()) is not None:
-            if not file.exists():
+            if not file.exists() or file.stat().st_ino != self._opened:
                 # what was written went to a file that has no name any more
-                raise FileNotFoundError(f"{file} was deleted meanwhile")
+                raise FileNotFoundError(f"{file} was deleted or replaced meanwhile")
             keep(file)
 
     def close(self) -> None:
@@ -195,17 +206,6 @@ class MlflowStore:
 
     def _place(self, artifacts: str | None) -> str:
         return at_home(artifacts or "", self._moved)
-
-    def _put(self, run: str, artifacts: str, name: str, write: Callable[[Path], object]) -> None:
-        """Put an artifact in its place: directly where that is on this machine, which spares asking the record."""
-        folder = local_artifacts(artifacts)
-        if folder is None:
-            with tempfile.TemporaryDirectory() as temporary:
-                write(Path(temporary) / name)
-                self._client.log_artifact(run, str(Path(temporary) / name))
-            return
-        with written_whole(folder / name) as draft:
-            write(draft)
 
 
 @contextmanager

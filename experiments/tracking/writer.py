@@ -30,6 +30,9 @@ from .store import ATTEMPT, Store, StoreError
 from .uris import shown_uri, without_secrets
 
 _PARENT = "mlflow.parentRunId"
+_NAME = 250
+"""Letters of a run's name that a server's database takes."""
+
 _MOMENT = 3.0
 """Seconds for which a command that is interrupted at its beginning waits for its record to open."""
 
@@ -191,7 +194,8 @@ class RunWriter:
     def _start(self, attempt: _Attempt) -> None:
         trial = attempt.trial
         tags = {
-            "mlflow.runName": f"{trial.cell} seed {trial.seed}",
+            # the end of a long one, which tells it from its neighbours
+            "mlflow.runName": f"{trial.cell} seed {trial.seed}"[-_NAME:],
             _PARENT: self.parent,
             TRIAL: trial.id,
             FINGERPRINT: self.fingerprints[trial.id],
@@ -233,7 +237,7 @@ class RunWriter:
         trial, run, artifacts = attempt.trial, attempt.run, attempt.artifacts
         if result.weights and self.plan.keeps_weights(trial.id):
             folder = trial_folder(trial.id, self.fingerprints[trial.id])
-            self.store.put_file(run, artifacts, WEIGHTS, (folder / WEIGHTS).resolve())
+            self.store.put_file(run, artifacts, (folder / WEIGHTS).resolve())
         record = make_record(self.plan, trial, result, self.fingerprints[trial.id])
         self.store.put_text(run, artifacts, ARTIFACT, record.model_dump_json(indent=1))
         # epochs that the record lacks: none if it has kept up, all if the training was complete before this attempt

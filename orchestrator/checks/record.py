@@ -153,8 +153,9 @@ def _refused(file: Path, error: sqlite3.Error) -> Finding:
 
 
 def _damaged(file: Path, reason: str) -> Finding:
+    recover = shlex.join(["sqlite3", str(file), ".recover"])
     remedy = (
-        f"put a backup in its place, or what `{shlex.join(['sqlite3', str(file), '.recover'])}` still reads; "
-        "without either, move it away: trials are then trained again"
+        f"move it away, {file.name}-wal and -shm with it, and put a backup in its place, or what `{recover}` still "
+        "reads; without either, trials are trained again"
     )
     return problem(f"{file}: damaged ({reason[:160]})", remedy)

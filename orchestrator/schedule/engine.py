@@ -144,6 +144,8 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(scratch),
             object_store_memory=_OBJECT_STORE_BYTES,
+            # a worker that is killed while it starts is replaced if a trial has asked for it, else waited for for ever
+            _system_config={"prestart_worker_first_driver": False},
             **quiet,
         )
     _take_started_workers()
