@@ -58,7 +58,7 @@ class Work(Protocol):
         """The next job and its share. None: no job is ready before another one ends, or none is left."""
 
     def check(self, *, wait: bool = False) -> None:
-        """Raise UserError if work can't go on: the record does not open (wait: until that is known), or a folder has moved.
+        """Raise UserError if work can't go on: the record does not open (wait: until that is known), a folder moved.
 
         Called often.
         """
