@@ -74,6 +74,10 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         give_back()
 
 
+_MISTAKES = (ArithmeticError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
+"""Errors that a plugin's line gives each time that it is run."""
+
+
 def _import_plugins(job: Job) -> None:
     for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
         imported = catalog.add_plugin(plugin)
@@ -98,7 +102,7 @@ def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
         reason=discreet(" ".join(reason.split()))[:500],
         log=str(folder / LOG),
         hardware=describe_hardware(),
-        again=not isinstance(error, UserError | Diverged),
+        again=not isinstance(error, UserError | Diverged) and not (place and isinstance(error, _MISTAKES)),
         short_of_memory=isinstance(error, OutOfMemory),
         needed=error.share if isinstance(error, OutOfMemory) else None,
     )
@@ -131,9 +135,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
         return train(
             build_model=lambda: recipe.architecture.build(setup.num_classes),
-            build_optimizer=lambda model: checked_optimizer(
-                recipe.optimizer, recipe.optimizer.build(recipe.optimizer.groups(model))
-            ),
+            build_optimizer=lambda model: checked_optimizer(recipe.optimizer, model),
             schedule=checked_schedule(recipe.schedule),
             loss=checked_loss(recipe.loss, loss.to(device) if isinstance(loss, torch.nn.Module) else loss),
             data=data,

@@ -48,8 +48,10 @@ def provenance(runs: Runs) -> list[tuple[str, str]]:
 
 def command(runs: Runs) -> str:
     """The command that trains and reports this study."""
-    profile = f" --profile {runs.plan.study.profile}" if runs.plan.study.profile else ""
-    return f"ablate run {runs.plan.study.source.file.as_posix()}{profile}"
+    study = runs.plan.study
+    profile = f" --profile {study.profile}" if study.profile else ""
+    seeds = f" --seeds {len(study.seeds)}" if len(study.seeds) != study.own_seeds else ""
+    return f"ablate run {study.source.file.as_posix()}{profile}{seeds}"
 
 
 def _digest(runs: Runs) -> str:

@@ -36,12 +36,26 @@ class Odd(Refinement):
     def build(self, setup):
         found = OddHook(self.what)
         others = {"no hook": None, "a class": OddHook, "frozen": Frozen(), "ends": Ends()}
+        others |= {"misspelled": Misspelled(), "idle": Idle(), "explicitly nothing": Hook()}
         return others.get(self.what, found)
 
 
 @dataclass(frozen=True)
 class Frozen(Hook):
     strength: float = 0.5
+
+    def rate(self, factor, moment):
+        return factor * self.strength
+
+
+class Misspelled(Hook):
+    def agument(self, batch, draws):
+        return batch
+
+
+class Idle(Hook):
+    def helper(self):
+        return 1
 
 
 class Ends(Hook):
@@ -57,7 +71,10 @@ class OddHook(Hook):
 
     def augment(self, batch, draws):
         smaller = replace(batch, images=batch.images[:, :, :10, :10])
-        return {"no batch": None, "a tensor": batch.images, "smaller": smaller}.get(self.what, batch)
+        scaled = replace(batch, images=batch.images / 255 - 0.5)
+        black = replace(batch, images=batch.images * 0)
+        found = {"no batch": None, "a tensor": batch.images, "smaller": smaller, "scaled": scaled, "black": black}
+        return found.get(self.what, batch)
 
     def mix(self, batch, draws):
         found = {
@@ -120,6 +137,13 @@ class OddOptimizer(Optimizer):
         if self.what == "closure":
             return torch.optim.LBFGS(groups[0]["params"])
         found = torch.optim.SGD(groups, lr=self.lr)
+        if self.what == "few parameters":
+            return torch.optim.SGD(groups[0]["params"][:2], lr=self.lr)
+        if self.what == "a rate of its own":
+            return torch.optim.SGD(groups[0]["params"], lr=0.5)
+        if self.what == "two rates":
+            first, *others = groups[0]["params"]
+            return torch.optim.SGD([{"params": [first], "lr": self.lr / 2}, {"params": others}], lr=self.lr)
         if self.what == "no rate":
             del found.param_groups[0]["lr"]
         if self.what == "a deque":
@@ -136,6 +160,8 @@ class OddLoss(Loss):
     def build(self, setup):
         if self.what == "nothing":
             return None
+        if self.what == "one argument":
+            return lambda logits: logits.sum()
         how = "none" if self.what == "each" else "mean"
         loss = lambda logits, targets: functional.cross_entropy(logits, targets, reduction=how)
         return (lambda *given: loss(*given).item()) if self.what == "a number" else loss
@@ -170,9 +196,20 @@ def train(tmp_path: Path) -> Any:
         ("a tensor", "odd: augment gave Tensor of shape [3, 3, 16, 16], expected a batch"),
         (
             "smaller",
-            "odd: augment gave images of shape [3, 3, 10, 10], expected images of the shape that it was given, "
+            "odd: augment gave images torch.float32 [3, 3, 10, 10] with targets torch.int64 [3], expected images of the shape that it was given, "
             "[3, 3, 16, 16]",
         ),
+        (
+            "scaled",
+            "odd: augment gave images torch.float32 [3, 3, 16, 16] with targets torch.int64 [3], expected pixel ",
+        ),
+        ("black", ""),
+        ("misspelled", "odd: its hook has 'agument', which the loop does not call; did you mean 'augment'?"),
+        (
+            "idle",
+            "odd: its hook acts at no point, expected one of start, epoch_start, place, augment, mix, rate, loss, ",
+        ),
+        ("explicitly nothing", ""),
         ("no rate", "odd: rate gave nan, expected a finite number"),
         ("averaged", ""),
         ("no network", "odd: networks gave {'ema': 1}, expected a dict from a name to a network"),
@@ -183,15 +220,19 @@ def train(tmp_path: Path) -> Any:
         ("probabilities", ""),
         (
             "doubles",
-            "odd: mix gave images of shape [3, 3, 16, 16], expected images of the type that it was given, torch.float32, "
-            "instead of torch.float64",
+            "odd: mix gave images torch.float64 [3, 3, 16, 16] with targets torch.int64 [3], expected images of the type "
+            "that it was given, torch.float32, instead of torch.float64",
         ),
         (
             "narrow",
-            "odd: mix gave images of shape [3, 3, 16, 16], expected targets that are classes, int64 [3], or probabilities, "
-            "float32 [3, 3], instead of torch.int32 [3]",
+            "odd: mix gave images torch.float32 [3, 3, 16, 16] with targets torch.int32 [3], expected targets that are "
+            "classes, int64 [3], or probabilities, float32 [3, 3]",
         ),
-        ("four classes", "odd: mix gave images of shape [3, 3, 16, 16], expected targets that are classes"),
+        (
+            "four classes",
+            "odd: mix gave images torch.float32 [3, 3, 16, 16] with targets torch.float32 [3, 4], expected targets that are "
+            "classes",
+        ),
         ("own names", ""),
         (
             "its last",
@@ -244,6 +285,9 @@ def test_of_a_schedule(train: Any, what: str, got: str) -> None:
             "odd_optimizer: step is missing a required argument: 'closure', expected step(); what takes a further "
             "pass is a refinement, at `loss`",
         ),
+        ("few parameters", "odd_optimizer: build left out "),
+        ("a rate of its own", "odd_optimizer: build gave groups of the rate 0.5, expected the recipe's `lr`, 0.1"),
+        ("two rates", ""),
         ("a deque", "odd_optimizer: state_dict gave {'state': {0: {'past': deque([])}}, 'param_groups': "),
     ],
 )
@@ -258,6 +302,7 @@ def test_of_an_optimizer(train: Any, what: str, reason: str) -> None:
     [
         ("mean", ""),
         ("nothing", "odd_loss: build gave None, expected a function of logits and targets"),
+        ("one argument", "odd_loss: what it builds is too many positional arguments, expected (logits, targets)"),
         ("each", "odd_loss: what it builds gave Tensor of shape [3], expected a tensor of one number"),
         ("a number", "odd_loss: what it builds gave "),
     ],

@@ -9,7 +9,7 @@ from functools import wraps
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import UserError
+from trainer.errors import UserError, closest
 from trainer.geometry import Frame
 from trainer.hooks import Batch, Hook, Moment, acts_at
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Check = Callable[[Any, tuple[Any, ...]], str]
 """(what was returned, what was passed) to what was expected instead; empty where it is right."""
 
+
+_FRACTIONS, _LEVELS = 4.0, 16.0
+"""The greatest value of images that somebody has scaled or normalised, and the least of others, which may be dark."""
 
 _SPAN = ("first", "last")
 """Where the loop keeps the epochs in which a hook acts: one that sets these for itself would be passed over."""
@@ -45,8 +48,10 @@ def checked_hook(option: Refinement, hook: object, *, first: int, last: int, cla
         for name in _SPAN:
             if name in vars(hook) or acts_at(own, name):
                 raise _taken(option, name)
+        if wrong := _idle(own):
+            raise UserError(f"{kind_of(type(option))}: its hook {wrong}")
         batches = _batches_of(classes)
-        checks = _POINTS | {"augment": batches, "mix": batches, "networks": _networks_of(option)}
+        checks = _POINTS | {"augment": _levels_of(batches), "mix": batches, "networks": _networks_of(option)}
         points = {
             point: _checking(getattr(own, point), option, check)
             for point, check in checks.items()
@@ -58,6 +63,23 @@ def checked_hook(option: Refinement, hook: object, *, first: int, last: int, cla
         object.__setattr__(hook, "__class__", type(own.__name__, (own,), points | {"__setattr__": _guard(own, option)}))
     vars(hook).update(first=first, last=last)
     return hook
+
+
+_ASKED = ("works_in", "state_dict", "load_state_dict")
+_ACTING = [name for name, point in vars(Hook).items() if inspect.isfunction(point) and name not in _ASKED]
+"""The points of the loop, and `networks`."""
+
+
+def _idle(own: type[Hook]) -> str:
+    """What is wrong with a class of hooks that the loop calls nowhere, or not where its author means; else empty."""
+    meant = [name for name in dir(own) if not name.startswith("_") and callable(getattr(own, name))]
+    for name in meant:
+        near = closest(name, (*_ACTING, *_ASKED), alike=0.8)
+        if near is not None and near != name and not acts_at(own, near):
+            return f"has {name!r}, which the loop does not call; did you mean {near!r}?"
+    if own is Hook or any(acts_at(own, point) for point in _ACTING):
+        return ""
+    return f"acts at no point, expected one of {', '.join(_ACTING)}"
 
 
 def _guard(own: type[Hook], option: Refinement) -> Callable[[Hook, str, Any], None]:
@@ -118,10 +140,13 @@ def checked_schedule(schedule: Schedule) -> Schedule | CheckedSchedule:
     return CheckedSchedule(schedule) if schedule.code else schedule
 
 
-def checked_optimizer(option: Optimizer, optimizer: object) -> torch.optim.Optimizer:
-    """The optimizer that an option has built; a plugin's raises UserError for what the loop can't take."""
+def checked_optimizer(option: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that an option builds for a network; a plugin's raises UserError for what the loop can't take."""
     import torch
 
+    groups = option.groups(model)
+    given = {id(parameter) for group in groups for parameter in group["params"]}
+    optimizer: object = option.build(groups)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise mistake(option, "build", optimizer, "a torch.optim.Optimizer")
     if not option.code:
@@ -135,6 +160,15 @@ def checked_optimizer(option: Optimizer, optimizer: object) -> torch.optim.Optim
         raise UserError(
             f"{kind}: step is {error}, expected step(); what takes a further pass is a refinement, at `loss`"
         ) from None
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if lacking := len(given - held):
+        raise UserError(
+            f"{kind}: build left out {lacking} of {len(given)} parameters, expected all of the groups' in it"
+        )
+    rates = dict.fromkeys(float(group["lr"]) for group in optimizer.param_groups)
+    if option.lr not in rates:
+        got = ", ".join(f"{rate:g}" for rate in rates)
+        raise UserError(f"{kind}: build gave groups of the rate {got}, expected the recipe's `lr`, {option.lr:g}")
 
     def kept(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         if expected := _no_state(state, ()):
@@ -150,6 +184,11 @@ def checked_loss(option: Loss, criterion: Criterion) -> Criterion:
         raise mistake(option, "build", criterion, "a function of logits and targets")
     if not option.code:
         return criterion
+    called = getattr(criterion, "forward", criterion)
+    try:
+        inspect.signature(called).bind(None, None)
+    except TypeError as error:
+        raise UserError(f"{kind_of(type(option))}: what it builds is {error}, expected (logits, targets)") from None
 
     def checked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         value = criterion(logits, targets)
@@ -196,7 +235,25 @@ def _batches_of(classes: int) -> Check:
         if targets.shape == (each if targets.dtype == torch.int64 else both if targets.is_floating_point() else ()):
             return ""
         wanted = f"classes, int64 {list(each)}, or probabilities, float32 {list(both)}"
-        return f"targets that are {wanted}, instead of {described(targets)}"
+        return f"targets that are {wanted}"
+
+    return check
+
+
+def _levels_of(batches: Check) -> Check:
+    """Also, of the first batch, that its pixel values are levels as before: 0..1 would train on nearly one level."""
+    seen = False
+
+    def check(found: object, given: tuple[Any, ...]) -> str:
+        nonlocal seen
+        if (wrong := batches(found, given)) or seen:
+            return wrong
+        seen = True
+        assert isinstance(found, Batch)
+        before, most = float(given[0].images.max()), float(found.images.abs().max())
+        if not 0 < most <= _FRACTIONS < _LEVELS < before:
+            return ""
+        return f"pixel values of 0..255, as it was given, instead of at most {most:.3g}; they are normalised afterwards"
 
     return check
 
@@ -246,7 +303,7 @@ _POINTS: dict[str, Check] = {
 def mistake(option: Option, point: str, found: object, expected: str) -> UserError:
     """The error for what an option gave at one of its points."""
     if isinstance(found, Batch):
-        got = f"images of shape {list(found.images.shape)}"
+        got = f"images {described(found.images)} with targets {described(found.targets)}"
     elif hasattr(found, "shape"):
         got = f"{type(found).__name__} of shape {list(found.shape)}"
     else:
