@@ -86,6 +86,9 @@ class Result:
     pretrained: str | None = None
     """Digest of the weights that training started from."""
 
+    images: dict[str, int] = field(default_factory=dict)
+    """Split to its number of images."""
+
     classes: tuple[str, ...] = ()
     """Class names (of a folder of images: its folders) by index."""
 

@@ -292,6 +292,10 @@ class Dataset(Option):
     def read(self, split_key: int) -> Source:
         """The undecoded images, labels and the split of this key."""
 
+    def notes(self) -> list[str]:
+        """What a user should know of the files at hand, a sentence each: their number, and what may be a mistake."""
+        return []
+
     def split_key(self, seed: int) -> int:
         """The key of the split that a trial of this seed trains on; 0 unless overridden, one split for all of them."""
         return 0

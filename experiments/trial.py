@@ -164,6 +164,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         final=outcome.final,
         weights=file_digest(outcome.weights),
         pretrained=pretrained,
+        images={split: len(samples) for split, samples in data.splits.items()},
         classes=data.classes,
         params=cost.params,
         macs=cost.macs,

@@ -22,7 +22,7 @@ from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, trial_states
 from experiments.tracking.uris import absent_record
 from experiments.training.folders import folder_name, trial_folder
-from experiments.training.preparing import prepare_data, prepare_weights
+from experiments.training.preparing import notes_on_data, prepare_data, prepare_weights
 from trainer.errors import UserError
 from trainer.files import CHECKPOINT, drop_drafts, tidy
 
@@ -195,7 +195,7 @@ def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once
         trials = f"{extent(plan)}; {trials} so far"
     head = f"{plan.study.title}: {count(len(plan.cells), 'cell')}, {trials}{already}{together}"
     console.print(head)
-    for note in (*absent_record(), *unreported(plan)):
+    for note in (*absent_record(plan.study.source.file), *unreported(plan), *notes_on_data(plan.trials)):
         console.print(f"note: {note}", style="yellow")
     for process, number in Counter(summary.elsewhere.values()).items():
         console.print(f"{count(number, 'trial')} left to {process}")

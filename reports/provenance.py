@@ -14,6 +14,8 @@ from .runs import Runs
 
 _PACKAGES = ("ablation-orchestrator", "python", "torch", "torchvision", "timm", "numpy", "mlflow", "ray")
 
+_SPLITS = {"train": "training", "val": "validation"}
+
 
 def scale_note(runs: Runs) -> str:
     """Says which parts of a report on a profile do not belong to that profile."""
@@ -35,7 +37,7 @@ def provenance(runs: Runs) -> list[tuple[str, str]]:
         ("Study file", f"{file.as_posix()}{f', sha256 {_digest(runs)}' if file.exists() else ''}"),
         ("Seeds", ", ".join(map(str, sorted({seed for _, seed in runs.plan.ids})))),
         ("Code", distinct(_code)),
-        ("Data", distinct(lambda record: f"{record.recipe['dataset']['kind']} {record.fingerprint}")),
+        ("Data", distinct(_data)),
         ("Initial weights", distinct(_initial_weights)),
         ("Hardware", distinct(lambda record: record.hardware)),
         ("Software", distinct(_software)),
@@ -60,6 +62,12 @@ def _digest(runs: Runs) -> str:
 
 def _code(record: TrialRecord) -> str:
     return (record.commit or "no git commit") + (" with local changes" if record.dirty else "")
+
+
+def _data(record: TrialRecord) -> str:
+    sizes = [f"{number:,} {_SPLITS.get(split, split)}" for split, number in record.images.items()]
+    images = f" ({', '.join(sizes)} images of {count(len(record.classes), 'class')})" if sizes else ""
+    return f"{record.recipe['dataset']['kind']} {record.fingerprint}{images}"
 
 
 def _software(record: TrialRecord) -> str:

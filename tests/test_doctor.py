@@ -738,11 +738,11 @@ class TestStudy:
             Path("photos", name).mkdir(parents=True)
             for number in range(300):
                 Image.new("RGB", (20, 20), (number % 256, 0, 0)).save(Path("photos", name, f"{number:03}.png"))
-        (found,) = self.data(file)
+        found, *_ = self.data(file)
         assert found == Finding("ok", "data image_folder", "at hand, 600 files, 300 of them tried: they decode")
         for broken in Path("photos", "b").iterdir():
             broken.write_bytes(broken.read_bytes()[:60])
-        (found,) = self.data(file)
+        found, *_ = self.data(file)
         assert found.level == "problem"
         assert re.match(r"photos/b/\d\d\d.png: not an image that can be decoded", found.found)
         assert re.search(r"; 1\d\d more can't be decoded either$", found.found)
@@ -753,10 +753,10 @@ class TestStudy:
             Path("photos", name).mkdir(parents=True)
             for number in range(45):
                 Image.new("RGB", (20, 20), (number, 0, 0)).save(Path("photos", name, f"{number:02}.png"))
-        (found,) = self.data(file)
+        found, *_ = self.data(file)
         assert found == Finding("ok", "data image_folder", "at hand, 90 files, all of them decode")
         Path("photos", "a", "01.png").write_bytes(b"not an image")
-        (found,) = self.data(file)
+        found, *_ = self.data(file)
         assert (found.level, found.remedy) == ("problem", "copy them again, or take them away")
         assert found.found == "photos/a/01.png: not an image that can be decoded (unknown format)"
 

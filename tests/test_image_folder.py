@@ -282,3 +282,59 @@ class TestPlanning:
     @pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/pets"])
     def test_paths_that_can_not_be(self, name: str) -> None:
         assert name in fails(lambda: prepare(Path(name)))
+
+
+class TestNotes:
+    """What a user should know of a folder that can be trained on."""
+
+    def of(self, folder: Path, **settings: object) -> list[str]:
+        return ImageFolder(path=folder, **settings).notes()
+
+    def test_the_size_alone_where_nothing_is_odd(self, tmp_path: Path) -> None:
+        folder = written_apart(tmp_path, train={"a": 6, "b": 6}, val={"a": 2, "b": 3})
+        assert self.of(folder) == ["12 training, 5 validation images of 2 classes, 6 training images each"]
+        fill(tmp_path / "alone", a=1)
+        assert self.of(tmp_path / "alone") == [], "it can't be trained on, which `prepare` says"
+
+    def test_classes_that_lack_images(self, tmp_path: Path) -> None:
+        folder = written_apart(tmp_path, train={"a": 6, "b": 1}, val={"a": 2})
+        assert self.of(folder)[1:] == [
+            "1 class (b) without validation images",
+            "1 class (b) with a single training image",
+        ]
+
+    def test_what_is_left_alone(self, tmp_path: Path) -> None:
+        folder = written_apart(tmp_path, train={"a": 2, "b": 2}, val={"a": 1, "b": 1})
+        for place in ("train/a/1.gif", "train/b/2.gif", "val/a/notes", "train/a/.hidden", "train/loose.png"):
+            (folder / place).write_bytes(place.encode())
+        assert self.of(folder)[1:] == [
+            "3 files left alone, as their endings are of no images: .gif, none",
+            "1 image beside the folders of classes left alone, such as loose.png",
+        ]
+
+    def test_images_that_are_trained_on_as_well(self, tmp_path: Path) -> None:
+        folder = written_apart(tmp_path, train={"a": 3, "b": 3}, val={"a": 2, "b": 2})
+        for name in ("0", "1"):
+            (folder / "val/a" / f"{name}.png").write_bytes((folder / "train/a" / f"{name}.png").read_bytes())
+        (line,) = self.of(folder)[1:]
+        assert line.startswith("2 of 4 images outside of training are trained on as well, byte by byte: ")
+        assert line.endswith(f"{folder}/val/a/0.png is {folder}/train/a/0.png")
+
+    def test_an_image_of_two_classes(self, tmp_path: Path) -> None:
+        folder = written_apart(tmp_path, train={"a": 3, "b": 3}, val={"a": 2, "b": 2})
+        (folder / "train/b/1.png").write_bytes((folder / "train/a/0.png").read_bytes())
+        (line,) = self.of(folder)[1:]
+        one, other = folder / "train/a/0.png", folder / "train/b/1.png"
+        assert line == f"1 image in several classes, byte by byte: {one} is {other}"
+
+
+def written_apart(tmp_path: Path, **splits: dict[str, int]) -> Path:
+    """A folder that is split beforehand, in which no two images are the same."""
+    shade = iter(range(256))
+    for split, classes in splits.items():
+        for name, number in classes.items():
+            place = tmp_path / "split" / split / name
+            place.mkdir(parents=True)
+            for i in range(number):
+                Image.new("RGB", (8, 8), (next(shade), 0, 0)).save(place / f"{i}.png")
+    return tmp_path / "split"

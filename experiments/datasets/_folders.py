@@ -109,6 +109,7 @@ def _name(entry: os.DirEntry[str]) -> str:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            # the second is what macOS adds to archives
+            return [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
     except OSError as error:
         raise UserError(f"{folder}: can't be read as a folder ({error.strerror})") from error

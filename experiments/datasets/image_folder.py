@@ -16,6 +16,7 @@ from trainer.errors import UserError, nearest
 
 from ..options import NOT_IDENTITY, Dataset, MachinePath
 from ._folders import ImagesByClass, class_folders, flatten, images_by_class, images_of_class
+from ._oddities import oddities
 from ._split import SplitSettings
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -81,6 +82,14 @@ class ImageFolder(SplitSettings, Dataset):
             splits = self.split(labels, split_key)
         return Source(files, labels, tuple(classes), splits)
 
+    def notes(self) -> list[str]:  # noqa: D102
+        try:
+            tops = list(self._split_folders().values()) or [self._folder()]
+            return list(oddities(self.files(), self.read(self.split_key(0)), tops))
+        except UserError:
+            # it can't be trained on, which `prepare` says
+            return []
+
     def _folder(self) -> Path:
         # unlike Path.expanduser, leaves `~name` as it is for a user whom the system does not know
         folder = Path(os.path.expanduser(self.path))
@@ -129,7 +138,8 @@ class ImageFolder(SplitSettings, Dataset):
         if not names:
             raise UserError(f"{top}: holds no class folders, expected {LAYOUT}")
         if len(names) > 1 and {name.lower() for name in names} <= _LIKE_SPLITS:
-            raise UserError(f"{top}: holds {', '.join(f'{name}/' for name in names)}, expected {LAYOUT}")
+            capitals = ", in small letters" if any(name != name.lower() for name in names) else ""
+            raise UserError(f"{top}: holds {', '.join(f'{name}/' for name in names)}, expected {LAYOUT}{capitals}")
         if Path.cwd().is_relative_to(top.resolve()):
             what = "the working folder is in it, so that records and results would count as classes"
             raise UserError(f"{top}: {what}; expected a folder of its own for the images, or another to run in")

@@ -80,7 +80,8 @@ def _steps(word: str, select: Callable[[int], Iterable[tuple[int, ...]]]) -> Cal
         names = [name for name, _ in steps]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise Problem((word,), f"the factor {twice!r} stands twice among the steps")
+            advice = f"`grid: {{{twice}: all}}` has all its options"
+            raise Problem((word,), f"the factor {twice!r} stands twice among the steps; {advice}")
         off = {name: factors[name].default for name in names}
         return [off | dict(steps[i] for i in on) for on in select(len(steps))]
 

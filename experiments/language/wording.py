@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 
 def count(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """`1 trial`, `2 trials`, `3 classes`."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural}"
 
 
 def seeds_named(seeds: Sequence[int]) -> str:

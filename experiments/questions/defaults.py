@@ -42,7 +42,7 @@ def _of_design(design: Design, plan: Plan) -> Table:
     except Problem:
         whole = False
     # where conditions left cells out, a table in the design's own shape would have holes
-    return table if whole else Table(id="cells", caption="Cells", rows=tuple(names))
+    return table if whole else Table(id="cells", caption=_caption(design, words), rows=tuple(names))
 
 
 def _words(design: Design, words: list[str], names: list[str]) -> dict[str, Any]:
@@ -55,7 +55,12 @@ def _words(design: Design, words: list[str], names: list[str]) -> dict[str, Any]
         return {"id": "pivot", "kind": "pivot", "caption": f"{rows} by {columns}", "rows": rows, "columns": columns}
     if others or word in ("subsets", "pairwise"):
         return {"id": "switches", "kind": "switches", "caption": "Combinations", "rows": tuple(names)}
-    return {"id": "cells", "caption": "Cells", "rows": tuple(names)}
+    return {"id": "cells", "caption": _caption(design, words), "rows": tuple(names)}
+
+
+def _caption(design: Design, words: list[str]) -> str:
+    """The factors of a grid, which tell its table from those of other designs; else no more than what they are."""
+    return " x ".join(design.grid or ()) if words == ["grid"] else "Cells"
 
 
 def main_metric(tables: Iterable[Table]) -> str:

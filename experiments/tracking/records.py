@@ -82,6 +82,9 @@ class TrialRecord(BaseModel):
     plugins: tuple[Plugin, ...] = ()
     """Those that the recipe's options come from."""
 
+    images: dict[str, int] = {}
+    """Split to its number of images; empty in records of before this was kept."""
+
     classes: tuple[str, ...] = ()
     """Class names by index, so that predictions can be named without the data."""
 
@@ -154,6 +157,7 @@ def make_record(plan: Plan, trial: Trial, result: Result, fingerprint: str) -> T
         weights=result.weights if plan.keeps_weights(trial.id) else None,
         pretrained=result.pretrained,
         plugins=_plugins(plan, trial),
+        images=result.images,
         classes=result.classes,
         seconds=result.seconds,
         cores=result.cores,

@@ -45,11 +45,14 @@ def embedded_record() -> Path | None:
     return sqlite_file(tracking_uri(), "MLFLOW_TRACKING_URI")
 
 
-def absent_record() -> list[str]:
-    """A line where MLFLOW_TRACKING_URI names a file that is not there: a new record, or a slip of the pen."""
+def absent_record(study: Path) -> list[str]:
+    """A line where a record is missed: by MLFLOW_TRACKING_URI, or in this folder, while one is beside the study."""
     file = embedded_record()
-    if file is None or file.exists() or not os.environ.get("MLFLOW_TRACKING_URI"):
+    if file is None or file.exists():
         return []
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        beside = study.resolve().with_name(file.name)
+        return [f"no record at {file}; there is one beside the study, {beside}"] if beside.exists() else []
     return [f"{file}, which MLFLOW_TRACKING_URI names, is not there yet: `ablate run` begins a new record"]
 
 

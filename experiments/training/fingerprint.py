@@ -30,13 +30,23 @@ def content_digest(files: list[Path]) -> str:
     The digest is remembered by the files' names, sizes and times, so that asking again costs one `stat` per file.
     Raises UserError naming a file that can't be read.
     """
+    return _examined(files)[0]
+
+
+def same_content(files: list[Path]) -> list[list[Path]]:
+    """Groups of files whose content is the same; found, and remembered, with their digest."""
+    return [[files[i] for i in group] for group in _examined(files)[1]]
+
+
+def _examined(files: list[Path]) -> tuple[str, list[list[int]]]:
+    """The digest, and the indices of files of the same content."""
     try:
-        return _content_digest(files)
+        return _read(files)
     except OSError as error:
         raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
 
 
-def _content_digest(files: list[Path]) -> str:
+def _read(files: list[Path]) -> tuple[str, list[list[int]]]:
     now = time.time()
     common = Path(os.path.commonpath([str(file.parent) for file in files]))
     names = [file.relative_to(common).as_posix() for file in files]
@@ -47,12 +57,14 @@ def _content_digest(files: list[Path]) -> str:
         for name, file, stat in zip(names, files, stats, strict=True)
     ]
     if known := recall("fingerprints", known_by):
-        return str(known["digest"])
+        return str(known["digest"]), list(known.get("alike", []))
     total = hashlib.blake2b(digest_size=LENGTH // 2)
-    for name, file in zip(names, files, strict=True):
+    of_content: dict[str, list[int]] = {}
+    for i, (name, file) in enumerate(zip(names, files, strict=True)):
         content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
         total.update(os.fsencode(f"{name}\0{content}\n"))
-    if now - max(max(stat.st_mtime, stat.st_ctime) for stat in stats) < SETTLED:
-        return total.hexdigest()
-    remember("fingerprints", known_by, {"digest": total.hexdigest()})
-    return total.hexdigest()
+        of_content.setdefault(content, []).append(i)
+    alike = [group for group in of_content.values() if len(group) > 1]
+    if now - max(max(stat.st_mtime, stat.st_ctime) for stat in stats) >= SETTLED:
+        remember("fingerprints", known_by, {"digest": total.hexdigest(), "alike": alike})
+    return total.hexdigest(), alike

@@ -38,7 +38,8 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             fingerprint = dataset.fingerprint()
             if fingerprint is None:
                 kind, plugin = kind_of(type(dataset)), sys.modules[type(dataset).__module__].__file__
-                raise UserError(f"{plugin}: {kind} has no files after prepare(); expected files() to name some")
+                expected = "expected files() to name some, or a fingerprint() of its own"
+                raise UserError(f"{plugin}: {kind} has no files after prepare(); {expected}")
             with _display(console, kind_of(type(dataset))) as progress:
                 decoded(
                     checked_source(dataset, dataset.read(dataset.split_key(trial.seed))),
@@ -50,6 +51,14 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             known[key] = fingerprint
         found[trial.id] = known[key]
     return found
+
+
+def notes_on_data(trials: Iterable[Trial]) -> list[str]:
+    """What a user should know of the data that are at hand, a sentence each."""
+    datasets = {trial.recipe.dataset.model_dump_json(): trial.recipe.dataset for trial in trials}
+    notes = (f"{kind_of(type(dataset))}: {note}" for dataset in datasets.values() for note in dataset.notes())
+    # data sets that differ in the size of images have the same
+    return list(dict.fromkeys(notes))
 
 
 def prepare_weights(trials: Iterable[Trial], console: Console) -> None:

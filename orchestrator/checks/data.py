@@ -46,7 +46,13 @@ def embedded_data() -> Iterator[Finding]:
 def study_data(plan: Plan) -> Iterator[Finding]:
     """For each data set of a study: that it is at hand, what `ablate run` will do first, or what is missing where."""
     for name, dataset in _datasets(plan):
-        yield _unfit(name, dataset) or _files(name, dataset)
+        found = _unfit(name, dataset) or _files(name, dataset)
+        yield found
+        about, *odd = (dataset.notes() if found.level == "ok" else []) or [""]
+        if about:
+            yield Finding("ok", name, about)
+        for oddity in odd:
+            yield Finding("warning", name, oddity, "see whether that is meant")
 
 
 def unfit_data(plan: Plan) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from experiments.study import Study, load_study
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, data_fingerprints, trial_states
 from experiments.tracking.uris import absent_record
+from experiments.training.preparing import notes_on_data
 from trainer.errors import UserError
 
 from ..checks.data import unfit_data
@@ -98,7 +99,13 @@ def _print_notes(plan: Plan, states: dict[str, State], console: Console) -> None
 
 
 def _notes(plan: Plan) -> list[str]:
-    return [*absent_record(), *_unfit_profiles(plan.study), *unreported(plan), *study_notes(plan)]
+    return [
+        *absent_record(plan.study.source.file),
+        *_unfit_profiles(plan.study),
+        *unreported(plan),
+        *notes_on_data(plan.trials),
+        *study_notes(plan),
+    ]
 
 
 def _unfit_profiles(study: Study) -> Iterator[str]:

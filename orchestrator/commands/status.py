@@ -42,7 +42,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
         show_comparisons(plan, console)
     done = sum(state.name == "done" for state in states.values())
     console.print(f"{done} of {len(plan.trials)} trials done{_end(states)}")
-    for note in absent_record():
+    for note in absent_record(plan.study.source.file):
         console.print(f"note: {note}")
 
 

@@ -103,7 +103,8 @@ def factor_means(runs: Runs, id: str, metric: str, one: str, other: str) -> Heat
             mean, n = float(np.mean([np.mean([*values.values()]) for values in cells])), len(set().union(*cells))
             gid = f"{id}.row{options[one].index(row)}.column{options[other].index(column)}"
             table.append((gid, _option(factors[one], row), _option(factors[other], column), mean, None, None, n, None))
-    averaged = [name for place, name in enumerate(rest) if len({key[place] for key in blocks}) > 1]
+    keys = [key for key, block in blocks.items() if block in whole]
+    averaged = [name for place, name in enumerate(rest) if len({key[place] for key in keys}) > 1]
     return HeatMap(
         id=id,
         title=f"{title(metric)} by {one} and {other}",

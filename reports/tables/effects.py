@@ -36,7 +36,8 @@ def make(table: Table, runs: Runs) -> list[PrintedTable]:
         return []
     terms = list(dict.fromkeys(effect.factors for fit in fits.values() for effect in fit.effects))
     names = {term: _name(term, factors, runs) for term in terms}
-    head = Column(table.titles.get("rows", "effect"), [names[term] for term in terms] or ["none"], numeric=False)
+    labels = [names[term] for term in terms] or ["no effect can be told"]
+    head = Column(table.titles.get("rows", "effect"), labels, numeric=False)
     layout = Layout(head, [_columns(metric, fit, terms, table) for metric, fit in fits.items()])
     printed = PrintedTable(
         id=table.id,
