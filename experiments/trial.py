@@ -88,7 +88,7 @@ def _import_plugins(job: Job) -> None:
 def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
     if is_full(error) and not isinstance(error, UserError):
         error = error if isinstance(error, NoRoom) else NoRoom(folder)
-    reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}".rstrip(": ")
     place = place_in(error, [Path(plugin).resolve() for plugin in job.plugins])
     if place and not isinstance(error, UserError):
         reason += f" ({place[0].name}:{place[1]})"

@@ -63,6 +63,18 @@ def tables(file: str) -> int:
         return int(connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0])
 
 
+def test_the_logs_of_a_record_that_was_deleted_are_not_taken_into_the_new_one() -> None:
+    """A killed process leaves its log beside the file; SQLite would put what it holds into any file of this name."""
+    kept_open = f"{OPEN}.create_experiment('before'); import os; os._exit(0)"
+    subprocess.run([sys.executable, "-c", kept_open], check=True)
+    assert "mlflow.db-wal" in files()
+    Path("mlflow.db").unlink()
+    found = [experiment.name for experiment in open_client(to_write=True).search_experiments()]
+    assert found == ["Default"]
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("least", [1, 40])
 def test_a_kill_while_it_is_made_leaves_none_and_the_next_makes_it(least: int) -> None:

@@ -232,6 +232,13 @@ class Leaves(Schedule):
     def factor(self, moment):
         if self.how == "exit":
             sys.exit(4)
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
+        if self.how == "fork":
+            if os.fork() == 0:
+                sys.exit(4)
+            os.wait()
+            return 1.0
         raise ValueError(os.environ["MLFLOW_TRACKING_URI"])
 '''
 
@@ -250,6 +257,21 @@ def test_a_plugin_that_exits_is_a_failed_trial(executor: str, study_file: WriteS
     (failed,) = [trial for trial in states if trial["state"] == "failed"]
     assert "SystemExit: 4 (leaves.py:16)" in failed["reason"]
     assert "sys.exit(4)" in ablate("logs", failed["id"]).stdout
+
+
+@pytest.mark.slow
+def test_what_else_a_plugin_may_do_to_its_process(study_file: WriteStudy) -> None:
+    """A child that it forks does not go on as a second worker, and its KeyboardInterrupt is not the user's."""
+    Path("leaves.py").write_text(PLUGIN)
+    study = study_file(
+        ("c: {schedule: {kind: cosine}}", "c: {schedule: {kind: leaves, how: interrupt}}"),
+        ("l: {loss.label_smoothing: 0.1}", "l: {schedule: {kind: leaves, how: fork}}"),
+        ("\nstudy: tiny", "\nplugins: [leaves.py]\nstudy: tiny"),
+    )
+    done = ablate("run", str(study), "--retries", "0", code=1)
+    assert "failed: plain+c seed 0: KeyboardInterrupt (leaves.py:18) (log: " in done.stdout
+    states = json.loads(ablate("status", str(study), "--json").stdout)["trials"]
+    assert sorted(trial["state"] for trial in states) == ["done", "done", "done", "failed"]
 
 
 @pytest.mark.slow

@@ -362,6 +362,19 @@ class TestCheckpoint:
         assert loaded["epoch"] == 1
         assert torch.equal(loaded["model"]["w"], torch.ones(3))
 
+    def test_bits_that_the_disk_has_turned_over_are_noticed(self, tmp_path: Path) -> None:
+        file = tmp_path / "last.pt"
+        weights = torch.arange(10_000.0)
+        checkpoint.save({"epoch": 1, "model": {"w": weights}, "optimizer": {}, "hooks": []}, file)
+        content = bytearray(file.read_bytes())
+        place = content.find(weights.numpy().tobytes()[20_000:20_064])
+        content[place] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(
+            checkpoint.Unreadable, match=r"last\.pt: not a checkpoint that can be read \(.* is damaged\)"
+        ):
+            checkpoint.load(file)
+
     def test_none_is_none(self, tmp_path: Path) -> None:
         assert checkpoint.load(tmp_path / "last.pt") is None
 

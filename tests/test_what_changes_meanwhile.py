@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -87,6 +88,34 @@ class TestFiles:
         monkeypatch.setattr("trainer.loop.evaluate", lambda *_, **__: epochs.append(1))
         assert "report: results/" in ablate("run", str(file), "--executor", "inline").stdout
         assert not epochs
+
+    def test_a_working_folder_that_is_renamed_ends_the_run(
+        self, study_file: WriteStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study_file()
+        here, there = tmp_path / "here", tmp_path / "there"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        shutil.copy(tmp_path / "study.yaml", here)
+        at_the_first_epoch(monkeypatch, lambda: here.rename(there))
+        line = ablate("run", "study.yaml", "--executor", "inline", code=2).stderr
+        assert line == (f"ablate: the working folder {here} is now {there}; the same command there goes on\n")
+        monkeypatch.undo()
+        monkeypatch.chdir(there)
+        told = ablate("run", "study.yaml", "--executor", "inline").stdout
+        assert "report: results/" in told
+
+    def test_what_a_killed_report_was_writing_is_deleted(self, study_file: WriteStudy) -> None:
+        file = study_file()
+        ablate("run", str(file), "--executor", "inline")
+        (folder,) = Path("results").iterdir()
+        dead = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+        drafts = [folder / f".report.json.{pid}.part" for pid in (dead, os.getppid())]
+        for draft in (*drafts, folder / "report.md"):
+            draft.write_text("{")
+        ablate("report", str(file))
+        assert [draft.exists() for draft in drafts] == [False, True]
+        assert ".part" not in (folder / ".written.json").read_text()
 
     def test_a_folder_that_takes_no_report_is_a_line(
         self, study_file: WriteStudy, monkeypatch: pytest.MonkeyPatch
