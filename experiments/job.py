@@ -86,6 +86,9 @@ class Result:
     pretrained: str | None = None
     """Digest of the weights that training started from."""
 
+    notes: tuple[str, ...] = ()
+    """What its user should know although it has finished, a sentence each."""
+
     images: dict[str, int] = field(default_factory=dict)
     """Split to its number of images."""
 

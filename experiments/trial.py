@@ -28,6 +28,7 @@ from .training.fingerprint import file_digest
 from .training.folders import alone_in, cache_folder
 from .training.log import discreet, printed_to, trial_logger
 from .training.plugged import checked_loss, checked_optimizer, checked_schedule
+from .training.plugged_hooks import forgotten
 from .training.resident import resident_data
 
 if TYPE_CHECKING:
@@ -132,7 +133,10 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     # before training: the file may be gone after it
     pretrained = recipe.architecture.pretrained_digest()
 
+    hooks: list[Hook] = []
+
     def attempt(batch_size: int, probe: Hook | None = None) -> Outcome:
+        hooks[:] = make_hooks(recipe, setup)
         return train(
             build_model=lambda: recipe.architecture.build(setup.num_classes),
             build_optimizer=lambda model: checked_optimizer(recipe.optimizer, model),
@@ -142,7 +146,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
             epochs=recipe.epochs,
             batch_size=batch_size,
             seed=job.seed,
-            hooks=[*make_hooks(recipe, setup), *([probe] if probe else [])],
+            hooks=[*hooks, *([probe] if probe else [])],
             select=recipe.select,
             early_stopping=recipe.early_stopping,
             numerics=recipe.numerics,
@@ -164,6 +168,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         final=outcome.final,
         weights=file_digest(outcome.weights),
         pretrained=pretrained,
+        notes=tuple(forgotten(hooks, lambda: make_hooks(recipe, setup), len(outcome.history))),
         images={split: len(samples) for split, samples in data.splits.items()},
         classes=data.classes,
         params=cost.params,

@@ -225,6 +225,8 @@ class Driver:
         """Take note that there will be no further attempt at a trial."""
         self.over.add(trial.id)
         self.progress.finished(trial, result, elsewhere=elsewhere)
+        for note in result.notes:
+            self.progress.say_once(f"note: {note}")
         if self.supply:
             self.supply.ended(self, trial, result)
 

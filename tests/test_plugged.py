@@ -405,3 +405,64 @@ def test_labels_and_splits_may_be_whole_numbers_of_any_type(
     (tmp_path / "few.py").write_text(narrow)
     result = attempt(of_few([0, 1, 2] * 4, epochs=1, refinements={"mixup": {}}), [tmp_path / "few.py"])
     assert (result.status, result.reason) == ("finished", "")
+
+
+COUNTS = '''
+"""Counts, and averages its network, and keeps both or neither."""
+import copy
+from typing import Literal
+import torch
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+
+class Counts(Refinement):
+    """Counts its steps."""
+
+    kind: Literal["counts"] = "counts"
+    networks = ("mean",)
+    keeps: bool
+
+    def build(self, setup):
+        return Keeping() if self.keeps else Counting()
+
+
+class Counting(Hook):
+    def __init__(self):
+        self.seen, self.epoch, self.limit, self.losses, self.total = 0, 0, 5, [], torch.zeros(())
+
+    def start(self, model):
+        self.steps, self.mean = 7, copy.deepcopy(model)
+
+    def epoch_start(self, epoch):
+        self.epoch = epoch
+
+    def loss(self, value, logits, batch):
+        self.seen += 1
+        self.losses.append(float(value.detach()))
+        self.total = self.total + value.detach()
+        return value
+
+    def networks(self):
+        return {"mean": self.mean}
+
+
+class Keeping(Counting):
+    def state_dict(self):
+        return {"seen": self.seen}
+'''
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_hook_that_forgets_is_told(keeps: bool, tmp_path: Path) -> None:
+    own = tmp_path / "counts.py"
+    own.write_text(COUNTS)
+    few = written(tmp_path, FEW)
+    recipe = of_few([0, 1, 2, 0, 1, 2], epochs=2, batch_size=3, refinements={"counts": {"keeps": keeps}, "flip": {}})
+    result = attempt(recipe, [few, own], "trial")
+    assert result.status == "finished", result.reason
+    expected = (
+        "the hook Counting changes seen, losses, total, mean during training, but its `state_dict` gives nothing: an "
+        "interruption loses what is not set anew in each epoch"
+    )
+    assert list(result.notes) == ([] if keeps else [expected])

@@ -16,7 +16,7 @@ from .. import catalog
 from ..language.validation import Problem, at_path, validate
 from ..options import Architecture, Dataset, Refinement
 from ..recipe import Recipe
-from .plugged import checked_hook
+from .plugged_hooks import checked_hook
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from trainer.compiler import unwrap
 from trainer.errors import UserError
 from trainer.settings import digest
 
+from .. import catalog
 from ..options import Architecture, Option
 from ..recipe import options_in
 from .remembered import recall, remembered
@@ -73,11 +74,9 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{_named(architecture)} can't be built for {num_classes} classes at "
-            f"{image_size} px: {type(error).__name__}: {reason}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        what = f"can't be built for {num_classes} classes at {image_size} px"
+        raise UserError(f"{_named(architecture)} {what}: {reason}{_of_plugins(architecture, error)}") from error
     shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != [1, num_classes]:
         raise UserError(f"{_named(architecture)} gives {shape} for one image, expected logits [1, {num_classes}]")
@@ -85,7 +84,22 @@ def measure(architecture: Architecture, num_classes: int, image_size: int) -> Co
 
 
 def _named(architecture: Architecture) -> str:
-    return f"architecture {json.dumps({key: value for key, value in architecture.identity().items() if key != 'code'})}"
+    return f"architecture {json.dumps(_without_code(architecture.identity()))}"
+
+
+def _without_code(settings: Any) -> Any:
+    """Settings of options without the digests of plugins' texts, which tell a reader nothing."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without_code(value) for key, value in settings.items() if key != "code"}
+
+
+def _of_plugins(architecture: Architecture, error: Exception) -> str:
+    """The last line of a plugin that an error went through, else which options a plugin has added; empty if none."""
+    if line := catalog.plugin_line(error):
+        return f" ({line})"
+    kinds = [catalog.kind_of(type(option)) for _, option in options_in(architecture) if option.code]
+    return f"; of a plugin: {', '.join(kinds)}" if kinds else ""
 
 
 def _run(model: nn.Module, images: Tensor) -> tuple[object, int]:
