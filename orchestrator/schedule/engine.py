@@ -148,7 +148,7 @@ def _start_ray(cpus: int, address: str | None, scratch: Path) -> None:
             _system_config={"prestart_worker_first_driver": False},
             **quiet,
         )
-    _take_started_workers()
+    _ask_for_no_environment()
 
 
 def _not_started(error: Exception, scratch: Path) -> UserError:
@@ -160,8 +160,8 @@ def _not_started(error: Exception, scratch: Path) -> UserError:
     return UserError(f"Ray does not start here ({reason}); `--executor inline` trains without it, a trial at a time")
 
 
-def _take_started_workers() -> None:
-    """Let trials run in the workers that Ray starts at once with this process's environment.
+def _ask_for_no_environment() -> None:
+    """Let trials run in workers with this process's environment.
 
     Tune asks for a few variables by name, even if their values are the same. Workers with such a wish start three
     seconds later, after an agent has made their environment.
