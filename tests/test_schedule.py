@@ -95,7 +95,7 @@ def test_trials_need_no_environment_of_their_own() -> None:
 
     from orchestrator.schedule import engine
 
-    engine._take_started_workers()
+    engine._ask_for_no_environment()
     actor = _ActorClassCache().get(type("Trainable", (), {}))
     assert actor._default_options["runtime_env"] == {}, "else Ray starts other workers for them, seconds later"
 
