@@ -76,7 +76,8 @@ def _idle(own: type[Hook]) -> str:
     meant = [name for name in dir(own) if not name.startswith("_") and callable(getattr(own, name))]
     for name in meant:
         near = closest(name, (*_ACTING, *_ASKED), alike=0.8)
-        if near is not None and near != name and not acts_at(own, near):
+        # `placed` and `losses` are names of helpers
+        if near and not name.startswith(near) and not near.startswith(name) and not acts_at(own, near):
             return f"has {name!r}, which the loop does not call; did you mean {near!r}?"
     if own is Hook or any(acts_at(own, point) for point in _ACTING):
         return ""
