@@ -60,8 +60,8 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         if os.getpid() != begun_by:
             # a child that a plugin has forked: as a second copy of the worker it would go on with the trial
             os._exit(1)
-        # a SystemExit of a plugin is a failure; with one that the recorder raises, the engine leaves the trial
-        if tee.leaves or (prints and not isinstance(error, Exception | SystemExit)):
+        # a SystemExit of a plugin is a failure, and in a worker its KeyboardInterrupt, as the user's is the driver's
+        if tee.leaves or (prints and isinstance(error, KeyboardInterrupt)):
             raise
         logger.exception("failed")
         return _failed(error, job, folder, tee)
@@ -193,6 +193,7 @@ class _Tee:
         self.logger.info("epoch %d: %s", number, " ".join(f"{name}={value:.4g}" for name, value in metrics.items()))
         try:
             self.recorder.epoch(number, metrics)
-        except SystemExit:
-            self.leaves = True
+        except BaseException as error:
+            # a failure to record is one of the trial; else the engine ends the training
+            self.leaves = not isinstance(error, Exception)
             raise

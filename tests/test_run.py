@@ -266,7 +266,7 @@ def test_a_write_that_was_cut_short_is_undone_by_the_next_reader(record: Path, s
 def test_a_record_that_is_no_database_is_refused(study_file: WriteStudy) -> None:
     Path("mlflow.db").write_text("this is not a database, it is only some text that stands in its place")
     result = ablate("run", str(study_file()), "--executor", "inline", code=2)
-    assert "mlflow.db: damaged (file is not a database); put a backup in its place" in result.stderr
+    assert "mlflow.db: damaged (file is not a database); move it away, mlflow.db-wal and -shm with it" in result.stderr
     assert "\n" not in result.stderr.strip()
 
 

@@ -89,7 +89,7 @@ def test_two_seeds_that_fail_together_raise_it_once() -> None:
         (Room(16, 4), {"measured": lambda trial: 0.5}, 3, [1.0] * 3),
         (Room(16, 4), {"measured": lambda trial: 0.5}, 6, [0.5] * 4 + [1.0] * 2),
         (Room(16, 2), {"at_once": 6}, 3, [0.5, 0.5, 1.0]),
-        (Room(16, 1), {"gpu": 0.4}, 2, [0.5, 0.5]),
+        (Room(16, 1), {"gpu": 0.4}, 2, [0.4, 0.4]),
         (Room(16), {}, 3, [0.0] * 3),
     ],
 )

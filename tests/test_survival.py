@@ -112,6 +112,25 @@ def test_a_killed_driver(study_file: WriteStudy, uninterrupted: Uninterrupted, o
     nothing_is_lost(uninterrupted(study), kills)
 
 
+def test_a_worker_killed_while_it_starts(
+    study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
+) -> None:
+    """Ray starts another one after a while; for a worker of its own accord it would wait for ever, deaf to signals."""
+    study = study_file(*LONG)
+    process = begin(study, "--concurrency", "2")
+
+    def workers() -> set[int]:
+        # Ray's node has a worker's command among its arguments
+        return {*processes("program.py")} - {*processes("raylet --")}
+
+    wait_until(workers, "a worker's start")
+    os.kill(workers().pop(), signal.SIGKILL)
+    assert "report: results/" in process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(uninterrupted(study), 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
     number: signal.Signals, study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path

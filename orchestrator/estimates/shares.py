@@ -83,7 +83,7 @@ class Shares:
         own = self.of(trial)
         free = self.room.gpus - sum(share.gpus for share in running)
         beginning = min(left, self.capacity(trial) - len(running))
-        if not own.gpus or free <= 0 or beginning < 1:
+        if self.room.gpus <= 1 or not own.gpus or free <= 0 or beginning < 1:
             return own
         return replace(own, gpus=max(own.gpus, min(1.0, 1 / math.ceil(beginning / free))))
 
