@@ -121,7 +121,7 @@ def test_a_worker_killed_while_it_starts(
 
     def workers() -> set[int]:
         # Ray's node has a worker's command among its arguments
-        return {*processes("program.py")} - {*processes("raylet --")}
+        return {*processes("program.py")} - {*processes("raylet/raylet ")}
 
     wait_until(workers, "a worker's start")
     os.kill(workers().pop(), signal.SIGKILL)
