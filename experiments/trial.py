@@ -75,10 +75,6 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         give_back()
 
 
-_MISTAKES = (ArithmeticError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
-"""Errors that a plugin's line gives each time that it is run."""
-
-
 def _import_plugins(job: Job) -> None:
     for plugin, code in zip_longest(map(Path, job.plugins), job.codes):
         imported = catalog.add_plugin(plugin)
@@ -103,7 +99,7 @@ def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
         reason=discreet(" ".join(reason.split()))[:500],
         log=str(folder / LOG),
         hardware=describe_hardware(),
-        again=not isinstance(error, UserError | Diverged) and not (place and isinstance(error, _MISTAKES)),
+        again=not isinstance(error, UserError | Diverged),
         short_of_memory=isinstance(error, OutOfMemory),
         needed=error.share if isinstance(error, OutOfMemory) else None,
     )
