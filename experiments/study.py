@@ -249,7 +249,16 @@ def _recipe_with(
         raise source.error(where[str(problem.path[0])], whose + problem.message) from None
     except Problem as problem:
         at = _blame(("recipe", *problem.path), {**origins, **_in_recipe(where)})
-        raise source.error(at, whose + problem.message) from None
+        raise source.error(at, whose + problem.message + _left_over(problem, patch)) from None
+
+
+def _left_over(problem: Problem, patch: Patch) -> str:
+    """A hint where a patch changes an option's kind, and a setting of the former one stays; else empty."""
+    *parents, setting = map(str, problem.path or ("",))
+    option, path = ".".join(parents), ".".join([*parents, setting])
+    if not problem.message.startswith("unknown setting") or f"{option}.kind" not in patch or path in patch:
+        return ""
+    return f"; it is the recipe's: `{path}: null` removes it, and a patch of `{option}` replaces all of it"
 
 
 def _in_recipe(where: Mapping[str, YamlPath]) -> dict[YamlPath, YamlPath]:

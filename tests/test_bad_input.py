@@ -107,6 +107,10 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         (":6:", "weights_run", "expected text; put it in quotes"),
     ),
     "an unknown recipe word": (("  epochs: 2", "  epoch: 2"), (":9:", "recipe.epoch", "did you mean 'epochs'")),
+    "a setting of the former kind": (
+        ("c: {", "w: {optimizer.kind: adamw}\n  c: {"),
+        ("unknown setting 'momentum'", "it is the recipe's: `optimizer.momentum: null` removes it, and a patch of `optimizer`"),
+    ),
     "an unknown option": (("kind: sgd", "kind: sdg"), (":7:", "recipe.optimizer.kind", "adam, adamw, rmsprop, sgd", "did you mean 'sgd'")),
     "an unknown data set": (("kind: digits", "kind: digit"), (":5:", "recipe.dataset.kind", "did you mean 'digits'")),
     "an unknown refinement": (
