@@ -69,6 +69,9 @@ class Study:
     own_seeds: int = 0
     """How many seeds the file asks for, also where `seeds` are others that the command line asks for."""
 
+    own_trials: int | None = None
+    """How many configurations the file's search may try, also where the command line asks for others."""
+
     @property
     def title(self) -> str:
         """The study's name in the record and in `results/`: with its profile, if any."""
@@ -144,6 +147,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
         source=source,
         origins=origins,
         own_seeds=len(_seeds(outline.seeds)),
+        own_trials=outline.search.budget.trials if outline.search is not None else None,
     )
     _check_options(study)
     _check_names(study)

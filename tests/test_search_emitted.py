@@ -94,11 +94,11 @@ def test_the_report_s_own_name_is_refused_and_an_earlier_study_does_not_stay(stu
     assert not Path("tuned.yaml").exists()
 
 
-def test_another_name_is_part_of_the_command(study: Callable[..., str]) -> None:
-    searched(study(), "--name", "other")
+def test_another_name_and_budget_are_part_of_the_command(study: Callable[..., str]) -> None:
+    searched(study(), "--name", "other", "--trials", "1")
     command = "- Command: `ablate search {}{}`"
     file = Path("study.yaml").resolve().as_posix()
-    assert command.format(file, " --name other") in Path("results/other-search/report.md").read_text()
+    assert command.format(file, " --trials 1 --name other") in Path("results/other-search/report.md").read_text()
     searched(study())
     assert command.format(file, "") in Path("results/fast-search/report.md").read_text()
 

@@ -83,6 +83,8 @@ def _failures(report: SearchReport) -> str:
 def _provenance(report: SearchReport) -> str:
     search, cost = report.search, report.cost
     profile = f" --profile {search.study.profile}" if search.study.profile else ""
+    asked = search.words.budget.trials
+    trials = f" --trials {asked}" if asked != search.study.own_trials else ""
     name = f" --name {search.study.name}" if search.study.name != search.study.own_name else ""
     trained = [told for told in counted(report.history) if told.state != "failed"]
     spent = {told.number: max(told.course, default=search.space.recipe(told.point).epochs) for told in trained}
@@ -91,7 +93,7 @@ def _provenance(report: SearchReport) -> str:
         search.space.recipe(told.point).epochs - spent[told.number] for told in trained if told.state == "pruned"
     )
     lines = [
-        f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}{name}`",
+        f"- Command: `ablate search {search.study.source.file.as_posix()}{profile}{trials}{name}`",
         f"- Cost: {count(cost.trials, 'trial')}, {count(cost.epochs, 'epoch')}, {cost.seconds:.0f} s of training, the "
         f"fresh seeds included"
         + (f"; {count(cost.shared, 'trial')} more had been trained by other studies" if cost.shared else "")
