@@ -119,3 +119,21 @@ with without_compiler():
     assert sys.modules["torch._dynamo"] is torch._dynamo
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)
+
+
+@pytest.mark.parametrize(("batches", "compiled"), [([5, 5, 3, 5], [5, 5, 5]), ([3, 3], [3, 3])])
+def test_a_smaller_last_batch_runs_uncompiled(
+    batches: list[int], compiled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def code(images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return model(images)
+
+    model = nn.Linear(2, 2)
+    monkeypatch.setattr(torch, "compile", lambda module, **settings: code)
+    step = COMPILED.compiled(model)
+    for size in batches:
+        assert step(torch.ones(size, 2)).shape == (size, 2)
+    assert seen == compiled

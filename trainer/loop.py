@@ -95,7 +95,7 @@ def train(
     training_mode(model)
     begin = time.perf_counter()
     with beginning_once(model, data, hooks, numerics, batch_size) as data, Saver() as saver:
-        network = numerics.compiled(model, batch_size)
+        network = numerics.compiled(model)
         optimizer = build_optimizer(model)
         base_rates = [group["lr"] for group in optimizer.param_groups]
         for hook in hooks:

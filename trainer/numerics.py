@@ -65,8 +65,8 @@ class Numerics(Settings):
 
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def compiled(self, model: nn.Module, batch_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What a training step calls: the network, or compiled code of it for batches of this size."""
+    def compiled(self, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What a training step calls: the network, or compiled code of it for batches of the first one's size."""
         if not self.compile:
             return model
         import torch
@@ -74,9 +74,17 @@ class Numerics(Settings):
         # torch keeps the code of former trials, and beyond some limit silently runs new networks uncompiled
         torch.compiler.reset()
         # dropout then draws the same masks as uncompiled code
-        whole = torch.compile(model, dynamic=False, options={"fallback_random": True})
-        # the last, smaller batch of an epoch uncompiled: torch would make slower code for any size, and use it for all
-        return lambda images: whole(images) if len(images) == batch_size else model(images)
+        code = torch.compile(model, dynamic=False, options={"fallback_random": True})
+        whole = 0
+
+        def step(images: torch.Tensor) -> torch.Tensor:
+            nonlocal whole
+            whole = whole or len(images)
+            # an epoch's last, smaller batch uncompiled: torch would make slower code for any size, and use it for all
+            logits: torch.Tensor = (code if len(images) == whole else model)(images)
+            return logits
+
+        return step
 
     @contextmanager
     def autocast(self, device: torch.device) -> Iterator[None]:

@@ -22,13 +22,13 @@ _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 def oddities(files: list[Path], source: Source, tops: list[Path]) -> Iterator[str]:
     """A sentence on the size, then one for each oddity. files: of `source`. tops: what holds a folder per class."""
     counts = {split: np.bincount(source.labels[own], minlength=len(source.classes)) for split, own in _own(source)}
-    sizes = ", ".join(f"{len(own):,} {_SPLITS.get(split, split)}" for split, own in _own(source))
+    sizes = ", ".join(f"{len(own):,} {_SPLITS[split]}" for split, own in _own(source))
     least, most = int(counts["train"].min()), int(counts["train"].max())
     each = f"{least}" if least == most else f"{least} to {most}"
     yield f"{sizes} images of {count(len(source.classes), 'class')}, {each} training images each"
     for split, of_classes in counts.items():
         if lacking := [name for name, number in zip(source.classes, of_classes, strict=True) if not number]:
-            yield f"{_some(lacking)} without {_SPLITS.get(split, split)} images"
+            yield f"{_some(lacking)} without {_SPLITS[split]} images"
     if single := [name for name, number in zip(source.classes, counts["train"], strict=True) if number == 1]:
         yield f"{_some(single)} with a single training image"
     yield from _left_alone(tops)
