@@ -116,9 +116,6 @@ class Awaited:
 
 
 def _why_none(search: SearchPlan, record: TrialRecord) -> str:
-    missing = [
-        objective.metric
-        for objective in search.objectives
-        if objective.value(record) is None and not record.reports(objective.metric)
-    ]
+    lacking = (each.metric for each in search.objectives if each.value(record) is None)
+    missing = [metric for metric in lacking if not record.reports(metric)]
     return f"it reports no {missing[0]}" if missing else "its objective is not a number"

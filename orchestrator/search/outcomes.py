@@ -17,11 +17,7 @@ from trainer.stopping import value_so_far
 def check_reported(search: SearchPlan) -> None:
     """Raise UserError if an objective is of the test split and the recipe's data, which must be at hand, have none."""
     dataset = search.study.recipe.dataset
-    asked = [
-        objective.metric
-        for objective in search.objectives
-        if objective.metric not in COSTS and is_final(objective.metric)
-    ]
+    asked = [each.metric for each in search.objectives if each.metric not in COSTS and is_final(each.metric)]
     if asked and lacks_test_split(dataset, search.seeds[0]):
         message = (
             f"no trial reports {asked[0]!r}: {kind_of(type(dataset))} has no test split; expected a metric without it"

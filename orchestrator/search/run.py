@@ -73,10 +73,8 @@ def run_search(
             close_left_open(search.plan.study.title)
         else:
             estimate = estimate_of(search.plan, [], terms.at_once, shares.room)
-            objective = next(
-                (objective.metric for objective in search.objectives if objective.metric not in COSTS), "top1"
-            )
-            with Progress(console, search.plan.study.title, [], estimate, lease.tell, objective) as progress:
+            metric = next((each.metric for each in search.objectives if each.metric not in COSTS), "top1")
+            with Progress(console, search.plan.study.title, [], estimate, lease.tell, metric) as progress:
                 try:
                     train(
                         Task(search.plan, [], fingerprints, shares, progress, summary, supply, lease),
