@@ -333,11 +333,23 @@ class TestPredict:
 
     def test_predictions_that_fail_leave_a_file_as_it_was(self, trial: str) -> None:
         Path("mine.csv").write_text("mine")
-        Path("images/1/bad.png").write_text("no image")
+        Path("bad").mkdir()
+        Path("bad/1.png").write_text("no image")
         for out in ("mine.csv", "new.csv"):
-            ablate("predict", trial, "images", "--out", out, code=2)
+            line = ablate("predict", trial, "bad", "--out", out, code=2).stderr
+            assert line == "ablate: bad/1.png: not an image that can be decoded (unknown format)\n"
         assert Path("mine.csv").read_text() == "mine"
         assert not Path("new.csv").exists()
+
+    @pytest.mark.parametrize("broken", [1, 12])
+    def test_images_that_can_not_be_decoded_are_left_out_and_named(self, trial: str, broken: int) -> None:
+        ablate("predict", trial, "images", "--out", "before.csv")
+        for number in range(broken):
+            Path(f"images/1/bad_{number}.png").write_text("no image")
+        said = ablate("predict", trial, "images", code=1).stdout
+        assert Path("predictions.csv").read_text() == Path("before.csv").read_text()
+        assert said.count("not an image that can be decoded") == min(broken, 10)
+        assert f"{broken} image{'s' if broken > 1 else ''} left out" in said
 
     @pytest.mark.parametrize(
         ("run", "folder", "said"),

@@ -27,6 +27,16 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """What a finished attempt says of a folder."""
+
+    record: TrialRecord
+    found: list[Prediction]
+    unreadable: list[str]
+    """A line for each image that can't be decoded."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a network predicts for an image."""
 
@@ -39,13 +49,11 @@ class Prediction:
     probability: float
 
 
-def predict(
-    attempt: Attempt, folder: Path, progress: Callable[[int, int], None]
-) -> tuple[TrialRecord, list[Prediction]]:
-    """The record of a finished attempt and its prediction for every image in `folder` and below, in sorted order.
+def predict(attempt: Attempt, folder: Path, progress: Callable[[int, int], None]) -> Predictions:
+    """What a finished attempt predicts for every image in `folder` and below, in sorted order.
 
     progress: called with (done, total) images.
-    Raises UserError where the run, its weights or an image can't be read.
+    Raises UserError where the run or its weights can't be read, or no image can.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "no such folder"
@@ -62,14 +70,17 @@ def predict(
             message = f"{plugin.file} is not what it was when this was trained; expected its text of then"
             raise UserError(f"run {run}: {message}")
     parts = read_parts(record.recipe)
-    found = []
-    for batch, probabilities in _probabilities(parts, weights, files, len(record.classes)):
+    found: list[Prediction] = []
+    unreadable: list[str] = []
+    for batch, probabilities in _probabilities(parts, weights, files, len(record.classes), unreadable):
         for file, row in zip(batch, probabilities, strict=True):
             best = int(row.argmax())
             name = file.relative_to(folder).as_posix()
             found.append(Prediction(name, record.classes[best], float(row[best])))
-        progress(len(found), len(files))
-    return record, found
+        progress(len(found) + len(unreadable), len(files))
+    if not found:
+        raise UserError(unreadable[0])
+    return Predictions(record, found, unreadable)
 
 
 def to_csv(predictions: list[Prediction]) -> str:
@@ -82,9 +93,12 @@ def to_csv(predictions: list[Prediction]) -> str:
 
 
 def _probabilities(
-    parts: Parts, weights: Path, files: list[Path], classes: int
+    parts: Parts, weights: Path, files: list[Path], classes: int, unreadable: list[str]
 ) -> Iterator[tuple[list[Path], NDArray[np.float32]]]:
-    """Batches of files with their class probabilities [B, K], images prepared as for evaluation."""
+    """Batches of files with their class probabilities [B, K], images prepared as for evaluation.
+
+    A file that can't be decoded is left out, and `unreadable` gets a line.
+    """
     import torch
 
     from trainer.data import central, colours, normalise
@@ -97,8 +111,14 @@ def _probabilities(
     stored = dataset.decoded_size
     mean, std = colours(dataset.mean, device), colours(dataset.std, device)
     for begin in range(0, len(files), BATCH):
-        batch = files[begin : begin + BATCH]
+        decoded = {}
         with without_warnings():
-            pixels = np.stack([decode_file(file, stored, dataset.fit == "squash") for file in batch])
-        images = central(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2), dataset.image_size)
-        yield batch, network(normalise(images, mean, std)).softmax(1).cpu().numpy()
+            for file in files[begin : begin + BATCH]:
+                try:
+                    decoded[file] = decode_file(file, stored, dataset.fit == "squash")
+                except UserError as error:
+                    unreadable.append(str(error))
+        if decoded:
+            pixels = torch.from_numpy(np.stack(list(decoded.values()))).to(device).permute(0, 3, 1, 2)
+            images = central(pixels, dataset.image_size)
+            yield list(decoded), network(normalise(images, mean, std)).softmax(1).cpu().numpy()

@@ -18,9 +18,12 @@ from trainer.errors import UserError
 from ..output import plain_console
 from ..writable import check_writable, writing
 
+_NAMED = 10
+"""Images that can't be decoded, of which a line is printed."""
 
-def write(run: str, folder: Path, out: Path) -> None:
-    """Write the predictions file and say what is in it."""
+
+def write(run: str, folder: Path, out: Path) -> int:
+    """Write the predictions file and say what is in it; returns the exit code, 1 if an image could not be decoded."""
     console = plain_console()
     with (
         _open(out) as file,
@@ -28,23 +31,28 @@ def write(run: str, folder: Path, out: Path) -> None:
     ):
         task = bars.add_task("predicting", total=None)
         attempts = finished_attempts(run)
-        record, predictions = predict(
-            attempts[0], folder, lambda done, total: bars.update(task, completed=done, total=total)
-        )
+        said = predict(attempts[0], folder, lambda done, total: bars.update(task, completed=done, total=total))
         file.truncate(0)
-        file.write(to_csv(predictions))
+        file.write(to_csv(said.found))
+    record = said.record
     which = f"trial {record.trial}: {record.study}, cell {record.cell}, seed {record.seed}, epoch {record.selected}"
     console.print(which)
     if len({attempt.fingerprint for attempt in attempts}) > 1:
         others = ", ".join(attempt.run_id[:8] for attempt in attempts[1:4])
         newest = f"run {attempts[0].run_id[:8]}, the newest of {len(attempts)} on different data; others: {others}"
         console.print(newest)
-    common = Counter(prediction.class_name for prediction in predictions).most_common(3)
+    common = Counter(prediction.class_name for prediction in said.found).most_common(3)
     listed = ", ".join(f"{name} ({number})" for name, number in common)
     console.print(
-        f"{count(len(predictions), 'image')}, {len(record.classes)} classes, most often {listed}",
+        f"{count(len(said.found), 'image')}, {len(record.classes)} classes, most often {listed}",
     )
     console.print(f"predictions: {out}")
+    if said.unreadable:
+        for line in said.unreadable[:_NAMED]:
+            console.print(line, style="red")
+        rest = f", {_NAMED} of them named above" if len(said.unreadable) > _NAMED else ""
+        console.print(f"{count(len(said.unreadable), 'image')} left out{rest}", style="red")
+    return 1 if said.unreadable else 0
 
 
 @contextmanager
