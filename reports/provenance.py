@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from experiments.language.wording import count, duration
 from experiments.tracking.records import TrialRecord
@@ -28,22 +28,30 @@ def provenance(runs: Runs) -> list[tuple[str, str]]:
     """Pairs of a term and its text, in the order in which they are printed."""
     records = list(runs.records.values())
     file = runs.plan.study.source.file
+    card = [
+        ("Command", command(runs)),
+        ("Study file", f"{file.as_posix()}{f', sha256 {_digest(runs)}' if file.exists() else ''}"),
+        ("Seeds", ", ".join(map(str, sorted({seed for _, seed in runs.plan.ids})))),
+        *surroundings(records),
+        ("Training time", _cost(records)),
+        ("Record", shown_uri()),
+    ]
+    return [(term, text) for term, text in card if text]
+
+
+def surroundings(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
+    """Of `provenance`, what trials were trained with: code, data, weights, hardware, software."""
 
     def distinct(of: Callable[[TrialRecord], str]) -> str:
         return ", ".join(sorted({of(record) for record in records}))
 
     card = [
-        ("Command", command(runs)),
-        ("Study file", f"{file.as_posix()}{f', sha256 {_digest(runs)}' if file.exists() else ''}"),
-        ("Seeds", ", ".join(map(str, sorted({seed for _, seed in runs.plan.ids})))),
         ("Code", distinct(_code)),
         ("Data", distinct(_data)),
         ("Initial weights", distinct(_initial_weights)),
         ("Hardware", distinct(lambda record: record.hardware)),
         ("Software", distinct(_software)),
         ("Semantics", f"{SEMANTICS} (raised whenever the same recipe would give another result)"),
-        ("Training time", _cost(records)),
-        ("Record", shown_uri()),
     ]
     return [(term, text) for term, text in card if text]
 

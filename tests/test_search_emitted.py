@@ -12,6 +12,7 @@ from test_search_hard_cases import SAMPLED, START, WIDTH
 
 from experiments import expand, load_study
 from experiments.search.emitted import MARK, emit
+from experiments.tracking.attempts import all_attempts, read_record
 from orchestrator.commands.search import load_search
 
 pytestmark = pytest.mark.usefixtures("record", "undrawn")
@@ -101,6 +102,18 @@ def test_another_name_and_budget_are_part_of_the_command(study: Callable[..., st
     assert command.format(file, " --trials 1 --name other") in Path("results/other-search/report.md").read_text()
     searched(study())
     assert command.format(file, "") in Path("results/fast-search/report.md").read_text()
+
+
+def test_the_report_says_what_the_trials_were_trained_with(study: Callable[..., str]) -> None:
+    searched(study())
+    _, _, ran = Path("results/fast-search/report.md").read_text().partition("## How it was run\n")
+    said = dict(line.removeprefix("- ").split(": ", 1) for line in ran.strip().splitlines())
+    record = read_record(next(attempt for attempt in all_attempts() if attempt.status == "finished"))
+    assert f"torch {record.software['torch']}" in said["Software"]
+    assert said["Hardware"] == record.hardware != ""
+    sizes = f"{record.images['train']:,} training, {record.images['val']:,} validation"
+    assert said["Data"].startswith(f"{record.recipe['dataset']['kind']} {record.fingerprint} ({sizes}")
+    assert {"Code", "Initial weights", "Semantics"} <= said.keys()
 
 
 def test_weights_are_kept_as_the_search_keeps_them(study: Callable[..., str]) -> None:

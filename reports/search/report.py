@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.search.plan import Objective, SearchPlan
 from experiments.tracking.attempts import Attempt, all_attempts, read_record
+from experiments.tracking.records import TrialRecord
 
 from ..figures import write_figures
 from ..folder import PAGE
@@ -50,6 +51,9 @@ class SearchReport:
 
     finalists: Sequence[Told]
     """Configurations that are trained again under fresh seeds, the best first."""
+
+    records: Sequence[TrialRecord]
+    """Of its trials that have finished, those included that other studies had trained."""
 
     cost: SearchCost
 
@@ -104,7 +108,13 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
     fresh = collect_runs(fresh_plan(search, history))
     best = best_of(history, search.objectives)
     finalists = finalists_of(search, history)
-    return SearchReport(search, history, importances, best, fresh, finalists, _cost(search, history, fresh))
+    newest = _newest(history, fresh)
+    records = [read_record(attempt) for attempt in newest.values()]
+    cost = _cost(search, history, newest.keys(), records)
+    finished = [
+        record for attempt, record in zip(newest.values(), records, strict=True) if attempt.status == "finished"
+    ]
+    return SearchReport(search, history, importances, best, fresh, finalists, finished, cost)
 
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
@@ -123,16 +133,23 @@ def write_search_report(report: SearchReport, folder: Path) -> Path:
     return folder / PAGE
 
 
-def _cost(search: SearchPlan, history: Sequence[Told], fresh: Runs) -> SearchCost:
+def _newest(history: Sequence[Told], fresh: Runs) -> dict[str, Attempt]:
+    """The newest attempt at each of its trials that has ended."""
     mine = {id for told in history for id in told.trials.values()} | {trial.id for trial in fresh.plan.trials}
     newest: dict[str, Attempt] = {}
     for attempt in all_attempts():
         if attempt.trial in mine and attempt.status in ("finished", "pruned", "failed") and attempt.is_readable():
             newest.setdefault(attempt.trial, attempt)
-    records = [read_record(attempt) for attempt in newest.values()]
+    return newest
+
+
+def _cost(
+    search: SearchPlan, history: Sequence[Told], recorded: Set[str], records: Sequence[TrialRecord]
+) -> SearchCost:
+    """recorded: the trials whose `records` these are."""
     own = [record for record in records if record.study == search.plan.study.title]
     epochs = sum(len(record.history) for record in own)
-    unrecorded = {told.first for told in history if told.state in ("complete", "pruned")} - newest.keys()
+    unrecorded = {told.first for told in history if told.state in ("complete", "pruned")} - recorded
     seconds = sum(record.seconds for record in own)
     return SearchCost(len(own), epochs, seconds, len(records) - len(own), len(unrecorded))
 

@@ -9,6 +9,7 @@ from experiments.language.wording import count, seeds_named
 
 from ..escape import markdown
 from ..numbers import title
+from ..provenance import surroundings
 from .best_text import best_text
 from .figures import SearchFigure
 from .told import counted
@@ -105,4 +106,5 @@ def _provenance(report: SearchReport) -> str:
         share = f"{most}{100 * saved / (took + saved):.0f} %"
         lines.append(f"- Ending early saved {share} of the first seeds' epochs: {took} instead of {took + saved}")
     lines += [f"- Constraint: {markdown(constraint.text)}" for constraint in search.constraints]
+    lines += [f"- {term}: {markdown(text)}" for term, text in surroundings(report.records)] if report.records else []
     return "\n".join(lines)
