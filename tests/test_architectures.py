@@ -113,6 +113,35 @@ class TestTimm:
             assert not getattr(module, "drop_rate", 0.0)
             assert not isinstance(module, nn.Dropout) or module.p == 0
 
+    @pytest.mark.parametrize(
+        ("name", "arguments", "size"),
+        [
+            ("test_vit", {"img_size": 32, "patch_size": 4, "act_layer": "relu"}, 32),
+            ("swin_tiny_patch4_window7_224", {"img_size": 64}, 64),
+            ("test_resnet", {"act_layer": "silu", "stem_width": 16, "block_args": {"attn_layer": "se"}}, 32),
+        ],
+    )
+    def test_its_arguments_are_timms(self, name: str, arguments: dict[str, Any], size: int) -> None:
+        torch.manual_seed(0)
+        theirs = randomised(timm.create_model(name, num_classes=9, **arguments))
+        ours = recipe(kind="timm", name=name, arguments=arguments, side=size).architecture
+        model = ours.build(9)
+        model.load_state_dict(theirs.state_dict())
+        assert torch.equal(outputs(model, size), outputs(theirs, size))
+        assert "arguments" in ours.identity()
+        assert costs.cost_of(ours, 9, size).params == sum(map(torch.numel, theirs.parameters()))
+
+    def test_dropout_that_an_argument_asks_for_stays(self) -> None:
+        model = parse(kind="timm", name="test_convnext", arguments={"drop_path_rate": 0.5}).build(10)
+        rates = [module.drop_prob for module in model.modules() if isinstance(module, DropPath)]
+        assert max(filter(None, rates)) == pytest.approx(0.5)
+
+    def test_stages_follow_arguments(self) -> None:
+        channels = [8, 16, 24, 40]
+        wide = {**TIMM, "arguments": {"channels": channels}, "freeze": ["stem", 1], "blocks": {"se": {"after": [4]}}}
+        assert _timm_facts.network("test_resnet", wide["arguments"]).channels[0] == channels[0]
+        assert outputs(build_architecture(wide, 10), 32).shape == (2, 10)
+
     def test_no_norm_starts_at_zero_unless_asked(self) -> None:
         for settings, expected in [({}, 1.0), ({"zero_gamma": True}, 0.0)]:
             model = build_architecture({**TIMM, **settings}, 10)
@@ -150,11 +179,11 @@ class TestTimm:
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=Path(__file__).parent.parent)
 
     def test_stages_are_found_by_what_they_give(self) -> None:
-        assert _timm_facts.network("test_resnet").channels == (32, 48, 192, 96)
-        assert _timm_facts.network("regnetx_002").stages == ("s1", "s2", "s3", "s4")
-        assert _timm_facts.network("test_convnext").stages == tuple(f"stages.{n}" for n in range(4))
+        assert _timm_facts.network("test_resnet", {}).channels == (32, 48, 192, 96)
+        assert _timm_facts.network("regnetx_002", {}).stages == ("s1", "s2", "s3", "s4")
+        assert _timm_facts.network("test_convnext", {}).stages == tuple(f"stages.{n}" for n in range(4))
         for name in ("test_vit", "test_mambaout", "test_efficientnet"):
-            assert _timm_facts.network(name).stages == ()
+            assert _timm_facts.network(name, {}).stages == ()
 
 
 def recorded(model: nn.Module, modules: dict[str, nn.Module], side: int = 64) -> list[tuple[str, tuple[int, ...]]]:
@@ -388,7 +417,39 @@ REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     (
         {"kind": "timm", "name": "vit_tiny_patch16_224"},
         ("name",),
-        "vit_tiny_patch16_224 takes images of 224 px, got a dataset.image_size of 32",
+        "vit_tiny_patch16_224 takes images of 224 px, got a dataset.image_size of 32; "
+        "`arguments: {img_size: 32}` makes one for these",
+    ),
+    (
+        {"kind": "timm", "name": "vit_tiny_patch16_224", "arguments": {"img_size": 64}},
+        ("name",),
+        "vit_tiny_patch16_224 takes images of 64 px, got a dataset.image_size of 32",
+    ),
+    (
+        {"kind": "timm", "name": "vit_tiny_patch16_224", "arguments": {"img_size": [32, 32]}},
+        ("arguments", "img_size"),
+        "got [32, 32], expected a whole number",
+    ),
+    (
+        {**TIMM, "arguments": {"widht": 2}},
+        ("arguments",),
+        "timm's test_resnet can't be built with these (TypeError: ResNet.__init__() got an unexpected keyword argument "
+        "'widht')",
+    ),
+    (
+        {**TIMM, "arguments": {"act_layer": "sillu"}},
+        ("arguments",),
+        "timm's test_resnet can't be built with these (KeyError: 'sillu')",
+    ),
+    (
+        {**TIMM, "arguments": {"in_chans": 1}},
+        ("arguments", "in_chans"),
+        "got timm's in_chans, which is 3 for all data sets",
+    ),
+    (
+        {**TIMM, "arguments": {"pretrained": True}},
+        ("arguments", "pretrained"),
+        "got timm's pretrained, expected the setting of this name",
     ),
     (
         {"kind": "timm", "name": "regnetx_002", "blocks": {"se": {"inside": [1]}}},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ class Start:
     run: str | None = None
     """Trial id (12 hex digits) or MLflow run id (32) of a run of this project."""
 
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What timm builds the network with that has the weights `name`."""
+
     def prepare(self, say: Callable[[str], None]) -> None:
         """Put the file of a timm name in place, find that of a run; raises UserError where it can't be had."""
         if self.name is not None:
@@ -57,7 +60,7 @@ class Start:
     def read(self) -> tuple[dict[str, torch.Tensor], str] | None:
         """The state dict and a name for it in messages; None where training starts from scratch."""
         if self.name is not None:
-            return _from_timm(self.name), self.name
+            return _from_timm(self.name, self.arguments), self.name
         if self.file is not None:
             return read_state(self.file, f"weights_file {self.file}"), str(self.file)
         if self.run is not None:
@@ -130,8 +133,11 @@ def _without_other_head(own: State, state: State, heads: tuple[str, ...]) -> Sta
     return {key: value for key, value in state.items() if not key.startswith(heads)}
 
 
-def _from_timm(name: str) -> dict[str, torch.Tensor]:
-    """The state dict that timm's network of this name has, once timm has loaded the file into it."""
+def _from_timm(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict that timm's network of this name has, once timm has loaded the file into it.
+
+    arguments: what it is built with.
+    """
     import timm
 
     from ._fetch import fetch_weights
@@ -140,8 +146,11 @@ def _from_timm(name: str) -> dict[str, torch.Tensor]:
     state = read_state(file, f"weights {name}: {file}")
     try:
         # through timm's network, because timm knows which files have other names for the same tensors
-        theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+        theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **arguments)
     except Exception as error:
+        if arguments:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise UserError(f"weights {name}: they don't fit a network with {dict(arguments)} ({reason})") from error
         reason = f"{file} is no file of these weights ({type(error).__name__})"
         raise UserError(f"weights {name}: {reason}; remove it, and it will be fetched") from error
     return dict(theirs.state_dict())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import nearest
+from trainer.settings import canonical
 
 from ..training.remembered import remembered
 from . import _placement
@@ -38,6 +39,9 @@ class Network:
     fixed_size: int | None = None
     """Side in pixels of the only images that it takes; None where it takes any."""
 
+    refused: str | None = None
+    """Where it can't be built with the arguments: why; else None."""
+
     unknown: str | None = None
     """Where timm has no such network: what the error ends with, a hint at the nearest name; else None."""
 
@@ -59,9 +63,13 @@ class Weights:
     """As in Network."""
 
 
-def network(name: str) -> Network:
-    """What is remembered about the network `name` (`resnet50`, `resnet50.a1_in1k`), or found out now."""
-    known = remembered("timm", _key("network", name), lambda: asdict(_network(name)))
+def network(name: str, arguments: Mapping[str, Any]) -> Network:
+    """What is remembered about the network `name` (`resnet50`, `resnet50.a1_in1k`), or found out now.
+
+    arguments: of its constructor.
+    """
+    key = _key("network", name, *([canonical(arguments)] if arguments else []))
+    known = remembered("timm", key, lambda: asdict(_network(name, arguments)))
     return Network(**{**known, "stages": tuple(known["stages"]), "channels": tuple(known["channels"])})
 
 
@@ -70,9 +78,9 @@ def weights(name: str) -> Weights:
     return Weights(**remembered("timm", _key("weights", name), lambda: asdict(_weights(name))))
 
 
-def _key(what: str, name: str) -> list[str]:
+def _key(what: str, *asked: str) -> list[str]:
     source = [Path(file).read_text(encoding="utf-8") for file in (__file__, _placement.__file__)]
-    return [what, name, version("timm"), *source]
+    return [what, *asked, version("timm"), *source]
 
 
 def _weights(name: str) -> Weights:
@@ -89,7 +97,7 @@ def _weights(name: str) -> Weights:
     return Weights(full, url=config.url)
 
 
-def _network(name: str) -> Network:
+def _network(name: str, arguments: Mapping[str, Any]) -> Network:
     import timm
     import torch
 
@@ -97,12 +105,18 @@ def _network(name: str) -> Network:
     if name not in names:
         return Network(name, unknown=_hint(name, sorted(names)))
     with torch.device("meta"), torch.no_grad():
-        model: Any = timm.create_model(name, pretrained=False, num_classes=2).eval()
-        if not hasattr(model, "get_classifier"):
-            return Network(name, unknown=" with a classifier")
-        config = model.pretrained_cfg
-        classifiers, candidates = _placement.classifiers(model), list(_candidates(model))
-        calls = _calls(model, [*classifiers, *chain(*candidates)], tuple(config["input_size"]))
+        try:
+            model: Any = timm.create_model(name, pretrained=False, num_classes=2, **arguments).eval()
+            if not hasattr(model, "get_classifier"):
+                return Network(name, unknown=" with a classifier")
+            config = model.pretrained_cfg
+            side = arguments.get("img_size", config["input_size"][-1])
+            classifiers, candidates = _placement.classifiers(model), list(_candidates(model))
+            calls = _calls(model, [*classifiers, *chain(*candidates)], side)
+        except Exception as error:
+            if not arguments:
+                raise
+            return Network(name, refused=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     stages = next((row for row in candidates if all(_is_map_to_map(calls[stage]) for stage in row)), [])
     kinds = {_placement.residual_kind(model.get_submodule(stage)) for stage in stages}
     return Network(
@@ -112,7 +126,7 @@ def _network(name: str) -> Network:
         residual=kinds.pop() if len(kinds) == 1 else None,
         takes_head=len(classifiers) == 1
         and _is_pooled_layer(model.get_submodule(classifiers[0]), calls[classifiers[0]]),
-        fixed_size=config["input_size"][-1] if config.get("fixed_input_size") else None,
+        fixed_size=side if config.get("fixed_input_size") else None,
     )
 
 
@@ -143,8 +157,11 @@ class _Call:
     output: Any
 
 
-def _calls(model: nn.Module, names: list[str], input_size: tuple[int, ...]) -> dict[str, list[_Call]]:
-    """How the modules `names` are called in the forward pass of one image."""
+def _calls(model: nn.Module, names: list[str], side: int) -> dict[str, list[_Call]]:
+    """How the modules `names` are called in the forward pass of one image, `side` pixels wide and high.
+
+    Raises ValueError where what comes out is not the logits of two classes.
+    """
     import torch
 
     calls: dict[str, list[_Call]] = {name: [] for name in names}
@@ -154,7 +171,9 @@ def _calls(model: nn.Module, names: list[str], input_size: tuple[int, ...]) -> d
 
     for name in names:
         model.get_submodule(name).register_forward_hook(hook(name), with_kwargs=True)
-    model(torch.empty(1, *input_size))
+    found = model(torch.empty(1, 3, side, side))
+    if tuple(getattr(found, "shape", ())) != (1, 2):
+        raise ValueError(f"gives {list(getattr(found, 'shape', ()))} for an image and two classes, expected [1, 2]")
     return calls
 
 

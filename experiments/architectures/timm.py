@@ -1,13 +1,16 @@
 """Any network of timm's, by its name.
 
-What timm switches on silently is off here: dropout and drop path that some of its networks have by default, and last
-batch norms that start at zero. Modules that make the network what it is (the squeeze-excitation of `resnetrs101`, layer
-scale) stay.
+What timm switches on silently is off here: dropout and drop path that some of its networks have by default (unless an
+argument asks for one of them), and last batch norms that start at zero. Modules that make the network what it is (the
+squeeze-excitation of `resnetrs101`, layer scale) stay.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from ..heads.linear import Linear
 from ..language.validation import Problem
@@ -18,6 +21,19 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..recipe import Recipe
+
+
+NOT_ARGUMENTS = {
+    "checkpoint_path": "expected weights_file instead",
+    "features_only": "expected a classifier",
+    "in_chans": "which is 3 for all data sets",
+    "num_classes": "which follows from the data set",
+    "out_indices": "expected a classifier",
+    "pretrained": "expected the setting of this name",
+    "pretrained_cfg": "expected weights instead",
+    "pretrained_cfg_overlay": "expected weights instead",
+}
+"""Arguments of timm's that are said otherwise here, and how."""
 
 
 class Timm(_Staged):
@@ -34,6 +50,12 @@ class Timm(_Staged):
     name: str
     """timm's name of the network, such as `resnet34` or `resnet50.a1_in1k`."""
 
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """What timm's constructor takes, such as `{img_size: 32, patch_size: 4}` of a vision transformer.
+
+    Arguments about dropout or drop path (`drop_rate`, `drop_path_rate`, ...) leave on all that timm has on by default.
+    """
+
     pretrained: bool = False
     """Whether to start from the weights of the same name; short for `weights` with the name."""
 
@@ -41,22 +63,32 @@ class Timm(_Staged):
     """Leave norms at zero that timm starts there (mostly each residual block's last one); false starts them at one."""
 
     def anatomy(self) -> Anatomy:  # noqa: D102
-        found = _timm_facts.network(self.name)
+        found = self._facts()
         return Anatomy(self.name, found.stages, found.channels, found.residual)
 
     def start(self) -> _pretrained.Start:  # noqa: D102
-        return _pretrained.Start(self.name) if self.pretrained else super().start()
+        start = _pretrained.Start(self.name) if self.pretrained else super().start()
+        return replace(start, arguments=self.arguments)
 
     def check(self, recipe: Recipe) -> None:  # noqa: D102
         super().check(recipe)
-        size, fixed = recipe.dataset.image_size, _timm_facts.network(self.name).fixed_size
+        size, fixed = recipe.dataset.image_size, self._facts().fixed_size
         if fixed is not None and size != fixed:
-            raise Problem(("name",), f"{self.name} takes images of {fixed} px, got a dataset.image_size of {size}")
+            instead = "" if "img_size" in self.arguments else f"; `arguments: {{img_size: {size}}}` makes one for these"
+            message = f"{self.name} takes images of {fixed} px, got a dataset.image_size of {size}{instead}"
+            raise Problem(("name",), message)
 
     def check_parts(self) -> None:  # noqa: D102
-        found = _timm_facts.network(self.name)
+        for name, instead in NOT_ARGUMENTS.items():
+            if name in self.arguments:
+                raise Problem(("arguments", name), f"got timm's {name}, {instead}")
+        if not isinstance(self.arguments.get("img_size", 1), int):
+            raise Problem(("arguments", "img_size"), f"got {self.arguments['img_size']}, expected a whole number")
+        found = self._facts()
         if found.unknown is not None:
             raise Problem(("name",), f"timm has no network {self.name!r}{found.unknown}")
+        if found.refused is not None:
+            raise Problem(("arguments",), f"timm's {self.name} can't be built with these ({found.refused})")
         if not found.takes_head and self.head != Linear():
             raise Problem(("head",), f"{self.name} has no single layer as its classifier, expected the default head")
         super().check_parts()
@@ -64,11 +96,15 @@ class Timm(_Staged):
     def plain(self, num_classes: int) -> nn.Module:  # noqa: D102
         import timm
 
-        model: nn.Module = timm.create_model(self.name, pretrained=False, num_classes=num_classes)
-        without_dropout(model)
+        model: nn.Module = timm.create_model(self.name, pretrained=False, num_classes=num_classes, **self.arguments)
+        if not any("drop" in name for name in self.arguments):
+            without_dropout(model)
         if not self.zero_gamma:
             without_zero_gamma(model)
         return model
+
+    def _facts(self) -> _timm_facts.Network:
+        return _timm_facts.network(self.name, self.arguments)
 
 
 def without_dropout(model: nn.Module) -> None:
