@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,17 @@ class Data:
 
     def normalised(self, batch: Batch, numerics: Numerics) -> Batch:
         """The network's input: mean 0, standard deviation 1."""
-        images = normalise(batch.images, self.mean, self.std)
+        # of another size where a hook changes it, as in progressive resizing
+        width = batch.images.shape[-1]
+        if width not in self._rows:
+            self._rows[width] = colour_rows(self.mean, self.std, width)
+        images = normalise(batch.images, self._rows[width])
         return replace(batch, images=images.contiguous(memory_format=numerics.memory_format()))
+
+    @cached_property
+    def _rows(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """Width of images to their `colour_rows`, made once."""
+        return {}
 
     def class_counts(self) -> tuple[int, ...]:
         """Number of training images of each class."""
@@ -145,17 +155,24 @@ def central(images: torch.Tensor, size: int) -> torch.Tensor:
     return images[..., top : top + size, left : left + size]
 
 
-def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Pixel values 0..255 [B, 3, H, W] to mean 0 and standard deviation 1, float32; mean, std: see `colours`."""
+def normalise(images: torch.Tensor, rows: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Pixel values 0..255 [B, 3, H, W] to mean 0 and standard deviation 1, float32; rows: see `colour_rows`."""
     import torch
 
     pixels = images.to(torch.float32).contiguous(memory_format=torch.channels_last)
-    # whole rows of pixels at once: on the CPU four times as fast as broadcasting three numbers
     batch, channels, height, width = pixels.shape
-    rows = pixels.permute(0, 2, 3, 1).view(batch, height, width * channels)
-    of_row, spread_of_row = (value.flatten().repeat(width) for value in (mean, std))
-    normal = (rows - of_row).div_(spread_of_row)
+    of_row, spread_of_row = rows
+    flat = pixels.permute(0, 2, 3, 1).view(batch, height, width * channels)
+    normal = (flat - of_row).div_(spread_of_row)
     return normal.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def colour_rows(mean: torch.Tensor, std: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (see `colours`) of each number in a row of `width` pixels [3 x width].
+
+    To normalise whole rows at once is four times as fast on the CPU as to broadcast three numbers.
+    """
+    return mean.flatten().repeat(width), std.flatten().repeat(width)
 
 
 def colours(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:

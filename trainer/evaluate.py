@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,6 +13,13 @@ from .data import Data
 from .errors import UserError
 from .metrics import BINS, EVALUATED
 from .numerics import Numerics
+from .transfer import on_device
+
+AT_ONCE = 16
+"""Batches that are counted at once."""
+
+MOST_NUMBERS = 2**22
+"""Logits that are kept for it; more are counted earlier. 16 MB."""
 
 
 def evaluation_batch(batch_size: int) -> int:
@@ -43,26 +51,44 @@ def checked_logits(found: object, images: int, classes: int, during: str) -> tor
 
 
 class Meter:
-    """Totals of loss and hits over many batches, kept on the device."""
+    """Totals of loss and hits over many batches, kept on the device.
+
+    Batches are counted several at once: on a GPU, to count a batch takes as many kernels as one of a thousand images.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.images = 0
+        self._within = on_device(np.array([[1], [5]]), device)
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> torch.Tensor:
-        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class.
-
-        Returns the ranks of the classes among the logits [B].
-        """
-        count = len(logits)
-        rank = ranks(logits, targets if targets.dim() == 1 else targets.argmax(1))
-        self.totals += torch.stack([mean_loss.double() * count, (rank == 0).sum(), (rank < 5).sum()])
-        self.images += count
-        return rank
+    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> None:
+        """Add a batch: logits [B, K]; targets int64 [B], or probabilities [B, K], whose largest tells the class."""
+        classes = targets if targets.dim() == 1 else targets.argmax(1)
+        self._waiting.append((logits, classes, mean_loss))
+        self.images += len(logits)
+        if len(self._waiting) == AT_ONCE or sum(each.numel() for each, _, _ in self._waiting) > MOST_NUMBERS:
+            self._count_waiting()
 
     def read(self, *names: str) -> dict[str, float]:
         """Mean loss, top-1 and top-5 (fractions) under the `names`; waits for the device."""
+        self._count_waiting()
         return dict(zip(names, self._means().tolist(), strict=True))
+
+    def _count_waiting(self) -> None:
+        if not self._waiting:
+            return
+        logits, classes, losses = zip(*self._waiting, strict=True)
+        sizes = on_device(np.array([len(each) for each in logits], dtype=np.float64), self.totals.device)
+        self._waiting.clear()
+        self.totals[0] += (torch.stack(losses).double() * sizes).sum()
+        self._count(torch.cat(logits), torch.cat(classes))
+
+    def _count(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Count hits of logits [B, K] for classes [B]; returns the ranks of these [B]."""
+        rank = ranks(logits, classes)
+        self.totals[1:] += (rank < self._within).sum(1)
+        return rank
 
     def _means(self) -> torch.Tensor:
         return self.totals / self.images
@@ -79,15 +105,14 @@ class Evaluation(Meter):
         self.of_bins = torch.zeros(BINS, dtype=torch.float64, device=device)
         """Confidence minus hits, summed over the images of each bin."""
 
-    def update(self, logits: torch.Tensor, targets: torch.Tensor, mean_loss: torch.Tensor) -> torch.Tensor:
-        """See Meter."""
-        rank = super().update(logits, targets, mean_loss)
+    def _count(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        rank = super()._count(logits, classes)
         hit = rank == 0
         highest = logits.max(1, keepdim=True).values
         # as `ranks`: of equal ones, the class with the smallest index; where all are NaN, the last
-        classes = torch.arange(logits.shape[1], device=logits.device)
-        taken_for = classes.where(logits == highest, len(classes) - 1).min(1).values
-        self.of_classes[:2].index_add_(1, targets, torch.stack([hit, rank >= 0]).double())
+        indices = torch.arange(logits.shape[1], device=logits.device)
+        taken_for = indices.where(logits == highest, len(indices) - 1).min(1).values
+        self.of_classes[:2].index_add_(1, classes, torch.stack([hit, rank >= 0]).double())
         self.of_classes[2].index_add_(0, taken_for, torch.ones_like(hit, dtype=torch.float64))
         confidence = logits.double().softmax(1).max(1).values
         # by a product instead of index_add_, which on a GPU adds in any order

@@ -101,7 +101,7 @@ def _probabilities(
     """
     import torch
 
-    from trainer.data import central, colours, normalise
+    from trainer.data import central, colour_rows, colours, normalise
     from trainer.decoding import decode_file, without_warnings
 
     dataset = parts.dataset
@@ -110,6 +110,7 @@ def _probabilities(
     network = load_network(parts, weights, classes, device)
     stored = dataset.decoded_size
     mean, std = colours(dataset.mean, device), colours(dataset.std, device)
+    rows = colour_rows(mean, std, dataset.image_size)
     for begin in range(0, len(files), BATCH):
         decoded = {}
         with without_warnings():
@@ -121,4 +122,4 @@ def _probabilities(
         if decoded:
             pixels = torch.from_numpy(np.stack(list(decoded.values()))).to(device).permute(0, 3, 1, 2)
             images = central(pixels, dataset.image_size)
-            yield list(decoded), network(normalise(images, mean, std)).softmax(1).cpu().numpy()
+            yield list(decoded), network(normalise(images, rows)).softmax(1).cpu().numpy()
