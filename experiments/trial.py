@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.allocator import give_back
+from trainer.allocator import forget_peak, give_back
 from trainer.errors import Diverged, OutOfMemory, UserError
 from trainer.files import JOURNAL, LOG
 from trainer.full_disk import NoRoom, is_full
@@ -43,7 +43,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
     """
     folder = Path(job.folder)
     logger = trial_logger(job.id, folder / LOG)
-    tee = _Tee(recorder, logger)
+    tee = _Tee(recorder, logger, job.recipe["epochs"])
     failed = True
     begun_by = os.getpid()
     try:
@@ -150,8 +150,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
             folder=None if probe else folder,
         )
 
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    forget_peak()
     outcome = explained(attempt, recipe.batch_size, data)
     assert outcome.weights is not None, "there is a folder"
     return Result(
@@ -177,15 +176,18 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
 class _Tee:
     """Hands each epoch on, logs it, and keeps it for the result of a failure (a diverged epoch is not journalled)."""
 
-    def __init__(self, recorder: Recorder, logger: logging.Logger) -> None:
+    def __init__(self, recorder: Recorder, logger: logging.Logger, epochs: int) -> None:
         self.recorder = recorder
         self.logger = logger
+        self.epochs = epochs
         self.last: tuple[int, Epoch] = (0, {})
         self.leaves = False
         """Whether the recorder has ended the training."""
 
     def epoch(self, number: int, metrics: Epoch) -> None:
         self.last = (number, metrics)
+        if number == 1 < self.epochs:
+            forget_peak()
         self.logger.info("epoch %d: %s", number, " ".join(f"{name}={value:.4g}" for name, value in metrics.items()))
         try:
             self.recorder.epoch(number, metrics)

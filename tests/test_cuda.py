@@ -18,6 +18,7 @@ from experiments import catalog
 from experiments.recipe import parse_recipe
 from experiments.training.assembly import make_hooks
 from trainer import train
+from trainer.allocator import forget_peak
 from trainer.data import Data, colours
 from trainer.errors import UserError
 from trainer.failures import explained
@@ -41,6 +42,17 @@ AUGMENTED: dict[str, Any] = {
     "gradient_clipping": {},
     "ema": {},
 }
+OTHERS: dict[str, Any] = {
+    "random_crop": {},
+    "vertical_flip": {},
+    "affine": {"degrees": 9, "scale": [0.5, 1.2]},
+    "random_choice": {"of": {"color_jitter": {"hue": 0.1}, "cutout": {"length": 3}}},
+    "cutmix": {},
+    "linear_scaling": {},
+    "warmup": {},
+}
+"""Those that can't be on beside AUGMENTED, or change no image there."""
+
 DETERMINISTIC = Numerics(deterministic=True)
 
 
@@ -135,14 +147,14 @@ def test_a_trial_between_changes_nothing() -> None:
     assert numbers(run(DETERMINISTIC)) == first
 
 
-@pytest.mark.parametrize("kind", sorted(set(AUGMENTED) - {"ema", "mixup"}))
+@pytest.mark.parametrize("kind", sorted({*AUGMENTED, *OTHERS} - {"ema", "linear_scaling", "warmup"}))
 def test_augmentation_is_that_of_the_cpu(kind: str) -> None:
     """To rounding, where nothing is rounded to levels; there, in nearly all pixels."""
     Numerics(tf32=False, precision="fp32").apply()
     seen = []
     for device in ("cpu", "cuda"):
         data = some_data(device)
-        (hook,) = hooks(data, {kind: AUGMENTED[kind]})
+        (hook,) = hooks(data, {kind: (AUGMENTED | OTHERS)[kind]})
         images: list[torch.Tensor] = []
 
         class Keeps(Hook):
@@ -159,29 +171,29 @@ def test_augmentation_is_that_of_the_cpu(kind: str) -> None:
 
 # torch says so of the mode itself, once a process
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-def test_nothing_in_a_step_waits_for_the_device() -> None:
+@pytest.mark.parametrize("settings", [AUGMENTED, OTHERS])
+@pytest.mark.parametrize("resident", [True, False])
+def test_nothing_in_an_epoch_waits_for_the_device(settings: dict[str, Any], resident: bool) -> None:
     class Watches(Hook):
-        order = -1
+        steps = 0
 
         def epoch_start(self, epoch: int) -> None:
-            self.step = 0
-
-        def place(self, frame: Any, samples: Any, draws: Any) -> Any:
-            self.step += 1
-            # the first steps choose algorithms and fill the allocator
-            if self.step > 2:
+            # the first epoch has chosen algorithms and filled the allocator
+            if epoch == 2:
                 torch.cuda.set_sync_debug_mode("error")
-            return frame
+
+        def step_end(self, model: nn.Module) -> None:
+            self.steps += torch.cuda.get_sync_debug_mode() == 2
 
         def epoch_end(self, epoch: int) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
-    data, watches = some_data(), Watches()
+    data, watches = some_data(resident=resident), Watches()
     try:
-        run(Numerics(), data=data, hooks=[watches, *hooks(data, AUGMENTED)], epochs=2)
+        run(Numerics(), data=data, hooks=[*hooks(data, settings), watches], epochs=2)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert watches.step > 2, "an epoch of more steps: none was watched"
+    assert watches.steps == data.steps(64), "steps that were watched"
 
 
 def test_memory_stays_flat_over_many_trials() -> None:
@@ -217,5 +229,20 @@ def test_out_of_memory_names_a_batch_size_that_fits() -> None:
         explained(attempt, 64, data)
 
 
+def test_memory_that_trying_algorithms_took_is_forgotten() -> None:
+    reserved = []
+
+    class Looks:
+        def epoch(self, number: int, metrics: dict[str, float]) -> None:
+            if number == 1:
+                # as much as cuDNN takes where it is free
+                torch.empty(2**30, dtype=torch.uint8, device="cuda")
+                forget_peak()
+            reserved.append(torch.cuda.max_memory_reserved())
+
+    run(Numerics(), recorder=Looks())
+    assert max(reserved) < 2**30
+
+
 def test_every_refinement_is_tried() -> None:
-    assert set(AUGMENTED) <= set(catalog.options("refinements"))
+    assert {*AUGMENTED, *OTHERS, "distillation"} == set(catalog.options("refinements"))

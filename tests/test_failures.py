@@ -23,7 +23,7 @@ from experiments.training import resident
 from experiments.trial import run_trial
 from trainer.data import Data, Source, load
 from trainer.errors import UserError
-from trainer.failures import _NO_ENGINE, GIB, _Enough, _TwoSteps, explained, is_device_lost
+from trainer.failures import _NO_ENGINE, GIB, _bytes_taken, _Enough, _TwoSteps, explained, is_device_lost
 from trainer.hooks import Hook
 from trainer.loop import Outcome
 from trainer.recorder import Epoch
@@ -53,16 +53,19 @@ class Gpu:
     words: str = "CUDA out of memory. Tried to allocate 20.00 MiB."
 
     def take(self, batch_size: int) -> None:
-        """All that a training with this batch takes, where there is room."""
+        """All that a step with this batch takes, where there is room."""
         needed = self.fixed + 0.1 * batch_size
-        self.tried.append(batch_size)
         if needed > self.total - self.others:
             raise self.error(self.words)
         self.most = max(self.most, needed)
 
     def attempt(self, batch_size: int, probe: Hook | None = None) -> Outcome:
-        self.take(batch_size)
-        for _ in range(3):
+        self.tried.append(batch_size)
+        for step in range(3):
+            self.take(batch_size)
+            if step == 0:
+                # cuDNN tries algorithms in all the memory that is free
+                self.most = self.total - self.others
             if probe:
                 probe.step_end(nn.Identity())
         return DONE
@@ -75,7 +78,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free() * GIB), int(made_up.total * GIB)))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: GIB // 2)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: int(made_up.most * GIB))
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: setattr(made_up, "most", made_up.fixed))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(made_up, "most", made_up.fixed))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     return made_up
 
 
@@ -165,6 +169,9 @@ class TestGpu:
         assert "in take" in note
         assert caught.value.__context__ is None
 
+    def test_memory_is_what_is_taken_once_algorithms_are_chosen(self, gpu: Gpu) -> None:
+        assert _bytes_taken(gpu.attempt, 40, torch.device("cuda")) == 5 * GIB
+
     def test_two_steps_are_tried(self) -> None:
         steps = _TwoSteps()
         steps.step_end(nn.Identity())
@@ -181,10 +188,14 @@ class TestGpu:
             cycle = [weights]
             cycle.append(cycle)  # type: ignore[arg-type]
             held.append(weakref.ref(weights))
-            return gpu.attempt(batch_size, probe)
+            torch.cuda.empty_cache = lambda: None
+            try:
+                return gpu.attempt(batch_size, probe)
+            finally:
+                torch.cuda.empty_cache = between
 
-        original = torch.cuda.empty_cache
-        torch.cuda.empty_cache = lambda: emptied.append(all(tensor() is None for tensor in held))
+        original, between = torch.cuda.empty_cache, lambda: emptied.append(all(tensor() is None for tensor in held))
+        torch.cuda.empty_cache = between
         try:
             with pytest.raises(UserError):
                 explained(attempt, 512, DATA)

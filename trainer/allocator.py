@@ -1,7 +1,8 @@
-"""Makes glibc's allocator keep the memory that a training step frees: the next step asks for the same blocks.
+"""Memory of the host and the GPU between steps, and between trials.
 
-By default glibc returns large blocks to the system at once, and gets them again page by page, which takes 2 to 5 % of a
-step on the CPU. Other C libraries ignore all of this.
+glibc's allocator is made to keep the memory that a training step frees: the next step asks for the same blocks. By
+default it returns large blocks to the system at once, and gets them again page by page, which takes 2 to 5 % of a step
+on the CPU. Other C libraries ignore all of this.
 """
 
 from __future__ import annotations
@@ -18,6 +19,19 @@ SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
 }
 """Environment variables for a process that trains; glibc reads them when the process starts."""
+
+
+def forget_peak() -> None:
+    """Measure the most memory of the GPU from now on; no effect where this process uses none.
+
+    After the first steps: to choose its algorithms, cuDNN tries some that take much memory, up to all that is free, and
+    torch keeps that for later.
+    """
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def give_back() -> None:

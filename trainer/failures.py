@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from .allocator import forget_peak
 from .errors import OutOfMemory, UserError
 from .hooks import Hook
 
@@ -146,6 +147,7 @@ class _TwoSteps(Hook):
         self.steps += 1
         if self.steps == 2:
             raise _Enough
+        forget_peak()
 
 
 class _Enough(Exception):
@@ -163,11 +165,10 @@ def _largest_that_fits(attempt: Attempt, batch_size: int, device: torch.device) 
 
 
 def _bytes_taken(attempt: Attempt, batch_size: int, device: torch.device) -> int | None:
-    """The most bytes of the GPU that torch reserves in two steps, resident images included; None: they don't fit."""
+    """The most bytes of the GPU that torch reserves in a second step, images included; None: they don't fit."""
     import torch
 
     _release()
-    torch.cuda.reset_peak_memory_stats(device)
     try:
         attempt(batch_size, _TwoSteps())
     except _Enough:

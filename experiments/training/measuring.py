@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.allocator import forget_peak
 from trainer.hooks import Hook
 from trainer.numerics import Numerics
 
@@ -156,7 +157,7 @@ def _steps(
             hooks=[*hooks, clock],
             numerics=numerics,
         )
-    return clock.step_seconds, clock.image_seconds, _peak(device)
+    return clock.step_seconds, clock.image_seconds, clock.memory
 
 
 class _Enough(Exception):
@@ -175,6 +176,7 @@ class _Clock(Hook):
         self.steps = 0
         self.due = self.warm
         self.begin = self.step_seconds = self.image_seconds = 0.0
+        self.memory = 0
 
     def start(self, model: nn.Module) -> None:
         def sees(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -190,6 +192,7 @@ class _Clock(Hook):
             return
         now = _now(self.device)
         if self.steps == self.warm:
+            forget_peak()
             self.ready()
             self.begin = _now(self.device)
             self.due += 1
@@ -197,7 +200,10 @@ class _Clock(Hook):
         spent, done = now - self.begin, self.steps - self.warm
         if spent >= SECONDS:
             self.step_seconds = spent / done
+            # before evaluation, for whose batch cuDNN chooses its algorithms anew
+            trained = _peak(self.device)
             self.image_seconds = self._evaluation(model)
+            self.memory = trained if self.device.type == "cuda" else _peak(self.device)
             raise _Enough
         # not at every step: while the host waits for the GPU, it queues nothing, as it does not in a training
         self.due += math.ceil(1.2 * done * SECONDS / spent) - done
@@ -242,11 +248,8 @@ def _now(device: torch.device) -> float:
 
 
 def _forget_peak(device: torch.device) -> None:
-    import torch
-
     if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+        forget_peak()
     elif os.access("/proc/self/clear_refs", os.W_OK):
         Path("/proc/self/clear_refs").write_text("5")
 
