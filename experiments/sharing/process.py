@@ -32,16 +32,31 @@ def is_alive(pid: int, since: float | None = None) -> bool:
         return False
     except PermissionError:
         pass
+    if _field(pid, _STATE) in ("Z", "X"):
+        # it has ended, and is only waited for by the process that started it
+        return False
     born = _born(pid) if since is not None else None
     return pid > 0 and (born is None or since is None or born <= since + 1)
+
+
+_STATE, _BORN = 0, 19
+"""Fields of /proc/PID/stat, from the one after the name on."""
+
+
+def _field(pid: int, number: int) -> str:
+    """A field of what Linux tells of a process; empty where there is none."""
+    try:
+        # the name before it may hold anything
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number]
+    except (OSError, IndexError):
+        return ""
 
 
 def _born(pid: int) -> float | None:
     """When a process began, seconds since the epoch; None where Linux does not tell."""
     try:
-        # the name before it may hold anything
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(_field(pid, _BORN))
         boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
         return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
+    except (OSError, ValueError, StopIteration):
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from trainer.full_disk import is_full
 
 from .uris import without_secrets
@@ -12,7 +14,7 @@ def may_pass(error: Exception) -> bool:
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    if is_full(error):
+    if is_full(error) or is_locked(error):
         return True
     if isinstance(error, MlflowException):
         unavailable = error.error_code == "TEMPORARILY_UNAVAILABLE"
@@ -20,8 +22,17 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, RequestException | ConnectionError)
 
 
+def is_locked(error: Exception) -> bool:
+    """Whether another process holds SQLite's file for itself."""
+    return "database is locked" in str(error)
+
+
 def described(error: Exception) -> str:
     """An error in one line, without secrets: its type and the beginning of its message."""
     if is_full(error):
         return "its disk is full; make room there"
-    return f"{type(error).__name__}: {' '.join(without_secrets(str(error)).split())[:200]}"
+    said = " ".join(without_secrets(str(error)).split())
+    # what the database says; around it, MLflow and SQLAlchemy quote statements and parameters
+    if found := re.search(r"\((?:\w+\.)+(\w+)\) ([^\[]+)", said):
+        return f"{found[1]}: {found[2].strip()[:200]}"
+    return f"{type(error).__name__}: {said[:200]}"

@@ -38,6 +38,8 @@ def begin_record(file: Path) -> None:
     if file.exists() and not file.is_file():
         # a device, such as /dev/null, which a record would take the place of
         raise UserError(f"the record at {file}: is no file, expected one, or nothing")
+    # a link to a file that is not there yet stays one
+    file = file.resolve()
     blank = cache_folder() / "records" / f"mlflow-{version('mlflow')}.db"
     # of its own: processes of two accounts, or of a container and its host, have no lock in common
     draft = file.with_name(f".{file.name}.{uuid4().hex[:8]}.begun")

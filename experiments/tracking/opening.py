@@ -16,6 +16,7 @@ from ..sharing.process import is_alive
 from ..training.folders import locked
 from .attempts import HOST, PID, PROCESS, STATUS, has_open_runs, is_begun, moved_places
 from .databases import DATABASES, check_answers, check_reached, past_collisions, without_driver
+from .failures import is_locked
 from .fresh import begin_record
 from .uris import (
     KINDS,
@@ -72,6 +73,9 @@ def open_client(*, to_write: bool = False) -> MlflowClient:
     except UserError:
         raise
     except Exception as error:
+        if to_write and is_locked(error):
+            # it will be free again
+            raise
         raise UserError(f"the record at {shown_uri()} {_why_not(error)}; `ablate doctor` says more") from error
     return client
 
@@ -81,8 +85,9 @@ def _why_not(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"can't be opened: {'; '.join(without_driver(error))}"
     said = " ".join(without_secrets(str(error)).split())
-    reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", said)
-    return f"can't be reached ({reason[1]})" if reason else f"can't be opened: {said[:160]}"
+    reason = re.search(r"\[Errno -?\d+\] ([\w -]+)", said)
+    where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    return f"can't be reached ({reason[1]}{where})" if reason else f"can't be opened: {said[:160]}"
 
 
 def _connected() -> MlflowClient:

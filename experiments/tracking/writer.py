@@ -87,6 +87,12 @@ class RunWriter:
         """Trial id to the attempt at it that has not ended."""
 
         self.experiment = self.parent = ""
+        self._name = uuid4().hex
+        """Tells the parent run from all others."""
+
+        self._asked = False
+        """Whether the record has been asked for it."""
+
         self._opened: Future[None] = Future()
         self._begun = False
         self._delivery = Delivery(_may_pass, lambda text: say(without_secrets(text)), describe=_described)
@@ -101,7 +107,8 @@ class RunWriter:
     @property
     def errors(self) -> list[str]:
         """Why what the record lacks was refused."""
-        return [without_secrets(error) for error in self._delivery.errors]
+        unopened = self._opened.exception() if self._opened.done() else None
+        return [without_secrets(error) for error in (*([str(unopened)] if unopened else []), *self._delivery.errors)]
 
     def start(self, trial: Trial) -> None:
         """An attempt at a trial begins."""
@@ -143,13 +150,16 @@ class RunWriter:
 
     def _put(self, task: Callable[[], None]) -> None:
         self._begun = True
-        self._delivery.put(lambda: None if self._opened.exception() else task())
+        # not open: it was refused, or given up
+        self._delivery.put(lambda: task() if self._opened.done() and not self._opened.exception() else None)
 
     def _open(self, command: str, begun: int) -> None:
         try:
             self.experiment = self._experiment()
             self.parent = self._start_parent(command, begun)
         except StoreError as error:
+            if error.passes:
+                raise
             reason = f"the record at {shown_uri()} can't be written: {without_secrets(error.reason)}"
             self._opened.set_exception(UserError(reason))
         except Exception as error:
@@ -173,13 +183,15 @@ class RunWriter:
             "mlflow.note.content": study.question,
             "ablate.command": command,
             "ablate.study": study.name,
+            ATTEMPT: self._name,
             "ablate.profile": study.profile or "",
             # taken here, before anything trains, so that an edit in between does not count as the code that trained
             "ablate.code": training_code(),
             **self._common_tags(),
             **{f"version.{name}": value for name, value in describe_software().items()},
         }
-        run, artifacts = self.store.create_run(self.experiment, tags, begun)
+        again, self._asked = self._asked, True
+        run, artifacts = self.store.create_run(self.experiment, tags, begun, again=again)
         # as it was read: it may have been edited or moved since
         self.store.put_text(run, artifacts, study.source.file.name, study.source.text)
         return run

@@ -52,7 +52,9 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
         return problem(f"{file}: is a folder, expected a file", "move it away")
     if file.exists() and not file.is_file():
         return problem(f"{file}: is no file, expected one, or nothing", "set MLFLOW_TRACKING_URI elsewhere")
-    folder = existing(file.absolute().parent)
+    if lost := _lost(file):
+        return problem(f"{file}: {lost}", "bring the folder back, or remove the link")
+    folder = existing(file.resolve().parent)
     if (reason := refusal(folder)) is not None:
         remedy = "make the folder writable: SQLite keeps its journal beside the file"
         return problem(f"{file}: nothing can be written to {folder} ({reason})", remedy)
@@ -73,6 +75,8 @@ def embedded(file: Path, patience: float = PATIENCE, reading: float = READING) -
 def check_fit() -> None:
     """Raise UserError for an SQLite file that is not a record of the installed MLflow; other faults show later."""
     file = embedded_record()
+    if file is not None and (lost := _lost(file)):
+        raise UserError(f"the record at {file}: {lost}")
     if file is None or not file.exists():
         return
     if file.is_dir():
@@ -88,6 +92,12 @@ def check_fit() -> None:
         found = _damaged(file, str(error))
     if isinstance(found, Finding):
         raise UserError(f"the record at {found.found}; {found.remedy}")
+
+
+def _lost(file: Path) -> str:
+    """Says of a link that it leads into a folder that is not there; empty where it does not."""
+    gone = file.is_symlink() and not file.exists() and not file.resolve().parent.is_dir()
+    return f"leads to {file.readlink()}, whose folder is not there" if gone else ""
 
 
 def _opened(file: Path, connection: sqlite3.Connection, reading: float) -> Finding:

@@ -65,6 +65,8 @@ class Forward(tune.Callback):
         self.hanging: dict[str, str] = {}
         self.looked = time.monotonic()
         self.complete: list[Any] = []
+        self.told: set[str] = set()
+        """Tune's ids of trials whose end the work knows, although Tune has yet to end them."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -109,6 +111,8 @@ class Forward(tune.Callback):
             metrics = json.loads(result["metrics"])
             self.watch.epoch(trial_id(trial), metrics["epoch_seconds"])
             self.work.epoch(trial_id(trial), int(result["epoch"]), metrics)
+        if "result" in result or result.get("done"):
+            self.told.add(trial.trial_id)
         if "result" in result:
             self.watch.ended(trial_id(trial))
             self.work.ended(trial_id(trial), Result(**json.loads(result["result"])))
@@ -118,6 +122,7 @@ class Forward(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Have the trial's statistics deleted soon: Tune keeps every trial to the end, and nothing here reads them."""
+        self.told.discard(trial.trial_id)
         self.complete.append(trial)
 
     def _forget_complete(self) -> None:
@@ -131,6 +136,9 @@ class Forward(tune.Callback):
         """The worker has died, or could not run its trial at all."""
         if self.work:
             self._look_after_ray()
+            if trial.trial_id in self.told:
+                # the worker died after its trial's end
+                return
             reason = self.hanging.pop(trial_id(trial), f"the worker died: {_why(trial)}")
             self.watch.ended(trial_id(trial))
             self.work.ended(trial_id(trial), Result("failed", reason=reason[:500], again=True))
