@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.allocator import forget_peak, give_back
-from trainer.errors import Diverged, OutOfMemory, UserError
+from trainer.errors import Diverged, OutOfMemory, UserError, harmless
 from trainer.files import JOURNAL, LOG
 from trainer.full_disk import NoRoom, is_full
 from trainer.leftovers import global_hooks_end
@@ -25,7 +25,7 @@ from .training.assembly import make_hooks, make_setup
 from .training.costs import cost_of
 from .training.environment import describe_hardware
 from .training.fingerprint import file_digest
-from .training.folders import alone_in, cache_folder
+from .training.folders import alone_in, compiler_settings
 from .training.log import discreet, printed_to, trial_logger
 from .training.plugged import checked_loss, checked_optimizer, checked_schedule
 from .training.plugged_hooks import forgotten
@@ -83,10 +83,10 @@ def _import_plugins(job: Job) -> None:
 
 
 def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
-    if is_full(error) and not isinstance(error, UserError):
-        error = error if isinstance(error, NoRoom) else NoRoom(folder)
-    reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}".rstrip(": ")
     place = place_in(error, [Path(plugin).resolve() for plugin in job.plugins])
+    reason = str(error) if isinstance(error, UserError | NoRoom) else f"{type(error).__name__}: {error}".rstrip(": ")
+    if is_full(error) and not place and not isinstance(error, UserError | NoRoom):
+        reason = f"no space left for {getattr(error, 'filename', None) or folder}; make room there"
     if place and not isinstance(error, UserError):
         reason += f" ({place[0].name}:{place[1]})"
     history = Journal(folder / JOURNAL).read()
@@ -96,7 +96,7 @@ def _failed(error: BaseException, job: Job, folder: Path, tee: _Tee) -> Result:
         status="failed",
         history=history,
         seconds=sum(epoch["epoch_seconds"] for epoch in history),
-        reason=discreet(" ".join(reason.split()))[:500],
+        reason=harmless(discreet(" ".join(reason.split())))[:500],
         log=str(folder / LOG),
         hardware=describe_hardware(),
         again=not isinstance(error, UserError | Diverged),
@@ -116,8 +116,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
     recipe = parse_recipe(job.recipe)
     # before the data are loaded, which must not depend on what an earlier trial left, such as another default dtype
     recipe.numerics.apply()
-    # in the cache, so that later trials of an architecture find what one has compiled, in whatever process
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    os.environ.update({**compiler_settings(), **os.environ})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = (job.working_folder, job.fingerprint)
     data = resident_data(recipe.dataset, recipe.dataset.split_key(job.seed), device, where)

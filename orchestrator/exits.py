@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from trainer.errors import UserError
+from trainer.errors import UserError, harmless
 from trainer.full_disk import is_full
 
 from .signals import unstoppable
@@ -33,7 +33,7 @@ class Commands(click.Group):
             _check_working_folder()
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"ablate: {_harmless(_discreet(str(error)))}", err=True)
+            click.echo(f"ablate: {harmless(_discreet(str(error)))}", err=True)
             ctx.exit(2)
         except click.UsageError as error:
             command = " ".join(error.ctx.command_path.split()[1:]) if error.ctx else ctx.invoked_subcommand or ""
@@ -47,7 +47,7 @@ class Commands(click.Group):
             if not is_full(error):
                 if line := _plugin_line(error):
                     said = " ".join(_discreet(str(error)).split())[:300]
-                    click.echo(f"ablate: {line}: {type(error).__name__}: {_harmless(said)}", err=True)
+                    click.echo(f"ablate: {line}: {type(error).__name__}: {harmless(said)}", err=True)
                     ctx.exit(2)
                 raise
             place = getattr(error, "filename", None) or Path.cwd()
@@ -57,7 +57,7 @@ class Commands(click.Group):
 
 def _unusable(asked: str, error: click.UsageError) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
-    return f"{asked}: {_harmless(message)}; `{asked} --help` says what it takes"
+    return f"{asked}: {harmless(message)}; `{asked} --help` says what it takes"
 
 
 def _check_working_folder() -> None:
@@ -72,11 +72,6 @@ def _discreet(text: str) -> str:
     from experiments.training.log import discreet
 
     return discreet(text)
-
-
-def _harmless(text: str) -> str:
-    """Text with unprintable characters escaped: a name in it may move a terminal's cursor or break the line."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _plugin_line(error: Exception) -> str:

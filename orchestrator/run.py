@@ -114,6 +114,7 @@ def train(
             # to make a new record takes as long as to start workers; if it fails, the writer will notice
             aside.submit(store.open)
             with start(cpus=cpus, address=terms.address, needs=needs) as engine:
+                terms.check_cluster(engine.room)
                 task.shares.room = engine.room
                 writer = RunWriter(task.plan, task.fingerprints, command, store, task.progress.record)
                 _drive(engine, Driver(task, writer, terms.retries), lambda: aside.submit(get_ready))

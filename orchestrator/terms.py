@@ -9,6 +9,7 @@ from trainer.cores import cores
 from trainer.errors import UserError
 
 from .estimates.resources import gpu_count
+from .estimates.shares import Room
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Terms:
     def check(self, threads: int) -> None:
         """Raise UserError for terms that contradict each other, or ask more than this machine has.
 
-        threads: the most that a trial has. What a cluster has is not checked here.
+        threads: the most that a trial has. For what a cluster has, see `check_cluster`.
         """
         if self.at_once is not None and self.at_once < 1:
             raise UserError(f"--concurrency {self.at_once}: expected at least 1")
@@ -50,6 +51,11 @@ class Terms:
         if self.address is None:
             self._check_gpus()
             self._check_cores(threads)
+
+    def check_cluster(self, room: Room) -> None:
+        """Raise UserError for a share of a GPU on a cluster that has none. room: what it has."""
+        if self.address and self.gpu and not room.gpus:
+            raise UserError(f"--gpu {self.gpu:g} --address {self.address}: no node has a GPU; expected 0, or no --gpu")
 
     def _check_inline(self) -> None:
         if self.address is not None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.catalog import add_plugin
 from experiments.plan import Plan
@@ -25,6 +25,9 @@ from trainer.settings import digest
 
 from .folder import PAGE
 from .kept import digest_if_there, drop_left, read_kept, write_whole
+
+if TYPE_CHECKING:
+    from .report import Report
 
 WRITTEN = ".written.json"
 """A file beside the report: the digest of what it was made of, and of each of its files."""
@@ -62,12 +65,27 @@ def renew_report(
     same = known.get("inputs") == inputs and known.get("files") == _files(folder, known.get("files", {}))
     if allowed and same:
         return Renewed(folder / PAGE, False, known["finished"], len(names), names.count("failed"))
-    from .report import files_of, make_report, write_report
+    from .report import make_report
 
     report = make_report(plan, states, allow_partial=allow_partial, allow_mixed=allow_mixed)
+    try:
+        path = _write(report, folder, reload, inputs, known)
+    except OSError as error:
+        if error.filename is None:
+            # a failed write does not say of what
+            error.filename = str(folder)
+        raise
+    runs = report.runs
+    return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
+
+
+def _write(report: Report, folder: Path, reload: int | None, inputs: str, before: Mapping[str, Any]) -> Path:
+    """Write all files of a report, and beside them what they were made from; before: that of the last one."""
+    from .report import files_of, write_report
+
     drop_left(folder)
     path = write_report(report, folder, reload)
-    _remove_stale(folder, known.get("files", {}), files_of(report))
+    _remove_stale(folder, before.get("files", {}), files_of(report))
     files = (file for file in folder.rglob("*") if file.name != WRITTEN and file.suffix != DRAFT)
     here = {file.relative_to(folder).as_posix(): "" for file in files}
     runs = report.runs
@@ -79,7 +97,7 @@ def renew_report(
         "files": _files(folder, here),
     }
     write_whole(folder / WRITTEN, json.dumps(written, indent=1, sort_keys=True) + "\n")
-    return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
+    return path
 
 
 def _remove_stale(folder: Path, before: Mapping[str, str | None], now: Collection[str]) -> None:

@@ -33,6 +33,11 @@ def one_of(name: str, known: Iterable[str]) -> str:
     return near if near and len(known) > _MANY else f", expected one of {', '.join(known)}{near}"
 
 
+def harmless(text: str) -> str:
+    """Text with unprintable characters escaped: a name in it may move a terminal's cursor or break the line."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class OutOfMemory(UserError):
     """A training did not fit into memory, beside what others held there.
 

@@ -32,6 +32,11 @@ def written_whole(file: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(file)
+    except OSError as error:
+        if error.filename is None:
+            # a failed write does not say of what
+            error.filename = str(file)
+        raise
     finally:
         draft.unlink(missing_ok=True)
 

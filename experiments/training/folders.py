@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import UserError
+from trainer.files import existing
 
 STATE = ".ablate"
 """The folder inside a working folder that holds all that is kept there."""
@@ -83,6 +84,16 @@ def is_held(lock: Path) -> bool:
     except (Timeout, PermissionError):
         # a lock that may not be opened is another account's, and may be held
         return True
+
+
+def compiler_settings() -> dict[str, str]:
+    """Environment variables by which torch's compiler keeps its files in the cache, not in a temporary folder.
+
+    Later trials of an architecture find there what one has compiled, in whatever process.
+    """
+    folder = cache_folder() / "compiled"
+    writable = os.access(existing(folder), os.W_OK)
+    return {"TORCHINDUCTOR_CACHE_DIR": str(folder)} if writable else {}
 
 
 @contextmanager

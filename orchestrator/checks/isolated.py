@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.training.folders import compiler_settings
+
 _SCRIPT = """
 import importlib, json, os, sys
 sys.path[:] = {path!r}
@@ -43,6 +45,7 @@ class _Asked:
                 stdin=subprocess.DEVNULL,
                 stdout=self.out,
                 stderr=self.errors,
+                env={**compiler_settings(), **os.environ},
                 start_new_session=True,
             )
             self.files = files.pop_all()

@@ -16,6 +16,7 @@ from experiments.language.wording import count, first_few
 from experiments.training.folders import TRIALS, trial_of
 from trainer.errors import UserError
 from trainer.files import LOG
+from trainer.full_disk import is_full
 
 SHORTEST = 4
 """The fewest characters of an id that are accepted instead of the whole."""
@@ -41,6 +42,9 @@ def show(trial: str, follow: bool) -> None:
         # the reader has had enough; Python's own flush at the end must not complain about that
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
+        if is_full(error):
+            error.filename = "the output"
+            raise
         raise UserError(f"{log}: can't be read ({error.strerror})") from error
 
 

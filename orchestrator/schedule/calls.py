@@ -11,6 +11,7 @@ import ray
 from ray import tune
 
 from experiments.job import Result
+from trainer.errors import harmless
 
 from ..events import EngineDied, Work
 from ..signals import Stop
@@ -151,7 +152,7 @@ def _why(trial: Any) -> str:
     lines = Path(file).read_text(encoding="utf-8").strip().splitlines() if file and Path(file).exists() else []
     if not lines or _GONE in lines[-1]:
         return "killed, crashed, or ended by what it ran"
-    return lines[-1].strip()
+    return harmless(lines[-1].strip())
 
 
 def trial_id(trial: Any) -> str:
