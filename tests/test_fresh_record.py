@@ -191,3 +191,22 @@ def test_a_device_is_no_place_for_a_record(tmp_path: Path) -> None:
     assert embedded(tmp_path / "mlflow.db").found.endswith("is no file, expected one, or nothing")
     assert (tmp_path / "mlflow.db").is_fifo()
     assert files() == ["mlflow.db"]
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    Path("mlflow.db").symlink_to("share/record.db")
+    check_fit()
+    open_client(to_write=True)
+    assert Path("mlflow.db").is_symlink()
+    assert has_open_runs("any") is False
+    assert rows("share/record.db") >= {"experiments"}
+
+
+def test_a_link_into_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    Path("mlflow.db").symlink_to("away/record.db")
+    with pytest.raises(UserError, match=r"leads to away/record\.db, whose folder is not there"):
+        check_fit()
+    found = embedded(Path("mlflow.db"))
+    assert (found.level, found.remedy) == ("problem", "bring the folder back, or remove the link")
+    assert Path("mlflow.db").is_symlink()

@@ -128,6 +128,15 @@ def test_what_moves_a_cursor_is_written_out(study_file: WriteStudy) -> None:
     assert "\\x1b[31my" in line
 
 
+@pytest.mark.parametrize("asked", [["--help"], ["run", "--help"], ["options"]])
+def test_an_output_that_is_full_is_a_line(asked: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*ABLATE, *asked], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ablate: no space left for ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_name_of_two_lines_is_written_on_one(study_file: WriteStudy) -> None:
     study = study_file(("{kind: digits, image_size: 16}", '{kind: image_folder, path: "a\\nb", image_size: 16}'))
     Path("a\nb", "cat").mkdir(parents=True)

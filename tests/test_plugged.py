@@ -469,3 +469,38 @@ def test_a_hook_that_forgets_is_told(keeps: bool, tmp_path: Path) -> None:
         "interruption loses what is not set anew in each epoch"
     )
     assert list(result.notes) == ([] if keeps else [expected])
+
+
+def test_what_an_error_says_moves_no_cursor(train: Any) -> None:
+    plugin = Path("evil.py")
+    raises = "raise RuntimeError('evil\\x1b[2J \\x00')"
+    plugin.write_text(HOOK.format(name="evil", raises=raises))
+    result = attempt(of_few([0, 1, 2], refinements={"evil": {}}), [plugin.resolve(), written(Path(), FEW).resolve()])
+    assert result.status == "failed"
+    assert "RuntimeError: evil\\x1b[2J \\x00 (evil.py:" in result.reason
+
+
+def test_a_full_disk_of_its_own_is_not_the_trials(train: Any) -> None:
+    plugin = Path("full.py")
+    plugin.write_text(HOOK.format(name="full", raises="raise OSError(28, 'No space left on device')"))
+    result = attempt(of_few([0, 1, 2], refinements={"full": {}}), [plugin.resolve(), written(Path(), FEW).resolve()])
+    assert "No space left on device (full.py:" in result.reason
+
+
+HOOK = """
+from typing import Literal
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+
+class Bad(Refinement):
+    kind: Literal["{name}"] = "{name}"
+
+    def build(self, setup):
+        return _Hook()
+
+
+class _Hook(Hook):
+    def epoch_start(self, epoch):
+        {raises}
+"""

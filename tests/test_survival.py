@@ -159,6 +159,27 @@ def test_a_killed_or_hanging_worker_is_replaced_by_the_same_command(
     nothing_is_lost(uninterrupted(study), 1)
 
 
+def test_workers_killed_when_their_trials_have_ended(
+    study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
+) -> None:
+    """Tune has yet to end a trial whose result the driver has already told: no failure of that trial."""
+    study = study_file()
+    process = begin(study, "--concurrency", "2", "--retries", "3")
+    assert process.stdout is not None
+    lines, kills = [], 0
+    for line in process.stdout:
+        lines.append(line)
+        if "top-1" in line and kills < 2:
+            kills += 1
+            for worker in processes("ray::ImplicitFunc"):
+                os.kill(worker, signal.SIGKILL)
+    assert process.wait(PATIENCE) == 0, "".join(lines)
+    assert not [line for line in lines if "FAILED" in line or "failed: " in line]
+    assert len([line for line in lines if re.match(r"\[ ?\d+/\d+\]", line)]) == 4
+    nothing_is_left(own_temporary_folder)
+    nothing_is_lost(uninterrupted(study), 4)
+
+
 def test_a_killed_ray(study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path) -> None:
     study = gated(study_file, EPOCHS)
     process = begin(study, "--concurrency", "2")

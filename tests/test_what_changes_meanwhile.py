@@ -194,6 +194,14 @@ class TestProcesses:
         assert not is_alive(os.getpid(), now - 10 * 365 * 86400)
         assert not is_alive(2**22 + 1, now)
 
+    def test_who_has_ended_is_dead_although_nobody_has_waited_for_it(self) -> None:
+        process = subprocess.Popen(["true"])
+        while not Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].startswith(" Z"):
+            time.sleep(0.01)
+        os.kill(process.pid, 0)
+        assert not is_alive(process.pid)
+        process.wait()
+
     def test_a_run_whose_id_another_process_has_now_is_ended(self) -> None:
         client = MlflowClient()
         experiment = client.create_experiment("dead")

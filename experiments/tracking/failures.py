@@ -8,6 +8,8 @@ from trainer.full_disk import is_full
 
 from .uris import without_secrets
 
+FULL = "its disk is full; make room there"
+
 
 def may_pass(error: Exception) -> bool:
     """Whether a write failed because a server or its database does not answer, a database is locked, a disk full."""
@@ -30,7 +32,7 @@ def is_locked(error: Exception) -> bool:
 def described(error: Exception) -> str:
     """An error in one line, without secrets: its type and the beginning of its message."""
     if is_full(error):
-        return "its disk is full; make room there"
+        return FULL
     said = " ".join(without_secrets(str(error)).split())
     # what the database says; around it, MLflow and SQLAlchemy quote statements and parameters
     if found := re.search(r"\((?:\w+\.)+(\w+)\) ([^\[]+)", said):

@@ -23,7 +23,7 @@ from ..training.folders import trial_folder
 from .attempts import ARTIFACT, FINGERPRINT, HOST, PID, PROCESS, REASON, STATUS, TRIAL
 from .delivery import Delivery
 from .entities import dataset_of, params_of, points_of
-from .failures import described
+from .failures import FULL, described
 from .opening import ENDED
 from .records import make_record
 from .store import ATTEMPT, Store, StoreError
@@ -158,7 +158,8 @@ class RunWriter:
             self.experiment = self._experiment()
             self.parent = self._start_parent(command, begun)
         except StoreError as error:
-            if error.passes:
+            # a full disk is for the user to mend, before anything trains
+            if error.passes and error.reason != FULL:
                 raise
             reason = f"the record at {shown_uri()} can't be written: {without_secrets(error.reason)}"
             self._opened.set_exception(UserError(reason))

@@ -16,7 +16,6 @@ from experiments.language.wording import count, duration
 from experiments.search.emitted import check_emitted
 from experiments.search.emitted import emit as emit_study
 from experiments.search.plan import SearchPlan, plan_search
-from experiments.study import load_study
 from reports.folder import results_folder
 from reports.search.best_text import best_lines
 from reports.search.report import make_search_report, write_search_report
@@ -27,6 +26,7 @@ from ..output import steady_console
 from ..signals import interruptible
 from ..terms import Terms
 from .ending import interrupted, say_refused
+from .loading import read_study
 from .starting import checked, executor_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _conclude(search: SearchPlan, found: SearchResult, emitted: Path | None, con
 
 def load_search(study: Path, profile: str | None, trials: int | None, name: str | None) -> SearchPlan:
     """The search of a study file; if given, with `trials` as its budget of configurations, and with another name."""
-    loaded = load_study(study, profile)
+    loaded = read_study(study, profile)
     if name is not None:
         try:
             loaded = dataclasses.replace(loaded, name=file_name(name))

@@ -18,7 +18,6 @@ from experiments.language.references import referred
 from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.recipe import Recipe
-from experiments.training.folders import compiler_settings
 from experiments.training.measuring import Measured
 from trainer import allocator
 from trainer.errors import UserError
@@ -102,7 +101,7 @@ class Probes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**allocator.SETTINGS, **compiler_settings(), **os.environ},
+            env={**allocator.SETTINGS, **os.environ},
             text=True,
             start_new_session=True,
         )
