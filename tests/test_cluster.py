@@ -232,6 +232,7 @@ def test_a_gpu_that_torch_does_not_see(study_file: WriteStudy, head: Nodes) -> N
 def test_a_share_of_a_gpu_where_no_node_has_one(study_file: WriteStudy, head: Nodes, share: str) -> None:
     if gpu_count():
         pytest.skip("the nodes of this machine have its GPU")
+    head.add("--num-cpus=2")
     done = ablate("run", str(study_file()), "--address", head.address, "--gpu", share, code=2)
     said = f"ablate: --gpu {share} --address {head.address}: no node has a GPU; expected 0, or no --gpu"
     assert done.stderr.splitlines() == [said]

@@ -163,17 +163,17 @@ def test_workers_killed_when_their_trials_have_ended(
     study_file: WriteStudy, uninterrupted: Uninterrupted, own_temporary_folder: Path
 ) -> None:
     """Tune has yet to end a trial whose result the driver has already told: no failure of that trial."""
-    study = study_file()
-    process = begin(study, "--concurrency", "2", "--retries", "3")
-    assert process.stdout is not None
+    study = study_file(*LONG)
     lines, kills = [], 0
-    for line in process.stdout:
-        lines.append(line)
-        if "top-1" in line and kills < 2:
-            kills += 1
-            for worker in processes("ray::ImplicitFunc"):
-                os.kill(worker, signal.SIGKILL)
-    assert process.wait(PATIENCE) == 0, "".join(lines)
+    with begin(study, "--concurrency", "2", "--retries", "3") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "top-1" in line and kills < 2:
+                kills += 1
+                for worker in processes("ray::ImplicitFunc"):
+                    os.kill(worker, signal.SIGKILL)
+    assert process.returncode == 0, "".join(lines)
     assert not [line for line in lines if "FAILED" in line or "failed: " in line]
     assert len([line for line in lines if re.match(r"\[ ?\d+/\d+\]", line)]) == 4
     nothing_is_left(own_temporary_folder)
