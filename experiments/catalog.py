@@ -144,7 +144,7 @@ def parse(point: str, value: object, path: tuple[str | int, ...] = ()) -> Option
     if "kind" not in value:
         raise Problem(path, f"'kind' is missing; expected one of {', '.join(kinds(point))}")
     kind = value["kind"]
-    option = _owner(point, kind) if isinstance(kind, str) else None
+    option = owner(point, kind) if isinstance(kind, str) else None
     if option is None:
         raise Problem((*path, "kind"), f"unknown {what} {kind!r}, {_expected(kind, kinds(point), point)}")
     preset = {} if kind == kind_of(option) else option.presets[kind]
@@ -203,8 +203,15 @@ def add_plugin(path: Path) -> str:
         at = f":{place[1]}" if (place := place_in(error, [path])) else ""
         what = f"{type(error).__name__}: {error}{import_hint(error, path)}"
         raise UserError(f"{path}{at}: the plugin fails to import: {what}") from error
-    if not _register(module, found):
-        raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
+    before = dict(_found)
+    try:
+        if not _register(module, found):
+            raise UserError(f"plugin {path}: defines no option; expected a subclass of {_base_names()}")
+    except UserError:
+        # all of it or nothing: once it is mended, it is imported again
+        _found.update(before)
+        del sys.modules[name]
+        raise
     _plugins[path] = found
     return found
 
@@ -224,7 +231,7 @@ def _register(module: ModuleType, code: str | None = None) -> int:
                 value.code = code
                 kind = kind_of(value)
                 for name in (kind, *value.presets):
-                    if (taken := _owner(point, name)) is not None:
+                    if (taken := owner(point, name)) is not None:
                         place = sys.modules[taken.__module__].__file__
                         raise UserError(f"{module.__file__}: the {point} option {name!r} is already in {place}")
                 _found[point] = dict(sorted((_found[point] | {kind: value}).items()))
@@ -232,7 +239,7 @@ def _register(module: ModuleType, code: str | None = None) -> int:
     return count
 
 
-def _owner(point: str, name: str) -> type[Option] | None:
+def owner(point: str, name: str) -> type[Option] | None:
     """The option that has this kind, or a preset of this name."""
     found = options(point)
     return found.get(name) or next((option for option in found.values() if name in option.presets), None)

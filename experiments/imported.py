@@ -1,4 +1,7 @@
-"""The author's own modules that a plugin imports: their source decides results as much as the plugin's own."""
+"""The author's own modules that a plugin imports: their source decides results as much as the plugin's own.
+
+They are found, not imported: what a method imports only when it is called counts as well, loaded by now or not.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,31 @@ def imported_texts(module: ModuleType, code: str) -> dict[str, str]:
 
 def _add(code: str, package: str, found: dict[str, str]) -> None:
     for name in _names(code, package):
-        parts = name.split(".")
+        parts, inside = name.split("."), None
         for prefix in (".".join(parts[: i + 1]) for i in range(len(parts))):
-            module = sys.modules.get(prefix)
-            file = Path(getattr(module, "__file__", None) or "")
-            if module is None or prefix in found or file.suffix != ".py" or not _is_own(file.resolve()):
-                continue
-            found[prefix] = file.read_text(encoding="utf-8")
-            _add(found[prefix], module.__package__ or "", found)
+            file, inside = _place(prefix, inside)
+            if file is not None and prefix not in found and file.suffix == ".py" and _is_own(file.resolve()):
+                found[prefix] = file.read_text(encoding="utf-8")
+                _add(found[prefix], prefix if inside is not None else prefix.rpartition(".")[0], found)
+            if inside is None:
+                break
+
+
+def _place(name: str, inside: list[str] | None) -> tuple[Path | None, list[str] | None]:
+    """A module's file and, of a package, where its modules are; None for what there is not.
+
+    inside: where the package is that it is part of; None for a module that is part of none.
+    """
+    if (module := sys.modules.get(name)) is not None:
+        file, parts = getattr(module, "__file__", None), getattr(module, "__path__", None)
+        return Path(file) if file else None, list(parts) if parts is not None else None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, inside) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            file = Path(spec.origin) if spec.has_location and spec.origin else None
+            parts = spec.submodule_search_locations
+            return file, list(parts) if parts is not None else None
+    return None, None
 
 
 def _names(code: str, package: str) -> Iterator[str]:

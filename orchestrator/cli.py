@@ -41,7 +41,10 @@ RETRIES = click.option(
 )
 PROFILE = click.option("--profile", metavar="NAME", help="Apply one of the study's profiles, such as demo.")
 SEEDS = click.option(
-    "--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Replicates of each cell, instead of the study's."
+    "--seeds",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Replicates of each cell, under seeds 0 to N - 1, instead of the study's.",
 )
 PLUGIN = click.option(
     "--plugin",

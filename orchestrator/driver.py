@@ -11,7 +11,6 @@ from pathlib import Path
 from experiments.job import Job, Result, make_job
 from experiments.plan import Plan, Trial
 from experiments.tracking import RunWriter
-from experiments.tracking.states import trial_states
 from experiments.training.folders import trial_folder
 from trainer.errors import UserError
 from trainer.files import JOURNAL, LOG, drop_drafts, tidy
@@ -246,8 +245,7 @@ class Driver:
         return teachers <= self.over and (teachers <= self.recorded or self.writer.is_idle())
 
     def _job(self, trial: Trial) -> Job:
-        states = trial_states(self.plan, self.fingerprints) if trial.id in self.plan.needs else {}
-        teachers = teachers_of(self.plan, trial, states)
+        teachers = teachers_of(self.plan, trial, self.fingerprints)
         watched = self.supply.watched(trial.id) if self.supply else None
         found = self.fingerprints[trial.id]
         return make_job(trial, self._folder(trial.id), self.plan.study.plugins, teachers, watched, found)

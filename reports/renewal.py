@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -79,6 +82,21 @@ def renew_report(
     return Renewed(path, True, len(runs.records), len(names), names.count("failed"))
 
 
+def namesake(plan: Plan, folder: Path) -> str:
+    """A note if the report in `folder` is of another study file that has the same name by now; else empty."""
+    own, other = plan.study.source.file, Path(str(read_kept(folder / WRITTEN).get("study", "")))
+    with suppress(OSError, ValueError):
+        same = re.search(
+            rf"^study: *[\"']?{re.escape(plan.study.own_name)}[\"']? *(#|$)", other.read_text("utf-8"), re.M
+        )
+        if same and own.exists() and not own.samefile(other):
+            return (
+                f"note: {folder}/ has the report of {other}, whose study is called {plan.study.own_name} as well: this "
+                "one takes its place; another `study:` in one of them keeps both"
+            )
+    return ""
+
+
 def _write(report: Report, folder: Path, reload: int | None, inputs: str, before: Mapping[str, Any]) -> Path:
     """Write all files of a report, and beside them what they were made from; before: that of the last one."""
     from .report import files_of, write_report
@@ -90,6 +108,7 @@ def _write(report: Report, folder: Path, reload: int | None, inputs: str, before
     here = {file.relative_to(folder).as_posix(): "" for file in files}
     runs = report.runs
     written = {
+        "study": os.path.relpath(runs.plan.study.source.file),
         "inputs": inputs,
         "finished": len(runs.records),
         "partial": bool(runs.missing),

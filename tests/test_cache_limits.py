@@ -246,3 +246,39 @@ class TestResidentData:
         first = resident_data(Digits(image_size=8), 0, CPU, ("here", "1"))
         assert resident_data(Digits(image_size=8), 0, CPU, ("here", "1")) is first
         assert resident_data(Digits(image_size=8), 0, CPU, other) is not first
+
+
+UNMAPPED = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from trainer.cache import decoded
+from trainer.data import Source
+from trainer.errors import UserError
+
+images = np.zeros((3000, 64, 64, 3), np.uint8)
+source = Source(images, np.zeros(3000, np.int64), ("a",), {"train": np.arange(3000)})
+decoded(source, 128, Path(sys.argv[1]))
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 50_000_000,) * 2)
+try:
+    decoded(source, 128, Path(sys.argv[1]), lambda done, total: print("built again"))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_can_not_be_mapped_is_left_alone(tmp_path: Path) -> None:
+    """147 MB beside what is mapped already, where 50 are allowed."""
+    done = subprocess.run([sys.executable, "-c", UNMAPPED, tmp_path], capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    assert "the 147.5 MB of decoded images can't be mapped (Cannot allocate memory); expected as much" in line
+    assert len([*(tmp_path / "decoded").glob("*.npy")]) == 1
+
+
+def test_arrays_of_negative_strides_can_be_trained_on(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    for view in (images[..., ::-1], images[:, ::-1], images[::-1], np.asfortranarray(images)):
+        source = Source(view, np.zeros(5, np.int64), ("a",), {"train": np.arange(5)})
+        data = trainer.data.load(source, 8, (0.5,) * 3, (0.5,) * 3, tmp_path, CPU)
+        assert np.array_equal(data.images.permute(0, 2, 3, 1).numpy(), view)

@@ -64,6 +64,35 @@ def test_maps_smaller_than_the_stride(side: int, kernel: int, stride: int) -> No
     assert worst("fp32", side, **given) < 1e-5
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("inside", [8, 12])
+def test_strided_kernels_of_a_pixel_on_maps_of_one(inside: int, layout: torch.memory_format) -> None:
+    for outside, batch, stride in itertools.product([32, 64, 128, 256], [1, 2, 7, 8, 12, 16], [2, 4]):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(inside, outside, 1, stride, bias=False).to(memory_format=layout)
+        images = torch.randn(batch, inside, 1, 1).to(memory_format=layout)
+        assert worst_of(layer, images, "bf16") < 0.02, (outside, batch, stride)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(24, 64, 1, (2, 1), groups=4, bias=False), (1, 24, 1, 16)),
+        (nn.Conv2d(24, 24, 1, (1, 2), groups=8, bias=False), (3, 24, 16, 1)),
+        (nn.Conv2d(4, 32, 1, (2, 1), groups=2, bias=False), (1, 4, 1, 13)),
+        (nn.Conv2d(4, 32, 1, 2, bias=False), (5, 4, 13, 1)),
+    ],
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_strided_kernels_of_a_pixel_on_maps_of_a_line(
+    layer: nn.Conv2d, shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(shape).to(memory_format=layout)
+    with corrected():
+        assert worst_of(deepcopy(layer).to(memory_format=layout), images, "fp32") < 1e-5
+
+
 @pytest.mark.parametrize("dilation", [2, 3])
 @pytest.mark.parametrize("side", [8, 32, 56])
 def test_dilated_kernels(side: int, dilation: int) -> None:

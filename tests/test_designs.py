@@ -119,3 +119,20 @@ def test_the_order_of_a_name_is_that_of_the_factors() -> None:
 def test_a_design_that_makes_no_sense_says_why(words: dict[str, object], message: str) -> None:
     with pytest.raises(Problem, match=message):
         expand_design(validate(Design, words), FACTORS)
+
+
+@pytest.mark.parametrize("word", ["subsets", "grid"])
+def test_more_cells_than_anybody_wants_are_refused_at_once(word: str) -> None:
+    steps = [f"s{i}" for i in range(40)]
+    factors = parse_factors({step: {"loss.label_smoothing": 0.1} for step in steps})
+    words = {word: steps if word == "subsets" else dict.fromkeys(steps, "all")}
+    with pytest.raises(Problem, match="1,099,511,627,776 cells, expected at most 20,000"):
+        expand_design(validate(Design, words), factors)
+
+
+def test_words_together_may_be_too_many_as_well() -> None:
+    steps = [f"s{i}" for i in range(24)]
+    factors = parse_factors({step: {"loss.label_smoothing": 0.1} for step in steps})
+    words = {"subsets": steps[:12], "grid": dict.fromkeys(steps[12:], "all")}
+    with pytest.raises(Problem, match="16,777,216 cells"):
+        expand_design(validate(Design, words), factors)

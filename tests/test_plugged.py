@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import a_recipe
 from conftest import TINY
 from made_up import planned
 from plugins import FEW, attempt, of_few, written
 
+from experiments import catalog
+from experiments.recipe import parse_recipe
+from experiments.training.assembly import read_parts
 from reports.runs import collect_runs
 from reports.tables import make_tables
 
@@ -469,6 +473,41 @@ def test_a_hook_that_forgets_is_told(keeps: bool, tmp_path: Path) -> None:
         "interruption loses what is not set anew in each epoch"
     )
     assert list(result.notes) == ([] if keeps else [expected])
+
+
+def test_settings_of_a_data_set_may_be_lists(tmp_path: Path) -> None:
+    plugin = tmp_path / "listed.py"
+    plugin.write_text(FEW.replace("tuple[int, ...]", "list[int]").replace('"few"', '"listed"'))
+    recipe = of_few([0, 1, 2, 0, 1, 2], epochs=1, batch_size=3)
+    recipe["dataset"]["kind"] = "listed"
+    for folder in ("one", "two"):
+        assert attempt(recipe, [plugin.resolve()], folder).reason == ""
+
+
+def test_a_network_is_built_again_with_all_its_settings(tmp_path: Path) -> None:
+    plugin = tmp_path / "scaled.py"
+    plugin.write_text(SCALED)
+    catalog.add_plugin(plugin)
+    recipe = a_recipe({}) | {"architecture": {"kind": "scaled", "weights_scale": 3.0}}
+    found = read_parts(parse_recipe(recipe).as_data()).architecture
+    assert found.model_dump()["weights_scale"] == 3.0
+    staged = {"kind": "resnet50", "tweak": "A", "weights_file": "gone.pt"}
+    recorded = parse_recipe(a_recipe({})).as_data() | {"architecture": staged}
+    assert read_parts(recorded).architecture.model_dump()["weights_file"] is None, "it need not be there any more"
+
+
+SCALED = """
+from typing import Literal
+from experiments.options import Architecture
+
+
+class Scaled(Architecture):
+    kind: Literal["scaled"] = "scaled"
+    weights_scale: float = 1.0
+
+    def build(self, num_classes):
+        raise NotImplementedError
+"""
 
 
 def test_what_an_error_says_moves_no_cursor(train: Any) -> None:

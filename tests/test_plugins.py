@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from click.testing import CliRunner, Result
 from plugins import FEW
 
 from experiments import catalog
+from experiments.imported import imported_texts
 from experiments.language.schema import study_schema
 from experiments.plugin_errors import misfit, place_in
 from orchestrator.cli import main
+from trainer.errors import UserError
 
 WriteStudy = Callable[..., Path]
 
@@ -83,6 +87,44 @@ def test_what_a_plugin_imports_of_its_author_s_own_is_part_of_its_identity(
     after = planned()
     assert after["plain+l"] != before["plain+l"]
     assert after["plain"] == before["plain"]
+
+
+def test_what_it_imports_only_when_it_is_called_counts_before_and_after(
+    study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tmp_path / "lazy_net.py"
+    lazy = f"{TRICK}\n\ndef later():\n    from lazy_net import Net\n    import torch.nn.functional\n    return Net\n"
+    found = set()
+    for strength in (1, 2):
+        own.write_text(f"class Net:\n    strength = {strength}\n")
+        file = tmp_path / f"lazy_{strength}.py"
+        file.write_text(lazy.replace("trick", f"trick{strength}"))
+        module = types.ModuleType("lazy")
+        texts = imported_texts(module, lazy)
+        assert texts == {"lazy_net": own.read_text()}
+        assert "lazy_net" not in sys.modules
+        found.add(str(texts))
+    assert len(found) == 2
+    monkeypatch.setitem(sys.modules, "lazy_net", importlib.import_module("lazy_net"))
+    assert imported_texts(module, lazy) == texts, "loaded by now or not"
+
+
+def test_one_that_fails_is_not_half_registered(tmp_path: Path) -> None:
+    plugin = tmp_path / "halves.py"
+    whole = TRICK.replace('"trick"', '"halved"')
+    plugin.write_text(f"{whole}\n\nclass Bad(Refinement):\n    kind: Literal['bad_half'] = 'bad_half'\n")
+    said = []
+    for _ in range(2):
+        with pytest.raises(UserError) as caught:
+            catalog.add_plugin(plugin)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert "does not define build" in said[0]
+    plugin.write_text(TRICK.replace('"trick"', '"mended"'))
+    catalog.add_plugin(plugin)
+    assert "mended" in catalog.kinds("refinements")
+    assert "halved" not in catalog.kinds("refinements")
 
 
 def test_a_plugin_alone_is_known_by_its_text(study: Callable[..., str]) -> None:

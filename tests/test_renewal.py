@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +15,12 @@ from test_hand_edited_record import ablate, artifact, edited, failed, finished
 
 import orchestrator.commands.report as command
 import reports.report
+from experiments import expand, load_study
 from experiments.plan import Plan
 from experiments.sharing.claims import Claim
 from orchestrator.cli import main
 from reports.kept import write_whole
+from reports.renewal import namesake
 
 PAGE = Path("results/tiny/report.html")
 RELOADS = '<meta http-equiv="refresh" content="5">'
@@ -176,8 +177,25 @@ def test_ctrl_c_ends_a_watch_and_its_reloading(plan: Plan, monkeypatch: pytest.M
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a" / "b.md"
     write_whole(file, "first")
-    monkeypatch.setattr(os, "getpid", lambda: 1 // 0)
+    monkeypatch.setattr("trainer.files.uuid4", lambda: 1 // 0)
     write_whole(file, "first")
     with pytest.raises(ZeroDivisionError):
         write_whole(file, "second")
     assert file.read_text() == "first"
+
+
+def test_another_study_of_the_same_name_is_told_before_it_is_replaced(plan: Plan, tmp_path: Path) -> None:
+    record_runs(plan, finished)
+    said()
+    own, folder = Path("study.yaml"), Path("results/tiny")
+    assert namesake(plan, folder) == ""
+    other = Path("copy.yaml")
+    other.write_text(own.read_text().replace("epochs: 2", "epochs: 3"))
+    copied = expand(load_study(other))
+    assert namesake(copied, folder).startswith(
+        "note: results/tiny/ has the report of study.yaml, whose study is called"
+    )
+    own.rename("renamed.yaml")
+    assert namesake(copied, folder) == "", "it is not there any more"
+    Path("study.yaml").write_text(other.read_text().replace("study: tiny", "study: another"))
+    assert namesake(copied, folder) == "", "it has another name by now"

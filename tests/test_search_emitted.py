@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from test_search import ablate, searched, study, told
 from test_search_hard_cases import SAMPLED, START, WIDTH
 
 from experiments import expand, load_study
-from experiments.search.emitted import MARK, emit
+from experiments.language.yaml_source import read_yaml
+from experiments.search.emitted import MARK, _Dumper, emit
 from experiments.tracking.attempts import all_attempts, read_record
 from orchestrator.commands.search import load_search
 
@@ -162,3 +164,12 @@ def test_an_emitted_study_that_is_searched_itself_stays(study: Callable[..., str
     said = searched(str(file), "--trials", "1", "--emit", str(file), code=2).stderr
     assert "it is the study that is searched; expected another file" in said
     assert file.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["2e5", "1e3", "0o17", "0x1F", "1_000", "yes", "null", "~", "12:30", "-.inf", "1.5", ""]
+)
+def test_text_is_read_again_as_text(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "text.yaml"
+    file.write_text(yaml.dump({"name": text, "number": 2e5}, Dumper=_Dumper))
+    assert read_yaml(file).data == {"name": text, "number": 2e5}

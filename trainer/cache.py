@@ -47,13 +47,14 @@ def decoded(
     """
     images = source.images
     if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, 3):
-        return images
+        # torch takes no negative strides, such as those of images[..., ::-1], from BGR
+        return np.ascontiguousarray(images) if min(images.strides) < 0 else images
     report = progress or (lambda done, total: None)
     shape = (len(images), size, size, 3)
     file = cache_file(images, size, cache, squash=squash)
-    pixels = _mapped(file, shape)
-    if pixels is None:
-        with _explained(file.parent, _length(shape)):
+    with _explained(file.parent, _length(shape)):
+        pixels = _mapped(file, shape)
+        if pixels is None:
             file.parent.mkdir(parents=True, exist_ok=True)
             with _locked(file.parent, lambda: report(0, len(images))):
                 pixels = _mapped(file, shape)
@@ -111,7 +112,10 @@ def _length(shape: tuple[int, ...]) -> int:
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The file's pixels, mapped read-only; None where it is missing, incomplete or changed since `_build` wrote it."""
+    """The file's pixels, mapped read-only; None where it is missing, incomplete or changed since `_build` wrote it.
+
+    Raises OSError where a good file can't be mapped: it must not be taken for a missing one, and made again.
+    """
     header = _header(shape)
     try:
         with file.open("rb") as handle:
@@ -124,7 +128,7 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
                 return None
             # read-only, because the system may refuse private writable pages of a file that is larger than memory
             return np.memmap(handle, np.uint8, "r", len(header), shape)
-    except OSError:
+    except FileNotFoundError:
         return None
 
 
@@ -210,6 +214,11 @@ def _explained(folder: Path, needed: int) -> Iterator[None]:
             raise UserError(
                 f"{folder}: no room for the decoded images ({reason}): {needed / 1e6:,.1f} MB needed, "
                 f"{free / 1e6:,.1f} MB free; make room, or set ABLATE_CACHE to a folder elsewhere"
+            ) from error
+        if error.errno == errno.ENOMEM:
+            raise UserError(
+                f"{folder}: the {needed / 1e6:,.1f} MB of decoded images can't be mapped ({reason}); expected as much "
+                "address space besides what torch takes (`ulimit -v`)"
             ) from error
         raise UserError(
             f"{folder}: can't hold the decoded images ({reason}); expected a folder that can be written, "

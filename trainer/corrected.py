@@ -2,9 +2,10 @@
 
 Found with random shapes, compared with float64, after free memory had been filled with NaN.
 
-In bfloat16, gradients of a convolution's weights contain uninitialised memory where a map is smaller than the stride or
-the kernel is dilated: they are wrong, and now and then NaN. Gradients of a layer norm's weights are summed in bfloat16,
-where a sum stops growing at about 256 equal summands; CUDA's autocast runs layer norm in float32, the CPU's does not.
+In bfloat16, gradients of a convolution's weights contain uninitialised memory where a map is smaller than the stride
+(without padding, only where channels are not last) or the kernel is dilated: they are wrong, and now and then NaN.
+Gradients of a layer norm's weights are summed in bfloat16, where a sum stops growing at about 256 equal summands;
+CUDA's autocast runs layer norm in float32, the CPU's does not.
 
 In any precision, on processors without AVX-512, gradients of 1x1 kernels with a stride are written beyond their memory
 where images or groups have fewer than 8 channels (oneDNN's issue 6035).
@@ -43,8 +44,10 @@ def _conv2d(
     steps = _pair(stride)
     channels, *kernel = weight.shape[1:]
     if max(steps) > 1 and kernel == [1, 1] and channels < _CHANNELS and _is_unpadded(padding):
-        # leave only the pixels that the kernel looks at
-        input, stride = input[..., :: steps[0], :: steps[1]], 1
+        # leave only the pixels that the kernel looks at; as a copy, because a view of a map that is one pixel high or
+        # wide has strides by which its layout is mistaken
+        layout = torch.contiguous_format if input.stride(-1) == 1 else torch.channels_last
+        input, stride = input[..., :: steps[0], :: steps[1]].clone(memory_format=layout), 1
     if _reads_uninitialised(input, steps, padding, _pair(dilation)) and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             bias = bias.float() if bias is not None else None
@@ -66,7 +69,8 @@ def _layer_norm(
 
 def _reads_uninitialised(input: torch.Tensor, steps: tuple[int, int], padding: Any, dilation: tuple[int, int]) -> bool:
     small = input.shape[-2] < steps[0] or input.shape[-1] < steps[1]
-    return max(dilation) > 1 or (small and not _is_unpadded(padding))
+    # channels last, those without padding are right
+    return max(dilation) > 1 or (small and (not _is_unpadded(padding) or input.stride(-1) == 1))
 
 
 def _is_unpadded(padding: Any) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 JOURNAL = "journal.jsonl"
 """The metrics of every epoch, a line each."""
@@ -28,7 +28,8 @@ DRAFT = ".part"
 def written_whole(file: Path) -> Iterator[Path]:
     """Inside, a draft to be written; it gets the file's name at the end, or is deleted after an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}{DRAFT}")
+    # containers that share a folder may each have a process 1
+    draft = file.with_name(f".{file.name}.{uuid4().hex[:8]}{DRAFT}")
     try:
         yield draft
         draft.replace(file)

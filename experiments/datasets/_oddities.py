@@ -70,7 +70,13 @@ def _twice(files: list[Path], source: Source) -> Iterator[str]:
     groups = [[index[file] for file in group] for group in same_content(files)]
     trained = set(source.splits["train"].tolist())
     held_out = set(range(len(files))) - trained
-    pairs = [(i, min(trained & {*group})) for group in groups for i in group if i in held_out and trained & {*group}]
+    pairs = [
+        (i, also)
+        for group in groups
+        if (also := min(trained.intersection(group), default=None)) is not None
+        for i in group
+        if i in held_out
+    ]
     if pairs:
         one, other = (files[i] for i in pairs[0])
         number = f"{len(pairs):,} of {len(held_out):,} images outside of training"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations, product
+from math import prod
 
 from trainer.errors import nearest
 
@@ -13,6 +14,14 @@ from .validation import Problem
 
 Choice = dict[str, str]
 """Factor to option; a partial one leaves the other factors at their first option."""
+
+
+MOST_CELLS = 20_000
+"""Cells of a design."""
+
+
+def _too_many(cells: int) -> str:
+    return f"{cells:,} cells, expected at most {MOST_CELLS:,}: fewer factors or options, or another design"
 
 
 def cell_name(choice: Mapping[str, str], factors: Mapping[str, Factor]) -> str:
@@ -27,6 +36,8 @@ def expand_design(design: Design, factors: Mapping[str, Factor]) -> list[Choice]
     if not parts:
         raise Problem((), f"an empty design; expected one of {', '.join(_WORDS)}")
     _refuse_overlap(design, parts)
+    if (cells := prod(map(len, parts))) > MOST_CELLS:
+        raise Problem((), _too_many(cells))
     default = {name: factor.default for name, factor in factors.items()}
     choices = [default | {k: v for part in combo for k, v in part.items()} for combo in product(*parts)]
     where = conditions(design.where, factors, ("where",))
@@ -69,6 +80,8 @@ def _grid(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
         factor = find_factor(name, factors, ("grid", name))
         chosen = factor.options if options == "all" else [_option(factor, o, ("grid", name)) for o in options]
         axes.append([(name, option) for option in chosen])
+    if (cells := prod(map(len, axes))) > MOST_CELLS:
+        raise Problem(("grid",), _too_many(cells))
     return [dict(combo) for combo in product(*axes)]
 
 
@@ -82,6 +95,8 @@ def _steps(word: str, select: Callable[[int], Iterable[tuple[int, ...]]]) -> Cal
             twice = next(name for name in names if names.count(name) > 1)
             advice = f"`grid: {{{twice}: all}}` has all its options"
             raise Problem((word,), f"the factor {twice!r} stands twice among the steps; {advice}")
+        if word == "subsets" and (cells := 2 ** len(steps)) > MOST_CELLS:
+            raise Problem((word,), f"{_too_many(cells)}, such as pairwise or leave_one_out")
         off = {name: factors[name].default for name in names}
         return [off | dict(steps[i] for i in on) for on in select(len(steps))]
 

@@ -95,6 +95,11 @@ def read_yaml(path: Path | str) -> Source:
     return Source(path, data, builder.lines, text)
 
 
+def is_text(plain: str) -> bool:
+    """Whether a study that has this without quotes means text: no number, truth value or nothing."""
+    return not any(pattern.fullmatch(plain) for pattern in _CORE.values())
+
+
 def _composed(text: str) -> yaml.Node | None:
     if sum(map(text.count, _NESTING)) <= _SURELY_SHALLOW:
         with suppress(yaml.YAMLError):

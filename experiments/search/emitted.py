@@ -16,6 +16,7 @@ from trainer.metrics import network_of
 from ..catalog import known_metrics
 from ..language.factors import conflicts
 from ..language.names import file_name
+from ..language.yaml_source import is_text
 from ..questions.named import FACTS
 from ..questions.unreported import networks_of
 from ..study import Study
@@ -36,6 +37,16 @@ class _Switch(NamedTuple):
     label: str
     networks: set[str]
     """The further networks that the recipe that it makes still has."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that studies would be read with as a number: 2e5 is none in YAML 1.1, which this writes."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_text(text) else "'"),
+)
 
 
 def check_emitted(search: SearchPlan, file: Path) -> None:
@@ -71,7 +82,7 @@ def emit(search: SearchPlan, point: Point, file: Path, *, better: bool) -> None:
     may be a compromise.
     """
     data = _study(search, point, file, better=better)
-    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
     try:
         file.write_text(f"{MARK}{_header(search, data, file, better=better)}\n{text}", encoding="utf-8")
     except OSError as error:

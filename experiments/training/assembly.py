@@ -78,11 +78,15 @@ def read_parts(recipe: Mapping[str, Any]) -> Parts:
 
     Raises UserError where a part can't be read.
     """
-    architecture = {
-        k: v for k, v in recipe["architecture"].items() if not k.startswith("weights") and k != "pretrained"
-    }
+    architecture = recipe["architecture"]
+    # the weights that training started from need not be there any more
+    starts = getattr(catalog.owner("architectures", architecture["kind"]), "starts", ())
     try:
-        network = catalog.parse("architectures", architecture, ("architecture",))
+        network = catalog.parse(
+            "architectures",
+            {name: value for name, value in architecture.items() if name not in starts},
+            ("architecture",),
+        )
         data = catalog.parse("datasets", recipe["dataset"], ("dataset",))
         numerics = validate(Numerics, recipe["numerics"], ("numerics",))
     except Problem as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 from trainer.errors import UserError
@@ -51,9 +52,17 @@ def _read(files: list[Path]) -> tuple[str, list[list[int]]]:
     common = Path(os.path.commonpath([str(file.parent) for file in files]))
     names = [file.relative_to(common).as_posix() for file in files]
     stats = [file.stat() for file in files]
-    # names besides resolved paths, because links with other names may lead to the same files
+    # of folders alone, as resolving a million files would take half a minute; what a link leads to has another inode
+    resolved = cache(os.path.realpath)
     known_by = [
-        (name, str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        (
+            name,
+            os.path.join(resolved(file.parent), file.name),
+            stat.st_ino,
+            stat.st_size,
+            stat.st_mtime_ns,
+            stat.st_ctime_ns,
+        )
         for name, file, stat in zip(names, files, stats, strict=True)
     ]
     if known := recall("fingerprints", known_by):

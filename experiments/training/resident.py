@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trainer.data import Data
 
-_resident: dict[tuple[Dataset, int, torch.device, tuple[str, str]], Data] = {}
+_resident: dict[tuple[str, int, torch.device, tuple[str, str]], Data] = {}
 """At most one data set, by the arguments of `resident_data`."""
 
 
@@ -25,7 +25,8 @@ def resident_data(dataset: Dataset, split_key: int, device: torch.device, where:
     where: the folder that relative paths refer to, and the fingerprint of the images there, because a process that
     outlives a run may see other images under the same settings. Raises UserError where the images have changed.
     """
-    key = (dataset, split_key, device, where)
+    # as text, as a plugin's settings may be lists; with the plugin's code, of which there may be another by now
+    key = (f"{dataset.code} {dataset.model_dump_json()}", split_key, device, where)
     if key not in _resident:
         _resident.clear()
         loaded = _load(dataset, split_key, device)

@@ -18,7 +18,7 @@ from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
 from experiments.training.folders import trial_of
 from reports.folder import PAGE, results_folder
-from reports.renewal import Renewed, renew_report
+from reports.renewal import Renewed, namesake, renew_report
 from trainer.errors import UserError
 
 from ..output import steady_console
@@ -47,8 +47,9 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     terms = checked(terms, results_folder(plan), threads)
     console = steady_console()
     command = shlex.join(["ablate", *sys.argv[1:]])
-    if note := other_rule(plan, results_folder(plan)):
-        console.print(note, style="yellow")
+    for note in (other_rule(plan, results_folder(plan)), namesake(plan, results_folder(plan))):
+        if note:
+            console.print(note, style="yellow")
     summary = run_plan(plan, executor_of(terms.executor), terms, console, command, lambda: _report(by_now(plan)))
     left = _left(summary)
     if left:

@@ -113,13 +113,17 @@ def _digest(figure: FigureData) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_OTHERS = ("search/drawing.py", "search/fence.py", "numbers.py")
+"""What draws outside of this package."""
+
+
 @cache
 def _code() -> str:
     """Identifies the code that draws: matplotlib's version and a digest of this package and a search's drawings."""
     from importlib.metadata import version
 
-    reports = Path(__file__).parent.parent
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), reports / "search/drawing.py", reports / "numbers.py"]
+    others = [Path(__file__).parent.parent / name for name in _OTHERS]
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), *others]
     return version("matplotlib") + hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
