@@ -65,6 +65,12 @@ class Recipe(Settings):
     batch_size: PositiveInt
     """Images per optimizer step."""
 
+    micro_batches: PositiveInt = 1
+    """Parts of a batch that go through the network one after another: gradient accumulation, for less memory.
+
+    Up to half of `batch_size`. Their gradients add up to the batch's, but batch norm sees a part at a time.
+    """
+
     select: Literal["last"] | Watched = "last"
     """Which epoch's weights are kept and tested: those of the last one, or of the best one by this metric."""
 
@@ -117,6 +123,9 @@ def parse_recipe(data: object) -> Recipe:
             raise Problem((name,), f"{name!r} is missing: {about(Recipe, name)}")
     recipe = validate(Recipe, data)
     _check_phases(recipe)
+    if recipe.micro_batches > (most := max(1, recipe.batch_size // 2)):
+        message = f"got {recipe.micro_batches}, expected at most {most}, parts of two images each"
+        raise Problem(("micro_batches",), message)
     for path, option in recipe.options:
         try:
             option.check(recipe)

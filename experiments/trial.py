@@ -141,6 +141,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
             epochs=recipe.epochs,
             batch_size=batch_size,
             seed=job.seed,
+            micro_batches=recipe.micro_batches,
             hooks=[*hooks, *([probe] if probe else [])],
             select=recipe.select,
             early_stopping=recipe.early_stopping,
@@ -150,7 +151,7 @@ def _train(job: Job, folder: Path, recorder: Recorder) -> Result:
         )
 
     forget_peak()
-    outcome = explained(attempt, recipe.batch_size, data)
+    outcome = explained(attempt, recipe.batch_size, data, recipe.micro_batches)
     assert outcome.weights is not None, "there is a folder"
     return Result(
         "finished",

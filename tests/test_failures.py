@@ -101,19 +101,24 @@ class TestGpu:
         gpu.others = 6.0
         assert line(gpu, 100) == (
             "CUDA out of memory at batch_size 100, which takes about 11.0 GiB, a share of 0.69, while others hold 6.0 "
-            "of the GPU's 16.0 GiB; expected at most 50, which fits, or at most 1 at once on such a GPU (--concurrency)"
+            "of the GPU's 16.0 GiB; expected at most 50, which fits, or micro_batches: 2, or at most 1 at once on such a "
+            "GPU (--concurrency)"
         )
         assert gpu.tried == [100, 50, 25]
 
     def test_what_needs_more_than_the_gpu_has_is_told_so(self, gpu: Gpu) -> None:
         message = line(gpu, 512)
         assert "takes about 52.2 GiB, a share of 3.27, while others hold 0.0 of the GPU's 16.0 GiB" in message
-        assert message.endswith("expected at most 128, which fits, or a larger GPU")
+        assert message.endswith("expected at most 128, which fits, or micro_batches: 4, or a larger GPU")
 
     def test_what_fits_several_times_may_be_run_so_often_at_once(self, gpu: Gpu) -> None:
         gpu.others = 14.0
         assert "a share of 0.27" in line(gpu, 32)
-        assert line(gpu, 32).endswith("at most 8, which fits, or at most 3 at once on such a GPU (--concurrency)")
+        assert line(gpu, 32).endswith("fits, or micro_batches: 4, or at most 3 at once on such a GPU (--concurrency)")
+
+    def test_a_batch_that_is_cut_already_is_cut_further(self, gpu: Gpu) -> None:
+        with pytest.raises(UserError, match="or micro_batches: 8, or a larger GPU"):
+            explained(gpu.attempt, 512, DATA, 2)
 
     def test_where_nothing_fits(self, gpu: Gpu) -> None:
         gpu.others = 15.0
@@ -127,7 +132,7 @@ class TestGpu:
     def test_two_or_three_images_have_no_half_to_measure(self, batch_size: int, fits: int, gpu: Gpu) -> None:
         gpu.others = 14.65
         assert line(gpu, batch_size).endswith(
-            f"expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
+            f"expected at most {fits}, which fits, or micro_batches: 2, or fewer trials at once (--concurrency)"
         )
 
     def test_a_batch_of_one(self, gpu: Gpu) -> None:

@@ -34,6 +34,20 @@ def test_the_bag_of_tricks_has_18_cells_not_22() -> None:
     ]
 
 
+def test_micro_batches_are_of_two_images_or_more(study_file: WriteStudy) -> None:
+    def planned(count: int) -> str:
+        return expand(load_study(study_file(("epochs: 2", f"epochs: 2\n  micro_batches: {count}")))).trials[0].id
+
+    assert planned(1) == expand(load_study(study_file())).trials[0].id, "the default is part of no identity"
+    assert planned(2) != planned(1)
+    half = expand(load_study(study_file())).trials[0].recipe.batch_size // 2
+    planned(half)
+    with pytest.raises(
+        UserError, match=rf"recipe.micro_batches: got {half + 1}, expected at most {half}, parts of two"
+    ):
+        planned(half + 1)
+
+
 def test_a_patch_reaches_the_recipe_and_only_there(study_file: WriteStudy) -> None:
     plan = expand(load_study(study_file()))
     base, cosine, smooth = (plan.by_name[name].recipe for name in ("plain", "plain+c", "plain+l"))

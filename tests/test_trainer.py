@@ -671,6 +671,92 @@ class TestByClassAndByConfidence:
         return meter.read(*EVALUATED)
 
 
+class TestMicroBatches:
+    @pytest.mark.parametrize(
+        ("images", "count", "sizes"),
+        [
+            (8, 1, [8]),
+            (8, 4, [2] * 4),
+            (9, 4, [2, 2, 2, 3]),
+            (5, 4, [2, 3]),
+            (3, 3, [3]),
+            (1, 2, [1]),
+            (10, 3, [3, 3, 4]),
+        ],
+    )
+    def test_a_batch_is_cut_evenly_and_never_down_to_one_image(self, images: int, count: int, sizes: list[int]) -> None:
+        whole = Batch(torch.arange(images), torch.arange(images) + 1, np.arange(images) + 2)
+        parts = list(whole.parts(count))
+        assert [len(part.samples) for part in parts] == sizes
+        assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
+        assert np.array_equal(np.concatenate([part.samples for part in parts]), whole.samples)
+
+    @pytest.mark.parametrize("count", [2, 3, 4])
+    def test_without_batch_norm_gradients_are_those_of_the_whole_batch(self, count: int) -> None:
+        def plain() -> nn.Module:
+            torch.manual_seed(0)
+            return nn.Sequential(
+                nn.Conv2d(3, 8, 3, 2), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)
+            )
+
+        whole, cut = (run(build_model=plain, micro_batches=each) for each in (1, count))
+        for one, other in zip(whole.history, cut.history, strict=True):
+            for name in one.keys() - set(TIMES):
+                assert one[name] == pytest.approx(other[name], rel=1e-4), name
+
+    def test_the_network_sees_parts_and_hooks_whole_batches(self) -> None:
+        seen: list[int] = []
+
+        class Looks(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = network()
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    seen.append(len(images))
+                logits: torch.Tensor = self.inner(images)
+                return logits
+
+        class Counts(Hook):
+            steps = mixed = losses = 0
+
+            def mix(self, batch: Batch, draws: Draws) -> Batch:
+                self.mixed += len(batch.samples)
+                return batch
+
+            def loss(self, value: torch.Tensor, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+                assert len(logits) == len(batch.samples) == len(batch.images)
+                self.losses += 1
+                return value
+
+            def step_end(self, model: nn.Module) -> None:
+                self.steps += 1
+
+        counts = Counts()
+        run(build_model=Looks, hooks=[counts], micro_batches=2, epochs=1)
+        assert seen == [4] * 8 + [4, 5]
+        assert (counts.steps, counts.mixed, counts.losses) == (5, 41, 10)
+
+    def test_resumed_it_is_the_same(self, tmp_path: Path) -> None:
+        class Stop(Exception):
+            pass
+
+        class Stops:
+            def epoch(self, number: int, metrics: Epoch) -> None:
+                if number == 2:
+                    raise Stop
+
+        with pytest.raises(Stop):
+            run(micro_batches=3, folder=tmp_path, recorder=Stops())
+        resumed, whole = run(micro_batches=3, folder=tmp_path), run(micro_batches=3)
+        for one, other in zip(resumed.history, whole.history, strict=True):
+            assert {k: v for k, v in one.items() if k not in TIMES} == {
+                k: v for k, v in other.items() if k not in TIMES
+            }
+
+
 class TestBatches:
     @pytest.mark.parametrize("size", [1, 2, 3, 9, 10])
     def test_every_image_comes_once_an_epoch_in_batches_of_the_size(self, size: int) -> None:

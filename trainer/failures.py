@@ -32,8 +32,8 @@ class Attempt(Protocol):
         """Train. probe: acts beside the recipe's hooks; a training with one writes and records nothing."""
 
 
-def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
-    """The outcome of `attempt` with `batch_size`.
+def explained(attempt: Attempt, batch_size: int, data: Data, parts: int = 1) -> Outcome:
+    """The outcome of `attempt` with `batch_size`; parts: the recipe's micro-batches.
 
     Raises OutOfMemory, UserError where batch norm got a single value, or RuntimeError where cuDNN fails with smaller
     batches as well; a note on each holds the original traceback.
@@ -48,14 +48,14 @@ def explained(attempt: Attempt, batch_size: int, data: Data) -> Outcome:
     # not in the handler: the error's traceback refers to the training's tensors, and both are gone only now
     _release()
     try:
-        problem = reason(attempt, batch_size, data)
+        problem = reason(attempt, batch_size, data, parts)
     finally:
         _release()
     problem.add_note(told)
     raise problem
 
 
-def _explanation(error: Exception) -> Callable[[Attempt, int, Data], Exception] | None:
+def _explanation(error: Exception) -> Callable[[Attempt, int, Data, int], Exception] | None:
     import torch
 
     text = str(error)
@@ -72,7 +72,7 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data], Exception] 
     return None
 
 
-def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
+def _gpu_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> OutOfMemory:
     """Tries smaller batches until one fits: the failed allocation tells little of what a whole step takes."""
     import torch
 
@@ -86,37 +86,36 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
         return OutOfMemory(
             f"{place}, and at 2 as well, while {held}; expected fewer trials at once (--concurrency) or a larger GPU"
         )
+    fitting = f"at most {fits}, which fits, or micro_batches: {parts * math.ceil(batch_size / fits)}"
     less = _bytes_taken(attempt, fits // 2, data.device) if fits > 3 else None
     if less is None:
-        return OutOfMemory(
-            f"{place}, while {held}; expected at most {fits}, which fits, or fewer trials at once (--concurrency)"
-        )
+        return OutOfMemory(f"{place}, while {held}; expected {fitting}, or fewer trials at once (--concurrency)")
     each = max(0.0, (taken - less) / (fits - fits // 2))
     needed = taken + each * (batch_size - fits)
     share, trials = math.ceil(100 * needed / total) / 100, int(total / needed)
     otherwise = f"at most {trials} at once on such a GPU (--concurrency)" if trials else "a larger GPU"
     return OutOfMemory(
         f"{place}, which takes about {needed / GIB:.1f} GiB, a share of {share:.2f}, while {held}; "
-        f"expected at most {fits}, which fits, or {otherwise}",
+        f"expected {fitting}, or {otherwise}",
         share,
     )
 
 
-def _no_engine(attempt: Attempt, batch_size: int, data: Data) -> Exception:
+def _no_engine(attempt: Attempt, batch_size: int, data: Data, parts: int) -> Exception:
     """Tries smaller batches, which tell whether memory was short."""
     if _largest_that_fits(attempt, batch_size // 2, data.device)[0] < 2:
         return RuntimeError(f"cuDNN was {_NO_ENGINE}, at batch_size {batch_size}, and smaller ones did not help")
-    return _gpu_memory(attempt, batch_size, data)
+    return _gpu_memory(attempt, batch_size, data, parts)
 
 
-def _host_memory(attempt: Attempt, batch_size: int, data: Data) -> OutOfMemory:
+def _host_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> OutOfMemory:
     return OutOfMemory(
         f"the host is out of memory at batch_size {batch_size}; "
-        "expected a smaller one, or fewer trials at once (--concurrency)"
+        "expected a smaller one, more micro_batches, or fewer trials at once (--concurrency)"
     )
 
 
-def _batch_norm(attempt: Attempt, batch_size: int, data: Data) -> UserError:
+def _batch_norm(attempt: Attempt, batch_size: int, data: Data, parts: int) -> UserError:
     return UserError(
         f"got a batch of one image (batch_size: {batch_size}, training images: {len(data.splits['train'])}), expected "
         "at least 2 of each: batch norm can't train on one value, which is what one image gives where its maps are of "

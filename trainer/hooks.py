@@ -11,9 +11,10 @@
             batch = normalised(batch)
             batch = hooks.mix(batch, draws)             # across the images of the batch
             rate = hooks.rate(schedule(moment), moment) # factor of the base learning rate
-            logits = model(batch.images)
-            loss = hooks.loss(criterion(logits, batch.targets), logits, batch)
-            loss.backward()
+            for part in batch.parts(micro_batches):     # the whole batch, unless it is to be cut
+                logits = model(part.images)
+                loss = hooks.loss(criterion(logits, part.targets), logits, part)
+                (loss * share of the batch).backward()
             hooks.gradients(model)                      # each trained parameter's grad
             optimizer.step()
             hooks.step_end(model)                       # averages of weights
@@ -27,8 +28,9 @@ hooks run by their refinements' `order`, then by kind.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,6 +100,20 @@ class Batch:
 
     samples: NDArray[np.int64]
     """Index of each image in the data set, on the host [B]."""
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The batch cut into `count` parts whose sizes differ by one at most; into fewer where one had a single image.
+
+        Batch norm can't train on one.
+        """
+        images = len(self.samples)
+        count = max(1, min(count, images // 2))
+        if count == 1:
+            yield self
+            return
+        ends = [images * part // count for part in range(count + 1)]
+        for begin, end in pairwise(ends):
+            yield Batch(self.images[begin:end], self.targets[begin:end], self.samples[begin:end])
 
 
 class Hook:

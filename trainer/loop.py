@@ -68,6 +68,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
+    micro_batches: int = 1,
     hooks: Sequence[Hook] = (),
     select: str = "last",
     early_stopping: EarlyStopping | None = None,
@@ -80,6 +81,7 @@ def train(
     build_model: draws the initial weights from torch's default generator, which is seeded here.
     build_optimizer: takes the network; its learning rate is the base that `schedule` scales at every step.
     loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
+    micro_batches: into how many parts a batch is cut, whose gradients are added up; see Batch.parts.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
     select: `last`, or the metric (see stopping) whose best epoch's weights are kept and tested.
     folder: keeps `journal.jsonl`, `last.pt` and the selected epoch's weights, from which an interrupted training goes
@@ -94,7 +96,8 @@ def train(
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     training_mode(model)
     begin = time.perf_counter()
-    with beginning_once(model, data, hooks, numerics, batch_size) as data, Saver() as saver:
+    at_once = max(1, batch_size // micro_batches)
+    with beginning_once(model, data, hooks, numerics, at_once) as data, Saver() as saver:
         network = numerics.compiled(model)
         optimizer = build_optimizer(model)
         base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -132,27 +135,29 @@ def train(
                     factor = hook.rate(factor, moment)
                 for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                     group["lr"] = float(rate * factor)
-                with numerics.autocast(device):
-                    logits = network(batch.images)
-                logits = checked_logits(logits, len(batch.samples), len(data.classes), "training").float()
-                value = loss(logits, batch.targets)
-                for hook in working:
-                    value = hook.loss(value, logits, batch)
                 optimizer.zero_grad(set_to_none=True)
-                value.backward()  # type: ignore[no-untyped-call]
+                for part in batch.parts(micro_batches):
+                    with numerics.autocast(device):
+                        logits = network(part.images)
+                    logits = checked_logits(logits, len(part.samples), len(data.classes), "training").float()
+                    value = loss(logits, part.targets)
+                    for hook in working:
+                        value = hook.loss(value, logits, part)
+                    share = len(part.samples) / len(batch.samples)
+                    (value if share == 1 else value * share).backward()  # type: ignore[no-untyped-call]
+                    meter.update(logits.detach(), part.targets, value.detach())
                 for hook in working:
                     hook.gradients(model)
                 optimizer.step()
                 for hook in working:
                     hook.step_end(model)
-                meter.update(logits.detach(), batch.targets, value.detach())
             for hook in working:
                 hook.epoch_end(epoch)
             trained = meter.read("train_loss", "train_top1", "train_top5")
             training_seconds = time.perf_counter() - begin
             networks = _networks(model, working)
             metrics = {
-                **_evaluate(networks, data, "val", numerics, batch_size),
+                **_evaluate(networks, data, "val", numerics, at_once),
                 **trained,
                 "learning_rate": base_rates[0] * factor,
                 "epoch_seconds": before + time.perf_counter() - begin,
@@ -174,7 +179,7 @@ def train(
         kept.restore(selected, networks)
         final = {}
         if "test" in data.splits:
-            final = _evaluate(networks, data, "test", numerics, batch_size)
+            final = _evaluate(networks, data, "test", numerics, at_once)
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -215,10 +220,10 @@ def _evaluate(
     data: Data,
     split: Literal["val", "test"],
     numerics: Numerics,
-    batch_size: int,
+    at_once: int,
 ) -> Epoch:
-    """The metrics of each network over a split, under its prefix."""
-    measured = evaluate(list(networks.values()), data, split, numerics, batch_size)
+    """The metrics of each network over a split, under its prefix. at_once: images that are trained on at once."""
+    measured = evaluate(list(networks.values()), data, split, numerics, at_once)
     return {
         prefix + of_split(name, split): value
         for prefix, values in zip(networks, measured, strict=True)

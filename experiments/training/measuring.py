@@ -153,6 +153,7 @@ def _steps(
             data=data,
             epochs=1_000_000,
             batch_size=batch_size,
+            micro_batches=recipe.micro_batches,
             seed=0,
             hooks=[*hooks, clock],
             numerics=numerics,

@@ -136,6 +136,8 @@ def _key(recipe: Recipe, room: Room, *others: Any) -> list[Any]:
         recipe.optimizer.identity()["kind"],
         *others,
         recipe.batch_size,
+        # so that what is known without it stays known
+        *([recipe.micro_batches] if recipe.micro_batches > 1 else []),
         recipe.numerics.model_dump(mode="json"),
         _device(room),
     ]
