@@ -52,10 +52,10 @@ class SearchReport:
     finalists: Sequence[Told]
     """Configurations that are trained again under fresh seeds, the best first."""
 
-    records: Sequence[TrialRecord]
-    """Of its trials that have finished, those included that other studies had trained."""
-
     cost: SearchCost
+
+    records: Sequence[TrialRecord] = ()
+    """Of its trials that have finished, those included that other studies had trained."""
 
     @property
     def winner(self) -> Told | None:
@@ -114,7 +114,7 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
     finished = [
         record for attempt, record in zip(newest.values(), records, strict=True) if attempt.status == "finished"
     ]
-    return SearchReport(search, history, importances, best, fresh, finalists, finished, cost)
+    return SearchReport(search, history, importances, best, fresh, finalists, cost, finished)
 
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
