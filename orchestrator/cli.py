@@ -21,7 +21,7 @@ CONCURRENCY = click.option(
     "--concurrency", type=int, metavar="N", help="Trials at once (default: as many as there is room for)."
 )
 GPU = click.option(
-    "--gpu", type=float, metavar="SHARE", help="Of one GPU for each trial, 0 to 1 (default: as measured)."
+    "--gpu", type=float, metavar="SHARE", help="Fraction of a GPU for each trial, 0 to 1 (default: as measured)."
 )
 EXECUTOR = click.option(
     "--executor",
@@ -52,7 +52,7 @@ PLUGIN = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Know the options of this plugin as well; may be repeated.",
+    help="Load the options of this plugin as well; may be repeated.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

@@ -1,4 +1,4 @@
-"""A full disk: told apart from other errors, whoever reports it, and waited for, as room is often made soon."""
+"""Recognises a full disk, whichever library reports it, and waits for room, which is often made soon."""
 
 from __future__ import annotations
 

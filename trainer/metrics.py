@@ -31,7 +31,7 @@ _TEST: dict[str, Direction] = {f"test_{name.removeprefix('val_')}": better for n
 _DIRECTIONS = _VALIDATION | _TRAINING | _PACE | _TEST
 
 TAKEN = ("best", "selected", "test", "train", "val", "class", "fresh")
-"""What names of metrics begin with already, so that no further network is called so."""
+"""What names of metrics begin with already: no further network may be called so."""
 
 NETWORK = re.compile(rf"(?!({'|'.join(TAKEN)})$)[A-Za-z][A-Za-z0-9]*")
 """A further network's name. It has no `_`, so that a metric's name tells the network."""
