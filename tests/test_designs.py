@@ -52,6 +52,13 @@ def test_cumulative_keeps_the_order_of_its_steps() -> None:
     assert names(cumulative=["m", "c", "l"]) == ["A", "A+m", "A+c+m", "A+c+l+m"]
 
 
+def test_a_later_step_may_take_the_place_of_an_option() -> None:
+    assert names(cumulative=["model.B", "c", "model.C", "m"]) == ["A", "B", "B+c", "C+c", "C+c+m"]
+    for twice in (["model.B", "model.B"], ["c", "model.B", "c"]):
+        with pytest.raises(Problem, match="stands twice among the steps"):
+            names(cumulative=twice)
+
+
 def test_pairwise_has_every_pair_alone_and_nothing() -> None:
     assert names(pairwise=["c", "l", "m"]) == ["A", "A+c", "A+l", "A+m", "A+c+l", "A+c+m", "A+l+m"]
 

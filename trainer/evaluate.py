@@ -34,7 +34,7 @@ def ranks(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """The rank, from 0, of each row's class [B] among its logits [B, K].
 
     It counts the classes with a larger logit, and those with an equal one and a smaller index, as argmax does. Not by
-    topk, whose choice among equals differs between devices: of a hundred logits in bf16 the two largest are often equal.
+    topk, whose choice among equals differs between devices: of a hundred logits in bf16 two are often equal.
     NaN counts as larger than any number; a class whose own logit is NaN gets K.
     """
     own = logits.gather(1, classes[:, None])

@@ -91,8 +91,10 @@ def _steps(word: str, select: Callable[[int], Iterable[tuple[int, ...]]]) -> Cal
     def choices(design: Design, factors: Mapping[str, Factor]) -> list[Choice]:
         steps = [_step(text, factors, (word, i)) for i, text in enumerate(getattr(design, word))]
         names = [name for name, _ in steps]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        # a later step may take the place of an earlier option
+        distinct: list[object] = [*steps] if word == "cumulative" else [*names]
+        if len(set(distinct)) < len(steps):
+            twice = next(name for name, step in zip(names, distinct, strict=True) if distinct.count(step) > 1)
             advice = f"`grid: {{{twice}: all}}` has all its options"
             raise Problem((word,), f"the factor {twice!r} stands twice among the steps; {advice}")
         if word == "subsets" and (cells := 2 ** len(steps)) > MOST_CELLS:
