@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from trainer.full_disk import is_full
 from trainer.garbage import collect_seldom
 
 from .exits import Commands
@@ -63,14 +62,7 @@ def command() -> None:
     open_what_is_closed()
     replace_unknown_letters()
     try:
-        try:
-            main()
-        except OSError as error:
-            # of a help text, which is printed before any command is called
-            if not is_full(error):
-                raise
-            click.echo("ablate: no space left for the output", err=True)
-            raise SystemExit(1) from None
+        main()
     except SystemExit as end:
         ignore_from_now_on()
         atexit._run_exitfuncs()

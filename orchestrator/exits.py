@@ -26,6 +26,12 @@ class Commands(click.Group):
                 raise
             click.echo(_unusable("ablate", error), err=True)
             raise SystemExit(2) from None
+        except OSError as error:
+            # of the help text, which is printed here
+            if not is_full(error):
+                raise
+            click.echo("ablate: no space left for the output", err=True)
+            raise SystemExit(1) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Call the command."""

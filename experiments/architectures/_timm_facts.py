@@ -110,9 +110,12 @@ def _network(name: str, arguments: Mapping[str, Any]) -> Network:
             if not hasattr(model, "get_classifier"):
                 return Network(name, unknown=" with a classifier")
             config = model.pretrained_cfg
-            side = arguments.get("img_size", config["input_size"][-1])
+            side = arguments.get("img_size")
+            size = (3, side, side) if side else tuple(config["input_size"])
             classifiers, candidates = _placement.classifiers(model), list(_candidates(model))
-            calls = _calls(model, [*classifiers, *chain(*candidates)], side)
+            calls = _calls(model, ["", *classifiers, *chain(*candidates)], size)
+            if arguments and (given := tuple(getattr(calls[""][0].output, "shape", ()))) != (1, 2):
+                raise ValueError(f"gives {list(given)} for an image and two classes, expected [1, 2]")
         except Exception as error:
             if not arguments:
                 raise
@@ -126,7 +129,7 @@ def _network(name: str, arguments: Mapping[str, Any]) -> Network:
         residual=kinds.pop() if len(kinds) == 1 else None,
         takes_head=len(classifiers) == 1
         and _is_pooled_layer(model.get_submodule(classifiers[0]), calls[classifiers[0]]),
-        fixed_size=side if config.get("fixed_input_size") else None,
+        fixed_size=size[-1] if config.get("fixed_input_size") else None,
     )
 
 
@@ -157,11 +160,8 @@ class _Call:
     output: Any
 
 
-def _calls(model: nn.Module, names: list[str], side: int) -> dict[str, list[_Call]]:
-    """How the modules `names` are called in the forward pass of one image, `side` pixels wide and high.
-
-    Raises ValueError where what comes out is not the logits of two classes.
-    """
+def _calls(model: nn.Module, names: list[str], input_size: tuple[int, ...]) -> dict[str, list[_Call]]:
+    """How the modules `names` (the network itself is "") are called in the forward pass of one image."""
     import torch
 
     calls: dict[str, list[_Call]] = {name: [] for name in names}
@@ -171,9 +171,7 @@ def _calls(model: nn.Module, names: list[str], side: int) -> dict[str, list[_Cal
 
     for name in names:
         model.get_submodule(name).register_forward_hook(hook(name), with_kwargs=True)
-    found = model(torch.empty(1, 3, side, side))
-    if tuple(getattr(found, "shape", ())) != (1, 2):
-        raise ValueError(f"gives {list(getattr(found, 'shape', ()))} for an image and two classes, expected [1, 2]")
+    model(torch.empty(1, *input_size))
     return calls
 
 
