@@ -38,6 +38,14 @@ with FileLock(sys.argv[1]):
     print("locked", flush=True)
     sys.stdin.read()
 """
+BEGINS_AND_ENDS = """
+from orchestrator.scratch import scratch_folder
+for _ in range(150):
+    with scratch_folder() as folder:
+        # as Ray's log, which a driver has open until it ends
+        log = (folder / "log").open("w")
+        (folder / "session" / "sockets").mkdir(parents=True)
+"""
 WRITES = """
 import sys
 with open(sys.argv[1], "w") as file:
@@ -203,6 +211,27 @@ def test_scratch_folders_of_killed_processes_are_deleted(monkeypatch: pytest.Mon
         assert orphan.wait(10) == -signal.SIGKILL
         assert living.poll() is None
     assert sorted(base.iterdir()) == sorted([live, unlocked, other])
+    shutil.rmtree(base)
+
+
+def test_folders_of_others_that_begin_and_end_meanwhile_are_left_alone(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": tempfile.mkdtemp(prefix="t-", dir="/tmp")}
+    command = [sys.executable, "-c", BEGINS_AND_ENDS]
+    several = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(process.communicate(timeout=100)[1], process.returncode) for process in several] == [("", 0)] * 4
+    os.rmdir(environment["TMPDIR"])
+
+
+def test_a_scratch_folder_whose_making_was_killed_is_deleted_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    monkeypatch.setattr("tempfile.tempdir", str(base))
+    for name, age in (("ablate-run-old", 61), ("ablate-run-new", 50)):
+        (base / name).mkdir()
+        (base / name / ".ablate-alive.new").touch()
+        os.utime(base / name, (time.time() - age,) * 2)
+    with scratch_folder():
+        pass
+    assert [folder.name for folder in base.iterdir()] == ["ablate-run-new"]
     shutil.rmtree(base)
 
 

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from glob import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -47,10 +47,12 @@ def begin_record(file: Path) -> None:
         if not _is_whole(blank):
             _make(blank)
     try:
-        with draft.open("xb") as held:
-            # for as long as this process lives: see _remove_abandoned
-            with suppress(OSError):
-                fcntl.flock(held, fcntl.LOCK_EX)
+        with ExitStack() as until_named:
+            with _alone_beside(file):
+                held = until_named.enter_context(draft.open("xb"))
+                # for as long as this process lives: see _remove_abandoned
+                with suppress(OSError):
+                    fcntl.flock(held, fcntl.LOCK_EX)
             shutil.copyfile(blank, draft)
             _add_default(draft)
             with _alone_beside(file):
@@ -67,7 +69,8 @@ def begin_record(file: Path) -> None:
 def _remove_abandoned(file: Path) -> None:
     """Remove drafts of this record that killed processes have left: nobody holds them any more."""
     for draft in file.parent.glob(f".{escape(file.name)}.*.begun"):
-        with suppress(OSError), draft.open("rb") as found:
+        # alone: between being made and being held, a draft would look abandoned
+        with suppress(OSError), _alone_beside(file), draft.open("rb") as found:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()
 
