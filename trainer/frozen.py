@@ -18,10 +18,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from .chain import Chain
 from .data import Data
 from .evaluate import evaluation_batch
 from .geometry import Frame
-from .hooks import Batch, Hook, acts_at
+from .hooks import Batch
 from .numerics import Numerics
 from .transfer import on_device
 
@@ -57,15 +58,12 @@ class Features(Data):
 
 
 @contextmanager
-def beginning_once(
-    model: nn.Module, data: Data, hooks: Sequence[Hook], numerics: Numerics, batch_size: int
-) -> Iterator[Data]:
+def beginning_once(model: nn.Module, data: Data, hooks: Chain, numerics: Numerics, batch_size: int) -> Iterator[Data]:
     """Yields the data that `model` takes inside: features, where its frozen first modules can be left out, else `data`.
 
     model: in training mode. Inside, the frozen modules are skipped, also in a copy that is made of it there.
     """
-    needs_images = any(acts_at(type(hook), point) for hook in hooks for point in NEEDS_IMAGES)
-    frozen = [] if needs_images else frozen_beginning(model)
+    frozen = [] if hooks.act_at(*NEEDS_IMAGES) else frozen_beginning(model)
     if not frozen or not _passes_through(model, frozen, data, numerics):
         yield data
         return

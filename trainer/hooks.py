@@ -22,7 +22,7 @@
         evaluate the model and hooks.networks(), checkpoint (hooks' state_dict included), record
 
 A hook overrides the points that it needs, and is passed over in epochs outside its `first` to `last`. At each point the
-hooks run by their refinements' `order`, then by kind.
+hooks run by their refinements' `order`, then by kind (see chain.py).
 """
 
 from __future__ import annotations

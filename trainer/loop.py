@@ -7,26 +7,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import nn
 
-from . import checkpoint
+from .chain import Chain
 from .data import Data
 from .draws import Draws
-from .errors import Diverged, UserError
+from .errors import Diverged
 from .evaluate import Meter, checked_logits, evaluate
-from .files import CHECKPOINT, JOURNAL
 from .frozen import beginning_once
-from .full_disk import with_room
 from .geometry import Frame
 from .hooks import Hook, Moment
 from .kept import Kept
 from .leftovers import seed_everything
 from .metrics import of_split
 from .numerics import Numerics
-from .recorder import Epoch, Journal, Recorder
+from .recorder import Epoch, Recorder
+from .resumable import Resumable
 from .saver import Saver
 from .stopping import EarlyStopping, selected_epoch
 
@@ -91,20 +90,21 @@ def train(
     """
     numerics = numerics or Numerics()
     numerics.apply()
+    chain = Chain(hooks)
     device = data.device
     seed_everything(Draws(seed).torch_seed("weights"))
     model = build_model().to(device).to(memory_format=numerics.memory_format())
     training_mode(model)
     begin = time.perf_counter()
     at_once = max(1, batch_size // micro_batches)
-    with beginning_once(model, data, hooks, numerics, at_once) as data, Saver() as saver:
+    with beginning_once(model, data, chain, numerics, at_once) as data, Saver() as saver:
         network = numerics.compiled(model)
         optimizer = build_optimizer(model)
         base_rates = [group["lr"] for group in optimizer.param_groups]
-        for hook in hooks:
-            hook.start(model)
+        chain.start(model)
         kept = Kept(folder, select)
-        history = _resume(folder, model, optimizer, hooks, kept)
+        state = Resumable(folder, model, optimizer, chain, kept)
+        history = state.resume()
         steps = data.steps(batch_size)
         before = time.perf_counter() - begin
 
@@ -114,25 +114,15 @@ def train(
             draws = Draws(seed, epoch)
             seed_everything(draws.torch_seed("dropout"))
             training_mode(model)
-            working = [hook for hook in hooks if hook.works_in(epoch)]
-            for hook in working:
-                hook.epoch_start(epoch)
+            chain.epoch_start(epoch)
             meter = Meter(device)
             factor = 1.0
             for step, batch in enumerate(data.train_batches(batch_size, draws)):
-                frame = Frame.of(batch.images)
-                for hook in working:
-                    frame = hook.place(frame, batch.samples, draws)
-                batch = data.placed(batch, frame)
-                for hook in working:
-                    batch = hook.augment(batch, draws)
-                batch = data.normalised(batch, numerics)
-                for hook in working:
-                    batch = hook.mix(batch, draws)
+                frame = chain.place(Frame.of(batch.images), batch.samples, draws)
+                batch = chain.augment(data.placed(batch, frame), draws)
+                batch = chain.mix(data.normalised(batch, numerics), draws)
                 moment = Moment(epoch - 1 + step / steps, epochs, history, 1 / steps)
-                factor = schedule.factor(moment)
-                for hook in working:
-                    factor = hook.rate(factor, moment)
+                factor = chain.rate(schedule.factor(moment), moment)
                 for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                     group["lr"] = float(rate * factor)
                 optimizer.zero_grad(set_to_none=True)
@@ -140,22 +130,17 @@ def train(
                     with numerics.autocast(device):
                         logits = network(part.images)
                     logits = checked_logits(logits, len(part.samples), len(data.classes), "training").float()
-                    value = loss(logits, part.targets)
-                    for hook in working:
-                        value = hook.loss(value, logits, part)
+                    value = chain.loss(loss(logits, part.targets), logits, part)
                     share = len(part.samples) / len(batch.samples)
                     (value if share == 1 else value * share).backward()  # type: ignore[no-untyped-call]
                     meter.update(logits.detach(), part.targets, value.detach())
-                for hook in working:
-                    hook.gradients(model)
+                chain.gradients(model)
                 optimizer.step()
-                for hook in working:
-                    hook.step_end(model)
-            for hook in working:
-                hook.epoch_end(epoch)
+                chain.step_end(model)
+            chain.epoch_end(epoch)
             trained = meter.read("train_loss", "train_top1", "train_top5")
             training_seconds = time.perf_counter() - begin
-            networks = _networks(model, working)
+            networks = {"": model, **chain.networks_in(epoch)}
             metrics = {
                 **_evaluate(networks, data, "val", numerics, at_once),
                 **trained,
@@ -167,7 +152,7 @@ def train(
             before = 0.0
             diverged = _diverged(epoch, metrics)
             if diverged is None:
-                saver.submit(_writing(folder, history, model, optimizer, hooks, kept, networks))
+                saver.submit(state.writing(history, networks))
             if recorder is not None:
                 recorder.epoch(epoch, metrics)
             if diverged is not None:
@@ -175,11 +160,9 @@ def train(
 
         saver.wait()
         selected = selected_epoch(history, select)
-        networks = _networks(model, [hook for hook in hooks if hook.works_in(selected)])
+        networks = {"": model, **chain.networks_in(selected)}
         kept.restore(selected, networks)
-        final = {}
-        if "test" in data.splits:
-            final = _evaluate(networks, data, "test", numerics, at_once)
+        final = _evaluate(networks, data, "test", numerics, at_once) if "test" in data.splits else {}
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
 
@@ -202,19 +185,6 @@ def training_mode(model: nn.Module) -> None:
             module.training = False
 
 
-def _networks(model: nn.Module, hooks: Sequence[Hook]) -> dict[str, nn.Module]:
-    """The networks to evaluate, by the prefix of their metrics."""
-    found = {"": model}
-    for hook in hooks:
-        for name, network in hook.networks().items():
-            if f"{name}_" in found:
-                raise UserError(
-                    f"two refinements give a network {name!r}, whose metrics would be one; expected two names"
-                )
-            found[f"{name}_"] = network
-    return found
-
-
 def _evaluate(
     networks: Mapping[str, nn.Module],
     data: Data,
@@ -229,80 +199,3 @@ def _evaluate(
         for prefix, values in zip(networks, measured, strict=True)
         for name, value in values.items()
     }
-
-
-def _resume(
-    folder: Path | None,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    hooks: Sequence[Hook],
-    kept: Kept,
-) -> list[Epoch]:
-    """Load the last checkpoint, if any; returns the metrics of the epochs up to it.
-
-    Where it is damaged, or the journal or the kept weights of these epochs are gone, training starts over.
-    """
-    if folder is None:
-        return []
-    file = folder / CHECKPOINT
-    journal = Journal(folder / JOURNAL)
-    state = _whole(file, journal.read(), kept)
-    if state is None:
-        with_room(folder, lambda: journal.truncate(0))
-        return []
-    try:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        for hook, saved in zip(hooks, state["hooks"], strict=True):
-            hook.load_state_dict(saved)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise UserError(f"{file}: a checkpoint of another training; delete it to start over") from error
-    with_room(folder, lambda: journal.truncate(state["epoch"]))
-    return journal.read()
-
-
-def _whole(file: Path, epochs: list[Epoch], kept: Kept) -> dict[str, Any] | None:
-    """The checkpoint in `file`, if it and all that a training needs besides are there to go on from; else None."""
-    try:
-        state = checkpoint.load(file)
-        if state is not None and len(epochs) >= state["epoch"] and kept.is_there(epochs[: state["epoch"]]):
-            return state
-    except checkpoint.Unreadable as error:
-        # into the trial's log: what was lost there can't be had back, and the numbers will be the same
-        print(f"{error}; training starts over")
-    return None
-
-
-def _writing(
-    folder: Path | None,
-    history: Sequence[Epoch],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    hooks: Sequence[Hook],
-    kept: Kept,
-    networks: Mapping[str, nn.Module],
-) -> Callable[[], None]:
-    """A function that writes the last epoch of `history` to the disk, from a copy of the state as it is now.
-
-    It writes the selected weights, then the journal, then the checkpoint, which could not be resumed without both.
-    """
-    so_far = list(history)
-    keep = kept.taken(so_far, networks)
-    if folder is None:
-        return keep
-    state = checkpoint.copied(
-        {
-            "epoch": len(so_far),
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "hooks": [hook.state_dict() for hook in hooks],
-        }
-    )
-
-    def write() -> None:
-        with_room(folder, keep)
-        with_room(folder, lambda: Journal(folder / JOURNAL).append(so_far[-1]))
-        with_room(folder, lambda: checkpoint.save(state, folder / CHECKPOINT))
-        kept.drop_others(so_far)
-
-    return write
