@@ -11,8 +11,8 @@ from dataclasses import fields
 from experiments.job import Result
 from experiments.language.wording import count
 from experiments.plan import Trial
-from experiments.sharing.claims import Claim
 from experiments.sharing.leases import Lease
+from experiments.sharing.reservations import Reservation
 from experiments.tracking.attempts import Attempt, read_record
 from experiments.tracking.records import TrialRecord
 from experiments.training.folders import folder_name
@@ -37,7 +37,7 @@ class Elsewhere:
         """True: train it here. False: another process trains it, so it joins `left`. A result: it has ended there."""
         name = folder_name(trial.id, fingerprint)
         found = self._lease.take(name)
-        if isinstance(found, Claim):
+        if isinstance(found, Reservation):
             self.left[trial.id] = (trial, name)
             return False
         if found is None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from experiments.plan import Plan, Trial
-from experiments.sharing.claims import claimed
 from experiments.sharing.leases import Lease
+from experiments.sharing.reservations import reserved
 from experiments.tracking.attempts import read_record, recorded_attempts
 from experiments.tracking.records import TrialRecord
 from experiments.tracking.states import finished_attempt
@@ -31,8 +31,8 @@ def recorded(
     return found
 
 
-class Claims:
-    """Claims of this process on the trials that it trains, each held until the trial has ended."""
+class Reservations:
+    """Reservations of this process on the trials that it trains, each held until the trial has ended."""
 
     def __init__(self, fingerprints: Mapping[str, str], lease: Lease) -> None:
         self.fingerprints = fingerprints
@@ -40,18 +40,18 @@ class Claims:
         self._held: dict[str, ExitStack] = {}
 
     def take(self, trials: Sequence[Trial]) -> bool:
-        """Claim trials in turn. False if another process has, or just had, one of them; those before it stay held."""
+        """Reserve trials in turn. False if another process has, or just had, one of them; those before it stay held."""
         for trial in trials:
             if trial.id not in self._held:
                 stack, folder = ExitStack(), folder_name(trial.id, self.fingerprints[trial.id])
-                if folder in stack.enter_context(claimed([folder])).others or self.lease.take(folder) is not None:
+                if folder in stack.enter_context(reserved([folder])).others or self.lease.take(folder) is not None:
                     stack.close()
                     return False
                 self._held[trial.id] = stack
         return True
 
     def release(self, trial: str) -> None:
-        """Give up the claim on a trial that has ended; its lease lasts until the driver has recorded how."""
+        """Give up the reservation on a trial that has ended; its lease lasts until the driver has recorded how."""
         if trial in self._held:
             self._held.pop(trial).close()
 
@@ -62,6 +62,6 @@ class Claims:
             self.release(trial)
 
     def close(self) -> None:
-        """Give up all claims."""
+        """Give up all reservations."""
         for trial in list(self._held):
             self.release(trial)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.job import Result
 from experiments.plan import Plan, Trial
-from experiments.sharing.claims import Held
+from experiments.sharing.reservations import Held
 from experiments.tracking.records import TrialRecord, make_record
 from experiments.training.folders import folder_name
 from reports.replicates.seeds import follow_one, followed, largest, with_wanted_seeds
@@ -71,7 +71,7 @@ class Replicates:
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
         self._hear(driver.plan, {trial.id: record if record.status == "finished" else None})
         while new := self._wanted(driver):
-            mine = self._claimed(new)
+            mine = self._reserved(new)
             # another process may have trained some since this one began
             found = recorded(driver.plan, mine, self.fingerprints, pruned=False)
             driver.add(driver.plan, [each for each in mine if each.id not in found])
@@ -97,8 +97,8 @@ class Replicates:
         driver.plan = with_wanted_seeds(driver.plan, self.found)
         return [trial for trial in driver.plan.trials if trial.id not in before]
 
-    def _claimed(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Claim trials; returns those that no other process has, and enters the others in the summary."""
+    def _reserved(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Reserve trials; returns those that no other process has, and enters the others in the summary."""
         folders = {trial.id: folder_name(trial.id, self.fingerprints[trial.id]) for trial in trials}
         self.held.add(folders.values())
         taken = {id: str(self.held.others[folder]) for id, folder in folders.items() if folder in self.held.others}

@@ -15,8 +15,8 @@ from experiments.language.wording import count
 from experiments.plan import Cell, Plan, Trial
 from experiments.questions.defaults import main_metric
 from experiments.questions.unreported import unreported
-from experiments.sharing.claims import Held, claimed
 from experiments.sharing.leases import Lease, leased
+from experiments.sharing.reservations import Held, reserved
 from experiments.tracking import RunWriter, close_left_open, store_apart
 from experiments.tracking.earlier import why_again
 from experiments.tracking.states import State, trial_states
@@ -57,7 +57,7 @@ def run_plan(
     prepare_weights(_pending(plan, known), console)
     plan, fingerprints = _prepared(plan, console)
     folders = {trial.id: folder_name(trial.id, fingerprints[trial.id]) for trial in plan.trials}
-    with claimed(folders.values()) as held, leased(partial(console.print, style="yellow")) as lease:
+    with reserved(folders.values()) as held, leased(partial(console.print, style="yellow")) as lease:
         states = trial_states(plan, fingerprints)
         pending = _pending(plan, states)
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}

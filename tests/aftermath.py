@@ -99,5 +99,5 @@ def files_left(folder: Path, temporary: Path) -> list[str]:
         for path in folder.glob(".ablate/trials/*/*")
         if path.name not in kept and (path.parent.name.partition("-")[0], path.name) not in unfinished
     ]
-    claims = [path for path in folder.glob(".ablate/claims/*/*") if path.name != "lock"]
-    return [path.name for path in [*temporary.iterdir(), *trials, *claims]]
+    reservations = [path for path in folder.glob(".ablate/reservations/*/*") if path.name != "lock"]
+    return [path.name for path in [*temporary.iterdir(), *trials, *reservations]]

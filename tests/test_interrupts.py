@@ -14,7 +14,7 @@ import pytest
 from test_schedule import PATIENCE, Uninterrupted, WriteStudy, ablate, command, ray_processes, wait_until
 from test_survival import LONG, epochs_reported, nothing_is_left, nothing_is_lost, own_temporary_folder
 
-from experiments.sharing.claims import claims_folder
+from experiments.sharing.reservations import reservations_folder
 
 __all__ = ["own_temporary_folder"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
@@ -83,5 +83,5 @@ def interrupt(
     assert "Traceback" not in output
     wait_until(lambda: not ray_processes(), "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
-    assert [path.name for path in claims_folder().iterdir()] == ["lock"]
+    assert [path.name for path in reservations_folder().iterdir()] == ["lock"]
     assert not list(Path(".ablate").rglob("*.part"))

@@ -14,9 +14,9 @@ from made_up import planned
 
 from experiments.job import Result
 from experiments.sharing import arbitration
-from experiments.sharing.arbitration import ASKED, BEAT, BEAT_SECONDS, HELD, LIMIT, MARK, PID, Claimant, Gone
-from experiments.sharing.claims import Claim
+from experiments.sharing.arbitration import ASKED, BEAT, BEAT_SECONDS, HELD, LIMIT, MARK, PID, Contender, Gone
 from experiments.sharing.leases import Shared, Unshared
+from experiments.sharing.reservations import Reservation
 from experiments.tracking.attempts import Attempt
 from orchestrator.driver import Driver
 from orchestrator.estimates.eta import Estimate
@@ -121,19 +121,19 @@ class Interleaved(Blackboard):
             self._pass_on()
 
 
-def race(schedule: tuple[int, ...], first_entered: int) -> list[Claim | Attempt | None]:
+def race(schedule: tuple[int, ...], first_entered: int) -> list[Reservation | Attempt | None]:
     board = Interleaved(schedule)
-    claimants = [Claimant(board, pause=lambda seconds: None, process=str(me)) for me in (0, 1)]
+    contenders = [Contender(board, pause=lambda seconds: None, process=str(me)) for me in (0, 1)]
     quiet, board.turn = board.turn, lambda: None
     for me in (first_entered, 1 - first_entered):
-        claimants[me].look()
-        claimants[me]._enter()
+        contenders[me].look()
+        contenders[me]._enter()
     board.turn = quiet
-    answers: list[Claim | Attempt | None] = [None, None]
+    answers: list[Reservation | Attempt | None] = [None, None]
 
     def ask(me: int) -> Callable[[], None]:
         def call() -> None:
-            answers[me] = claimants[me].take(NAME)
+            answers[me] = contenders[me].take(NAME)
 
         return call
 
@@ -170,14 +170,14 @@ def clock() -> Clock:
 
 def test_a_silent_process_is_dead_after_its_limit_and_told_so_when_it_wakes(board: Blackboard, clock: Clock) -> None:
     said: list[str] = []
-    sleeper = Claimant(board, process="sleeper")
-    other = Claimant(board, said.append, clock=clock)
+    sleeper = Contender(board, process="sleeper")
+    other = Contender(board, said.append, clock=clock)
     assert sleeper.take(NAME) is None
     other.look()
     for _ in range(LIMIT - 1):
         clock.now += BEAT_SECONDS
         other.beat()
-        assert isinstance(other.take(NAME), Claim)
+        assert isinstance(other.take(NAME), Reservation)
     clock.now += BEAT_SECONDS
     other.beat()
     assert board.buried == ["sleeper"]
@@ -194,7 +194,7 @@ def test_a_silent_process_is_dead_after_its_limit_and_told_so_when_it_wakes(boar
 
 
 def test_what_nobody_has_taken_meanwhile_stays_with_who_wakes(board: Blackboard, clock: Clock) -> None:
-    sleeper, other = Claimant(board), Claimant(board, clock=clock)
+    sleeper, other = Contender(board), Contender(board, clock=clock)
     assert sleeper.take(NAME) is None
     for _ in range(LIMIT + 1):
         other.beat()
@@ -203,11 +203,11 @@ def test_what_nobody_has_taken_meanwhile_stays_with_who_wakes(board: Blackboard,
     sleeper.beat()
     assert sleeper.mine == {NAME: HELD}
     assert sleeper.lost == {}
-    assert isinstance(other.take(NAME), Claim)
+    assert isinstance(other.take(NAME), Reservation)
 
 
 def test_no_silence_is_counted_while_nobody_could_hear(board: Blackboard, clock: Clock) -> None:
-    one, other = Claimant(board), Claimant(board, clock=clock)
+    one, other = Contender(board), Contender(board, clock=clock)
     assert one.take(NAME) is None
     for _ in range(LIMIT - 2):
         # the record was away, or this machine slept
@@ -222,7 +222,7 @@ def test_no_silence_is_counted_while_nobody_could_hear(board: Blackboard, clock:
 
 
 def test_a_clock_that_is_wrong_by_hours_makes_nobody_dead(board: Blackboard, clock: Clock) -> None:
-    one, other = Claimant(board), Claimant(board, clock=clock)
+    one, other = Contender(board), Contender(board, clock=clock)
     assert one.take(NAME) is None
     for number in range(3 * LIMIT):
         for marks in board.entries.values():
@@ -233,35 +233,35 @@ def test_a_clock_that_is_wrong_by_hours_makes_nobody_dead(board: Blackboard, clo
 
 
 def test_a_process_of_this_machine_that_has_ended_is_dead_at_once(board: Blackboard) -> None:
-    one, other = Claimant(board), Claimant(board)
+    one, other = Contender(board), Contender(board)
     assert one.take(NAME) is None
     (marks,) = board.entries.values()
     marks |= {PID: "0", "ablate.machine": "another"}
-    assert isinstance(other.take(NAME), Claim)
+    assert isinstance(other.take(NAME), Reservation)
     marks["ablate.machine"] = arbitration.machine()
     other.look()
     assert other.take(NAME) is None
 
 
 def test_what_others_have_ended_meanwhile_is_not_trained_again(board: Blackboard) -> None:
-    one, other = Claimant(board), Claimant(board)
+    one, other = Contender(board), Contender(board)
     assert one.take(NAME) is None
-    claim = other.take(NAME)
-    assert isinstance(claim, Claim)
-    board.recorded = [attempt("r1", "failed", claim.since - 60)]
+    reservation = other.take(NAME)
+    assert isinstance(reservation, Reservation)
+    board.recorded = [attempt("r1", "failed", reservation.since - 60)]
     one.release(NAME)
     other.look()
     assert other.take(NAME) is None, "it had failed before, and is tried again"
     other.release(NAME)
     assert one.take(NAME) is None
     other.look()
-    assert isinstance(other.take(NAME), Claim)
-    failed = attempt("r2", "failed", claim.since + 60)
+    assert isinstance(other.take(NAME), Reservation)
+    failed = attempt("r2", "failed", reservation.since + 60)
     board.recorded.insert(0, failed)
     one.release(NAME)
     other.look()
     assert other.take(NAME) == failed, "as often as it should be tried, it was"
-    finished = attempt("r3", "finished", claim.since + 90)
+    finished = attempt("r3", "finished", reservation.since + 90)
     board.recorded.insert(0, finished)
     assert one.take(NAME) == finished
     assert all(MARK + NAME not in marks for marks in board.entries.values())
@@ -271,7 +271,7 @@ def test_a_result_that_is_there_twice_is_kept_once_whoever_looks(board: Blackboa
     first, second = attempt("b", "finished", 10.0), attempt("a", "finished", 20.0)
     for found in ([first, second], [second, first]):
         board.recorded = [*found, attempt("c", "failed", 5.0)]
-        Claimant(board).release(NAME, finished=True)
+        Contender(board).release(NAME, finished=True)
         assert [each.run_id for each in board.recorded if each.status == "finished"] == ["b"]
         assert len(board.recorded) == 2
 
@@ -335,8 +335,8 @@ def test_signs_of_life_come_by_themselves_and_tell_how_it_goes(board: Blackboard
     before = marks[BEAT]
     lease.tell(1e9, {"0123456789ab": "1 core"})
     wait_for(lambda: marks[BEAT] != before and "1 core" in marks[arbitration.NEWS])
-    claim = arbitration.claim_of(marks)
-    assert (claim.ends, claim.shares, claim.trials) == (1e9, {"0123456789ab": "1 core"}, (NAME,))
+    reservation = arbitration.reservation_of(marks)
+    assert (reservation.ends, reservation.shares, reservation.trials) == (1e9, {"0123456789ab": "1 core"}, (NAME,))
 
 
 def test_a_record_that_refuses_is_told_of_once(board: Blackboard, quick: None) -> None:
@@ -355,8 +355,8 @@ def test_a_record_that_refuses_is_told_of_once(board: Blackboard, quick: None) -
 class TakenOver(Unshared):
     """The lease of a process that was silent for too long."""
 
-    def lost(self, name: str) -> Claim:
-        return Claim("another", 1, 0.0, (name,), "/")
+    def lost(self, name: str) -> Reservation:
+        return Reservation("another", 1, 0.0, (name,), "/")
 
 
 @pytest.mark.parametrize("status", ["finished", "failed"])

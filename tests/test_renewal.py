@@ -17,7 +17,7 @@ import orchestrator.commands.report as command
 import reports.report
 from experiments import expand, load_study
 from experiments.plan import Plan
-from experiments.sharing.claims import Claim
+from experiments.sharing.reservations import Reservation
 from orchestrator.cli import main
 from reports.kept import write_whole
 from reports.renewal import namesake
@@ -121,12 +121,12 @@ def test_watch_writes_what_has_ended_until_all_has(plan: Plan, monkeypatch: pyte
 
 def test_watch_ends_with_what_trains(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = plan.ids["plain", 0]
-    claims = {f"{trial}-00000000": Claim("host", 1, 0.0, (trial,), ".")}
-    monkeypatch.setattr(command, "claims_of_others", lambda: claims)
+    reservations = {f"{trial}-00000000": Reservation("host", 1, 0.0, (trial,), ".")}
+    monkeypatch.setattr(command, "reservations_of_others", lambda: reservations)
 
     def ends() -> None:
         record_runs(plan, lambda cell: failed(cell) if cell == "deep" else finished(cell))
-        claims.clear()
+        reservations.clear()
 
     result = watching(monkeypatch, [lambda: None, ends])
     assert result.exit_code == 1, result.output

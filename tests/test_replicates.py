@@ -22,11 +22,11 @@ import pytest
 from click.testing import CliRunner
 from conftest import TINY
 from made_up import planned, recorded
-from test_claims import HOLDS, another
+from test_reservations import HOLDS, another
 
 from experiments.job import Job, Result
 from experiments.plan import Plan
-from experiments.sharing.claims import claimed
+from experiments.sharing.reservations import reserved
 from experiments.tracking.records import TrialRecord
 from experiments.training.folders import trial_folder
 from orchestrator.cli import main
@@ -152,7 +152,7 @@ def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, S
     folders = [trial_folder(trial.id, str(fingerprint)).name for trial in plan.trials]
     estimate = Estimate(plan.trials, None)
     console = plain_console(file=io.StringIO())
-    with claimed(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
+    with reserved(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
         supply = Replicates(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()
         shares = Shares(used.room)

@@ -29,7 +29,7 @@ from test_schedule import (
     wait_until,
 )
 
-from experiments.sharing.claims import claims_folder
+from experiments.sharing.reservations import reservations_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
 EPOCHS = 12
@@ -75,7 +75,7 @@ def processes(name: str) -> list[int]:
 def nothing_is_left(temporary: Path) -> None:
     wait_until(lambda: not ray_processes(), "every process to end")
     assert [path.name for path in temporary.iterdir()] == []
-    assert [path.name for path in claims_folder().iterdir()] == ["lock"]
+    assert [path.name for path in reservations_folder().iterdir()] == ["lock"]
     kept = {path.name for path in Path(".ablate/trials").glob("*/*")}
     assert kept <= {"journal.jsonl", "log.txt", "lock"}
 

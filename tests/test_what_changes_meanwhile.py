@@ -21,9 +21,9 @@ from test_run import ablate
 
 from experiments import catalog, expand, load_study
 from experiments.job import make_job
-from experiments.sharing import claims
-from experiments.sharing.claims import claimed, claims_folder, claims_of_others
+from experiments.sharing import reservations
 from experiments.sharing.process import is_alive
+from experiments.sharing.reservations import reservations_folder, reservations_of_others, reserved
 from experiments.tracking import databases
 from experiments.tracking.attempts import HOST, PID, PROCESS
 from experiments.tracking.opening import bury_the_dead
@@ -166,25 +166,25 @@ class TestFiles:
 class TestProcesses:
     def test_the_same_id_on_the_same_host_is_another_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two containers that share host name, record and cache."""
-        with claimed(["a"]):
-            assert claims_of_others() == {}
-            monkeypatch.setattr(claims, "TOKEN", "another")
-            assert list(claims_of_others()) == ["a"]
-            with claimed(["a", "b"]) as held:
+        with reserved(["a"]):
+            assert reservations_of_others() == {}
+            monkeypatch.setattr(reservations, "TOKEN", "another")
+            assert list(reservations_of_others()) == ["a"]
+            with reserved(["a", "b"]) as held:
                 assert list(held.others) == ["a"]
 
-    def test_a_claim_that_nobody_can_read(self) -> None:
-        folder = claims_folder()
+    def test_a_reservation_that_nobody_can_read(self) -> None:
+        folder = reservations_folder()
         folder.mkdir(parents=True, exist_ok=True)
         torn, newer = folder / "torn.json", folder / "newer.json"
         torn.write_text("{broken")
         newer.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "trials": ["n"], "folder": "/", "new": 1}))
-        assert claims_of_others() == {}
+        assert reservations_of_others() == {}
         with FileLock(newer.with_suffix(".lock")):
-            assert list(claims_of_others()) == ["n"]
+            assert list(reservations_of_others()) == ["n"]
         with FileLock(torn.with_suffix(".lock")), pytest.raises(UserError, match=r"torn.json: can't be read; expected"):
-            claims_of_others()
-        with claimed([]):
+            reservations_of_others()
+        with reserved([]):
             assert not torn.exists()
 
     def test_ids_come_again(self) -> None:
@@ -206,8 +206,8 @@ class TestProcesses:
         client = MlflowClient()
         experiment = client.create_experiment("dead")
         now = time.time()
-        with claimed(["a"]):
-            mine = next(json.loads(file.read_text())["process"] for file in claims_folder().glob("*.json"))
+        with reserved(["a"]):
+            mine = next(json.loads(file.read_text())["process"] for file in reservations_folder().glob("*.json"))
             runs = {
                 name: client.create_run(
                     experiment,

@@ -1,1 +1,1 @@
-"""Who trains what: processes of one machine by claims, machines that share a record by leases."""
+"""Who trains what: processes of one machine by reservations, machines that share a record by leases."""

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..tracking.attempts import HOST, PID, PROCESS, Attempt
-from .claims import Claim
 from .process import TOKEN, is_alive, machine
+from .reservations import Reservation
 
 BEAT_SECONDS = 15.0
 """Between two signs of life of a process, each of which is one write and one read."""
@@ -36,7 +36,7 @@ PAUSE = 0.1
 TRIES = 30
 """Seconds between two looks at the board, and how many there are, while another process asks for the same name."""
 
-MARK = "ablate.claim."
+MARK = "ablate.reservation."
 """What the marks for names begin with."""
 
 ASKED, HELD = "asked", "held"
@@ -76,7 +76,7 @@ class Board(Protocol):
         """Delete an attempt at a trial that has finished twice."""
 
 
-class Claimant:
+class Contender:
     """Takes names for one process. Only one thread may call it at a time; any method may raise what the board does."""
 
     def __init__(
@@ -90,11 +90,11 @@ class Claimant:
         self.mine: dict[str, str] = {}
         """Name to ASKED or HELD, of all that this process has or wants."""
 
-        self.lost: dict[str, Claim] = {}
-        """Names that it wanted and another process holds, with that process's claim."""
+        self.lost: dict[str, Reservation] = {}
+        """Names that it wanted and another process holds, with that process's reservation."""
 
-        self.others: dict[str, Claim] = {}
-        """Names that others held when the board was last read, with their claims."""
+        self.others: dict[str, Reservation] = {}
+        """Names that others held when the board was last read, with their reservations."""
 
         self.news: tuple[float | None, Mapping[str, str]] = (None, {})
         """When it expects to end, and what its running trials have of the machine."""
@@ -103,10 +103,13 @@ class Claimant:
         self._entry: str | None = None
         self._since = time.time()
         self._silence = Silence(clock)
-        self._refused: dict[str, Claim] = {}
+        self._refused: dict[str, Reservation] = {}
 
-    def take(self, name: str) -> Claim | Attempt | None:
-        """Ask for a name. None: this process has it; a claim: another has; an attempt: the trial has ended by now."""
+    def take(self, name: str) -> Reservation | Attempt | None:
+        """Ask for a name.
+
+        None: this process has it; a reservation: another has; an attempt: the trial has ended by now.
+        """
         if self.mine.get(name) == HELD:
             return None
         if name in self.others:
@@ -114,9 +117,9 @@ class Claimant:
             self.mine.pop(name, None)
             return self.others[name]
         self.mine[name] = ASKED
-        if (claim := self._decide(name)) is not None:
-            self._refused[name] = claim
-            return claim
+        if (reservation := self._decide(name)) is not None:
+            self._refused[name] = reservation
+            return reservation
         # others may have ended it since this process asked the record what is missing
         if (ended := self._ended(name)) is not None:
             self.release(name)
@@ -140,8 +143,8 @@ class Claimant:
             self._write({BEAT: str(time.time()), NEWS: self._news()})
         self.look()
         for name in [name for name, state in self.mine.items() if state == ASKED]:
-            if (claim := self._decide(name)) is not None:
-                self.lost[name] = claim
+            if (reservation := self._decide(name)) is not None:
+                self.lost[name] = reservation
 
     def look(self) -> dict[str, dict[str, str]]:
         """Read the other entries; those of dead processes are buried and left out."""
@@ -159,8 +162,8 @@ class Claimant:
             if is_dead_here(marks) or silent >= SILENCE:
                 self._board.bury(entry, marks.get(PROCESS, ""))
                 del entries[entry]
-                self._say(f"{claim_of(marks)}, is dead: what it was at is free")
-        found = {entry: claim_of(marks) for entry, marks in entries.items()}
+                self._say(f"{reservation_of(marks)}, is dead: what it was at is free")
+        found = {entry: reservation_of(marks) for entry, marks in entries.items()}
         self.others = {
             name: found[entry]
             for entry, marks in entries.items()
@@ -174,7 +177,7 @@ class Claimant:
         if self._entry is not None:
             self._board.close(self._entry)
 
-    def _decide(self, name: str) -> Claim | None:
+    def _decide(self, name: str) -> Reservation | None:
         """Who gets a name that this process asks for; None: this process does."""
         if self._entry is None:
             self._enter()
@@ -194,7 +197,7 @@ class Claimant:
             self._pause(PAUSE)
         self._write({MARK + name: None})
         self.mine.pop(name)
-        return claim_of(entries[first])
+        return reservation_of(entries[first])
 
     def _ended(self, name: str) -> Attempt | None:
         attempts = self._board.attempts(name)
@@ -267,10 +270,10 @@ def is_dead_here(marks: Mapping[str, str]) -> bool:
     return marks.get(MACHINE) == machine() and not is_alive(int(marks.get(PID, "0")))
 
 
-def claim_of(marks: Mapping[str, str]) -> Claim:
+def reservation_of(marks: Mapping[str, str]) -> Reservation:
     """What an entry says of its process."""
     news = json.loads(marks.get(NEWS) or "{}")
-    return Claim(
+    return Reservation(
         host=marks.get(HOST, "?"),
         pid=int(marks.get(PID, "0")),
         since=float(marks.get(SINCE, "0")),

@@ -15,9 +15,9 @@ from ..tracking.attempts import HOST, PID, PROCESS, Attempt
 from ..tracking.opening import end_run, open_client, open_experiment
 from ..tracking.reading import search_attempts
 from ..tracking.uris import embedded_record
-from .arbitration import BEAT, SILENCE, Gone, claim_of, is_dead_here
-from .claims import Claim
+from .arbitration import BEAT, SILENCE, Gone, is_dead_here, reservation_of
 from .process import TOKEN
+from .reservations import Reservation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,15 +109,15 @@ class RecordBoard:
         self._client.delete_run(attempt.run_id)
 
 
-def claims_in_record(now: float) -> dict[str, Claim]:
+def reservations_in_record(now: float) -> dict[str, Reservation]:
     """Trial folder's name to who has it, over all processes that have given a sign of life by the time `now`.
 
     For display alone: it trusts the clocks of other machines, so it never decides what a process may train.
     """
-    found: dict[str, Claim] = {}
+    found: dict[str, Reservation] = {}
     for marks in living(now):
-        claim = claim_of(marks)
-        found |= dict.fromkeys(claim.trials, claim)
+        reservation = reservation_of(marks)
+        found |= dict.fromkeys(reservation.trials, reservation)
     return found
 
 

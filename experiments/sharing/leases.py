@@ -1,8 +1,8 @@
 """Trials that this process trains, kept from processes on other machines that share its record: a lease on each.
 
-Between processes of one machine a claim (see claims) is enough; where the record is a file, there are no others. A
-lease is agreed on through the record (see arbitration, board) just before a trial begins, so that machines share the
-work of a study trial by trial.
+Between processes of one machine a reservation (see reservations) is enough; where the record is a file, there are no
+others. A lease is agreed on through the record (see arbitration, board) just before a trial begins, so that machines
+share the work of a study trial by trial.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..tracking.attempts import Attempt
 from ..tracking.failures import described, may_pass
 from ..tracking.uris import embedded_record, shown_uri, without_secrets
 from . import arbitration
-from .arbitration import Board, Claimant
-from .claims import Claim
+from .arbitration import Board, Contender
+from .reservations import Reservation
 
 PATIENCE = 3.0
 """Seconds that a trial waits for a record that does not answer; then it begins all the same."""
@@ -35,37 +35,37 @@ _MOMENT = 0.3
 class Lease(Protocol):
     """The trials of a record that this process may train. No method waits longer than `PATIENCE`."""
 
-    def take(self, name: str) -> Claim | Attempt | None:
+    def take(self, name: str) -> Reservation | Attempt | None:
         """Ask for the trial of a folder. None: this process has it; else who has it, or how it has ended meanwhile."""
 
-    def lost(self, name: str) -> Claim | None:
+    def lost(self, name: str) -> Reservation | None:
         """Who has taken over a trial that this process trains, because it was silent or cut off for too long."""
 
     def release(self, name: str, *, finished: bool = False) -> None:
         """The trial has ended and is recorded. finished: as finished, of which the record keeps one attempt."""
 
-    def others(self) -> Mapping[str, Claim]:
+    def others(self) -> Mapping[str, Reservation]:
         """Names that others held when the board was last read; it is read again for the next call."""
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
-        """How it goes; see claims.Held."""
+        """How it goes; see reservations.Held."""
 
 
 class Unshared:
     """The lease of a record that no other machine writes to: everything is this process's."""
 
-    def take(self, name: str) -> Claim | Attempt | None:
+    def take(self, name: str) -> Reservation | Attempt | None:
         """See Lease."""
         return None
 
-    def lost(self, name: str) -> Claim | None:
+    def lost(self, name: str) -> Reservation | None:
         """See Lease."""
         return None
 
     def release(self, name: str, *, finished: bool = False) -> None:
         """See Lease."""
 
-    def others(self) -> Mapping[str, Claim]:
+    def others(self) -> Mapping[str, Reservation]:
         """See Lease."""
         return {}
 
@@ -92,42 +92,42 @@ class Shared:
     """See Lease. A thread of its own makes all calls of the board, in their order, and gives the signs of life."""
 
     def __init__(self, board: Board, say: Callable[[str], None]) -> None:
-        self._claimant = Claimant(board, say)
+        self._contender = Contender(board, say)
         self._say = say
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._away = self._complained = self._looking = False
 
-    def take(self, name: str) -> Claim | Attempt | None:
+    def take(self, name: str) -> Reservation | Attempt | None:
         """See Lease."""
         answer = self._ask(lambda: self._take(name))
         try:
-            found: Claim | Attempt | None = answer.result(_MOMENT if self._away else PATIENCE)
+            found: Reservation | Attempt | None = answer.result(_MOMENT if self._away else PATIENCE)
         except Exception:
             # it stays wanted, and is asked for with the next sign of life
             return None
-        self._claimant.lost.pop(name, None)
+        self._contender.lost.pop(name, None)
         return found
 
-    def lost(self, name: str) -> Claim | None:
+    def lost(self, name: str) -> Reservation | None:
         """See Lease."""
-        return self._claimant.lost.get(name)
+        return self._contender.lost.get(name)
 
     def release(self, name: str, *, finished: bool = False) -> None:
         """See Lease."""
-        self._claimant.lost.pop(name, None)
-        self._ask(lambda: self._claimant.release(name, finished=finished))
+        self._contender.lost.pop(name, None)
+        self._ask(lambda: self._contender.release(name, finished=finished))
 
-    def others(self) -> Mapping[str, Claim]:
+    def others(self) -> Mapping[str, Reservation]:
         """See Lease."""
         if not self._looking:
             self._looking = True
             self._ask(self._look)
-        return self._claimant.others
+        return self._contender.others
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
         """See Lease."""
-        self._claimant.news = (ends, shares)
+        self._contender.news = (ends, shares)
 
     def close(self) -> None:
         """Give everything up; waits a limited time for the board to be told."""
@@ -135,16 +135,16 @@ class Shared:
             self._tasks.put(None)
             self._thread.join(_MOMENT if self._away else _LAST_PATIENCE)
 
-    def _take(self, name: str) -> Claim | Attempt | None:
-        found = self._claimant.take(name)
-        if isinstance(found, Claim):
+    def _take(self, name: str) -> Reservation | Attempt | None:
+        found = self._contender.take(name)
+        if isinstance(found, Reservation):
             # the trial may have begun meanwhile, as it waits only for so long
-            self._claimant.lost[name] = found
+            self._contender.lost[name] = found
         return found
 
     def _look(self) -> None:
         self._looking = False
-        self._claimant.look()
+        self._contender.look()
 
     def _ask(self, call: Callable[[], Any]) -> Future[Any]:
         if self._thread is None:
@@ -158,14 +158,14 @@ class Shared:
         beat = time.monotonic() + arbitration.BEAT_SECONDS
         while True:
             if time.monotonic() >= beat:
-                self._do(self._claimant.beat, Future())
+                self._do(self._contender.beat, Future())
                 beat = time.monotonic() + arbitration.BEAT_SECONDS
             try:
                 task = self._tasks.get(timeout=max(0.0, beat - time.monotonic()))
             except queue.Empty:
                 continue
             if task is None:
-                self._do(self._claimant.close, Future())
+                self._do(self._contender.close, Future())
                 return
             task()
 

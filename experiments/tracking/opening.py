@@ -133,9 +133,9 @@ def end_run(client: MlflowClient, run: Run) -> None:
 
 
 def _living_processes() -> set[str]:
-    """Tokens (see process) of those that give signs of life: claims of this machine, entries in a shared record."""
+    """Tokens (see process) of those that give signs of life: reservations on this machine, entries in a shared one."""
     from ..sharing.board import living_tokens
-    from ..sharing.claims import living_processes
+    from ..sharing.reservations import living_processes
 
     return living_processes() | living_tokens()
 

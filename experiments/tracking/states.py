@@ -11,7 +11,7 @@ from trainer.files import CHECKPOINT, JOURNAL
 from trainer.recorder import Journal
 
 from ..plan import Plan, Trial
-from ..sharing.claims import Claim, claims_of_others
+from ..sharing.reservations import Reservation, reservations_of_others
 from ..training.folders import TRIALS, begun_trials, folder_name
 from ..training.weights import has_weights
 from .attempts import Attempt, recorded_attempts
@@ -38,7 +38,7 @@ class State:
     top1: float | None = None
     """Of the last epoch, for `running`."""
 
-    claim: Claim | None = None
+    reservation: Reservation | None = None
     """Of the process that has it, for `running` and `waiting`."""
 
     def __str__(self) -> str:
@@ -62,9 +62,9 @@ def data_fingerprints(plan: Plan) -> dict[str, str | None]:
 def trial_states(plan: Plan, fingerprints: Mapping[str, str | None]) -> dict[str, State]:
     """Trial id to state. Where the data are not at hand, what was recorded on any data counts."""
     attempts = recorded_attempts(plan.trials)
-    claims = claims_of_others()
+    reservations = reservations_of_others()
     begun = begun_trials()
-    states = {t.id: _state(t, attempts[t.id], fingerprints[t.id], claims, begun) for t in plan.trials}
+    states = {t.id: _state(t, attempts[t.id], fingerprints[t.id], reservations, begun) for t in plan.trials}
     _retrain_teachers(plan, states)
     return states
 
@@ -89,7 +89,7 @@ def _state(
     trial: Trial,
     attempts: list[Attempt],
     fingerprint: str | None,
-    claims: Mapping[str, Claim],
+    reservations: Mapping[str, Reservation],
     begun: Collection[str],
 ) -> State:
     """begun: the names of the trials' folders that are here."""
@@ -97,14 +97,14 @@ def _state(
     if (attempt := finished_attempt(fitting)) is not None:
         return State("done", trial.recipe.epochs, attempt)
     name = folder_name(trial.id, fingerprint) if fingerprint is not None else ""
-    claim = claims.get(name)
-    if fitting and fitting[0].status == "failed" and (claim is None or fitting[0].started > claim.since):
+    taken = reservations.get(name)
+    if fitting and fitting[0].status == "failed" and (taken is None or fitting[0].started > taken.since):
         return State("failed", attempt=fitting[0], reason=fitting[0].reason)
-    if claim is not None:
+    if taken is not None:
         running = bool(fitting) and fitting[0].status == "running"
-        history = Journal(Path(claim.folder) / TRIALS / name / JOURNAL).read() if running else []
+        history = Journal(Path(taken.folder) / TRIALS / name / JOURNAL).read() if running else []
         top1 = history[-1]["top1"] if history else None
-        return State("running" if running else "waiting", len(history), reason=str(claim), top1=top1, claim=claim)
+        return State("running" if running else "waiting", len(history), reason=str(taken), top1=top1, reservation=taken)
     if name in begun and (TRIALS / name / CHECKPOINT).exists():
         return State("resume", len(Journal(TRIALS / name / JOURNAL).read()))
     if any(attempt.status == "finished" for attempt in attempts):

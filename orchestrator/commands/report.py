@@ -11,7 +11,7 @@ import click
 
 from experiments.language.wording import count
 from experiments.plan import Plan
-from experiments.sharing.claims import claims_of_others
+from experiments.sharing.reservations import reservations_of_others
 from experiments.tracking.attempts import record_mark
 from experiments.tracking.uris import embedded_record, shown_uri
 from experiments.training.folders import trial_of
@@ -137,4 +137,4 @@ def _renew(plan: Plan, folder: Path, allow_mixed: bool) -> Renewed | None:
 def _trains(plan: Plan) -> bool:
     """Whether a process trains, or will train, a trial of the plan."""
     ids = {trial.id for trial in plan.trials}
-    return any(trial_of(folder) in ids for folder in claims_of_others())
+    return any(trial_of(folder) in ids for folder in reservations_of_others())

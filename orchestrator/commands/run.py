@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.language.wording import count, duration
 from experiments.plan import Plan
-from experiments.sharing.claims import claims_of_others
+from experiments.sharing.reservations import reservations_of_others
 from experiments.tracking.attempts import read_record
 from experiments.tracking.states import data_fingerprints, trial_states
 from experiments.training.folders import trial_of
@@ -63,7 +63,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
 
 def _left(summary: Summary) -> int:
     """How many trials were left to another process, if no process has any of them any more; else 0."""
-    taken = {trial_of(folder) for folder in claims_of_others()} if summary.elsewhere else set()
+    taken = {trial_of(folder) for folder in reservations_of_others()} if summary.elsewhere else set()
     return len(summary.elsewhere) if summary.interrupted is None and not taken & summary.elsewhere.keys() else 0
 
 

@@ -48,7 +48,7 @@ def show(study: Path, profile: str | None, seeds: int | None, as_json: bool) -> 
 
 def _end(states: Mapping[str, State]) -> str:
     """Says when the processes that train the missing trials expect to be done; empty if they don't tell."""
-    ends = [state.claim.ends for state in states.values() if state.claim and state.claim.ends]
+    ends = [state.reservation.ends for state in states.values() if state.reservation and state.reservation.ends]
     if not ends:
         return ""
     left = max(0.0, max(ends) - time.time())
@@ -59,9 +59,9 @@ def _as_json(trial: Trial, state: State) -> dict[str, object]:
     found: dict[str, object] = {"id": trial.id, "cell": trial.cell, "seed": trial.seed, "state": str(state)}
     if state.reason:
         found["reason"] = state.reason
-    if state.name == "running" and state.claim:
-        share = state.claim.shares.get(trial.id)
-        found |= {"epoch": state.epoch, "top1": state.top1, "share": share, "ends": state.claim.ends}
+    if state.name == "running" and state.reservation:
+        share = state.reservation.shares.get(trial.id)
+        found |= {"epoch": state.epoch, "top1": state.top1, "share": share, "ends": state.reservation.ends}
     return found
 
 
@@ -72,7 +72,7 @@ def _detail(trial: Trial, state: State) -> str:
         top1 = f", top-1 {state.top1:.4f}" if state.top1 is not None else ""
         # 0 if another machine trains it, as its journal is not here
         course = f": epoch {state.epoch} of {trial.recipe.epochs} is done{top1}" if state.epoch else ""
-        share = state.claim.shares.get(trial.id, "") if state.claim else ""
+        share = state.reservation.shares.get(trial.id, "") if state.reservation else ""
         which = ", ".join(part for part in (share, state.reason) if part)
         return f"running: {name}{course} ({which})"
     if state.name == "failed":

@@ -11,7 +11,7 @@ from experiments.search.plan import SearchPlan
 from experiments.tracking.records import TrialRecord
 
 from ..driver import Driver
-from ..holdings import Claims
+from ..holdings import Reservations
 from .memory import Memory
 from .outcomes import course_of, values_of
 
@@ -39,10 +39,10 @@ class Open:
 class Awaited:
     """Tells the memory the outcome of each configuration, once all its trials have ended or one decides it."""
 
-    def __init__(self, search: SearchPlan, memory: Memory, claims: Claims) -> None:
+    def __init__(self, search: SearchPlan, memory: Memory, reservations: Reservations) -> None:
         self.search = search
         self.memory = memory
-        self.claims = claims
+        self.reservations = reservations
         self.open: dict[int, Open] = {}
         """Number to configuration."""
 
@@ -105,7 +105,7 @@ class Awaited:
     def _tell(self, number: int, call: Callable[[], None]) -> None:
         configuration = self.open.pop(number)
         for trial in configuration.waiting:
-            self.claims.give_up(trial.id)
+            self.reservations.give_up(trial.id)
         call()
 
     def _report_all(self, configuration: Open, record: TrialRecord) -> None:

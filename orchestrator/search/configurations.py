@@ -25,7 +25,7 @@ from trainer.stopping import value_so_far
 
 from ..driver import Driver
 from ..events import Rule
-from ..holdings import Claims, recorded
+from ..holdings import Reservations, recorded
 from .awaited import Awaited, Open
 from .budget import POLL, Budget
 from .finalists import Finalists
@@ -72,13 +72,13 @@ class Configurations:
         }
         """First trial of each configuration that would diverge again, and the reason of its failure."""
 
-        self.claims = Claims(fingerprints, lease)
-        self.awaited = Awaited(search, memory, self.claims)
+        self.reservations = Reservations(fingerprints, lease)
+        self.awaited = Awaited(search, memory, self.reservations)
         self.elsewhere: list[tuple[Open, float]] = []
         """Configurations with a trial that another process trains, and when to look at them again."""
 
         self.unrecorded = Unrecorded(search, history, self.awaited, fingerprints, fingerprint)
-        self.finalists = Finalists(search, memory, self.claims, fingerprints, fingerprint)
+        self.finalists = Finalists(search, memory, self.reservations, fingerprints, fingerprint)
 
     @property
     def rule(self) -> Rule | None:
@@ -131,7 +131,7 @@ class Configurations:
 
     def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
         """See events.Supply."""
-        self.claims.release(trial.id)
+        self.reservations.release(trial.id)
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
         for configuration in self.awaited.ended(trial, record):
             if record.status == "failed" and DIVERGED in record.reason:
@@ -225,7 +225,7 @@ class Configurations:
         found = recorded(driver.plan, trials, self.fingerprints, pruned=self.rule is not None)
         found |= {trial.id: self.awaited.records[trial.id] for trial in trials if trial.id in self.awaited.records}
         missing = [trial for trial in trials if trial.id not in found]
-        if not self.claims.take(missing):
+        if not self.reservations.take(missing):
             self.elsewhere.append((configuration, time.monotonic() + POLL))
             return
         first = configuration.first

@@ -12,7 +12,7 @@ from experiments.search.plan import SearchPlan, with_cells
 from reports.search.told import fresh_plan
 
 from ..driver import Driver
-from ..holdings import Claims, recorded
+from ..holdings import Reservations, recorded
 from .budget import POLL
 from .memory import Memory
 
@@ -24,14 +24,14 @@ class Finalists:
         self,
         search: SearchPlan,
         memory: Memory,
-        claims: Claims,
+        reservations: Reservations,
         fingerprints: dict[str, str],
         fingerprint: Callable[[Plan], Mapping[str, str]],
     ) -> None:
         """See Configurations."""
         self.search = search
         self.memory = memory
-        self.claims = claims
+        self.reservations = reservations
         self.fingerprints = fingerprints
         self.fingerprint = fingerprint
         self.are_begun = False
@@ -58,7 +58,7 @@ class Finalists:
         self._looked = time.monotonic()
         found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
         missing = [trial for trial in trials if trial.id not in found]
-        taken = [trial for trial in missing if self.claims.take([trial])]
+        taken = [trial for trial in missing if self.reservations.take([trial])]
         self.elsewhere = [trial for trial in missing if trial not in taken]
         driver.add(driver.plan, taken)
         if self.elsewhere:

@@ -86,7 +86,7 @@ def run_search(
                         get_ready=get_ready,
                     )
                 finally:
-                    supply.claims.close()
+                    supply.reservations.close()
         if supply.broken is not None:
             raise supply.broken
         for trial in summary.pruned:

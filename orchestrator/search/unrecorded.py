@@ -50,6 +50,6 @@ class Unrecorded:
             driver.plan, trials = with_cells(driver.plan, [cell], self.search.seeds)
             self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
             found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
-            missing = [trial for trial in trials if trial.id not in found and self.awaited.claims.take([trial])]
+            missing = [trial for trial in trials if trial.id not in found and self.awaited.reservations.take([trial])]
             # not among the open ones, as the memory knows its outcome
             self.awaited.begin(driver, Open(told.number, {trial.seed: trial for trial in trials}), missing)

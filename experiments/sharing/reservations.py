@@ -1,7 +1,7 @@
 """Which trials each running `ablate run` has taken on, so that no other process of this machine trains them as well.
 
-A claim is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
-claimed is free at once. Working copies that share a record see each other's claims. Between machines there
+A reservation is a JSON file with a lock beside it that its process holds for as long as it lives; what a killed process
+reserved is free at once. Working copies that share a record see each other's reservations. Between machines there
 are leases (see leases).
 """
 
@@ -30,7 +30,7 @@ PAUSE = 1.0
 
 
 @dataclass(frozen=True)
-class Claim:
+class Reservation:
     """What one process has taken on."""
 
     host: str
@@ -60,13 +60,13 @@ class Claim:
 class Held:
     """What this process has taken on."""
 
-    def __init__(self, file: Path, others: Iterable[Claim], trials: Iterable[str]) -> None:
-        """Claims `trials`, but for those of the others; called while the folder is locked."""
-        self.others: dict[str, Claim] = {}
-        """Every trial that another process had at a time when this one took trials on, with that process's claim."""
+    def __init__(self, file: Path, others: Iterable[Reservation], trials: Iterable[str]) -> None:
+        """Reserves `trials`, but for those of the others; called while the folder is locked."""
+        self.others: dict[str, Reservation] = {}
+        """Every trial that another process had when this one took trials on, with that process's reservation."""
 
         self._file = file
-        self._claim: dict[str, Any] = {**_process(), "trials": ()}
+        self._reservation: dict[str, Any] = {**_process(), "trials": ()}
         self._take(others, trials)
         self._told = 0.0
         self._trained: set[str] = set()
@@ -75,15 +75,15 @@ class Held:
         """Take on these as well, but for those that another process has: they are among `others` then."""
         from filelock import FileLock
 
-        with FileLock(claims_folder() / "lock", mode=LOCK_MODE):
+        with FileLock(reservations_folder() / "lock", mode=LOCK_MODE):
             self._take(_of_others(), trials)
 
-    def _take(self, others: Iterable[Claim], trials: Iterable[str]) -> None:
-        taken = {trial: claim for claim in others for trial in claim.trials}
+    def _take(self, others: Iterable[Reservation], trials: Iterable[str]) -> None:
+        taken = {trial: reservation for reservation in others for trial in reservation.trials}
         self.others |= taken
         free = tuple(trial for trial in trials if trial not in taken)
-        self._claim["trials"] = (*self._claim["trials"], *free)
-        _write(self._file, self._claim)
+        self._reservation["trials"] = (*self._reservation["trials"], *free)
+        _write(self._file, self._reservation)
 
     def tell(self, ends: float | None, shares: Mapping[str, str]) -> None:
         """Let other processes know how it goes: once in `PAUSE` seconds, and when other trials train.
@@ -97,14 +97,14 @@ class Held:
 
 
 @contextmanager
-def claimed(trials: Iterable[str]) -> Iterator[Held]:
+def reserved(trials: Iterable[str]) -> Iterator[Held]:
     """Inside, these trials are this process's, but for those that another has.
 
-    Earlier claims of this process stay in place.
+    Earlier reservations of this process stay in place.
     """
     from filelock import FileLock
 
-    folder = claims_folder()
+    folder = reservations_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -124,50 +124,50 @@ def claimed(trials: Iterable[str]) -> Iterator[Held]:
         _lock_of(file).unlink(missing_ok=True)
 
 
-def claims_of_others() -> dict[str, Claim]:
-    """Trial folder's name to who has claimed it, over all living processes but this one.
+def reservations_of_others() -> dict[str, Reservation]:
+    """Trial folder's name to who has reserved it, over all living processes but this one.
 
     Where machines share the record, also those of other machines, as they last said.
     """
-    found: dict[str, Claim] = {}
+    found: dict[str, Reservation] = {}
     if embedded_record() is None:
-        from .board import claims_in_record
+        from .board import reservations_in_record
 
-        found = claims_in_record(time.time())
-    return found | {trial: claim for claim in _of_others() for trial in claim.trials}
+        found = reservations_in_record(time.time())
+    return found | {trial: reservation for reservation in _of_others() for trial in reservation.trials}
 
 
-def _of_others(*, tidy: bool = False) -> list[Claim]:
-    """The claims of the other living processes. tidy: delete those of dead ones; only while the folder is locked."""
+def _of_others(*, tidy: bool = False) -> list[Reservation]:
+    """Those of the other living processes. tidy: delete those of dead ones; only while the folder is locked."""
     found = []
-    for file in sorted(claims_folder().glob("*.json")):
-        claim = _read(file)
+    for file in sorted(reservations_folder().glob("*.json")):
+        reservation = _read(file)
         # its lock is held, and asking for a lock that is held takes a while
-        if claim is not None and claim.process == TOKEN:
+        if reservation is not None and reservation.process == TOKEN:
             continue
         if is_held(_lock_of(file)):
-            if claim is None and file.exists():
+            if reservation is None and file.exists():
                 raise UserError(f"{file}: can't be read; expected what a running `ablate` of this release has written")
-            found += [claim] if claim is not None else []
+            found += [reservation] if reservation is not None else []
         elif tidy:
             _delete(file)
             _lock_of(file).unlink(missing_ok=True)
-    for lock in claims_folder().glob("*.lock") if tidy else ():
-        # of a process that was killed before it could write its claim
+    for lock in reservations_folder().glob("*.lock") if tidy else ():
+        # of a process that was killed before it could write its reservation
         if not lock.with_suffix(".json").exists() and not is_held(lock):
             _delete(lock.with_suffix(".json"))
             lock.unlink(missing_ok=True)
     return found
 
 
-def _read(file: Path) -> Claim | None:
-    """A claim with its news; None where there is none, or what a power cut or another release has left."""
+def _read(file: Path) -> Reservation | None:
+    """A reservation with its news; None where there is none, or what a power cut or another release has left."""
     try:
         data = json.loads(file.read_text())
         news = json.loads(_news_of(file).read_text()) if _news_of(file).exists() else {}
-        known = {field.name for field in fields(Claim)}
+        known = {field.name for field in fields(Reservation)}
         said = {name: value for name, value in {**data, **news}.items() if name in known}
-        return Claim(**{**said, "trials": tuple(data["trials"])})
+        return Reservation(**{**said, "trials": tuple(data["trials"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -196,18 +196,18 @@ def _process() -> dict[str, object]:
     return {"host": host, "pid": os.getpid(), "process": TOKEN, "since": time.time(), "folder": folder}
 
 
-def claims_folder() -> Path:
+def reservations_folder() -> Path:
     """Where all processes of this machine that write to this record say what they have.
 
     Of a record in a file, beside it: two accounts, or a container and its host, share the file but no cache. Of one on
     a server, in the cache.
     """
     if (file := embedded_record()) is not None:
-        return file.resolve().parent / STATE / "claims" / file.name
+        return file.resolve().parent / STATE / "reservations" / file.name
     server = tracking_uri().rstrip("/")
-    return cache_folder() / "claims" / hashlib.blake2b(server.encode(), digest_size=12).hexdigest()
+    return cache_folder() / "reservations" / hashlib.blake2b(server.encode(), digest_size=12).hexdigest()
 
 
 def living_processes() -> set[str]:
-    """Tokens of the processes of this machine that have claimed anything in this record, and of this one."""
-    return {claim.process for claim in _of_others()} | {TOKEN}
+    """Tokens of the processes of this machine that have reserved anything in this record, and of this one."""
+    return {reservation.process for reservation in _of_others()} | {TOKEN}

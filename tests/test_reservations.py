@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.sharing.claims import claimed, claims_folder, claims_of_others
+from experiments.sharing.reservations import reservations_folder, reservations_of_others, reserved
 from experiments.training.folders import alone_in, is_held
 from orchestrator.cli import main
 from orchestrator.scratch import scratch_folder
@@ -26,8 +26,8 @@ from trainer.errors import UserError
 WriteStudy = Callable[..., Path]
 HOLDS = """
 import sys
-from experiments.sharing.claims import claimed
-with claimed(sys.argv[1:]) as held:
+from experiments.sharing.reservations import reserved
+with reserved(sys.argv[1:]) as held:
     print(" ".join(held.others) or "none", flush=True)
     sys.stdin.read()
 """
@@ -96,46 +96,53 @@ def folders(study: Path) -> dict[str, str]:
 
 def test_what_one_process_has_no_other_gets() -> None:
     with another(HOLDS, "a", "b") as process:
-        with claimed(["b", "c"]) as held:
-            assert {trial: claim.pid for trial, claim in held.others.items()} == {"a": process.pid, "b": process.pid}
+        with reserved(["b", "c"]) as held:
+            assert {trial: reservation.pid for trial, reservation in held.others.items()} == {
+                "a": process.pid,
+                "b": process.pid,
+            }
             with another(HOLDS, "c", "d"):
-                assert {trial: claim.pid for trial, claim in claims_of_others().items()}.keys() == {"a", "b", "d"}
-        assert claims_of_others().keys() == {"a", "b"}
-    assert claims_of_others() == {}
+                assert {trial: reservation.pid for trial, reservation in reservations_of_others().items()}.keys() == {
+                    "a",
+                    "b",
+                    "d",
+                }
+        assert reservations_of_others().keys() == {"a", "b"}
+    assert reservations_of_others() == {}
 
 
-def test_working_copies_that_share_a_record_share_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_copies_that_share_a_record_share_reservations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'shared.db'}")
     with another(HOLDS, "a") as process:
         (tmp_path / "copy").mkdir()
         monkeypatch.chdir(tmp_path / "copy")
-        (claim,) = claims_of_others().values()
-        assert (claim.pid, claim.folder) == (process.pid, str(tmp_path))
+        (reservation,) = reservations_of_others().values()
+        assert (reservation.pid, reservation.folder) == (process.pid, str(tmp_path))
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
-        assert claims_of_others() == {}, "with a record of its own"
+        assert reservations_of_others() == {}, "with a record of its own"
 
 
 def test_what_a_killed_process_had_is_free_and_its_files_go() -> None:
     with another(HOLDS, "a") as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert len(list(claims_folder().glob("*.json"))) == 1
-        assert claims_of_others() == {}
-        with claimed(["a"]) as held:
+        assert len(list(reservations_folder().glob("*.json"))) == 1
+        assert reservations_of_others() == {}
+        with reserved(["a"]) as held:
             assert held.others == {}
-            assert len(list(claims_folder().glob("*.json"))) == 1
-    assert [file.name for file in claims_folder().iterdir()] == ["lock"]
+            assert len(list(reservations_folder().glob("*.json"))) == 1
+    assert [file.name for file in reservations_folder().iterdir()] == ["lock"]
 
 
 def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.sharing.claims.PAUSE", 0.2)
+    monkeypatch.setattr("experiments.sharing.reservations.PAUSE", 0.2)
 
     def told() -> tuple[float | None, dict[str, str]]:
-        for file in claims_folder().glob("*.now"):
+        for file in reservations_folder().glob("*.now"):
             return tuple(json.loads(file.read_text()).values())
         return None, {}
 
-    with claimed(["a"]) as held:
+    with reserved(["a"]) as held:
         assert told() == (None, {})
         held.tell(10.0, {"a": "1 core"})
         assert told() == (10.0, {"a": "1 core"})
@@ -146,7 +153,7 @@ def test_how_it_goes_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
         time.sleep(0.25)
         held.tell(40.0, {"a": "1 core", "b": "1 core"})
         assert told()[0] == 40.0
-    assert [file.name for file in claims_folder().iterdir()] == ["lock"]
+    assert [file.name for file in reservations_folder().iterdir()] == ["lock"]
 
 
 @pytest.mark.usefixtures("record")
@@ -176,7 +183,7 @@ def test_a_second_run_trains_what_the_first_leaves(study_file: WriteStudy) -> No
 
 
 @pytest.mark.usefixtures("record")
-def test_what_is_done_needs_no_claim(study_file: WriteStudy) -> None:
+def test_what_is_done_needs_no_reservation(study_file: WriteStudy) -> None:
     study = study_file()
     assert ablate("run", str(study), "--executor", "inline").exit_code == 0
     with another(HOLDS, *folders(study).values()):
@@ -244,24 +251,24 @@ def test_scratch_folders_are_short_enough_for_sockets(tmp_path: Path, monkeypatc
     assert not own.exists()
 
 
-def test_what_was_killed_before_it_wrote_its_claim_is_cleared() -> None:
-    folder = claims_folder()
+def test_what_was_killed_before_it_wrote_its_reservation_is_cleared() -> None:
+    folder = reservations_folder()
     folder.mkdir(parents=True)
     for name in ("1.lock", "1.part"):
         (folder / name).touch()
-    with claimed(["a"]):
+    with reserved(["a"]):
         assert sorted(path.suffix for path in folder.iterdir()) == ["", ".json", ".lock"]
     assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
 def test_another_account_with_another_cache_sees_what_is_taken(tmp_path: Path) -> None:
-    script = "from experiments.sharing.claims import claims_of_others; print(*claims_of_others())"
+    script = "from experiments.sharing.reservations import reservations_of_others; print(*reservations_of_others())"
     environment = {**os.environ, "ABLATE_CACHE": str(tmp_path / "theirs")}
 
     def seen() -> str:
         command = [sys.executable, "-c", script]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
-    with claimed(["t-1"]):
+    with reserved(["t-1"]):
         assert seen() == "t-1"
     assert seen() == ""
