@@ -240,8 +240,8 @@ def predict(run: str, folder: Path, out: Path) -> None:
     """Name the classes of FOLDER's images by RUN's weights.
 
     RUN is a trial id (the column `trial` of results.csv) or an MLflow run id. The file has a row an image: its path
-    below FOLDER, the class as its folder was called, the probability. Images that can't be decoded are left out and
-    named, and the exit code is 1.
+    below FOLDER, the class as its folder was called, the probability. Of images in folders named as the classes, it
+    says how many are right. Images that can't be decoded are left out and named, and the exit code is 1.
     """
     from .commands import predict as command
 

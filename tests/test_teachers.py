@@ -273,6 +273,23 @@ class TestPredict:
         assert all(0.4 < float(row["probability"]) <= 1 for row in rows)
         assert f"trial {trial}: taught, cell baseline, seed 0, epoch 16" in said
         assert "3 images, 3 classes" in said
+        assert "top-1" not in said, "no folder tells a class"
+
+    def test_of_images_in_folders_named_as_classes_it_says_how_many_are_right(self, trial: str) -> None:
+        for name, level in (("10/1", 30), ("10/2", 230), ("10/3", 230), ("1/deep/1", 130), ("2/1", 130), ("new/1", 30)):
+            file = Path(f"labelled/{name}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (level,) * 3).save(file)
+        said = ablate("predict", trial, "labelled").stdout
+        assert (
+            "top-1 0.4000 over the 5 images in folders named as classes\nmost often wrong: 10 as 1 (2), 1 as 2 (1)"
+            in said
+        )
+        shutil.rmtree("labelled/1")
+        for name in ("2", "3"):
+            Path(f"labelled/10/{name}.png").unlink()
+        said = ablate("predict", trial, "labelled").stdout
+        assert "top-1 1.0000 over the 2 images in folders named as classes\npredictions: " in said
 
     def test_the_predictions_are_the_accuracy_that_was_recorded(self, trial: str) -> None:
         ablate("predict", trial, "images")

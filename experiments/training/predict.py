@@ -48,6 +48,9 @@ class Prediction:
 
     probability: float
 
+    label: str
+    """The class that its first folder below names; empty where it names none."""
+
 
 def predict(attempt: Attempt, folder: Path, progress: Callable[[int, int], None]) -> Predictions:
     """What a finished attempt predicts for every image in `folder` and below, in sorted order.
@@ -75,8 +78,9 @@ def predict(attempt: Attempt, folder: Path, progress: Callable[[int, int], None]
     for batch, probabilities in _probabilities(parts, weights, files, len(record.classes), unreadable):
         for file, row in zip(batch, probabilities, strict=True):
             best = int(row.argmax())
-            name = file.relative_to(folder).as_posix()
-            found.append(Prediction(name, record.classes[best], float(row[best])))
+            name = file.relative_to(folder)
+            label = name.parts[0] if name.parts[0] in record.classes and len(name.parts) > 1 else ""
+            found.append(Prediction(name.as_posix(), record.classes[best], float(row[best]), label))
         progress(len(found) + len(unreadable), len(files))
     if not found:
         raise UserError(unreadable[0])

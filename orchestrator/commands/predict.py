@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.progress import Progress
 
 from experiments.language.wording import count
-from experiments.training.predict import predict, to_csv
+from experiments.training.predict import Prediction, predict, to_csv
 from experiments.training.weights import finished_attempts
 from trainer.errors import UserError
 
@@ -46,6 +46,8 @@ def write(run: str, folder: Path, out: Path) -> int:
     console.print(
         f"{count(len(said.found), 'image')}, {len(record.classes)} classes, most often {listed}",
     )
+    for line in _of_labelled(said.found):
+        console.print(line)
     console.print(f"predictions: {out}")
     if said.unreadable:
         for line in said.unreadable[:_NAMED]:
@@ -53,6 +55,19 @@ def write(run: str, folder: Path, out: Path) -> int:
         rest = f", {_NAMED} of them named above" if len(said.unreadable) > _NAMED else ""
         console.print(f"{count(len(said.unreadable), 'image')} left out{rest}", style="red")
     return 1 if said.unreadable else 0
+
+
+def _of_labelled(found: list[Prediction]) -> Iterator[str]:
+    """How often it is right of images in folders that are called as classes are, and what it takes for what."""
+    labelled = [prediction for prediction in found if prediction.label]
+    if not labelled:
+        return
+    wrong = Counter((one.label, one.class_name) for one in labelled if one.label != one.class_name)
+    top1 = 1 - wrong.total() / len(labelled)
+    yield f"top-1 {top1:.4f} over the {count(len(labelled), 'image')} in folders named as classes"
+    if wrong:
+        taken = ", ".join(f"{label} as {name} ({number})" for (label, name), number in wrong.most_common(3))
+        yield f"most often wrong: {taken}"
 
 
 @contextmanager
