@@ -29,6 +29,7 @@ from reports.answer.text import (
     relative,
     standing,
 )
+from reports.figures.cost import cost_of
 from reports.page.tables import changes_view
 from reports.report import Report, write_report
 from reports.runs import Runs
@@ -370,7 +371,38 @@ def test_a_longer_first_epoch_is_no_cost_of_the_option(tmp_path: Path) -> None:
 def test_what_a_training_takes_in_a_warm_worker(tmp_path: Path, epochs: list[float | None], steady: float) -> None:
     plan = planned(tmp_path, TINY)
     history = [{"top1": 0.5, "epoch_seconds": seconds} for seconds in epochs]
-    assert recorded(plan, plan.trials[0], history, seconds=8.0).steady_seconds == steady
+    record = recorded(plan, plan.trials[0], history, seconds=8.0)
+    assert record.steady_seconds == steady
+    assert record.value("epoch_seconds") == (steady / len(epochs) if epochs else None)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "mean"),
+    [
+        ([10.0, 100.0, 50.0, 100.0], 4 / (3 / 100 + 1 / 50)),  # a slow first epoch counts as the others' median
+        ([100.0, 50.0, 50.0], 3 / (1 / 100 + 2 / 50)),
+        ([40.0], 40.0),
+        ([None, 40.0], 40.0),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_the_speed_of_a_training_is_that_over_all_epochs(
+    tmp_path: Path, speeds: list[float | None], mean: float | None
+) -> None:
+    plan = planned(tmp_path, TINY)
+    history = [{"top1": 0.5, "images_per_second": speed} for speed in speeds]
+    found = recorded(plan, plan.trials[0], history).value("images_per_second")
+    assert found == (None if mean is None else pytest.approx(mean))
+
+
+def test_seconds_per_epoch_are_the_same_in_every_table_and_figure(tmp_path: Path) -> None:
+    runs = made_up_runs(tmp_path, values(), FACTORIAL)
+    for trial, record in list(runs.records.items()):
+        history = [{**epoch, "epoch_seconds": took} for epoch, took in zip(record.history, (9.0, 2.5), strict=True)]
+        runs.records[trial] = record.model_copy(update={"history": history, "seconds": 11.5})
+    assert set(runs.values("plain", "epoch_seconds").values()) == {2.5}
+    assert cost_of(runs, "plain", "epoch_seconds") == 2.5
 
 
 def test_times_on_different_hardware_are_not_compared(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def final_metrics(networks: Iterable[str] = ()) -> list[str]:
 def metric_names(networks: Iterable[str] = ()) -> list[str]:
     """Every name under which a trial's number may be asked for.
 
-    A plain name is the value at the last epoch, `best_<name>` the best over all epochs, `selected_<name>` that at the
-    epoch whose weights the recipe selects.
+    A plain name is the value at the last epoch, of times the mean over epochs; `best_<name>` is the best over all
+    epochs, `selected_<name>` that at the epoch whose weights the recipe selects.
     """
     networks = list(networks)
     courses = [name for name in epoch_metrics(networks) if direction(name)]

@@ -117,6 +117,19 @@ class TrialRecord(BaseModel):
         first, *others = known
         return min(first, median(others)) + sum(others)
 
+    def pace(self, metric: str) -> float | None:
+        """`epoch_seconds` or `images_per_second`, the mean over epochs; a longer first one counts as the others."""
+        if not self.history:
+            return None
+        if metric == "epoch_seconds":
+            return self.steady_seconds / len(self.history)
+        known = [speed for epoch in self.history if (speed := epoch.get(metric)) is not None]
+        if len(known) < 2:
+            return known[0] if known else None
+        first, *others = known
+        # all epochs have as many images, so that their seconds are averaged
+        return len(known) / (1 / max(first, median(others)) + sum(1 / speed for speed in others))
+
     def reports(self, metric: str) -> bool:
         """Whether a trial has such a metric, be its value a number or not."""
         name = plain(metric)
@@ -125,6 +138,8 @@ class TrialRecord(BaseModel):
     def value(self, metric: str) -> float | None:
         """A number by its name (see trainer.metrics.metric_names); None where there is none."""
         name = plain(metric)
+        if name in ("epoch_seconds", "images_per_second"):
+            return self.pace(name)
         if is_final(name):
             return self.final.get(name)
         if metric == f"best_{name}":

@@ -106,7 +106,7 @@ def cost_points(
 
 
 def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
-    """What a cell costs, averaged over runs. epoch_seconds: see TrialRecord.steady_seconds."""
+    """What a cell costs, averaged over runs. epoch_seconds: see TrialRecord.pace."""
     if cost in ("macs", "params"):
         return runs.fact(cell, cost)
     records = [runs.records.get(runs.plan.ids.get((cell, seed), "")) for seed in runs.plan.seeds_of(cell)]
@@ -114,8 +114,8 @@ def cost_of(runs: Runs, cell: str, cost: CostName) -> float | None:
     for record in filter(None, records):
         if cost == "seconds":
             each.append(record.seconds)
-        elif record.history:
-            each.append(record.steady_seconds / len(record.history))
+        elif (pace := record.pace("epoch_seconds")) is not None:
+            each.append(pace)
     return float(np.mean(each)) if each else None
 
 

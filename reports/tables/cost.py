@@ -108,7 +108,7 @@ def _costs(records: Records) -> tuple[list[_Cost], list[str]]:
 
 
 def _pace(records: Records) -> Summary | None:
-    return summarize([record.steady_seconds / len(record.history) for record in records if record.history])
+    return summarize([pace for record in records if (pace := record.pace("epoch_seconds")) is not None])
 
 
 def _hours(weight: Callable[[TrialRecord], float]) -> Callable[[Records], Summary | None]:
