@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from experiments.plan import Plan, Trial
@@ -17,7 +17,10 @@ from experiments.training.folders import folder_name
 def recorded(
     plan: Plan, trials: Sequence[Trial], fingerprints: Mapping[str, str], *, pruned: bool
 ) -> dict[str, TrialRecord]:
-    """Trial id to the record of its finished run; with `pruned`, also of the run that this search pruned before."""
+    """Trial id to the record of its finished run; with `pruned`, also of the run that this search pruned before.
+
+    A trial that is not there may be in the moment when it is taken: then it has to be looked for again.
+    """
     found = {}
     for id, attempts in recorded_attempts(trials).items():
         fitting = [attempt for attempt in attempts if attempt.fingerprint == fingerprints[id]]
@@ -38,6 +41,7 @@ class Reservations:
         self.fingerprints = fingerprints
         self.lease = lease
         self._held: dict[str, ExitStack] = {}
+        self._let_go: list[ExitStack] = []
 
     def take(self, trials: Sequence[Trial]) -> bool:
         """Reserve trials in turn. False if another process has, or just had, one of them; those before it stay held."""
@@ -50,18 +54,31 @@ class Reservations:
                 self._held[trial.id] = stack
         return True
 
-    def release(self, trial: str) -> None:
-        """Give up the reservation on a trial that has ended; its lease lasts until the driver has recorded how."""
-        if trial in self._held:
-            self._held.pop(trial).close()
+    def still_missing(self, trials: Sequence[Trial], found: Mapping[str, TrialRecord]) -> list[Trial]:
+        """Of trials just taken, those that are not among the `found`; the others are given up."""
+        for trial in trials:
+            if trial.id in found:
+                self.give_up(trial.id)
+        return [trial for trial in trials if trial.id not in found]
+
+    def let_go(self, trial: str) -> Callable[[], None]:
+        """What gives up the reservation on a trial that has ended, in any thread: once the record holds it.
+
+        Its lease lasts until the driver has recorded how.
+        """
+        if trial not in self._held:
+            return lambda: None
+        self._let_go.append(self._held.pop(trial))
+        return self._let_go[-1].close
 
     def give_up(self, trial: str) -> None:
         """Give up a trial that will not begin, with its lease."""
         if trial in self._held:
             self.lease.release(folder_name(trial, self.fingerprints[trial]))
-            self.release(trial)
+            self._held.pop(trial).close()
 
     def close(self) -> None:
         """Give up all reservations."""
-        for trial in list(self._held):
-            self.release(trial)
+        for stack in (*self._held.values(), *self._let_go):
+            stack.close()
+        self._held.clear()

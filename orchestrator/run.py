@@ -67,7 +67,7 @@ def run_plan(
         # how much room a cluster has is known once it is joined
         at_once = shares.capacity(mine[0]) if mine and not terms.address else terms.at_once
         _announce(plan, summary, states, at_once, console)
-        _tidy_done(plan, pending, fingerprints)
+        _tidy_done(plan, pending, fingerprints, held)
         if not mine:
             close_left_open(plan.study.title)
             summary.report = report
@@ -240,10 +240,11 @@ def _pending(plan: Plan, states: Mapping[str, State]) -> list[Trial]:
     return [trial for trial in plan.trials if states[trial.id].name != "done"]
 
 
-def _tidy_done(plan: Plan, pending: list[Trial], fingerprints: Mapping[str, str]) -> None:
+def _tidy_done(plan: Plan, pending: list[Trial], fingerprints: Mapping[str, str], held: Held) -> None:
     """Delete checkpoints of done trials, which a driver leaves that is killed between recording and tidying up."""
     missing = {trial.id for trial in pending}
     for trial in plan.trials:
         folder = trial_folder(trial.id, fingerprints[trial.id])
-        if trial.id not in missing and (folder / CHECKPOINT).exists():
+        # another process may train it again: a teacher whose weights are gone
+        if trial.id not in missing and folder.name not in held.others and (folder / CHECKPOINT).exists():
             tidy(folder)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from experiments.sharing.process import is_alive
 from experiments.training.fingerprint import file_digest
+from experiments.training.folders import in_turn
 from trainer.files import DRAFT, written_whole
 
 
@@ -34,9 +36,20 @@ def write_whole(file: Path, text: str) -> None:
         draft.write_bytes(content)
 
 
-def drop_left(folder: Path) -> None:
-    """Delete, at any depth, what killed processes were writing; the drafts of living ones stay."""
-    for draft in folder.rglob(f"*{DRAFT}"):
-        pid = draft.name.removesuffix(DRAFT).rpartition(".")[2]
-        if pid.isdecimal() and not is_alive(int(pid)):
-            draft.unlink(missing_ok=True)
+@contextmanager
+def alone_in_folder(folder: Path) -> Iterator[None]:
+    """Inside, no other process writes a report to this folder, and what killed ones were writing there is deleted.
+
+    Of two at once, the one that has read less might write last. A folder that holds nothing at the end is not left.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with in_turn(folder):
+            for draft in folder.rglob(f"*{DRAFT}"):
+                draft.unlink(missing_ok=True)
+            yield
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()

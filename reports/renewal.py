@@ -27,7 +27,7 @@ from trainer.files import DRAFT
 from trainer.settings import digest
 
 from .folder import PAGE
-from .kept import digest_if_there, drop_left, read_kept, write_whole
+from .kept import alone_in_folder, digest_if_there, read_kept, write_whole
 
 if TYPE_CHECKING:
     from .report import Report
@@ -59,6 +59,11 @@ def renew_report(
     reload: seconds after which the page loads itself again, unless all trials have finished. Raises UserError as
     `make_report` does.
     """
+    with alone_in_folder(folder):
+        return _renewed(plan, folder, reload, allow_partial=allow_partial, allow_mixed=allow_mixed)
+
+
+def _renewed(plan: Plan, folder: Path, reload: int | None, *, allow_partial: bool, allow_mixed: bool) -> Renewed:
     states = trial_states(plan, data_fingerprints(plan))
     names = [states[trial.id].name for trial in plan.trials]
     reload = None if names.count("done") == len(names) else reload
@@ -101,7 +106,6 @@ def _write(report: Report, folder: Path, reload: int | None, inputs: str, before
     """Write all files of a report, and beside them what they were made from; before: that of the last one."""
     from .report import files_of, write_report
 
-    drop_left(folder)
     path = write_report(report, folder, reload)
     _remove_stale(folder, before.get("files", {}), files_of(report))
     files = (file for file in folder.rglob("*") if file.name != WRITTEN and file.suffix != DRAFT)

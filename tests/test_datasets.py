@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,15 @@ import pytest
 from PIL import Image
 
 from experiments import catalog
+from experiments.datasets import cifar10
+from experiments.datasets._folders import drafted
 from experiments.datasets.caltech101 import Caltech101
 from experiments.datasets.cifar10 import Cifar10
 from experiments.datasets.digits import Digits
 from experiments.datasets.glyphs import Glyphs
 from experiments.datasets.image_folder import ImageFolder
 from experiments.options import Dataset
+from experiments.training.preparing import put_in_place
 from trainer.decoding import decode_file
 from trainer.errors import UserError
 
@@ -307,3 +313,37 @@ class TestCaltech101:
         dataset.prepare(silent)
         assert len(dataset.files()) == 101
         assert sorted(path.name for path in place.iterdir()) == ["101_ObjectCategories", "caltech-101.zip"]
+
+
+def test_one_process_at_a_time_puts_a_data_set_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's loaders download to the archive's own name, which a second one would cut short."""
+    downloads: list[str] = []
+
+    def load(root: str, download: bool) -> None:
+        assert not list(tmp_path.glob("*.gz")), "another one downloads"
+        archive = tmp_path / "cifar-10-python.tar.gz"
+        archive.touch()
+        time.sleep(1.5)
+        archive.unlink()
+        (tmp_path / cifar10.FOLDER).mkdir()
+        for name in cifar10.FILES:
+            (tmp_path / cifar10.FOLDER / name).touch()
+        downloads.append("one")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", load)
+    said: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(put_in_place, Cifar10(root=tmp_path), said.append) for _ in range(2)]
+        for one in both:
+            one.result()
+    assert downloads == ["one"]
+    assert said[-1] == "cifar10: waiting for another process that puts it in place"
+
+
+def test_a_draft_that_a_killed_process_left_is_deleted_a_day_later(tmp_path: Path) -> None:
+    for name, hours in ((".glyphs-old", 25), (".glyphs-new", 23)):
+        (tmp_path / name / "A").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+    with drafted(tmp_path / "glyphs") as draft:
+        assert {folder.name for folder in tmp_path.iterdir()} == {".glyphs-new", draft.name}
+    assert [folder.name for folder in tmp_path.iterdir()] == [".glyphs-new"]

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import TINY
 from made_up import made_up_runs
+from matplotlib.figure import Figure
 from test_reports import HOSTILE, VALUES
 
 from reports.figures import Curves, files, learning_curves, make_figure, processes, write_figures
@@ -66,6 +67,23 @@ def test_what_is_drawn_again_has_the_same_bytes(drawn: tuple[Curves, Path]) -> N
     (folder / "x.svg").unlink()
     (folder / "x.png").write_text("edited")
     assert write_figures([figure], folder) == ["x"]
+    assert contents(folder) == before
+
+
+def test_what_is_killed_while_it_draws_leaves_whole_files(
+    drawn: tuple[Curves, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure, folder = drawn[0], tmp_path / "figures"
+    shutil.copytree(drawn[1], folder)
+    before = contents(folder)
+
+    def torn(self: Figure, file: Path, **more: object) -> None:
+        file.write_text("half")
+        raise InterruptedError
+
+    monkeypatch.setattr(Figure, "savefig", torn)
+    with pytest.raises(InterruptedError):
+        files.draw_figure(figure, folder)
     assert contents(folder) == before
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -20,7 +25,8 @@ from experiments.plan import Plan
 from experiments.sharing.reservations import Reservation
 from orchestrator.cli import main
 from reports.kept import write_whole
-from reports.renewal import namesake
+from reports.renewal import Renewed, namesake, renew_report
+from trainer.errors import UserError
 
 PAGE = Path("results/tiny/report.html")
 RELOADS = '<meta http-equiv="refresh" content="5">'
@@ -39,6 +45,40 @@ def plan(record: Path, tmp_path: Path) -> Plan:
 
 def said(*more: str) -> str:
     return ablate("report", "study.yaml", *more, code=0).stdout.strip()
+
+
+def test_of_two_reports_at_once_none_is_older_than_what_it_says(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_runs(plan, finished, ["plain"])
+    made, reads, goes_on = reports.report.make_report, threading.Event(), threading.Event()
+
+    def late(*arguments: Any, **more: Any) -> reports.report.Report:
+        report = made(*arguments, **more)
+        if not goes_on.is_set():
+            reads.set()
+            goes_on.wait(30)
+        return report
+
+    def renew() -> Renewed:
+        return renew_report(plan, PAGE.parent, allow_partial=True, allow_mixed=True)
+
+    monkeypatch.setattr(reports.report, "make_report", late)
+    with ThreadPoolExecutor(2) as pool:
+        older = pool.submit(renew)
+        assert reads.wait(30)
+        record_runs(plan, finished, {cell.name for cell in plan.cells} - {"plain"})
+        newer = pool.submit(renew)
+        time.sleep(0.3)
+        assert not newer.done(), "it waits for the other, which has read less"
+        goes_on.set()
+        assert older.result().finished < newer.result().finished == len(plan.trials)
+    assert json.loads((PAGE.parent / "report.json").read_text())["finished"] == len(plan.trials)
+    assert not renew().written
+
+
+def test_a_report_that_is_refused_leaves_no_folder(plan: Plan) -> None:
+    with pytest.raises(UserError):
+        renew_report(plan, Path("out/deep/tiny"), allow_partial=False, allow_mixed=False)
+    assert not Path("out").exists()
 
 
 def test_what_has_not_changed_is_not_written_again(plan: Plan, tmp_path: Path) -> None:

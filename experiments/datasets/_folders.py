@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 """What torchvision.datasets.folder.IMG_EXTENSIONS lists, in lower case; a file's suffix may have any case."""
 
 _SUFFIXES = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
+
+_ABANDONED = 24 * 3600
+"""Seconds after which nobody fills a draft any more."""
 
 ImagesByClass = dict[str, list[Path]]
 """Image files by class, both in sorted order; a class's index is its position."""
@@ -54,6 +61,22 @@ def flatten(images: Mapping[str, list[Path]], classes: list[str]) -> tuple[list[
     files = [file for name in images for file in images[name]]
     labels = [index[name] for name in images for _ in images[name]]
     return files, np.array(labels, dtype=np.int64)
+
+
+@contextmanager
+def drafted(place: Path) -> Iterator[Path]:
+    """Inside, a folder beside `place` to be filled; deleted at the end, as is what was left a day ago."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{place.name}-"
+    for left in place.parent.glob(f"{prefix}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left)
+    draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=prefix))
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def put_in_place(draft: Path, place: Path) -> None:

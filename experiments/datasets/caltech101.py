@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from trainer.errors import UserError
 
 from ..options import Dataset, MachinePath
 from ._download import download
-from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
+from ._folders import class_folders, drafted, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
 
 CATEGORIES = "101_ObjectCategories"
@@ -77,8 +76,8 @@ class Caltech101(SplitSettings, Dataset):
 
         place = self._folder().parent
         # unpacked beside its place, then renamed: torchvision takes a half-unpacked folder for a whole one
-        with tempfile.TemporaryDirectory(dir=place, prefix=".unpacking-") as draft:
-            inside = Path(draft) / "caltech101"
+        with drafted(self._folder()) as draft:
+            inside = draft / "caltech101"
             inside.mkdir()
             for archive in place.glob("*.zip"):
                 (inside / archive.name).symlink_to(archive.resolve())

@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import math
-import shutil
 import string
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +26,7 @@ from trainer.settings import digest
 
 from ..options import Dataset
 from ..training.folders import cache_folder
-from ._folders import class_folders, flatten, images_below, images_by_class, put_in_place
+from ._folders import class_folders, drafted, flatten, images_below, images_by_class, put_in_place
 from ._split import SplitSettings
 
 if TYPE_CHECKING:
@@ -110,9 +108,7 @@ class Glyphs(SplitSettings, Dataset):
     def _render(self) -> None:
         fonts = [font.read_bytes() for font in font_files()]
         place = self.folder()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-        try:
+        with drafted(place) as draft:
             for name, character in CHARACTERS.items():
                 (draft / name).mkdir()
                 # keyed by class and image: a larger `per_class` leaves the first images as they were
@@ -121,8 +117,6 @@ class Glyphs(SplitSettings, Dataset):
                     size = (_between(row[0], self.source_width), _between(row[1], self.source_height))
                     render(character, size, fonts, row[2:], draft / name / f"{i:05d}.jpg")
             put_in_place(draft, place)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def font_files() -> list[Path]:

@@ -110,7 +110,8 @@ def reserved(trials: Iterable[str]) -> Iterator[Held]:
     except OSError as error:
         raise UserError(f"{folder}: can't be made ({error.strerror}); expected a folder that can be written") from error
     file = folder / f"{uuid4().hex}.json"
-    lock = FileLock(_lock_of(file), mode=LOCK_MODE)
+    # not of this thread: the one that writes the record may end it
+    lock = FileLock(_lock_of(file), mode=LOCK_MODE, thread_local=False)
     try:
         with FileLock(folder / "lock", mode=LOCK_MODE):
             # before this process takes its own lock: asking for a lock that is held takes a while

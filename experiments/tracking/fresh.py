@@ -11,8 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from glob import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ from uuid import uuid4
 from trainer.errors import UserError
 from trainer.full_disk import is_full
 
-from ..training.folders import cache_folder, locked
+from ..training.folders import cache_folder, in_turn, locked
 from .attempts import is_begun
 from .moved import ARTIFACTS
 from .write_ahead import rest, write_ahead
@@ -48,14 +47,14 @@ def begin_record(file: Path) -> None:
             _make(blank)
     try:
         with ExitStack() as until_named:
-            with _alone_beside(file):
+            with in_turn(file.parent):
                 held = until_named.enter_context(draft.open("xb"))
                 # for as long as this process lives: see _remove_abandoned
                 with suppress(OSError):
                     fcntl.flock(held, fcntl.LOCK_EX)
             shutil.copyfile(blank, draft)
             _add_default(draft)
-            with _alone_beside(file):
+            with in_turn(file.parent):
                 _name(draft, file)
     except OSError as error:
         if is_full(error):
@@ -70,7 +69,7 @@ def _remove_abandoned(file: Path) -> None:
     """Remove drafts of this record that killed processes have left: nobody holds them any more."""
     for draft in file.parent.glob(f".{escape(file.name)}.*.begun"):
         # alone: between being made and being held, a draft would look abandoned
-        with suppress(OSError), _alone_beside(file), draft.open("rb") as found:
+        with suppress(OSError), in_turn(file.parent), draft.open("rb") as found:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()
 
@@ -87,19 +86,6 @@ def _add_default(draft: Path) -> None:
             " last_update_time) VALUES (0, 'Default', ?, 'active', ?, ?)",
             (place, now, now),
         )
-
-
-@contextmanager
-def _alone_beside(file: Path) -> Iterator[None]:
-    """Inside, no other process begins a record in this folder, whichever account or container it is of."""
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        # where the file system has no locks, there is no more to be had
-        with suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _name(draft: Path, file: Path) -> None:

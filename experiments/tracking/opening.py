@@ -119,7 +119,14 @@ def bury_the_dead(client: MlflowClient, experiment: str) -> None:
             spared = _living_processes() if spared is None else spared
             if tags.get(PROCESS) not in spared:
                 # another process may be ending it in the same moment
-                past_collisions(partial(end_run, client, run))
+                past_collisions(partial(_end_if_open, client, run.info.run_id))
+
+
+def _end_if_open(client: MlflowClient, run: str) -> None:
+    # its driver may have finished it after the runs were listed, and before it ended itself
+    now = client.get_run(run)
+    if now.info.status == "RUNNING":
+        end_run(client, now)
 
 
 def end_run(client: MlflowClient, run: Run) -> None:

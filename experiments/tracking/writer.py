@@ -131,6 +131,10 @@ class RunWriter:
         attempt.result = result
         self._put(lambda: self._finish(attempt, result, then, at))
 
+    def then(self, call: Callable[[], None]) -> None:
+        """Have it called once all that came before is written, or was refused."""
+        self._delivery.put(call)
+
     def is_idle(self) -> bool:
         """Whether everything so far is written, or was refused."""
         return self._delivery.is_idle()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from trainer.errors import UserError
@@ -97,12 +98,37 @@ def compiler_settings() -> dict[str, str]:
 
 
 @contextmanager
-def locked(what: str) -> Iterator[None]:
-    """Inside, no other process of this machine is inside for the same `what`; the lock of a killed one is free."""
+def locked(what: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Inside, no other process of this machine is inside for the same `what`; the lock of a killed one is free.
+
+    wait: is called if another process has been inside for a second.
+    """
     # imported here, because reading a plan imports this module and filelock imports much
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     file = cache_folder() / "locks" / hashlib.blake2b(what.encode(), digest_size=12).hexdigest()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file):
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Inside, no other process is inside for this folder, which exists, whichever account or container it is of.
+
+    Where the file system has no locks, there is no more to be had.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trainer.errors import UserError
 
 from ..catalog import kind_of
+from ..options import Dataset
 from ..plan import Plan, Trial
-from .folders import cache_folder
+from .folders import cache_folder, locked
 from .plugged_data import checked_source
 
 LONG = 1.0
@@ -34,7 +35,7 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
         dataset = trial.recipe.dataset
         key = dataset.model_dump_json()
         if key not in known:
-            dataset.prepare(console.print)
+            put_in_place(dataset, console.print)
             fingerprint = dataset.fingerprint()
             if fingerprint is None:
                 kind, plugin = kind_of(type(dataset)), sys.modules[type(dataset).__module__].__file__
@@ -51,6 +52,14 @@ def prepare_data(plan: Plan, console: Console) -> dict[str, str]:
             known[key] = fingerprint
         found[trial.id] = known[key]
     return found
+
+
+def put_in_place(dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Download or render what a data set lacks; raises UserError where it can't be had."""
+    kind = kind_of(type(dataset))
+    # one process at a time: torchvision's loaders download to the archive's own name
+    with locked(f"data {kind}", lambda: say(f"{kind}: waiting for another process that puts it in place")):
+        dataset.prepare(say)
 
 
 def notes_on_data(trials: Iterable[Trial]) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any
 from experiments import catalog
 from experiments.job import Job, Result
 from experiments.options import Dataset
-from experiments.training.folders import cache_folder, locked
+from experiments.training.folders import cache_folder
+from experiments.training.preparing import put_in_place
 from experiments.trial import run_trial
 from trainer.errors import UserError
 from trainer.files import written_whole
@@ -96,8 +97,7 @@ def _prepare_data(data: NeededData) -> None:
     assert isinstance(dataset, Dataset)
     where = f"relative paths refer to {Path.cwd()} there"
     try:
-        with locked(f"data {name}"):
-            dataset.prepare(lambda line: None)
+        put_in_place(dataset, lambda line: None)
         found = dataset.fingerprint()
         if found != data.fingerprint:
             raise UserError(

@@ -47,7 +47,7 @@ class Awaited:
         """Number to configuration."""
 
         self.records: dict[str, TrialRecord] = {}
-        """Trial id to the record of how it ended in this process; the record in MLflow may be written later."""
+        """Trial id to the record of how it ended: here, where MLflow's may be written later, or as MLflow's says."""
 
         self._by_trial: dict[str, list[Open]] = {}
 

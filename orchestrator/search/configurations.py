@@ -131,7 +131,8 @@ class Configurations:
 
     def ended(self, driver: Driver, trial: Trial, result: Result) -> None:
         """See events.Supply."""
-        self.reservations.release(trial.id)
+        # only then: whoever takes it next must find the result, not train it again
+        driver.writer.then(self.reservations.let_go(trial.id))
         record = make_record(driver.plan, trial, result, self.fingerprints[trial.id])
         for configuration in self.awaited.ended(trial, record):
             if record.status == "failed" and DIVERGED in record.reason:
@@ -190,7 +191,8 @@ class Configurations:
     def _count(self, driver: Driver, first: str) -> None:
         """Refund a configuration that is known or being trained; end the search if it suggests nothing else."""
         known = first in self.known or first in self.diverged or first in self.awaited.records
-        if not known and not self.awaited.of(first):
+        elsewhere = any(configuration.first.id == first for configuration, _ in self.elsewhere)
+        if not known and not elsewhere and not self.awaited.of(first):
             self.budget.repeated_in_a_row = 0
             return
         self.budget.refund()
@@ -228,6 +230,12 @@ class Configurations:
         if not self.reservations.take(missing):
             self.elsewhere.append((configuration, time.monotonic() + POLL))
             return
+        if missing:
+            # another process may have recorded one since, and let it go
+            found |= recorded(driver.plan, missing, self.fingerprints, pruned=self.rule is not None)
+            missing = self.reservations.still_missing(missing, found)
+        # suggested again, it costs nothing
+        self.awaited.records |= found
         first = configuration.first
         now = [first] if self.rule and first in missing else missing
         configuration.waiting = [trial for trial in missing if trial not in now]

@@ -60,7 +60,9 @@ class Finalists:
         missing = [trial for trial in trials if trial.id not in found]
         taken = [trial for trial in missing if self.reservations.take([trial])]
         self.elsewhere = [trial for trial in missing if trial not in taken]
-        driver.add(driver.plan, taken)
+        # another process may have recorded one since, and let it go
+        late = recorded(driver.plan, taken, self.fingerprints, pruned=False)
+        driver.add(driver.plan, self.reservations.still_missing(taken, late))
         if self.elsewhere:
             driver.progress.say_once(f"{count(len(self.elsewhere), 'trial')} under fresh seeds left to others")
 

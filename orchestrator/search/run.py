@@ -16,6 +16,7 @@ from experiments.plan import Cell, Plan
 from experiments.search.plan import SearchPlan, with_cells
 from experiments.search.words import COSTS
 from experiments.sharing.leases import leased
+from experiments.sharing.reservations import reserved
 from experiments.tracking import close_left_open
 from experiments.training.folders import state_folder
 from experiments.training.preparing import prepare_data, prepare_weights
@@ -91,7 +92,11 @@ def run_search(
             raise supply.broken
         for trial in summary.pruned:
             # a worker may have written its checkpoint after the driver heard of its end
-            tidy(supply.folder(trial))
+            folder = supply.folder(trial)
+            with reserved([folder.name]) as held:
+                # by now another search may train it, to its end
+                if folder.name not in held.others:
+                    tidy(folder)
         return SearchResult(summary, memory.history(), memory.importances())
 
 

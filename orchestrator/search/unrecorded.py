@@ -50,6 +50,10 @@ class Unrecorded:
             driver.plan, trials = with_cells(driver.plan, [cell], self.search.seeds)
             self.fingerprints |= self.fingerprint(dataclasses.replace(driver.plan, trials=tuple(trials)))
             found = recorded(driver.plan, trials, self.fingerprints, pruned=False)
-            missing = [trial for trial in trials if trial.id not in found and self.awaited.reservations.take([trial])]
+            reservations = self.awaited.reservations
+            taken = [trial for trial in trials if trial.id not in found and reservations.take([trial])]
+            # another process may have recorded one since, and let it go
+            late = recorded(driver.plan, taken, self.fingerprints, pruned=False)
+            missing = reservations.still_missing(taken, late)
             # not among the open ones, as the memory knows its outcome
             self.awaited.begin(driver, Open(told.number, {trial.seed: trial for trial in trials}), missing)

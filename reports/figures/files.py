@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from trainer.files import written_whole
+
 from ..kept import digest_if_there, read_kept, write_whole
 from .base import FigureData
 from .processes import in_processes
@@ -81,8 +83,10 @@ def draw_figure(figure: FigureData, folder: Path) -> None:
         drawn.set_layout_engine(None)
         folder.mkdir(parents=True, exist_ok=True)
         for kind, metadata in _METADATA.items():
-            drawn.savefig(folder / f"{figure.id}.{kind}", metadata={**metadata, "Title": figure.title}, dpi=200)
-    figure.data.to_csv(folder / f"{figure.id}.csv", index=False, lineterminator="\n")
+            with written_whole(folder / f"{figure.id}.{kind}") as draft:
+                drawn.savefig(draft, format=kind, metadata={**metadata, "Title": figure.title}, dpi=200)
+    with written_whole(folder / f"{figure.id}.csv") as draft:
+        figure.data.to_csv(draft, index=False, lineterminator="\n")
 
 
 @contextmanager

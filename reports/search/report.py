@@ -15,7 +15,7 @@ from experiments.tracking.records import TrialRecord
 
 from ..figures import write_figures
 from ..folder import PAGE
-from ..kept import write_whole
+from ..kept import alone_in_folder, write_whole
 from ..page.plain import to_html
 from ..runs import Runs, collect_runs
 from ..statistics import Difference, Summary, paired_difference, summarize
@@ -119,17 +119,18 @@ def make_search_report(search: SearchPlan, history: Sequence[Told], importances:
 
 def write_search_report(report: SearchReport, folder: Path) -> Path:
     """Write all files; returns the path of `report.html`."""
-    figures = search_figures(report)
-    write_figures(figures, folder / "figures")
-    text = to_text(report, figures)
-    files = {
-        "configurations.csv": as_csv(report.history, report.search),
-        "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
-        "report.md": text,
-        PAGE: to_html(text, report.search.plan.study.title, folder),
-    }
-    for name, content in files.items():
-        write_whole(folder / name, content)
+    with alone_in_folder(folder):
+        figures = search_figures(report)
+        write_figures(figures, folder / "figures")
+        text = to_text(report, figures)
+        files = {
+            "configurations.csv": as_csv(report.history, report.search),
+            "report.json": json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
+            "report.md": text,
+            PAGE: to_html(text, report.search.plan.study.title, folder),
+        }
+        for name, content in files.items():
+            write_whole(folder / name, content)
     return folder / PAGE
 
 

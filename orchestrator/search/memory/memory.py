@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -102,11 +102,13 @@ class Memory:
             running = self._study.get_trials(False, (TrialState.RUNNING,))
             others = [trial for trial in running if trial.number not in self._trials]
             alive = living() if self.is_shared and others else set()
-            return [
-                self._taken(optuna.Trial(self._study, trial._trial_id))
-                for trial in others
-                if not self.is_shared or is_dead(trial, alive)
-            ]
+            found = []
+            for trial in others:
+                if not self.is_shared or is_dead(trial, alive):
+                    # another machine may have taken it up as well, and ended it since
+                    with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                        found.append(self._taken(optuna.Trial(self._study, trial._trial_id)))
+            return found
 
     def ask(self, refused: int = 0, repeated: int = 0) -> Configuration:
         """The next configuration, given everything told so far.

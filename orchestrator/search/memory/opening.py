@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import optuna
 from sqlalchemy import create_engine, event, text
 
 from experiments.tracking.databases import past_collisions
 from experiments.tracking.write_ahead import hasten, rest, write_ahead
+from experiments.training.folders import in_turn
 
 from ..storage import SCHEMA, storage_file
 
@@ -16,10 +19,13 @@ def opened(url: str, patience: float) -> optuna.storages.RDBStorage:
     if url.startswith("postgresql") and f"search_path%3D{SCHEMA}" in url:
         past_collisions(lambda: _make_schema(url))
     options = {"connect_args": {"timeout": patience}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    if (file := storage_file(url)) is not None:
-        write_ahead(file)
+    file = storage_file(url)
     try:
-        storage = past_collisions(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
+        # two processes that make a file's tables at once would collide
+        with in_turn(file.parent) if file is not None else nullcontext():
+            if file is not None:
+                write_ahead(file)
+            storage = past_collisions(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
     except RuntimeError as error:
         # its schema is that of another release, or it is no storage of Optuna's
         raise optuna.exceptions.StorageInternalError(str(error)) from error
