@@ -11,8 +11,10 @@ _LATEST = 3e10
 
 
 def took(seconds: float) -> str:
-    """How long a trial took: `7.3 s`, `8 min 20 s`."""
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+    """How long a trial or an epoch took: `0.04 s`, `7.3 s`, `8 min 20 s`."""
+    if seconds < 0.095:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 59.95 else duration(seconds)
 
 
 def clock(seconds: float) -> str:

@@ -83,4 +83,11 @@ def test_times_are_told_in_units_that_can_be_read() -> None:
     assert [clock(s) for s in (7, 750, 11_100, 86_399)] == ["0:07", "12:30", "3:05:00", "23:59:59"]
     assert [clock(s) for s in (104_400, 489_604)] == ["1 day 5 h", "5 days 16 h"]
     assert [took(s) for s in (7.34, 500, 11_520, 190_800)] == ["7.3 s", "8 min 20 s", "3 h 12 min", "2 days 5 h"]
+    assert [took(s) for s in (0.0412, 0.0949, 0.096, 59.94, 59.96)] == [
+        "0.04 s",
+        "0.09 s",
+        "0.1 s",
+        "59.9 s",
+        "1 min 0 s",
+    ]
     assert [len(until(s)) for s in (60, 5 * 86_400, 7 * 86_400, 1e300)] == [9, 9, 10, 10]

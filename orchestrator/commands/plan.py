@@ -24,7 +24,7 @@ from experiments.training.preparing import notes_on_data
 from trainer.errors import UserError
 
 from ..checks.data import unfit_data
-from ..clock import clock, until
+from ..clock import clock, took, until
 from ..estimates.eta import Estimate
 from ..estimates.paces import estimate_of, known_paces, known_share
 from ..estimates.probing import measure_start, probe_missing
@@ -180,7 +180,7 @@ def _print_cells(plan: Plan, states: dict[str, State], estimate: Estimate, conso
         params, macs = (_short(cost.params), _short(cost.macs)) if cost else ("?", "?")
         said = (" / ".join(f"{number / 1e6:g} M" for number in published.get(cell.name, ())),) if document else ()
         epoch = estimate.known.get(cell.name)
-        pace = (f"{epoch:.1f} s" if epoch else "?",) if estimate.known else ()
+        pace = (took(epoch) if epoch else "?",) if estimate.known else ()
         rows.append((cell.name, params, *said, macs, *pace, done))
     console.print(plan.study.title, style="italic")
     print_table(console, rows)
