@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from reports.replicates.sequential import Rule
+from reports.replicates.sequential import StoppingRule
 
 Floats = NDArray[np.float64]
 OPEN, DECIDED, EQUIVALENT, FUTILE = 0, 1, 2, 3
@@ -100,7 +100,7 @@ def _first_without(values: Floats) -> Floats:
     return values
 
 
-def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def run(values: Floats, rule: StoppingRule) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Verdict, seeds and mean at the last look of each comparison with the first cell; shapes (studies, cells - 1)."""
     differences = values[:, 1:] - values[:, :1]
     verdicts = np.full(differences.shape[:2], OPEN)
@@ -126,7 +126,7 @@ def run(values: Floats, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.int64
     return verdicts, seeds, means
 
 
-def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
+def chances(mean: Floats, sd: Floats, n: int, rule: StoppingRule) -> Floats:
     """`reports.replicates.sequential.chance_to_settle` of many comparisons at once."""
     scale = np.where(sd > 1e-12, sd, np.inf) * math.sqrt(1 / n - 1 / rule.most)
     reach = rule.critical(rule.most) * sd / math.sqrt(rule.most)
@@ -142,7 +142,7 @@ def chances(mean: Floats, sd: Floats, n: int, rule: Rule) -> Floats:
     return chance
 
 
-def summarise(values: Floats, effects: Sequence[float], rule: Rule) -> Outcome:
+def summarise(values: Floats, effects: Sequence[float], rule: StoppingRule) -> Outcome:
     """The outcome of studies with true differences `effects`, in the unit of the values."""
     truth = np.array(effects)
     verdicts, seeds, means = run(values, rule)
@@ -201,7 +201,7 @@ def assumptions(studies: int, rng: np.random.Generator) -> None:
         for cells in (2, 8):
             effects = [0.0] * (cells - 1)
             values = noise(rng, (studies, cells, 12))
-            shares.append(summarise(values, effects, Rule(3, 12, 0.05, cells - 1)).decided_in_error)
+            shares.append(summarise(values, effects, StoppingRule(3, 12, 0.05, cells - 1)).decided_in_error)
         print(f"| {name} | {shares[0]:.3f} | {shares[1]:.3f} |")
 
 
@@ -218,7 +218,7 @@ def error_of(
     effects: Sequence[float], kind: str, studies: int, rng: np.random.Generator, futility: float = 0.0
 ) -> Outcome:
     """One line of the table of errors. A comparison that ends as futile has looked less often and can only err less."""
-    rule = Rule(3, 12, 0.05, len(effects), 1.0, futility)
+    rule = StoppingRule(3, 12, 0.05, len(effects), 1.0, futility)
     return summarise(KINDS[kind](effects, studies, rule.most, rng), effects, rule)
 
 
@@ -246,7 +246,7 @@ def savings(studies: int, rng: np.random.Generator) -> None:
     print(f"| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}")
     for effects, most in SAVINGS:
         for margin in (None, 1.0, 1.5, 2.0, 3.0):
-            rule = Rule(3, most, 0.05, len(effects), margin)
+            rule = StoppingRule(3, most, 0.05, len(effects), margin)
             values = normal_values(effects, studies, most, rng)
             all_, some = (summarise(values, effects, dataclasses.replace(rule, futility=f)) for f in (0.0, FUTILITY))
             alone = summarise(values, effects, dataclasses.replace(rule, comparisons=1))
@@ -258,7 +258,7 @@ def savings(studies: int, rng: np.random.Generator) -> None:
             )
 
 
-def bound(effects: Sequence[float], rule: Rule) -> float:
+def bound(effects: Sequence[float], rule: StoppingRule) -> float:
     """The greatest share of trials that any procedure can save that gives no comparison up before the most seeds.
 
     It holds even for one that knows the spread: see `fewest`. Independent comparisons must nearly share the level by
@@ -268,7 +268,7 @@ def bound(effects: Sequence[float], rule: Rule) -> float:
     return 1 - (sum(needed) + max(needed)) / ((len(effects) + 1) * rule.most)
 
 
-def fewest(effect: float, rule: Rule) -> float:
+def fewest(effect: float, rule: StoppingRule) -> float:
     """The fewest pairs that a test of a true `effect` can take on average.
 
     If a test ends in some way with probability p, and would end so, in error, with probability at most a if the truth

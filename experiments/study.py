@@ -14,7 +14,7 @@ from . import catalog
 from .language.factors import BadPath, Factor, Patch, near_path, parse_factors, patch_data, refuse_overlap
 from .language.shapes import Claim, Design, Document, Outline, Replicates, Table
 from .language.validation import Problem, placed, validate
-from .language.yaml_source import Source, YamlPath, read_yaml
+from .language.yaml_source import YamlPath, YamlSource, read_yaml
 from .questions.figure_words import Figure
 from .recipe import FIELDS, Recipe, parse_recipe
 from .search.words import Search
@@ -59,7 +59,7 @@ class Study:
     search: Search | None
     plugins: tuple[Path, ...]
     keep_weights: bool
-    source: Source
+    source: YamlSource
     origins: Mapping[YamlPath, YamlPath]
     """Each path that the profile has set to the place in the file where it does so."""
 
@@ -154,7 +154,7 @@ def load_study(path: Path | str, profile: str | None = None) -> Study:
     return study
 
 
-def _baseline(source: Source, outline: Outline, profile: str, patch: Patch) -> tuple[dict[str, Any], Recipe]:
+def _baseline(source: YamlSource, outline: Outline, profile: str, patch: Patch) -> tuple[dict[str, Any], Recipe]:
     """The study's recipe with its profile's patch, as the file says it and resolved."""
     with placed(source.error, "recipe"):
         recipe = parse_recipe(outline.recipe)
@@ -170,7 +170,7 @@ def _seeds(seeds: int | tuple[int, ...] | Replicates) -> tuple[int, ...]:
     return tuple(range(seeds.max if isinstance(seeds, Replicates) else seeds))
 
 
-def _load_plugins(source: Source, outline: Outline) -> tuple[Path, ...]:
+def _load_plugins(source: YamlSource, outline: Outline) -> tuple[Path, ...]:
     plugins = tuple((source.file.parent / name).resolve() for name in outline.plugins)
     for index, plugin in enumerate(plugins):
         try:
@@ -181,7 +181,7 @@ def _load_plugins(source: Source, outline: Outline) -> tuple[Path, ...]:
 
 
 def _apply_profile(
-    source: Source, profile: str | None
+    source: YamlSource, profile: str | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[YamlPath, YamlPath]]:
     """(the file's data with the profile's patches of study words, its patches of the recipe, where each stands).
 
@@ -216,7 +216,7 @@ def _apply_profile(
     return data, recipe_patch, origins
 
 
-def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Source, where: YamlPath) -> YamlPath:
+def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: YamlSource, where: YamlPath) -> YamlPath:
     """Set or (None) remove a study word; a factor's patch may have dots in its keys. Returns the path, key by key."""
     head, rest = parts[0], list(parts[1:])
     parent, key = data, head
@@ -237,7 +237,7 @@ def _set(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: Sourc
 
 
 def _recipe_with(
-    source: Source,
+    source: YamlSource,
     base: Mapping[str, Any],
     resolved: Recipe,
     patch: Patch,

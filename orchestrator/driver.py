@@ -20,7 +20,7 @@ from trainer.stopping import is_over
 from .elsewhere import Elsewhere
 from .estimates.paces import remember_pace, remember_start
 from .estimates.shares import Share
-from .events import Rule
+from .events import PruningRule
 from .order import teachers_of
 from .task import Task
 
@@ -58,7 +58,7 @@ class Driver:
         """Epochs of each running trial, kept only for a supply."""
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> PruningRule | None:
         """See events.Work."""
         return self.supply.rule if self.supply else None
 

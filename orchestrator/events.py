@@ -26,7 +26,7 @@ class EngineDied(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class Rule:
+class PruningRule:
     """By which rule watched jobs (see job.Job) are ended early, from the course of their metric."""
 
     kind: str
@@ -67,7 +67,7 @@ class Work(Protocol):
         """Whether no further job will come."""
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> PruningRule | None:
         """The rule by which the engine ends watched jobs early; None: it ends none."""
 
     def started(self, trial: str) -> None:
@@ -93,7 +93,7 @@ class Supply(Protocol):
     """How many jobs beyond those that there is room for may be handed out; 0 if each depends on all earlier results."""
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> PruningRule | None:
         """See events.Work."""
 
     def refill(self, driver: Driver) -> None:

@@ -16,16 +16,16 @@ from reports.replicates.seeds import follow_one, followed, largest, with_wanted_
 from trainer.recorder import Epoch
 
 from .driver import Driver
-from .events import Rule
+from .events import PruningRule
 from .holdings import recorded
 from .progress import Progress
-from .task import Summary
+from .task import RunSummary
 
 
-class Replicates:
+class SeedSupply:
     """Hears how trials end, and adds the trials that the comparisons want next."""
 
-    rule: Rule | None = None
+    rule: PruningRule | None = None
     ahead = 1
     """A trial that is wanted once stays wanted, whatever ends meanwhile, so it can't begin too early."""
 
@@ -35,7 +35,7 @@ class Replicates:
         known: Mapping[str, TrialRecord | None],
         fingerprints: Mapping[str, str],
         held: Held,
-        summary: Summary,
+        summary: RunSummary,
     ) -> None:
         """known: how trials have ended by the record. fingerprints: of the data of every trial that may come."""
         # trials that failed before are tried again, so comparisons wait for them

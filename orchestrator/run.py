@@ -35,18 +35,18 @@ from .estimates.shares import Shares
 from .events import Engine, Executor
 from .order import in_order
 from .progress import Progress
-from .task import Summary, Task
+from .task import RunSummary, Task
 from .terms import Terms
 
 if TYPE_CHECKING:
     from reports.renewal import Renewed
 
-    from .replicates import Replicates
+    from .replicates import SeedSupply
 
 
 def run_plan(
     plan: Plan, start: Executor, terms: Terms, console: Console, command: str, report: Callable[[], Renewed]
-) -> Summary:
+) -> RunSummary:
     """Train and record what the record lacks and no other process is training; then report.
 
     report: writes the report of what is recorded. Raises UserError, before anything is written, if the data can't be
@@ -61,7 +61,7 @@ def run_plan(
         states = trial_states(plan, fingerprints)
         pending = _pending(plan, states)
         taken = {id: str(held.others[folder]) for id, folder in folders.items() if folder in held.others}
-        summary = Summary(done_before=len(plan.trials) - len(pending), elsewhere=_elsewhere(plan, pending, taken))
+        summary = RunSummary(done_before=len(plan.trials) - len(pending), elsewhere=_elsewhere(plan, pending, taken))
         mine = _mine(pending, summary.elsewhere)
         shares = shares_here(plan, [plan.by_name[trial.cell] for trial in mine], terms, console)
         # how much room a cluster has is known once it is joined
@@ -170,15 +170,15 @@ def _prepared(plan: Plan, console: Console) -> tuple[Plan, dict[str, str]]:
     return replayed(plan, fingerprints), fingerprints
 
 
-def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: Summary) -> Replicates | None:
+def _supply(plan: Plan, fingerprints: Mapping[str, str], held: Held, summary: RunSummary) -> SeedSupply | None:
     """What adds seeds as the run goes on; None for a study that does not ask for that."""
     if plan.study.replicates is None:
         return None
     from reports.replicates.seeds import recorded_ends
 
-    from .replicates import Replicates
+    from .replicates import SeedSupply
 
-    return Replicates(plan, recorded_ends(plan, fingerprints), fingerprints, held, summary)
+    return SeedSupply(plan, recorded_ends(plan, fingerprints), fingerprints, held, summary)
 
 
 def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
@@ -186,7 +186,9 @@ def cpus_for(trials: Sequence[Trial], shares: Shares) -> int:
     return shares.at_once * max(shares.of(trial).cpus for trial in trials) if shares.at_once else shares.room.cpus
 
 
-def _announce(plan: Plan, summary: Summary, states: Mapping[str, State], at_once: int | None, console: Console) -> None:
+def _announce(
+    plan: Plan, summary: RunSummary, states: Mapping[str, State], at_once: int | None, console: Console
+) -> None:
     together = f"; {at_once} at once" if at_once else ""
     already = f", {summary.done_before} of them done" if summary.done_before else ""
     trials = count(len(plan.trials), "trial")

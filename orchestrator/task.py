@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """What one `ablate run` did."""
 
     done_before: int
@@ -59,7 +59,7 @@ class Task:
 
     shares: Shares
     progress: Progress
-    summary: Summary
+    summary: RunSummary
     supply: Supply | None = None
     """Where further trials come from; None: there are none."""
 

@@ -15,7 +15,7 @@ from reports.answer.pairs import answer_study
 from reports.answer.text import best_sentence, change_sentence, standing
 from reports.page.tables import changes_view
 from reports.replicates.seeds import rule_of
-from reports.replicates.sequential import Rule
+from reports.replicates.sequential import StoppingRule
 from reports.runs import Runs
 
 FACTORIAL = TINY.replace("  - grid: {stem: all}\n  - add_one: [c, l]", "  - {grid: {stem: all}, subsets: [c, l]}")
@@ -71,7 +71,7 @@ def test_a_mean_over_pairs_pays_for_every_look_as_well(tmp_path: Path) -> None:
     without = [("plain+c", "plain"), ("plain+c+l", "plain+l"), ("deep+c", "deep"), ("deep+c+l", "deep+l")]
     by_seed = np.mean([np.subtract(values[a], values[b]) for a, b in without], axis=0)
     # deep, c and l share a level of their own
-    reach = Rule(3, 6, 0.05, 3).critical(3) * stats.sem(by_seed)
+    reach = StoppingRule(3, 6, 0.05, 3).critical(3) * stats.sem(by_seed)
     difference = found.comparison.difference
     assert difference is not None
     assert (difference.low, difference.high) == pytest.approx((by_seed.mean() - reach, by_seed.mean() + reach))

@@ -23,7 +23,7 @@ from orchestrator.estimates.eta import Estimate
 from orchestrator.estimates.shares import Room, Shares
 from orchestrator.output import plain_console
 from orchestrator.progress import Progress
-from orchestrator.task import Summary, Task
+from orchestrator.task import RunSummary, Task
 
 NAME = "0123456789ab-01234567"
 
@@ -365,7 +365,7 @@ def test_a_trial_that_another_process_took_over_is_left_to_it(status: str, tmp_p
     trial = plan.trials[0]
     reason = "it broke" if status == "failed" else ""
     with Progress(plain_console(file=said, width=200), "a test", [trial], Estimate([trial], 1)) as progress:
-        shares, summary = Shares(Room(1)), Summary(0)
+        shares, summary = Shares(Room(1)), RunSummary(0)
         task = Task(plan, [trial], {trial.id: "f" * 32}, shares, progress, summary, lease=TakenOver())
         driver = Driver(task, MagicMock(), retries=1)
         assert driver.next_job() is not None

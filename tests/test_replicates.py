@@ -38,9 +38,9 @@ from orchestrator.estimates.shares import Room, Shares
 from orchestrator.events import Work
 from orchestrator.output import plain_console
 from orchestrator.progress import Progress
-from orchestrator.replicates import Replicates
+from orchestrator.replicates import SeedSupply
 from orchestrator.run import run_plan
-from orchestrator.task import Summary, Task
+from orchestrator.task import RunSummary, Task
 from orchestrator.terms import Terms
 from reports.renewal import Renewed
 from reports.replicates.seeds import at_most, followed, largest, replayed, with_wanted_seeds
@@ -126,7 +126,7 @@ def run(
     stop_after: int | None = None,
     kill_at: tuple[int, bool] | None = None,
     **how: Any,
-) -> tuple[MadeUp, Summary]:
+) -> tuple[MadeUp, RunSummary]:
     plan = load_plan(study, None, None)
     engine = MadeUp(plan, **how)
     engine.stop_after, engine.kill_at = stop_after or engine.stop_after, kill_at
@@ -144,16 +144,16 @@ class Unwritten:
         return lambda *arguments, **named: None
 
 
-def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, Summary]:
+def drive(plan: Plan, engine: type[MadeUp] = MadeUp, **how: Any) -> tuple[Any, RunSummary]:
     """The same without a record."""
     fingerprint = plan.trials[0].recipe.dataset.fingerprint()
     fingerprints = {trial.id: str(fingerprint) for trial in largest(plan).trials}
-    used, summary = engine(plan, **how), Summary(0)
+    used, summary = engine(plan, **how), RunSummary(0)
     folders = [trial_folder(trial.id, str(fingerprint)).name for trial in plan.trials]
     estimate = Estimate(plan.trials, None)
     console = plain_console(file=io.StringIO())
     with reserved(folders) as held, Progress(console, "a test", plan.trials, estimate) as progress:
-        supply = Replicates(plan, {}, fingerprints, held, summary)
+        supply = SeedSupply(plan, {}, fingerprints, held, summary)
         writer: Any = Unwritten()
         shares = Shares(used.room)
         task = Task(plan, plan.trials, fingerprints, shares, progress, summary, supply)

@@ -18,7 +18,7 @@ from test_schedule import PATIENCE, command, ray_processes, wait_until
 from test_search import ablate, runs, told
 from test_search import searched as searched_here
 
-from orchestrator.events import Rule
+from orchestrator.events import PruningRule
 from orchestrator.schedule import rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("record")]
@@ -88,7 +88,7 @@ def test_ray_ends_what_promises_little(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["asha", "median"])
 def test_what_an_earlier_process_has_seen_counts(kind: str) -> None:
-    rule = Rule(kind, "max", 1, 2, 8, before=[{1: 0.9, 2: 0.95}] * 4)
+    rule = PruningRule(kind, "max", 1, 2, 8, before=[{1: 0.9, 2: 0.95}] * 4)
     decisions = []
     for value in (0.1, 0.99):
         scheduler: Any = rules.scheduler_of(rule)

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from scipy import stats
 
 from reports.replicates.boundaries import crossing, nominal_level
-from reports.replicates.sequential import Rule, Standing, chance_to_settle, follow, look
+from reports.replicates.sequential import Standing, StoppingRule, chance_to_settle, follow, look
 from reports.significance import holm
 from reports.statistics import Difference
 
@@ -54,14 +54,14 @@ def test_levels_spend_what_is_allowed_and_no_more(least: int, most: int, error: 
 
 
 def test_a_single_look_is_students_interval() -> None:
-    rule = Rule(5, 5, 0.05, 3)
+    rule = StoppingRule(5, 5, 0.05, 3)
     assert rule.critical(5) == pytest.approx(stats.t.ppf(1 - 0.05 / 6, 4), rel=1e-2)
     assert rule.critical(5) >= stats.t.ppf(1 - 0.05 / 6, 4)
     assert rule.critical_one_sided(5) == pytest.approx(stats.t.ppf(1 - 0.05 / 3, 4), rel=1e-2)
 
 
 def test_a_look_is_wider_than_a_fixed_sample_and_narrows() -> None:
-    one, seven = Rule(3, 12, 0.05, 1), Rule(3, 12, 0.05, 7)
+    one, seven = StoppingRule(3, 12, 0.05, 1), StoppingRule(3, 12, 0.05, 7)
     for n in range(3, 13):
         assert stats.t.ppf(0.975, n - 1) < one.critical(n) < seven.critical(n)
         assert one.critical_one_sided(n) < one.critical(n)
@@ -70,7 +70,7 @@ def test_a_look_is_wider_than_a_fixed_sample_and_narrows() -> None:
 
 
 def test_the_interval_is_critical_values_of_standard_errors() -> None:
-    differences, rule = (0.02, 0.05, 0.03, 0.06), Rule(3, 12, 0.05, 2)
+    differences, rule = (0.02, 0.05, 0.03, 0.06), StoppingRule(3, 12, 0.05, 2)
     verdict, found = look(pairs(*differences), rule)
     mean, error = np.mean(differences), stats.sem(differences)
     assert (found.mean, found.n) == (pytest.approx(mean), 4)
@@ -81,27 +81,27 @@ def test_the_interval_is_critical_values_of_standard_errors() -> None:
 
 def test_equivalent_is_two_one_sided_tests_against_the_margin() -> None:
     differences = (0.001, -0.001, 0.0005, -0.0005, 0.0)
-    error, critical = stats.sem(differences), Rule(3, 12, 0.05, 2).critical_one_sided(5)
+    error, critical = stats.sem(differences), StoppingRule(3, 12, 0.05, 2).critical_one_sided(5)
     for margin, expected in ((critical * error * 1.001, "equivalent"), (critical * error * 0.999, "open")):
-        assert look(pairs(*differences), Rule(3, 12, 0.05, 2, margin))[0] == expected
-    assert look(pairs(*differences), Rule(3, 12, 0.05, 2))[0] == "open"
+        assert look(pairs(*differences), StoppingRule(3, 12, 0.05, 2, margin))[0] == expected
+    assert look(pairs(*differences), StoppingRule(3, 12, 0.05, 2))[0] == "open"
 
 
 @pytest.mark.parametrize("difference", [0.1, 0.0])
 def test_what_does_not_vary_decides_nothing(difference: float) -> None:
     # 0.8 - 0.7 and 0.9 - 0.8 differ in the last bit
     same = [(0.8, 0.8 - difference), (0.7, 0.7 - difference), (0.9, 0.9 - difference)]
-    assert look(same, Rule(3, 12, 0.05, 1, 0.5))[0] == "open"
+    assert look(same, StoppingRule(3, 12, 0.05, 1, 0.5))[0] == "open"
 
 
 def test_a_difference_of_just_a_claims_margin_is_no_difference() -> None:
     left, margin = (0.81, 0.77, 0.93), 0.02
-    verdict, found = look([(value, (value - margin) + margin) for value in left], Rule(3, 12, 0.05, 1))
+    verdict, found = look([(value, (value - margin) + margin) for value in left], StoppingRule(3, 12, 0.05, 1))
     assert (verdict, found.low) == ("open", None)
 
 
 def test_a_comparison_stops_at_the_look_that_decides_it() -> None:
-    rule = Rule(3, 12, 0.05, 1)
+    rule = StoppingRule(3, 12, 0.05, 1)
     clear = (0.100, 0.101, 0.102, 0.5, -3.0)
     standing = follow(by_seed(*clear), SEEDS, rule)
     assert (standing.verdict, standing.wanted, standing.waits) == ("decided", 3, False)
@@ -110,14 +110,14 @@ def test_a_comparison_stops_at_the_look_that_decides_it() -> None:
 
 
 def test_what_is_open_wants_one_seed_more_until_the_most() -> None:
-    rule, noise = Rule(3, 6, 0.05, 1), (0.1, -0.2, 0.15, -0.1, 0.05, 0.02, 0.1)
+    rule, noise = StoppingRule(3, 6, 0.05, 1), (0.1, -0.2, 0.15, -0.1, 0.05, 0.02, 0.1)
     assert [follow(by_seed(*noise[:n]), SEEDS, rule).wanted for n in range(7)] == [3, 3, 3, 4, 5, 6, 6]
     assert [follow(by_seed(*noise[:n]), SEEDS, rule).waits for n in (2, 5, 6, 7)] == [True, True, False, False]
     assert follow(by_seed(), SEEDS, rule).difference is None
 
 
 def test_looks_wait_for_their_seeds_in_order() -> None:
-    rule = Rule(3, 6, 0.05, 1)
+    rule = StoppingRule(3, 6, 0.05, 1)
     late = by_seed(0.100, 0.101, 0.102, 0.103)
     del late[1]
     assert follow(late, SEEDS, rule).verdict == "open"
@@ -125,7 +125,7 @@ def test_looks_wait_for_their_seeds_in_order() -> None:
 
 
 def test_a_seed_that_failed_leaves_the_pairs_and_another_comes() -> None:
-    rule = Rule(3, 6, 0.05, 1)
+    rule = StoppingRule(3, 6, 0.05, 1)
     standing = follow(by_seed(0.100, None, 0.102), SEEDS, rule)
     assert (standing.verdict, standing.wanted, standing.difference) == ("open", 4, None)
     standing = follow(by_seed(0.100, None, 0.102, 0.101), SEEDS, rule)
@@ -136,7 +136,7 @@ def test_a_seed_that_failed_leaves_the_pairs_and_another_comes() -> None:
     assert not follow(by_seed(*[None] * 6), SEEDS, rule).waits
 
 
-def as_seeds_come(values: dict[int, tuple[float, float]], rule: Rule) -> Iterator[Standing]:
+def as_seeds_come(values: dict[int, tuple[float, float]], rule: StoppingRule) -> Iterator[Standing]:
     """What a study says that trains what it wants, round by round."""
     ended: dict[int, tuple[float, float] | None] = {}
     while True:
@@ -150,7 +150,7 @@ def as_seeds_come(values: dict[int, tuple[float, float]], rule: Rule) -> Iterato
 @pytest.mark.parametrize("futility", [0.0, 0.1])
 @pytest.mark.parametrize("margin", [None, 1.5])
 def test_the_simulation_follows_as_a_study_does(margin: float | None, futility: float) -> None:
-    rule = Rule(3, 12, 0.05, 3, margin, futility)
+    rule = StoppingRule(3, 12, 0.05, 3, margin, futility)
     values = simulation.normal_values([0.0, 2.0, 4.0], 40, 12, np.random.default_rng(1))
     verdicts, seeds, means = simulation.run(values, rule)
     names = {
@@ -170,7 +170,10 @@ def test_the_simulation_follows_as_a_study_does(margin: float | None, futility: 
 
 
 def test_what_is_settled_stays_so_as_seeds_come() -> None:
-    rules, rng = (Rule(3, 12, 0.2, 1, 2.5, 0.1), Rule(3, 12, 0.05, 4, None, 0.1)), np.random.default_rng(7)
+    rules, rng = (
+        (StoppingRule(3, 12, 0.2, 1, 2.5, 0.1), StoppingRule(3, 12, 0.05, 4, None, 0.1)),
+        np.random.default_rng(7),
+    )
     found = set()
     for effect, rule in product((0.0, 1.0, 2.0) * 10, rules):
         ended = {s: (float(rng.normal(effect)), 0.0) for s in SEEDS}
@@ -185,7 +188,7 @@ def test_what_is_settled_stays_so_as_seeds_come() -> None:
 
 @pytest.mark.parametrize(("mean", "margin"), [(0.0, None), (0.6, None), (-0.6, None), (0.3, 1.8), (0.0, 3.0)])
 def test_the_chance_to_settle_is_that_of_drawn_pairs(mean: float, margin: float | None) -> None:
-    rule, rng = Rule(3, 12, 0.05, 2, margin, 0.1), np.random.default_rng(8)
+    rule, rng = StoppingRule(3, 12, 0.05, 2, margin, 0.1), np.random.default_rng(8)
     so_far = Difference(mean, None, None, 5, 1.0)
     spread = np.sqrt(4 / rng.chisquare(4, 200_000))
     truth = mean + spread / math.sqrt(5) * rng.standard_normal(200_000)
@@ -199,7 +202,7 @@ def test_the_chance_to_settle_is_that_of_drawn_pairs(mean: float, margin: float 
 
 
 def test_what_is_futile_asks_for_nothing_but_looks_at_what_comes() -> None:
-    rule = Rule(3, 12, 0.05, 1, None, 0.1)
+    rule = StoppingRule(3, 12, 0.05, 1, None, 0.1)
     flat = (0.01, -0.01, 0.005, -0.004, 0.002)
     standing = follow(by_seed(*flat), SEEDS, rule)
     assert (standing.verdict, standing.wanted, standing.waits) == ("futile", 5, False)
@@ -209,7 +212,7 @@ def test_what_is_futile_asks_for_nothing_but_looks_at_what_comes() -> None:
     more = (*flat, 0.03, 0.03)
     assert follow(by_seed(*more), SEEDS, rule).verdict == "open"
     assert follow(by_seed(*more), SEEDS, rule).wanted == 8
-    assert follow(by_seed(*flat), SEEDS, Rule(3, 12, 0.05, 1)).verdict == "open"
+    assert follow(by_seed(*flat), SEEDS, StoppingRule(3, 12, 0.05, 1)).verdict == "open"
     assert follow(by_seed(*flat, *[None] * 7), SEEDS, rule).verdict == "open"
 
 
@@ -234,7 +237,7 @@ def test_giving_up_errs_no_more() -> None:
 
 
 def test_the_truths_would_catch_looks_that_are_not_paid_for() -> None:
-    class Naive(Rule):
+    class Naive(StoppingRule):
         def critical(self, n: int) -> float:
             return float(stats.t.ppf(1 - self.level / self.comparisons / 2, n - 1))
 
@@ -255,7 +258,7 @@ def test_holms_tests_are_those_of_scipys_t() -> None:
 )
 def test_real_effects_save_trials(effects: tuple[float, ...], power: float) -> None:
     values = simulation.normal_values(effects, 2_000, 12, np.random.default_rng(6))
-    rule = Rule(3, 12, 0.05, len(effects), None, simulation.FUTILITY)
+    rule = StoppingRule(3, 12, 0.05, len(effects), None, simulation.FUTILITY)
     found = simulation.summarise(values, effects, rule)
     assert found.saved >= 0.4
     assert found.power > power
@@ -267,7 +270,7 @@ def test_real_effects_save_trials(effects: tuple[float, ...], power: float) -> N
 
 def test_no_test_needs_fewer_pairs_than_walds_with_known_spread() -> None:
     # sequential probability ratio test of zero against a margin, errors 0.01, of a true difference of zero
-    rule = Rule(2, 400, 0.01, 1, 0.5)
+    rule = StoppingRule(2, 400, 0.01, 1, 0.5)
     steps = np.random.default_rng(10).normal(0, 1, (4_000, 400)) * 0.5 - 0.125
     ends = np.abs(np.cumsum(steps, axis=1)) > math.log(100)
     taken = (ends.argmax(axis=1) + 1).mean()

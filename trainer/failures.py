@@ -25,21 +25,21 @@ _NO_ENGINE = "unable to find an engine to execute this computation"
 """Torch's message where cuDNN can run none of a convolution's algorithms, also for lack of memory."""
 
 
-class Attempt(Protocol):
+class Training(Protocol):
     """The training of one recipe, with batches of any size."""
 
     def __call__(self, batch_size: int, probe: Hook | None = None) -> Outcome:
         """Train. probe: acts beside the recipe's hooks; a training with one writes and records nothing."""
 
 
-def explained(attempt: Attempt, batch_size: int, data: Data, parts: int = 1) -> Outcome:
-    """The outcome of `attempt` with `batch_size`; parts: the recipe's micro-batches.
+def explained(training: Training, batch_size: int, data: Data, parts: int = 1) -> Outcome:
+    """The outcome of `training` with `batch_size`; parts: the recipe's micro-batches.
 
     Raises OutOfMemory, UserError where batch norm got a single value, or RuntimeError where cuDNN fails with smaller
     batches as well; a note on each holds the original traceback.
     """
     try:
-        return attempt(batch_size)
+        return training(batch_size)
     except (MemoryError, RuntimeError, ValueError) as error:
         reason = _explanation(error)
         if reason is None:
@@ -48,14 +48,14 @@ def explained(attempt: Attempt, batch_size: int, data: Data, parts: int = 1) -> 
     # not in the handler: the error's traceback refers to the training's tensors, and both are gone only now
     _release()
     try:
-        problem = reason(attempt, batch_size, data, parts)
+        problem = reason(training, batch_size, data, parts)
     finally:
         _release()
     problem.add_note(told)
     raise problem
 
 
-def _explanation(error: Exception) -> Callable[[Attempt, int, Data, int], Exception] | None:
+def _explanation(error: Exception) -> Callable[[Training, int, Data, int], Exception] | None:
     import torch
 
     text = str(error)
@@ -72,7 +72,7 @@ def _explanation(error: Exception) -> Callable[[Attempt, int, Data, int], Except
     return None
 
 
-def _gpu_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> OutOfMemory:
+def _gpu_memory(training: Training, batch_size: int, data: Data, parts: int) -> OutOfMemory:
     """Tries smaller batches until one fits: the failed allocation tells little of what a whole step takes."""
     import torch
 
@@ -81,13 +81,13 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> Ou
     others = total - free - torch.cuda.memory_reserved(data.device)
     place = f"CUDA out of memory at batch_size {batch_size}"
     held = f"others hold {others / GIB:.1f} of the GPU's {total / GIB:.1f} GiB"
-    fits, taken = _largest_that_fits(attempt, batch_size // 2, data.device)
+    fits, taken = _largest_that_fits(training, batch_size // 2, data.device)
     if fits < 2:
         return OutOfMemory(
             f"{place}, and at 2 as well, while {held}; expected fewer trials at once (--concurrency) or a larger GPU"
         )
     fitting = f"at most {fits}, which fits, or micro_batches: {parts * math.ceil(batch_size / fits)}"
-    less = _bytes_taken(attempt, fits // 2, data.device) if fits > 3 else None
+    less = _bytes_taken(training, fits // 2, data.device) if fits > 3 else None
     if less is None:
         return OutOfMemory(f"{place}, while {held}; expected {fitting}, or fewer trials at once (--concurrency)")
     each = max(0.0, (taken - less) / (fits - fits // 2))
@@ -101,21 +101,21 @@ def _gpu_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> Ou
     )
 
 
-def _no_engine(attempt: Attempt, batch_size: int, data: Data, parts: int) -> Exception:
+def _no_engine(training: Training, batch_size: int, data: Data, parts: int) -> Exception:
     """Tries smaller batches, which tell whether memory was short."""
-    if _largest_that_fits(attempt, batch_size // 2, data.device)[0] < 2:
+    if _largest_that_fits(training, batch_size // 2, data.device)[0] < 2:
         return RuntimeError(f"cuDNN was {_NO_ENGINE}, at batch_size {batch_size}, and smaller ones did not help")
-    return _gpu_memory(attempt, batch_size, data, parts)
+    return _gpu_memory(training, batch_size, data, parts)
 
 
-def _host_memory(attempt: Attempt, batch_size: int, data: Data, parts: int) -> OutOfMemory:
+def _host_memory(training: Training, batch_size: int, data: Data, parts: int) -> OutOfMemory:
     return OutOfMemory(
         f"the host is out of memory at batch_size {batch_size}; "
         "expected a smaller one, more micro_batches, or fewer trials at once (--concurrency)"
     )
 
 
-def _batch_norm(attempt: Attempt, batch_size: int, data: Data, parts: int) -> UserError:
+def _batch_norm(training: Training, batch_size: int, data: Data, parts: int) -> UserError:
     return UserError(
         f"got a batch of one image (batch_size: {batch_size}, training images: {len(data.splits['train'])}), expected "
         "at least 2 of each: batch norm can't train on one value, which is what one image gives where its maps are of "
@@ -153,23 +153,23 @@ class _Enough(Exception):
     pass
 
 
-def _largest_that_fits(attempt: Attempt, batch_size: int, device: torch.device) -> tuple[int, int]:
+def _largest_that_fits(training: Training, batch_size: int, device: torch.device) -> tuple[int, int]:
     """The first of batch_size, its half, its quarter, ... 2 that fits, and its bytes; less than 2 where none fits."""
     while batch_size > 1:
-        taken = _bytes_taken(attempt, batch_size, device)
+        taken = _bytes_taken(training, batch_size, device)
         if taken is not None:
             return batch_size, taken
         batch_size //= 2
     return batch_size, 0
 
 
-def _bytes_taken(attempt: Attempt, batch_size: int, device: torch.device) -> int | None:
+def _bytes_taken(training: Training, batch_size: int, device: torch.device) -> int | None:
     """The most bytes of the GPU that torch reserves in a second step, images included; None: they don't fit."""
     import torch
 
     _release()
     try:
-        attempt(batch_size, _TwoSteps())
+        training(batch_size, _TwoSteps())
     except _Enough:
         pass
     except RuntimeError:

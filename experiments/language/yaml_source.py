@@ -54,7 +54,7 @@ _SIGNS = ("cannot start any token", "found undefined alias")
 
 
 @dataclass(frozen=True)
-class Source:
+class YamlSource:
     """A parsed file: `data` and the line (from 1) of each path, for messages."""
 
     file: Path
@@ -75,7 +75,7 @@ class Source:
         return UserError(f"{self.file}:{line}: {where + ': ' if where else ''}{_one_line(message)}")
 
 
-def read_yaml(path: Path | str) -> Source:
+def read_yaml(path: Path | str) -> YamlSource:
     """Parse one YAML document; raises UserError naming file and line."""
     path = Path(path)
     try:
@@ -92,7 +92,7 @@ def read_yaml(path: Path | str) -> Source:
         data = builder.build(node, ()) if node is not None else None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}:{_malformed(error)}") from None
-    return Source(path, data, builder.lines, text)
+    return YamlSource(path, data, builder.lines, text)
 
 
 def is_text(plain: str) -> bool:
@@ -202,7 +202,7 @@ class _Builder:
 
     def error(self, node: yaml.Node, path: YamlPath, message: str) -> UserError:
         self.lines[path] = node.start_mark.line + 1
-        return Source(self.file, None, self.lines).error(path, message)
+        return YamlSource(self.file, None, self.lines).error(path, message)
 
 
 def _convert(tag: str, text: str) -> Any:

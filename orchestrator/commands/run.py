@@ -24,7 +24,7 @@ from trainer.errors import UserError
 from ..output import steady_console
 from ..run import run_plan
 from ..signals import interruptible
-from ..task import Summary
+from ..task import RunSummary
 from ..terms import Terms
 from ..writable import writing
 from .comparing import show_comparisons
@@ -61,7 +61,7 @@ def _run(study: Path, profile: str | None, seeds: int | None, terms: Terms) -> i
     return code
 
 
-def _left(summary: Summary) -> int:
+def _left(summary: RunSummary) -> int:
     """How many trials were left to another process, if no process has any of them any more; else 0."""
     taken = {trial_of(folder) for folder in reservations_of_others()} if summary.elsewhere else set()
     return len(summary.elsewhere) if summary.interrupted is None and not taken & summary.elsewhere.keys() else 0
@@ -97,7 +97,7 @@ def _no_report(plan: Plan) -> str:
     return f"no report: no trial has finished{f'; {earlier} is of an earlier run' if earlier.exists() else ''}"
 
 
-def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *, goes_on: bool) -> int:
+def _conclude(plan: Plan, summary: RunSummary, console: Console, seconds: float, *, goes_on: bool) -> int:
     _tell(plan, summary, seconds, console)
     if (code := interrupted(summary, console)) is not None:
         return code
@@ -125,7 +125,7 @@ def _conclude(plan: Plan, summary: Summary, console: Console, seconds: float, *,
     return 1 if left_out else 0
 
 
-def _tell(plan: Plan, summary: Summary, seconds: float, console: Console) -> None:
+def _tell(plan: Plan, summary: RunSummary, seconds: float, console: Console) -> None:
     """Say what became of the trials, and which writes the record refused."""
     say_refused(summary, console)
     if summary.record_errors:

@@ -24,7 +24,7 @@ _BETWEEN_LOOKS = 5.0
 """Seconds between two checks whether Ray lives, each of which takes a millisecond."""
 
 
-class Source(tune.search.Searcher):
+class JobSource(tune.search.Searcher):
     """Where Tune gets its next trial: a job of the work. Tune pickles it, without the work, which can't be pickled."""
 
     def __init__(self, work: Work, stop: Stop) -> None:

@@ -27,7 +27,7 @@ from ..estimates.shares import Room
 from ..events import Engine, Work
 from ..scratch import scratch_folder
 from ..signals import Stop, unstoppable
-from .calls import Forward, Source, trial_id
+from .calls import Forward, JobSource, trial_id
 from .lean import lean_ray, lean_tune
 from .nodes import Home, prepare_nodes, room_of_nodes
 from .rules import scheduler_of
@@ -101,7 +101,7 @@ class _Ray:
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 num_samples=-1,
-                search_alg=Source(work, stop),
+                search_alg=JobSource(work, stop),
                 scheduler=scheduler_of(work.rule),
                 trial_name_creator=trial_id,
                 trial_dirname_creator=trial_id,

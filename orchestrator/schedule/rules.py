@@ -7,13 +7,13 @@ from typing import Any
 
 from ray import tune
 
-from ..events import Rule
+from ..events import PruningRule
 
 OBJECTIVE = "objective"
 """The key under which a watched trial reports the value that Tune's rule reads."""
 
 
-def scheduler_of(rule: Rule | None) -> tune.schedulers.TrialScheduler:
+def scheduler_of(rule: PruningRule | None) -> tune.schedulers.TrialScheduler:
     """Tune's scheduler for a rule, told about trials that ended before this process began."""
     if rule is None:
         return tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
@@ -34,7 +34,7 @@ class _Before:
         self.trial_id = f"before-{number}"
 
 
-def _of_kind(rule: Rule) -> tune.schedulers.TrialScheduler:
+def _of_kind(rule: PruningRule) -> tune.schedulers.TrialScheduler:
     """Tune's scheduler for a kind of rule. It sees the objective of every epoch but the last, at which a trial ends."""
     if rule.kind == "median":
         return _Median(

@@ -24,7 +24,7 @@ from trainer.recorder import Epoch
 from trainer.stopping import value_so_far
 
 from ..driver import Driver
-from ..events import Rule
+from ..events import PruningRule
 from ..holdings import Reservations, recorded
 from .awaited import Awaited, Open
 from .budget import POLL, Budget
@@ -81,13 +81,15 @@ class Configurations:
         self.finalists = Finalists(search, memory, self.reservations, fingerprints, fingerprint)
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> PruningRule | None:
         """See events.Work."""
         kind, rule = self.search.pruning.kind, self.search.pruning
         if kind == "none":
             return None
         epochs = self.search.study.recipe.epochs
-        return Rule(kind, self.search.objectives[0].direction, rule.grace, rule.factor or 3, epochs, self.courses)
+        return PruningRule(
+            kind, self.search.objectives[0].direction, rule.grace, rule.factor or 3, epochs, self.courses
+        )
 
     def has_ended(self) -> bool:
         """Whether nothing is left to train, the trials under fresh seeds included."""

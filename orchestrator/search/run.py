@@ -30,7 +30,7 @@ from ..estimates.paces import estimate_of
 from ..events import Executor
 from ..progress import Progress
 from ..run import cpus_for, shares_here, train
-from ..task import Summary, Task
+from ..task import RunSummary, Task
 from ..terms import Terms
 from .configurations import Configurations
 from .memory import Memory
@@ -42,7 +42,7 @@ from .storage import storage_file, storage_url
 class SearchResult:
     """What one `ablate search` left behind."""
 
-    summary: Summary
+    summary: RunSummary
     history: list[Told]
     importances: dict[str, float]
 
@@ -65,7 +65,7 @@ def run_search(
         closing(Memory(search, url, fingerprints[first[0].id], prunes=prunes)) as memory,
     ):
         supply = Configurations(search, memory, fingerprints, fingerprint, lease)
-        summary = Summary(done_before=supply.budget.begun)
+        summary = RunSummary(done_before=supply.budget.begun)
         ended = supply.has_ended()
         shares = shares_here(plan, [] if ended else _at_hand(search), terms, console)
         at_once = shares.capacity(first[0]) if not terms.address else terms.at_once

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..replicates.seeds import Followed, rule_of
-from ..replicates.sequential import Rule
+from ..replicates.sequential import StoppingRule
 from ..significance import PairedComparison, PairVerdict
 from ..statistics import Difference
 
@@ -49,7 +49,7 @@ def _followed(all_: Sequence[Followed], metric: str, change: Change) -> tuple[Di
     return None
 
 
-def _interval(change: Change, rule: Rule) -> Difference | None:
+def _interval(change: Change, rule: StoppingRule) -> Difference | None:
     """The mean over the change's pairs, with the repeated interval for its seeds; no interval before the first look."""
     found = change.comparison.difference
     if found is None or found.sd is None or not rule.least <= found.n <= rule.most:

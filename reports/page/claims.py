@@ -11,13 +11,13 @@ from experiments.plan import Plan
 from ..claims import ClaimAnswer, ClaimFinding
 from ..claims_text import claims_notes, seeds_text
 from ..numbers import NOTHING, unsigned
-from .views import Field, Head, View
+from .views import ColumnHead, Field, View
 
 
 def claims_view(answers: Sequence[ClaimAnswer], plan: Plan) -> View:
     """What the document says, or a study without one, and what the runs say about it."""
     stated = any(answer.published is not None for answer in answers)
-    heads = [Head("Claim"), Head("Verdict"), Head("Comparison"), *_heads(stated, answers)]
+    heads = [ColumnHead("Claim"), ColumnHead("Verdict"), ColumnHead("Comparison"), *_heads(stated, answers)]
     rows = [_claim(answer, stated) for answer in answers]
     notes = [f"{note}." for note in claims_notes(answers, plan)]
     who = "document" if plan.study.document else "study"
@@ -27,7 +27,7 @@ def claims_view(answers: Sequence[ClaimAnswer], plan: Plan) -> View:
 def comparisons_view(answers: Sequence[ClaimAnswer]) -> View | None:
     """Every comparison of the claims that have several; None if no claim has."""
     several = [answer for answer in answers if len(answer.findings) > 1]
-    heads = [Head("Comparison"), Head("Verdict"), *_heads(False, several), Head("Claim")]
+    heads = [ColumnHead("Comparison"), ColumnHead("Verdict"), *_heads(False, several), ColumnHead("Claim")]
     rows = [
         [
             Field(str(finding.comparison), code=True),
@@ -41,11 +41,11 @@ def comparisons_view(answers: Sequence[ClaimAnswer]) -> View | None:
     return View("comparisons-table", "Every comparison of these claims", heads, rows) if rows else None
 
 
-def _heads(stated: bool, answers: Sequence[ClaimAnswer]) -> list[Head]:
-    document = [Head("Document says", True)] if stated else []
+def _heads(stated: bool, answers: Sequence[ClaimAnswer]) -> list[ColumnHead]:
+    document = [ColumnHead("Document says", True)] if stated else []
     looked = any(finding.looked for answer in answers for finding in answer.findings)
-    interval = Head("Repeated interval" if looked else "95 % interval")
-    return [*document, Head("Ours", True), interval, Head("n", True), Head("More seeds", True)]
+    interval = ColumnHead("Repeated interval" if looked else "95 % interval")
+    return [*document, ColumnHead("Ours", True), interval, ColumnHead("n", True), ColumnHead("More seeds", True)]
 
 
 def _claim(answer: ClaimAnswer, stated: bool) -> list[Field]:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from ..figures import FigureData
 from ..numbers import NOTHING
-from .views import Field, Head, View
+from .views import ColumnHead, Field, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def drawn_figure(figure: FigureData, folder: Path) -> Drawn:
 def _numbers(id: str, data: pd.DataFrame) -> View:
     """The numbers of a figure, as its CSV has them."""
     data = data.drop(columns="gid", errors="ignore")
-    heads = [Head(str(name), data[name].dtype.kind in "iuf") for name in data]
+    heads = [ColumnHead(str(name), data[name].dtype.kind in "iuf") for name in data]
     rows = [[_field(value) for value in row] for row in data.itertuples(index=False)]
     return View(f"{id}-numbers", "Numbers", heads, rows)
 

@@ -8,12 +8,12 @@ from experiments.plan import Plan
 
 from ..replicates.seeds import Followed
 from ..replicates.text import HEADS, notes, row
-from .views import Field, Head, View
+from .views import ColumnHead, Field, View
 
 
 def seeds_view(plan: Plan, found: Sequence[Followed]) -> View:
     """Each comparison with its repeated interval, its number of pairs and where it stands."""
-    heads = [Head(head[:1].upper() + head[1:], head not in (HEADS[0], HEADS[-1])) for head in HEADS]
+    heads = [ColumnHead(head[:1].upper() + head[1:], head not in (HEADS[0], HEADS[-1])) for head in HEADS]
     rows = [_fields(each, plan) for each in found]
     return View("seeds-table", "Seeds that were added to what was open", heads, rows, notes(plan, found))
 

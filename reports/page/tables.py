@@ -27,7 +27,7 @@ from ..answer.text import (
 from ..numbers import CUT, NOTHING, is_cut, probability, setting, title
 from ..significance import PairedComparison
 from ..tables.printed import MARK, Column, PrintedTable
-from .views import Field, Head, Mark, Plot, View
+from .views import ColumnHead, Field, Mark, Plot, View
 
 _MINUS = re.compile(r"(?<![^\s(])-(?=[\d.])")
 """A hyphen that stands for a minus sign."""
@@ -36,7 +36,7 @@ _MINUS = re.compile(r"(?<![^\s(])-(?=[\d.])")
 def table_view(table: PrintedTable) -> View:
     """A study's table, without the provenance that all tables share: the page has it in a section of its own."""
     columns = table.layout.columns
-    heads = [Head(column.head, column.numeric) for column in columns]
+    heads = [ColumnHead(column.head, column.numeric) for column in columns]
     rows = [[_field(column, row) for column in columns] for row in range(len(table.layout.rows.texts))]
     return View(f"table-{table.id}", table.title or table.id, heads, rows, table.footnotes)
 
@@ -59,15 +59,15 @@ def changes_view(answer: StudyAnswer) -> View:
     metric = title(answer.metric)
     unit = f"{metric}, points" if is_fraction(answer.metric) else metric
     heads = [
-        Head("Change"),
-        Head("Verdict"),
-        Head(unit, True),
-        Head("Repeated interval" if answer.repeated else "95 % interval"),
-        *([Head("p", True)] if _tested(answer) else []),
-        Head("n", True),
-        Head("Time", True),
-        Head("Parameters", True),
-        Head("Compared on"),
+        ColumnHead("Change"),
+        ColumnHead("Verdict"),
+        ColumnHead(unit, True),
+        ColumnHead("Repeated interval" if answer.repeated else "95 % interval"),
+        *([ColumnHead("p", True)] if _tested(answer) else []),
+        ColumnHead("n", True),
+        ColumnHead("Time", True),
+        ColumnHead("Parameters", True),
+        ColumnHead("Compared on"),
     ]
     scale = _scale(answer)
     rows = [_change_row(change, answer, scale) for change in answer.changes]

@@ -7,7 +7,7 @@ from experiments.tracking.uris import HIDDEN, scheme, shown_uri
 from ..answer.pairs import first_metric
 from ..numbers import NOTHING, title
 from ..runs import Runs
-from .views import Field, Head, View
+from .views import ColumnHead, Field, View
 
 UI = "http://127.0.0.1:5000"
 """Where `ablate ui` serves the record unless told otherwise."""
@@ -17,14 +17,14 @@ def trials_view(runs: Runs) -> View:
     """A row for each cell and seed, in plan order."""
     metric = first_metric(runs)
     heads = [
-        Head("Trial"),
-        Head("Cell"),
-        Head("Seed", True),
-        Head("Status"),
-        Head(title(metric), True),
-        Head("Epochs", True),
-        Head("Seconds", True),
-        Head("Reason"),
+        ColumnHead("Trial"),
+        ColumnHead("Cell"),
+        ColumnHead("Seed", True),
+        ColumnHead("Status"),
+        ColumnHead(title(metric), True),
+        ColumnHead("Epochs", True),
+        ColumnHead("Seconds", True),
+        ColumnHead("Reason"),
     ]
     base = _server()
     rows = [_row(runs, cell, seed, metric, base) for cell, seed in runs.plan.ids]

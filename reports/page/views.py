@@ -41,7 +41,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Head:
+class ColumnHead:
     """The head of a column."""
 
     text: str
@@ -57,7 +57,7 @@ class View:
     """Unique on the page."""
 
     title: str
-    heads: list[Head]
+    heads: list[ColumnHead]
     rows: list[list[Field]]
     notes: list[str] = field(default_factory=list)
 

@@ -18,7 +18,7 @@ from experiments.tracking.states import data_fingerprints, trial_states
 from trainer.errors import UserError
 
 from ..statistics import Difference
-from .sequential import Pair, Rule, Standing, follow
+from .sequential import Pair, Standing, StoppingRule, follow
 
 Ended = Mapping[str, TrialRecord | None]
 """Trial id to the record of its finished run; None: it has failed. A trial that is not in it has not ended."""
@@ -48,11 +48,11 @@ class Followed:
         return dataclasses.replace(found, mean=found.mean + margin, low=low, high=high)
 
 
-def rule_of(plan: Plan) -> Rule:
+def rule_of(plan: Plan) -> StoppingRule:
     """The rule of a study that adds seeds to open comparisons."""
     words = plan.study.replicates
     assert words is not None, "the study says how many seeds there are"
-    return Rule(words.min, words.max, words.level, len(plan.compared), words.margin, words.futility)
+    return StoppingRule(words.min, words.max, words.level, len(plan.compared), words.margin, words.futility)
 
 
 def largest(plan: Plan) -> Plan:

@@ -36,7 +36,7 @@ Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Rule:
+class StoppingRule:
     """When comparisons are settled."""
 
     least: int
@@ -84,7 +84,7 @@ class Standing:
     """The chance of a futile comparison to be settled by the last look: see `chance_to_settle`."""
 
 
-def follow(ended: Mapping[int, Pair | None], seeds: Sequence[int], rule: Rule) -> Standing:
+def follow(ended: Mapping[int, Pair | None], seeds: Sequence[int], rule: StoppingRule) -> Standing:
     """Look after each seed until the comparison is settled, or a seed has not ended yet.
 
     ended: seed to the values of both sides; None if one side has failed for good, so that the seed makes no pair.
@@ -111,7 +111,7 @@ def follow(ended: Mapping[int, Pair | None], seeds: Sequence[int], rule: Rule) -
     return Standing("open", standing.difference, rule.most, waits=False)
 
 
-def _standing(pairs: Sequence[Pair], rule: Rule, rounds: int) -> Standing:
+def _standing(pairs: Sequence[Pair], rule: StoppingRule, rounds: int) -> Standing:
     verdict, difference = look(pairs, rule)
     if verdict != "open" or rounds == rule.most:
         return Standing(verdict, difference, rounds, waits=False)
@@ -121,7 +121,7 @@ def _standing(pairs: Sequence[Pair], rule: Rule, rounds: int) -> Standing:
     return Standing("open", difference, rounds)
 
 
-def look(pairs: Sequence[Pair], rule: Rule) -> tuple[Verdict, Difference]:
+def look(pairs: Sequence[Pair], rule: StoppingRule) -> tuple[Verdict, Difference]:
     """The verdict on `rule.least` to `rule.most` pairs, and left - right with its repeated confidence interval."""
     left, right = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
     found = paired_difference(left, right)
@@ -139,7 +139,7 @@ def look(pairs: Sequence[Pair], rule: Rule) -> tuple[Verdict, Difference]:
     return "open", difference
 
 
-def chance_to_settle(found: Difference, rule: Rule, last: int) -> float:
+def chance_to_settle(found: Difference, rule: StoppingRule, last: int) -> float:
     """Predictive probability that a look at `last` pairs, more than there are now, settles an open comparison.
 
     For a normal mean with a flat prior, the mean of all `last` pairs has Student's t distribution around the present

@@ -14,7 +14,7 @@ from experiments.questions.tables import by_row
 from ..numbers import better
 from ..runs import Runs
 from .columns import difference_columns, metric_columns, settings_column, with_counts
-from .entries import Measured, measure
+from .entries import MetricEntries, measure
 from .footnotes import legend, runs_note, test_note
 from .printed import Column, Layout, PrintedTable
 
@@ -85,13 +85,13 @@ def make_body(
     return [printed, differences(table, compared, lines, head, labels)]
 
 
-def numbers_of(table: Table, metrics: Sequence[Measured]) -> list[dict[str, Any]]:
+def numbers_of(table: Table, metrics: Sequence[MetricEntries]) -> list[dict[str, Any]]:
     """Every printed number as plain data, row by row."""
     return [entry.number(table.id) for row in zip(*(m.entries for m in metrics), strict=True) for entry in row]
 
 
 def differences(
-    table: Table, compared: Sequence[Measured], lines: Sequence[Line], head: str, labels: Sequence[str]
+    table: Table, compared: Sequence[MetricEntries], lines: Sequence[Line], head: str, labels: Sequence[str]
 ) -> PrintedTable:
     """A separate table for the differences of `table`; it has no `numbers`, as those of `table` include them."""
     shown = [index for index, line in enumerate(lines) if line.reference]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import numbers
 from ..numbers import NOTHING, Unit
-from .entries import Entry, Measured
+from .entries import Entry, MetricEntries
 from .printed import Column
 
 INTERVAL, P = "95 % interval", "p"
@@ -64,7 +64,7 @@ def _ours(entry: Entry | None, metric: str, unit: Unit, counted: bool) -> str:
     return f"{text} ({entry.n})" if counted and entry.ours else text
 
 
-def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Column]:
+def difference_columns(title: str, measured: MetricEntries, unit: Unit) -> list[Column]:
     """The difference to each row's reference, its interval, and p if there are enough runs for one."""
     found = [entry.comparison for entry in measured.entries]
     gaps = [comparison.difference if comparison else None for comparison in found]
@@ -97,7 +97,7 @@ def difference_columns(title: str, measured: Measured, unit: Unit) -> list[Colum
     return [*columns, Column(P, p, values=[comparison.adjusted if comparison else None for comparison in found])]
 
 
-def is_tested(measured: Measured) -> bool:
+def is_tested(measured: MetricEntries) -> bool:
     """Whether there are enough pairs for the test to decide any of the differences."""
     verdicts = [entry.comparison.verdict for entry in measured.entries if entry.comparison]
     return any(verdict not in ("n too small", "no pair") for verdict in verdicts)
@@ -108,7 +108,7 @@ def count_column(counts: Sequence[int]) -> Column:
     return Column("n", [str(count) for count in counts], values=[float(count) for count in counts])
 
 
-def with_counts(groups: list[list[Column]], metrics: Sequence[Measured]) -> list[list[Column]]:
+def with_counts(groups: list[list[Column]], metrics: Sequence[MetricEntries]) -> list[list[Column]]:
     """The groups of metrics with n: one column behind the last, or one behind each if n differs between metrics.
 
     An entry without any run does not count as differing.

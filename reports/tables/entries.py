@@ -79,7 +79,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricEntries:
     """A metric of a table, with an entry for each line."""
 
     metric: str
@@ -107,7 +107,9 @@ class Measured:
         return any(entry.comparison and entry.comparison.difference for entry in self.entries)
 
 
-def measure(table: Table, lines: Sequence[Line], runs: Runs, metrics: Sequence[str] | None = None) -> list[Measured]:
+def measure(
+    table: Table, lines: Sequence[Line], runs: Runs, metrics: Sequence[str] | None = None
+) -> list[MetricEntries]:
     """Each metric of the table (or of `metrics`) over its lines, with the document's numbers and all comparisons."""
     stated = published(table, lines, runs.plan.study)
     return [
@@ -118,13 +120,13 @@ def measure(table: Table, lines: Sequence[Line], runs: Runs, metrics: Sequence[s
 
 def _measured(
     metric: str, name: str, lines: Sequence[Line], stated: Mapping[str, Mapping[str, tuple[float, ...]]], runs: Runs
-) -> Measured:
+) -> MetricEntries:
     document = [stated.get(line.key, {}).get(metric, ()) for line in lines]
     if metric in FACTS:
         facts = [runs.fact(line.cell, metric) for line in lines]
         ours = [None if fact is None else Summary(fact, None, 0) for fact in facts]
         parts = zip(lines, ours, document, strict=True)
-        return Measured(metric, name, [Entry(line, metric, fact, said) for line, fact, said in parts])
+        return MetricEntries(metric, name, [Entry(line, metric, fact, said) for line, fact, said in parts])
     cells = dict.fromkeys([line.cell for line in lines] + [line.reference for line in lines if line.reference])
     arms = {cell: runs.values(cell, metric) for cell in cells}
     summaries = [summarize(list(arms[line.cell].values())) for line in lines]
@@ -142,7 +144,7 @@ def _measured(
         for line, summary, said, rank in zip(lines, summaries, document, ranks, strict=True)
     ]
     other = (e.line.label for e in entries if among and e.line.cell == among.to and e.rank != "best")
-    return Measured(metric, name, entries, told_apart=among is not None, told_from=next(other, ""))
+    return MetricEntries(metric, name, entries, told_apart=among is not None, told_from=next(other, ""))
 
 
 def _ranks(metric: str, means: Sequence[float | None]) -> list[Rank]:

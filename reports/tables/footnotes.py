@@ -18,14 +18,14 @@ from ..provenance import command
 from ..runs import Runs
 from ..significance import LEVEL, PairedComparison
 from .columns import TESTED, is_tested
-from .entries import Measured
+from .entries import MetricEntries
 from .printed import MARK, Layout
 
 _SHORT = 40
 """Letters beyond which a footnote says "the first row" instead of a label."""
 
 
-def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) -> str:
+def legend(layout: Layout, metrics: Sequence[MetricEntries], *, lines: bool = False) -> str:
     """Explains the numbers and marks that the table shows. lines: whether some of its places have no cell."""
     every = [entry for metric in metrics for entry in metric.entries]
     parts = []
@@ -52,7 +52,7 @@ def legend(layout: Layout, metrics: Sequence[Measured], *, lines: bool = False) 
     return sentence(parts)
 
 
-def test_note(compared: Sequence[Measured], lines: Sequence[Line], labels: Sequence[str]) -> str:
+def test_note(compared: Sequence[MetricEntries], lines: Sequence[Line], labels: Sequence[str]) -> str:
     """Says what the differences are to and how they were tested."""
     tests = max(sum(entry.comparison is not None for entry in metric.entries) for metric in compared)
     found = [e.comparison.difference for m in compared for e in m.entries if e.comparison and e.comparison.difference]

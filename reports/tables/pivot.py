@@ -12,7 +12,7 @@ from experiments.questions.lines import Line, axes, held, table_lines
 from ..runs import Runs
 from .body import differences, numbers_of
 from .columns import metric_columns
-from .entries import Measured, measure
+from .entries import MetricEntries, measure
 from .footnotes import legend, runs_note
 from .printed import Column, Layout, PrintedTable
 
@@ -71,7 +71,7 @@ def _shown(factor: Factor, lines: Sequence[Line], runs: Runs) -> list[str]:
     return [option for option in factor.options if option in present]
 
 
-def _what(table: Table, across: Factor, metrics: Sequence[Measured], counts: set[int], places: int) -> str:
+def _what(table: Table, across: Factor, metrics: Sequence[MetricEntries], counts: set[int], places: int) -> str:
     """Says what columns and numbers are. counts: the different numbers of runs behind places that have any."""
     name = table.titles.get(across.name, across.name)
     what = f"{metrics[0].title} by {name}" if len(metrics) == 1 else f"Columns by {name}"
