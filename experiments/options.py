@@ -213,7 +213,10 @@ class Loss(Option):
 
     @abstractmethod
     def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """(logits [N, K], targets: classes [N] or probabilities [N, K]) -> scalar mean."""
+        """(logits [N, K], targets: classes [N] or probabilities [N, K]) -> scalar mean.
+
+        A weighted mean has a method `total(targets)`, the sum of weights that it divides by, for batches that are cut.
+        """
 
 
 class Order(IntEnum):

@@ -14,7 +14,7 @@ from trainer.allocator import forget_peak, give_back
 from trainer.errors import Diverged, OutOfMemory, UserError, harmless
 from trainer.files import JOURNAL, LOG
 from trainer.full_disk import NoRoom, is_full
-from trainer.leftovers import global_hooks_end
+from trainer.leftovers import global_hooks_end, modes_end, patches_end
 from trainer.recorder import Epoch, Journal, Recorder
 
 from . import catalog
@@ -42,6 +42,8 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
     prints: whether what a plugin prints is printed; else it goes to the trial's log, as nobody sees a worker's output.
     """
     folder = Path(job.folder)
+    # what an earlier trial may have switched off
+    logging.disable(logging.NOTSET)
     logger = trial_logger(job.id, folder / LOG)
     tee = _Tee(recorder, logger, job.recipe["epochs"])
     failed = True
@@ -52,7 +54,7 @@ def run_trial(job: Job, recorder: Recorder, *, prints: bool = False) -> Result:
         logger.info("trial %s: cell %s, seed %d", job.id, job.cell, job.seed)
         with nullcontext() if prints else printed_to(logger):
             _import_plugins(job)
-            with alone_in(folder), global_hooks_end():
+            with alone_in(folder), global_hooks_end(), modes_end(), patches_end():
                 result = _train(job, folder, tee)
         failed = False
         return result

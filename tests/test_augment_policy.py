@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -296,6 +297,34 @@ class _Shift(Refinement):
         return Mixes()
 
 
+DARKER = """
+from dataclasses import replace
+from typing import Literal
+from experiments.options import Order, Refinement
+from trainer.hooks import Hook
+
+
+class Darker(Refinement):
+    kind: Literal["darker"] = "darker"
+    order = Order.COLOUR
+    by: float = 0.5
+
+    def build(self, setup):
+        return DarkerHook(self.by)
+
+
+class DarkerHook(Hook):
+    def __init__(self, by):
+        self.by = by
+
+    def works_in(self, epoch):
+        return epoch % 2 == 1
+
+    def augment(self, batch, draws):
+        return replace(batch, images=batch.images * self.by)
+"""
+
+
 class TestRandomChoice:
     def test_each_image_gets_exactly_one_and_each_is_as_likely(self) -> None:
         images = some_images(1, side=4, low=1, high=100).expand(3000, -1, -1, -1)
@@ -306,6 +335,22 @@ class TestRandomChoice:
         brighter = ((factors - factors[:, :1]).abs() < 1e-5).all(1)
         assert torch.equal(mirrored.int() + upside_down.int() + brighter.int(), torch.ones(3000, dtype=torch.int32))
         assert stats.chisquare([int(each.sum()) for each in (mirrored, upside_down, brighter)]).pvalue > 1e-3
+
+    def test_a_plugin_inside_acts_in_its_own_epochs_and_is_checked_as_outside(self, tmp_path: Path) -> None:
+        plugin = tmp_path / "darker.py"
+        plugin.write_text(DARKER)
+        catalog.add_plugin(plugin)
+        images = some_images(1, side=4, low=100, high=200).expand(200, -1, -1, -1)
+        hook = a_hook("random_choice", {"of": {"darker": {}, "flip": {"p": 0.0}}})
+        changed = []
+        for epoch in (1, 2, 3):
+            hook.epoch_start(epoch)
+            changed.append(bool((hook.augment(a_batch(images), DRAWS).images != images).any()))
+        assert changed == [True, False, True]
+        wrong = a_hook("random_choice", {"of": {"darker": {"by": 0.001}, "flip": {}}})
+        wrong.epoch_start(1)
+        with pytest.raises(UserError, match="darker: augment gave"):
+            wrong.augment(a_batch(images), DRAWS)
 
     def test_the_refinements_draw_by_sample_and_apart_from_the_same_ones_outside(self) -> None:
         images = some_images(1, side=4).expand(3000, -1, -1, -1)

@@ -117,6 +117,14 @@ def test_norms_of_many_positions(name: str) -> None:
     assert worst_of(layer, torch.randn(shape).bfloat16(), "bf16") < 0.02
 
 
+@pytest.mark.parametrize("outputs", [16, 24])
+def test_several_outputs_a_group_and_two_strides(outputs: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, outputs, 3, (1, 2), groups=8).to(memory_format=torch.channels_last)
+    for _ in range(3):
+        assert worst_of(layer, torch.randn(1, 8, 4, 4).to(memory_format=torch.channels_last), "bf16") < 0.02
+
+
 def test_what_is_right_is_left_to_the_library() -> None:
     """Bit for bit, and in bfloat16."""
     layer, images = nn.Conv2d(16, 32, 3, 2, 1), torch.randn(4, 16, 8, 8)

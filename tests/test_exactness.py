@@ -246,6 +246,92 @@ def test_the_error_of_a_plugin_names_its_line(trial: Callable[..., Result]) -> N
     assert re.search(r"^\w+Error: .* \(vandal\.py:\d+\)$", trial(NASTY["vandal that fails"]).reason)
 
 
+LEAKS = '''
+"""A hook that leaves one thing behind as the epoch ends."""
+import logging
+from typing import Literal
+import timm.layers
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from experiments.options import Refinement
+from trainer.hooks import Hook
+
+kept = []
+
+
+class Louder(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), given=None):
+        found = function(*args, **(given or {}))
+        return found * 1.01 if function is functional.relu else found
+
+
+class Dispatched(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), given=None):
+        found = function(*args, **(given or {}))
+        return found * 1.01 if "mm" in str(function) else found
+
+
+def enter(mode):
+    mode.__enter__()
+    kept.append(mode)
+
+
+def patch(holder, name, change):
+    setattr(holder, name, change(getattr(holder, name)))
+
+
+LEFT = {
+    "inference mode": lambda: enter(torch.inference_mode()),
+    "a device": lambda: enter(torch.device("meta")),
+    "a default device": lambda: torch.set_default_device("meta"),
+    "a function mode": lambda: enter(Louder()),
+    "a dispatch mode": lambda: enter(Dispatched()),
+    "saved tensors": lambda: enter(torch.autograd.graph.saved_tensors_hooks(lambda x: x * 1.01, lambda x: x)),
+    "a flag of timm": lambda: (timm.layers.set_fast_norm(True), timm.layers.set_fused_attn(False)),
+    "another relu": lambda: patch(functional, "relu", lambda relu: lambda x, inplace=False: relu(x) * 1.01),
+    "another convolution": lambda: patch(torch, "conv2d", lambda conv: lambda *given: conv(*given) * 1.01),
+    "another gain": lambda: patch(nn.init, "calculate_gain", lambda gain: lambda *given: 1.01 * gain(*given)),
+    "no training mode": lambda: patch(nn.Module, "train", lambda train: lambda self, mode=True: train(self, False)),
+    "no log": lambda: logging.disable(logging.CRITICAL),
+}
+
+
+class Leaks(Refinement):
+    """Leaves something behind."""
+
+    kind: Literal["leaks"] = "leaks"
+    what: str
+
+    def build(self, setup):
+        return LeaksHook(self.what)
+
+
+class LeaksHook(Hook):
+    def __init__(self, what):
+        self.what = what
+
+    def epoch_end(self, epoch):
+        LEFT[self.what]()
+'''
+
+
+@pytest.mark.parametrize("what", re.findall(r'^    "(.+)": lambda', LEAKS, re.M))
+def test_what_a_hook_leaves_behind_ends_with_its_trial(
+    what: str, trial: Callable[..., Result], plugins: list[Path], tmp_path: Path
+) -> None:
+    plugins.append(tmp_path / "leaks.py")
+    plugins[-1].write_text(LEAKS)
+    vit = {"kind": "timm", "name": "test_vit", "arguments": {"img_size": 16}}
+    networks = [PLAIN, PLAIN | {"architecture": vit, "refinements": {}}] if "timm" in what else [PLAIN]
+    before = [numbers(trial(recipe)) for recipe in networks]
+    assert all(found["weights"] for found in before), before
+    trial(PLAIN | {"refinements": {"leaks": {"what": what}}, "epochs": 1})
+    assert [numbers(trial(recipe, f"after {place}")) for place, recipe in enumerate(networks)] == before
+    assert "epoch 2" in Path(tmp_path, "after 0", "log.txt").read_text()
+
+
 def megabytes() -> float:
     """What the process holds of the machine's memory; 0 where only Linux would tell."""
     statm = Path("/proc/self/statm")

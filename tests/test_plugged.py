@@ -460,6 +460,21 @@ class Keeping(Counting):
 '''
 
 
+def test_what_a_hook_s_class_holds_is_each_trial_s_own(tmp_path: Path) -> None:
+    own = tmp_path / "counts.py"
+    held = ("self.seen, self.epoch, self.limit, self.losses, self.total = 0, 0, 5, [], torch.zeros(())", "pass")
+    text = COUNTS.replace(*held).replace("self.seen += 1\n        self.losses", "self.losses")
+    text = text.replace(
+        "self.total = self.total + value.detach()\n        return value", "return value * len(self.losses)"
+    )
+    own.write_text(text.replace("class Counting(Hook):", "class Counting(Hook):\n    losses = []"))
+    recipe = of_few([0, 1, 2, 0, 1, 2], epochs=2, batch_size=3, refinements={"counts": {"keeps": False}})
+    first, second = (attempt(recipe, [written(tmp_path, FEW), own], folder) for folder in ("one", "two"))
+    assert first.status == "finished", first.reason
+    assert [epoch["train_loss"] for epoch in first.history] == [epoch["train_loss"] for epoch in second.history]
+    assert "the hook Counting changes losses, mean during training" in first.notes[0]
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_hook_that_forgets_is_told(keeps: bool, tmp_path: Path) -> None:
     own = tmp_path / "counts.py"

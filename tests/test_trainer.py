@@ -19,7 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from experiments.losses.cross_entropy import CrossEntropy
+from experiments.losses.focal import Focal
 from experiments.optimizers.sgd import Sgd
+from experiments.options import Loss
 from experiments.refinements.ema import Ema
 from experiments.refinements.flip import Flip
 from experiments.refinements.mixup import Mixup
@@ -671,6 +673,25 @@ class TestByClassAndByConfidence:
         return meter.read(*EVALUATED)
 
 
+def test_weights_of_five_dimensions_are_trained_beside_those_in_channels_last() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.plane = nn.Conv2d(3, 4, 3)
+            self.space = nn.Conv3d(1, CLASSES, (4, 3, 3))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.space(self.plane(images)[:, None]).mean((2, 3, 4))
+            return logits
+
+    torch.manual_seed(0)
+    model = Deep()
+    outcome = run(build_model=lambda: model, hooks=[], numerics=Numerics(precision="fp32", channels_last=True))
+    assert model.plane.weight.is_contiguous(memory_format=torch.channels_last)
+    other = run(build_model=lambda: Deep(), hooks=[], numerics=Numerics(precision="fp32", channels_last=False))
+    assert len(outcome.history) == len(other.history) == EPOCHS
+
+
 class TestMicroBatches:
     @pytest.mark.parametrize(
         ("images", "count", "sizes"),
@@ -704,6 +725,25 @@ class TestMicroBatches:
         for one, other in zip(whole.history, cut.history, strict=True):
             for name in one.keys() - set(TIMES):
                 assert one[name] == pytest.approx(other[name], rel=1e-4), name
+
+    @pytest.mark.parametrize("mixes", [False, True])
+    @pytest.mark.parametrize(
+        "loss", [CrossEntropy(label_smoothing=0.1, class_weights="balanced"), Focal(class_weights="balanced")]
+    )
+    def test_a_weighted_mean_is_that_of_the_whole_batch(self, loss: Loss, mixes: bool) -> None:
+        uneven = replace(SETUP, class_counts=(30, 5, 2, 1))
+
+        def plain() -> nn.Module:
+            torch.manual_seed(0)
+            return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, CLASSES))
+
+        hooks = [Mixup(alpha=0.4).build(SETUP)] if mixes else []
+        whole, cut = (
+            run(build_model=plain, loss=loss.build(uneven), hooks=hooks, micro_batches=each) for each in (1, 3)
+        )
+        for one, other in zip(whole.history, cut.history, strict=True):
+            for name in ("train_loss", "val_loss"):
+                assert one[name] == pytest.approx(other[name], rel=1e-5), name
 
     def test_the_network_sees_parts_and_hooks_whole_batches(self) -> None:
         seen: list[int] = []

@@ -5,9 +5,10 @@ Found with random shapes, compared with float64, after free memory had been fill
 In bfloat16, gradients of a convolution's weights contain uninitialised memory where a map is smaller than the stride
 (without padding, only where channels are not last) or the kernel is dilated: they are wrong, and now and then NaN.
 Gradients of a layer norm's weights are summed in bfloat16, where a sum stops growing at about 256 equal summands;
-CUDA's autocast runs layer norm in float32, the CPU's does not.
+CUDA's autocast runs layer norm in float32, the CPU's does not. A convolution of several groups, with several outputs an
+input channel and two different strides, reads uninitialised memory where its output is one pixel wide.
 
-In any precision, on processors without AVX-512, gradients of 1x1 kernels with a stride are written beyond their memory
+In any precision, on some processors, gradients of 1x1 kernels with a stride are written beyond their memory
 where images or groups have fewer than 8 channels (oneDNN's issue 6035).
 """
 
@@ -48,7 +49,8 @@ def _conv2d(
         # wide has strides by which its layout is mistaken
         layout = torch.contiguous_format if input.stride(-1) == 1 else torch.channels_last
         input, stride = input[..., :: steps[0], :: steps[1]].clone(memory_format=layout), 1
-    if _reads_uninitialised(input, steps, padding, _pair(dilation)) and torch.is_autocast_enabled("cpu"):
+    uneven = steps[0] != steps[1] and 1 < groups < len(weight)
+    if (uneven or _reads_uninitialised(input, steps, padding, _pair(dilation))) and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             bias = bias.float() if bias is not None else None
             return torch.conv2d(input.float(), weight.float(), bias, stride, padding, dilation, groups)

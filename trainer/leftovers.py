@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_MODULES = (
+    "torch",
+    "torch.nn.functional",
+    "torch.nn.init",
+    "torch.utils._device",
+    "timm.layers.config",
+    "timm.layers.fast_norm",
+)
+"""Modules whose functions and flags a plugin may replace."""
 
 
 def reset_switches() -> None:
@@ -58,6 +69,46 @@ def seed_everything(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
+
+
+@contextmanager
+def modes_end() -> Iterator[None]:
+    """At the end, leave the modes of torch that were entered inside: inference, those that intercept calls or tensors.
+
+    A default device is one of them.
+    """
+    import torch
+    from torch.utils import _python_dispatch
+
+    # private names, because torch has no other way to find modes whose objects were not kept
+    core: Any = torch._C
+    functions, dispatched = core._len_torch_function_stack(), core._len_torch_dispatch_stack()
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        while core._len_torch_function_stack() > functions:
+            core._pop_torch_function_stack()
+        while core._len_torch_dispatch_stack() > dispatched:
+            _python_dispatch._pop_mode()
+        while core._autograd._top_saved_tensors_default_hooks(True) is not None:
+            core._autograd._pop_saved_tensors_default_hooks()
+
+
+@contextmanager
+def patches_end() -> Iterator[None]:
+    """At the end, undo what was put in the place of functions, methods and flags of torch and timm inside."""
+    from torch import Tensor, nn
+
+    loaded = [module for module in map(sys.modules.get, _MODULES) if module is not None]
+    before = [(holder, dict(vars(holder))) for holder in (*loaded, nn.Module, Tensor)]
+    try:
+        yield
+    finally:
+        for holder, held in before:
+            now = vars(holder)
+            for name in [name for name, value in held.items() if now.get(name) is not value]:
+                setattr(holder, name, held[name])
 
 
 @contextmanager

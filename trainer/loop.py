@@ -19,7 +19,7 @@ from .errors import Diverged
 from .evaluate import Meter, checked_logits, evaluate
 from .frozen import beginning_once
 from .geometry import Frame
-from .hooks import Hook, Moment
+from .hooks import Batch, Hook, Moment
 from .kept import Kept
 from .leftovers import seed_everything
 from .metrics import of_split
@@ -79,7 +79,8 @@ def train(
 
     build_model: draws the initial weights from torch's default generator, which is seeded here.
     build_optimizer: takes the network; its learning rate is the base that `schedule` scales at every step.
-    loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean.
+    loss: (logits [B, K], targets: classes [B] or probabilities [B, K]) -> scalar mean. A weighted one has a method
+    `total(targets)`, the scalar sum of weights that it divides by.
     micro_batches: into how many parts a batch is cut, whose gradients are added up; see Batch.parts.
     seed: with the same other arguments, the same seed gives the same numbers (bit for bit on the CPU).
     select: `last`, or the metric (see stopping) whose best epoch's weights are kept and tested.
@@ -93,7 +94,7 @@ def train(
     chain = Chain(hooks)
     device = data.device
     seed_everything(Draws(seed).torch_seed("weights"))
-    model = build_model().to(device).to(memory_format=numerics.memory_format())
+    model = numerics.laid_out(build_model().to(device))
     training_mode(model)
     begin = time.perf_counter()
     at_once = max(1, batch_size // micro_batches)
@@ -130,7 +131,7 @@ def train(
                     with numerics.autocast(device):
                         logits = network(part.images)
                     logits = checked_logits(logits, len(part.samples), len(data.classes), "training").float()
-                    value = chain.loss(loss(logits, part.targets), logits, part)
+                    value = chain.loss(_loss_of(part, batch, logits, loss), logits, part)
                     share = len(part.samples) / len(batch.samples)
                     (value if share == 1 else value * share).backward()  # type: ignore[no-untyped-call]
                     meter.update(logits.detach(), part.targets, value.detach())
@@ -165,6 +166,19 @@ def train(
         final = _evaluate(networks, data, "test", numerics, at_once) if "test" in data.splits else {}
         seconds = sum(metrics["epoch_seconds"] for metrics in history)
         return Outcome(history, seconds, selected, final, kept.export(model))
+
+
+def _loss_of(
+    part: Batch, batch: Batch, logits: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """The loss of a batch's part; over all parts, its mean by their numbers of images is the loss of the batch."""
+    value = loss(logits, part.targets)
+    total = getattr(loss, "total", None)
+    if total is None or part is batch:
+        return value
+    by_images = len(part.samples) / len(batch.samples)
+    scaled: torch.Tensor = value * (total(part.targets) / total(batch.targets) / by_images)
+    return scaled
 
 
 def _diverged(epoch: int, metrics: Epoch) -> Diverged | None:

@@ -65,6 +65,13 @@ class Numerics(Settings):
 
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    def laid_out(self, model: nn.Module) -> nn.Module:
+        """The network with its weights in the memory format; not by `to`, which refuses weights of five dimensions."""
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format())
+        return model
+
     def compiled(self, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
         """What a training step calls: the network, or compiled code of it for batches of the first one's size."""
         if not self.compile:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 
@@ -20,3 +21,11 @@ def balanced_weights(counts: Sequence[int]) -> NDArray[np.float64]:
     weights: NDArray[np.float64] = np.zeros_like(numbers)
     np.divide(numbers.sum() / len(numbers), numbers, out=weights, where=numbers > 0)
     return weights
+
+
+def weighted(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Of targets, classes [B] or probabilities [B, K], each class's part times its weight [K]: [B, K]."""
+    from torch.nn import functional
+
+    parts = functional.one_hot(targets, len(weights)) if targets.dim() == 1 else targets
+    return parts * weights

@@ -10,7 +10,7 @@ from pydantic import Field
 from trainer.hooks import Setup
 
 from ..options import Loss
-from ._weights import balanced_weights
+from ._weights import balanced_weights, weighted
 
 if TYPE_CHECKING:
     import torch
@@ -47,12 +47,12 @@ class CrossEntropy(Loss):
                 weights = torch.tensor(balanced_weights(setup.class_counts), dtype=torch.float32)
                 self.register_buffer("weights", weights)
 
+            def total(self, targets: torch.Tensor) -> torch.Tensor:
+                return weighted(targets, self.get_buffer("weights")).sum()
+
             def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-                weights = self.get_buffer("weights")
-                classes = logits.shape[1]
-                parts = functional.one_hot(targets, classes) if targets.dim() == 1 else targets
-                weighed = parts * weights
-                smoothed = (1 - smoothing) * weighed + smoothing / classes * weighed.sum(1, keepdim=True)
+                weighed = weighted(targets, self.get_buffer("weights"))
+                smoothed = (1 - smoothing) * weighed + smoothing / logits.shape[1] * weighed.sum(1, keepdim=True)
                 return functional.cross_entropy(logits, smoothed, reduction="sum") / weighed.sum()
 
         return Weighted()

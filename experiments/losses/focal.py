@@ -10,7 +10,7 @@ from pydantic import Field
 from trainer.hooks import Setup
 
 from ..options import Loss
-from ._weights import balanced_weights
+from ._weights import balanced_weights, weighted
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,6 @@ class Focal(Loss):
     def build(self, setup: Setup) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: D102
         import torch
         from torch import nn
-        from torch.nn import functional
 
         gamma = self.gamma
         weights = [1.0] * setup.num_classes
@@ -47,9 +46,11 @@ class Focal(Loss):
                 super().__init__()
                 self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
 
+            def total(self, targets: torch.Tensor) -> torch.Tensor:
+                return weighted(targets, self.get_buffer("weights")).sum()
+
             def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-                parts = functional.one_hot(targets, logits.shape[1]) if targets.dim() == 1 else targets
-                weighed = parts * self.get_buffer("weights")
+                weighed = weighted(targets, self.get_buffer("weights"))
                 logs = logits.log_softmax(1)
                 # 1 - p from the logarithm, exact for p near 1; above 0, where a power below 1 has an infinite slope
                 missed = (-logs.expm1()).clamp(min=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -51,7 +52,12 @@ class RandomChoice(Refinement):
         return self
 
     def build(self, setup: Setup) -> Hook:  # noqa: D102
-        hooks = {kind: refinement.build(setup) for kind, refinement in self.of.items()}
+        from ..training.plugged_hooks import checked_hook
+
+        hooks = {
+            kind: checked_hook(each, each.build(setup), first=1, last=sys.maxsize, classes=setup.num_classes)
+            for kind, each in self.of.items()
+        }
         for kind, hook in hooks.items():
             _check_hook(kind, hook)
         return _RandomChoiceHook(list(hooks.values()), setup.mean)
@@ -88,20 +94,23 @@ class _RandomChoiceHook(Hook):
     def __init__(self, hooks: list[Hook], mean: tuple[float, float, float]) -> None:
         self.hooks = hooks
         self.mean = mean
+        self.working = [True] * len(hooks)
 
     def start(self, model: nn.Module) -> None:
         for hook in self.hooks:
             hook.start(model)
 
     def epoch_start(self, epoch: int) -> None:
-        for hook in self.hooks:
-            hook.epoch_start(epoch)
+        self.working = [hook.works_in(epoch) for hook in self.hooks]
+        for hook, works in zip(self.hooks, self.working, strict=True):
+            if works:
+                hook.epoch_start(epoch)
 
     def augment(self, batch: Batch, draws: Draws) -> Batch:
         drawn = (draws.uniform("random choice", batch.samples)[:, 0] * len(self.hooks)).astype(np.int64)
         inside = _Inside(draws.seed, draws.epoch)
         images, fill = planar_copy(batch.images), real(self.mean, batch.images.device)
         for i, hook in enumerate(self.hooks):
-            chosen = np.flatnonzero(drawn == i)
+            chosen = np.flatnonzero((drawn == i) & self.working[i])
             change_some(images, chosen, _changed, hook, batch, chosen, inside, fill)
         return Batch(images, batch.targets, batch.samples)

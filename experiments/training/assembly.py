@@ -114,7 +114,7 @@ def load_network(parts: Parts, weights: Path | str | None, num_classes: int, dev
             model.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
-    model.to(device).to(memory_format=layout).eval().requires_grad_(False)
+    parts.numerics.laid_out(model.to(device)).eval().requires_grad_(False)
 
     def network(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), parts.numerics.autocast(device):

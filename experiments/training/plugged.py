@@ -96,6 +96,9 @@ def checked_loss(option: Loss, criterion: Criterion) -> Criterion:
             raise mistake(option, "what it builds", value, expected)
         return value
 
+    if (total := getattr(criterion, "total", None)) is not None:
+        # setattr, because mypy refuses to assign to a function
+        setattr(checked, "total", total)  # noqa: B010
     return checked
 
 

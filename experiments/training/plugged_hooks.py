@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from functools import wraps
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -60,10 +61,20 @@ def checked_hook(option: Refinement, hook: object, *, first: int, last: int, cla
         if acts_at(own, "start"):
             points["start"] = _keeping_the_network(own, option)
         # not by assignment, which a frozen dataclass refuses
-        members = points | {"__setattr__": _guard(own, option), _MARK: True}
+        members = _held_by(own) | points | {"__setattr__": _guard(own, option), _MARK: True}
         object.__setattr__(hook, "__class__", type(own.__name__, (own,), members))
     vars(hook).update(first=first, last=last)
     return hook
+
+
+def _held_by(own: type[Hook]) -> dict[str, Any]:
+    """Copies of the lists, dicts and sets that a class holds: the next trial must not meet what this one puts there."""
+    held = {name: value for base in reversed(own.__mro__) for name, value in vars(base).items()}
+    return {
+        name: deepcopy(value)
+        for name, value in held.items()
+        if isinstance(value, list | dict | set) and not name.startswith("__")
+    }
 
 
 _ASKED = ("works_in", "state_dict", "load_state_dict")
@@ -131,11 +142,11 @@ def forgotten(hooks: Sequence[Hook], build: Callable[[], Sequence[Hook]], epochs
     without = [i for i, hook in enumerate(hooks) if hasattr(hook, _MARK) and not hook.state_dict()]
     fresh = build() if without else ()
     for i in without:
-        hook, before = hooks[i], vars(fresh[i])
+        hook, before = hooks[i], vars(type(fresh[i])) | vars(fresh[i])
         averaged = [id(network) for network in hook.networks().values()]
         changed = [
             name
-            for name, now in vars(hook).items()
+            for name, now in (vars(type(hook)) | vars(hook)).items()
             if id(now) in averaged or (name not in _SPAN and _has_changed(now, before.get(name), epochs))
         ]
         if changed:
