@@ -120,9 +120,12 @@ class TestFiles:
                     draft.write_text("{")
                     raise InterruptedError
         assert len(list(folder.rglob(".*.part"))) == 2
-        (folder / "report.md").write_text("{")
+        mine = folder / "thesis.part"
+        for text in (mine, folder / "report.md"):
+            text.write_text("{")
         ablate("report", str(file))
         assert not list(folder.rglob(".*.part"))
+        assert mine.exists()
         assert ".part" not in (folder / ".written.json").read_text()
 
     def test_a_folder_that_takes_no_report_is_a_line(
