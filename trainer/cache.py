@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 from .decoders import Images, Target, decode_into
 from .decoding import DECODER
 from .errors import UserError
-from .files import existing
+from .files import existing, locked_file
 
 if TYPE_CHECKING:
     from .data import Source
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) images while a cache is built; with (0, total), once, while another process builds it."""
-
-PATIENCE = 1.0
-"""Seconds of waiting for another process before `Progress` is called."""
 
 UNUSED = 30 * 24 * 3600.0
 """Seconds without use after which a file that another decoder made of the same images is deleted."""
@@ -56,7 +53,7 @@ def decoded(
         pixels = _mapped(file, shape)
         if pixels is None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(file.parent, lambda: report(0, len(images))):
+            with locked_file(file.parent / "lock", lambda: report(0, len(images))):
                 pixels = _mapped(file, shape)
                 if pixels is None:
                     pixels = _build(images, size, squash, file, report)
@@ -180,24 +177,6 @@ def _build(images: Images, size: int, squash: bool, file: Path, progress: Progre
         return pixels
     finally:
         draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Inside, no other process builds in `folder`; a killed one's lock is free. Calls `waiting` if it has to wait."""
-    # imported here, because reading a plan imports this module and filelock imports much
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        waiting()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -40,6 +40,27 @@ def written_whole(file: Path) -> Iterator[Path]:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_file(file: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Inside, no other process of this machine is inside for the same `file`; the lock of a killed one is free.
+
+    wait: is called if another process has been inside for a second.
+    """
+    # imported here, because reading a plan imports this module and filelock imports much
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def existing(path: Path) -> Path:

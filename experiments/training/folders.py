@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from trainer.errors import UserError
-from trainer.files import existing
+from trainer.files import existing, locked_file
 
 STATE = ".ablate"
 """The folder inside a working folder that holds all that is kept there."""
@@ -99,25 +99,11 @@ def compiler_settings() -> dict[str, str]:
 
 @contextmanager
 def locked(what: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Inside, no other process of this machine is inside for the same `what`; the lock of a killed one is free.
-
-    wait: is called if another process has been inside for a second.
-    """
-    # imported here, because reading a plan imports this module and filelock imports much
-    from filelock import FileLock, Timeout
-
+    """As trainer.files.locked_file, by a name."""
     file = cache_folder() / "locks" / hashlib.blake2b(what.encode(), digest_size=12).hexdigest()
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        wait()
-        lock.acquire()
-    try:
+    with locked_file(file, wait):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
